@@ -1,0 +1,54 @@
+"""photovax: immunize photos against edits by diffusion models.
+
+Importing this is cheap: the heavy parts load when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from photovax.check import Check, check
+    from photovax.errors import PhotovaxError
+    from photovax.immunize import Immunized, Immunizer, Saved
+    from photovax.photo import Photo, read_photo
+    from photovax.recipe import PRESETS, Recipe, load_recipe
+
+_HOMES = {
+    "Check": "check",
+    "Immunized": "immunize",
+    "Immunizer": "immunize",
+    "PRESETS": "recipe",
+    "Photo": "photo",
+    "PhotovaxError": "errors",
+    "Recipe": "recipe",
+    "Saved": "immunize",
+    "check": "check",
+    "load_recipe": "recipe",
+    "read_photo": "photo",
+}
+
+__all__ = [
+    "PRESETS",
+    "Check",
+    "Immunized",
+    "Immunizer",
+    "Photo",
+    "PhotovaxError",
+    "Recipe",
+    "Saved",
+    "check",
+    "load_recipe",
+    "read_photo",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"photovax.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'photovax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,78 @@
+"""Many photos, one after another, past the ones that cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from photovax.errors import OutputExists, PhotovaxError, UsageError
+from photovax.immunize import Immunized, Immunizer, Saved
+from photovax.masks import load_mask
+from photovax.optimise import Step
+from photovax.photo import MAX_PIXELS, read_photo
+from photovax.recipe import Recipe
+
+__all__ = ["MaskOptions", "Outcome", "immunize_files"]
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """A mask file and what its white means; see ``photovax.masks``."""
+
+    path: Path
+    edit_region: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one photo: a result and its file, or an error."""
+
+    source: Path
+    result: Immunized | None = None
+    saved: Saved | None = None
+    error: PhotovaxError | None = None
+
+
+def immunize_files(
+    immunizer: Immunizer,
+    outputs: Mapping[Path, Path],
+    recipe: Recipe,
+    *,
+    mask: MaskOptions | None = None,
+    overwrite: bool = False,
+    strip_gps: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    callback: Callable[[Path, Step], None] | None = None,
+) -> Iterator[Outcome]:
+    """Immunize each source into its output, yielding as each is done.
+
+    A photo that cannot be done yields its error and the next one follows. After an
+    interruption the photo at hand is saved with the best result so far, and no other begun.
+    """
+    for source, output in outputs.items():
+        try:
+            _refuse_early(source, output, overwrite=overwrite)
+            photo = read_photo(source, max_pixels=max_pixels)
+            allowed = mask and load_mask(mask.path, photo, edit_region=mask.edit_region)
+            result = immunizer.immunize(
+                photo.without_gps() if strip_gps else photo,
+                recipe,
+                mask=allowed,
+                callback=callback and (lambda step, at=source: callback(at, step)),
+            )
+            saved = immunizer.save(result, output, overwrite=overwrite)
+        except PhotovaxError as error:
+            yield Outcome(source, error=error)
+            continue
+        yield Outcome(source, result, saved)
+        if result.stopped == "interrupted":
+            return
+
+
+def _refuse_early(source: Path, output: Path, *, overwrite: bool) -> None:
+    """Say what saving would say after minutes of work."""
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output} is the photo itself, which is never replaced; use another -o")
+    if output.exists() and not overwrite:
+        raise OutputExists(f"{output} is there already; use --overwrite or another -o")

@@ -1,0 +1,52 @@
+"""The command line: one file per verb. Parses, calls and renders; holds no logic."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from photovax.cli import check, demo, immunize, models
+from photovax.errors import PhotovaxError
+
+app = typer.Typer(
+    help="Immunize photos: a change too small to see that makes AI edits of them fail.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("immunize")(immunize.command)
+app.command("check")(check.command)
+app.command("models")(models.command)
+app.command("demo")(demo.command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from photovax.version import VERSION
+
+        typer.echo(f"photovax {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; errors become one line and an exit code."""
+    try:
+        app()
+    except PhotovaxError as error:
+        typer.echo(f"photovax: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("photovax: interrupted before there was a result; nothing was written", err=True)
+        sys.exit(130)

@@ -1,0 +1,74 @@
+"""``photovax check``: how strongly a photo is immunized, measured on the file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from photovax.cli import options
+
+if TYPE_CHECKING:
+    from photovax.check import Check
+
+
+def command(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
+    original: Annotated[
+        Path, typer.Option(help="The photo before it was immunized.", show_default=False)
+    ],
+    model: options.Models = options.DEFAULT_MODELS,
+    device: options.Device = "auto",
+    max_pixels: options.MaxPixels = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure a photo against its original, beside random noise of the same size.
+
+    Exit code 0: PASS, 10: WEAK, 11: FAIL; others are errors.
+    """
+    from photovax.check import check
+    from photovax.photo import MAX_PIXELS, read_photo
+
+    cap = max_pixels or MAX_PIXELS
+    photos = (read_photo(path, max_pixels=cap) for path in (photo, original))
+    found = check(*photos, models=model, device=device)
+    if as_json:
+        typer.echo(json.dumps(_data(found), indent=1))
+    else:
+        for line in _lines(found):
+            typer.echo(line)
+    sys.exit(found.verdict.exit_code)
+
+
+def _data(found: Check) -> dict[str, object]:
+    return {
+        "verdict": found.verdict.value,
+        "visible": asdict(found.visible),
+        "models": {
+            name: asdict(model) | {"verdict": model.verdict.value}
+            for name, model in found.models.items()
+        },
+    }
+
+
+def _lines(found: Check) -> list[str]:
+    seen = found.visible
+    ssim = "" if seen.ssim is None else f", SSIM {seen.ssim:.4f}"
+    lines = [
+        f"change: {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, {seen.changed:.0%} of pixels, "
+        f"PSNR {seen.psnr:.1f} dB{ssim}"
+    ]
+    for name, model in found.models.items():
+        effect, floor = model.effect, model.floor
+        lines += [
+            f"{name}: {model.verdict.value}",
+            f"  latent shift           {effect.shift:.3f}   noise of the same size {floor.shift:.3f}",
+            f"  reconstruction damage  {effect.damage:.2f} dB  noise of the same size "
+            f"{floor.damage:.2f} dB",
+        ]
+    lines.append(f"{found.verdict.value}")
+    return lines

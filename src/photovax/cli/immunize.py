@@ -1,0 +1,166 @@
+"""``photovax immunize``: photos in, immunized photos out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from photovax.cli import options
+from photovax.errors import Interrupted, UsageError
+from photovax.recipe import DEFAULT, PRESETS, Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from photovax.batch import Outcome
+    from photovax.immunize import Immunized, Saved
+
+
+def command(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File for one photo (.png, .tif, .webp), folder for several. "
+            "[default: NAME.immunized.png beside the photo]",
+            show_default=False,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help=f"{', '.join(PRESETS)}, or a .toml or .json file.")
+    ] = DEFAULT,
+    model: options.Models = options.DEFAULT_MODELS,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest change in 8-bit levels, as in 8 (of 255). [default: the recipe's]",
+            show_default=False,
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="Picture of the photo's size; white is the subject.", show_default=False),
+    ] = None,
+    edit_region: Annotated[
+        bool,
+        typer.Option(
+            "--edit-region/--keep-region",
+            help="White in the mask is what an editor repaints, not what it keeps; "
+            "the photo is changed where it is kept.",
+        ),
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="[default: the recipe's]", show_default=False)
+    ] = None,
+    device: options.Device = "auto",
+    strip_gps: Annotated[bool, typer.Option(help="Leave out where it was taken.")] = False,
+    max_pixels: options.MaxPixels = None,
+    as_json: options.AsJson = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
+) -> None:
+    """Immunize photos. Each comes back at its own size, measured as a file."""
+    chosen = options.adjusted(load_recipe(recipe), budget=budget, seed=seed)
+    outputs = _outputs(photos, output)
+    from photovax.batch import MaskOptions, immunize_files
+    from photovax.immunize import Immunizer
+    from photovax.photo import MAX_PIXELS
+
+    immunizer = Immunizer(model, device=device)
+    done: list[Outcome] = []
+    with options.progress(quiet=as_json) as show:
+        for outcome in immunize_files(
+            immunizer,
+            outputs,
+            chosen,
+            mask=MaskOptions(mask, edit_region) if mask else None,
+            overwrite=overwrite,
+            strip_gps=strip_gps,
+            max_pixels=max_pixels or MAX_PIXELS,
+            callback=show,
+        ):
+            done.append(outcome)
+            if not as_json:
+                _show(outcome, chosen)
+    if as_json:
+        typer.echo(json.dumps([_data(outcome) for outcome in done], indent=1))
+    _finish(done, list(outputs))
+
+
+def _outputs(photos: list[Path], output: Path | None) -> dict[Path, Path]:
+    """Where each photo goes."""
+    from photovax.saving import plan_outputs
+
+    planned = plan_outputs(photos)
+    if output is None:
+        return planned
+    if len(photos) == 1 and not output.is_dir() and output.suffix:
+        return {photos[0]: output}
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"-o {output} is a file; for several photos give a folder")
+    output.mkdir(parents=True, exist_ok=True)
+    # Photos of several folders meet in one: what collides there keeps its whole name.
+    return plan_outputs(photos, folder=output)
+
+
+def _show(outcome: Outcome, recipe: Recipe) -> None:
+    if outcome.saved is None or outcome.result is None:
+        typer.echo(f"photovax: {outcome.error}", err=True)
+        return
+    for line in _summary(outcome.result, outcome.saved, recipe):
+        typer.echo(line)
+
+
+def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
+    """What a person wants to know, on one screen."""
+    seen = saved.visible
+    ssim = "" if seen.ssim is None else f", SSIM {seen.ssim:.4f}"
+    lines = [
+        f"{saved.path}",
+        f"  size        {result.photo.width} x {result.photo.height}",
+        f"  change      {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, "
+        f"PSNR {seen.psnr:.1f} dB{ssim}",
+    ]
+    for name, effect in saved.effects.items():
+        lines.append(
+            f"  {name:<11} latent moved by {effect.shift:.2f} of its standard deviation, "
+            f"reconstruction {effect.damage:+.1f} dB worse"
+        )
+    lines.append(
+        f"  work        {result.steps} steps, {result.seconds:.1f} s, recipe {recipe.digest()}"
+    )
+    lines += [f"  note        {note}" for note in result.original.notes]
+    if result.stopped == "interrupted":
+        lines.append("  note        interrupted: this is the best result so far")
+    return lines
+
+
+def _data(outcome: Outcome) -> dict[str, object]:
+    if outcome.saved is None or outcome.result is None:
+        return {"source": str(outcome.source), "error": str(outcome.error)}
+    return {
+        "source": str(outcome.source),
+        "photo": str(outcome.saved.path),
+        "record": json.loads(outcome.saved.record.read_text(encoding="utf-8")),
+    }
+
+
+def _finish(done: list[Outcome], sources: list[Path]) -> None:
+    """List what was not done, and exit with the code of the first error."""
+    failed = [outcome for outcome in done if outcome.error is not None]
+    left = sources[len(done) :]
+    last = done[-1].result if done else None
+    interrupted = last is not None and last.stopped == "interrupted"
+    if len(sources) > 1:
+        for outcome in failed:
+            typer.echo(f"not done: {outcome.error}", err=True)
+        for source in left:
+            typer.echo(f"not begun: {source}", err=True)
+        typer.echo(f"{len(done) - len(failed)} of {len(sources)} photos immunized", err=True)
+    if interrupted:
+        sys.exit(Interrupted.exit_code)
+    if failed and failed[0].error is not None:
+        sys.exit(failed[0].error.exit_code)

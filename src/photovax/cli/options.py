@@ -1,0 +1,80 @@
+"""Options that several verbs share, and the progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from photovax.models.catalog import CATALOG, DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from photovax.optimise import Step
+    from photovax.recipe import Recipe
+
+DEFAULT_MODELS = [DEFAULT_MODEL]
+
+Models = Annotated[
+    list[str],
+    typer.Option(
+        "--model", help=f"{', '.join(CATALOG)}, or a diffusers folder; may be given several times."
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Refuse larger photos before decoding them. [default: 200 million]",
+        show_default=False,
+    ),
+]
+
+
+def adjusted(recipe: Recipe, *, budget: float | None, seed: int | None) -> Recipe:
+    """A recipe with what the command line says otherwise; the budget is in 8-bit levels."""
+    if budget is not None:
+        recipe = recipe.with_radius(budget / 255)
+    return recipe if seed is None else replace(recipe, seed=seed)
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[Path, Step], None] | None]:
+    """A callback that shows loss, step time and time left, where a person can see it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[seconds]:.2f} s/step"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[Path, int] = {}
+
+        def show(source: Path, step: Step) -> None:
+            if source not in tasks:
+                for finished in tasks.values():
+                    bar.remove_task(finished)  # type: ignore[arg-type]
+                tasks.clear()
+                tasks[source] = bar.add_task(source.name, total=step.steps, loss=0.0, seconds=0.0)
+            bar.update(
+                tasks[source],  # type: ignore[arg-type]
+                completed=step.index + 1,
+                loss=step.losses.mean().item(),
+                seconds=step.seconds,
+            )
+
+        yield show

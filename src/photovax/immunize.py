@@ -1,0 +1,335 @@
+"""Read this first: a photo and a recipe in, an immunized photo out, verified as a file.
+
+    photo -> budget and mask -> model -> objective -> optimiser -> rounding -> file -> measured
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from photovax.budget import BUDGETS, Constraint, Within
+from photovax.errors import BudgetExceeded, UsageError
+from photovax.metrics.latent import LatentEffect, latent_effect, tensor
+from photovax.metrics.visible import Visibility, visibility
+from photovax.models.autoencoders import KLAutoencoder
+from photovax.models.catalog import DEFAULT_MODEL, load_model, pick_device
+from photovax.objectives import OBJECTIVES, LossFn, Objective
+from photovax.optimise import SCHEDULES, Step, pgd
+from photovax.photo import Photo, read_photo
+from photovax.recipe import Recipe
+from photovax.saving import write_photo, write_text
+from photovax.version import VERSION
+from photovax.views import VIEWS, View
+
+__all__ = ["Immunized", "Immunizer", "Saved", "round_within"]
+
+@dataclass(frozen=True, eq=False)
+class Immunized:
+    """The answer, with what is needed to check and repeat it.
+
+    Attributes:
+        photo: The immunized photo, 8-bit, exactly as it is saved.
+        original: The photo that was given.
+        allowed: Pixels that were allowed to change, bool (H, W).
+        recipe: How it was made.
+        loss: Final loss, mean over views and models, before rounding.
+        steps: Steps taken.
+        passes: Forward and backward passes through a model.
+        stopped: ``done``, ``plateau`` or ``interrupted``.
+        seconds: What it took.
+    """
+
+    photo: Photo
+    original: Photo
+    allowed: np.ndarray
+    recipe: Recipe
+    loss: float
+    steps: int
+    passes: int
+    stopped: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A saved photo, and what was measured on the file.
+
+    Attributes:
+        path: The photo.
+        record: The JSON file beside it.
+        visible: How visible the change is.
+        effects: What it does to each model, at a short side of 512 pixels.
+    """
+
+    path: Path
+    record: Path
+    visible: Visibility
+    effects: dict[str, LatentEffect]
+
+
+class Immunizer:
+    """Models, loaded once, for any number of photos.
+
+    Args:
+        models: Catalogue names or folders; the loss is the mean over all of them.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+
+    Raises:
+        UnknownName: If a model is not known.
+        ModelError: If its weights cannot be loaded.
+        UsageError: If the device is not there.
+    """
+
+    def __init__(self, models: Sequence[str] = (DEFAULT_MODEL,), *, device: str = "auto") -> None:
+        self.device = pick_device(device)
+        self.models: list[KLAutoencoder] = [
+            load_model(name, device=self.device) for name in dict.fromkeys(models)
+        ]
+
+    def immunize(
+        self,
+        photo: Photo,
+        recipe: Recipe,
+        *,
+        mask: np.ndarray | None = None,
+        callback: Callable[[Step], None] | None = None,
+    ) -> Immunized:
+        """Immunize a photo at its own size.
+
+        Args:
+            photo: What ``read_photo`` gave.
+            recipe: A preset or your own.
+            mask: Pixels that may change, bool (H, W); all when None.
+            callback: Called after every step.
+
+        Raises:
+            UsageError: If the mask does not fit, or no pixel is visible.
+            OptimiserError: If the loss or its gradient is of no use.
+            KeyboardInterrupt: If interrupted before the first step; later, the best so far is
+                returned.
+        """
+        began = time.perf_counter()
+        allowed = _allowed(photo, mask)
+        if recipe.kept_region_only and mask is None:
+            raise UsageError(
+                "this recipe shows the model only what an inpainting editor keeps: "
+                "it needs a mask (--mask FILE)"
+            )
+        visible = photo.visible()
+        origin = tensor(visible, self.device)
+        inside = torch.from_numpy(allowed).to(self.device)[None, None]
+        constraint: Constraint = BUDGETS.create(recipe.budget)
+        if not allowed.all():
+            constraint = Within(constraint, inside)
+        views: list[View] = [VIEWS.create(part) for part in recipe.views]
+        objective = OBJECTIVES.create(recipe.objective)
+        shown = inside if recipe.kept_region_only else None
+        losses = [
+            _seen_loss(model, objective, view, origin, shown)
+            for model in self.models
+            for view in views
+        ]
+        descent = pgd(
+            losses,
+            origin,
+            constraint,
+            steps=recipe.steps,
+            step_size=recipe.step_size,
+            generator=Generator(self.device).manual_seed(recipe.seed),
+            schedule=SCHEDULES[recipe.schedule],
+            momentum=recipe.momentum,
+            draws=recipe.draws,
+            random=any(view.random for view in views),
+            random_start=recipe.random_start,
+            patience=recipe.patience,
+            callback=callback,
+        )
+        levels = round_within(descent.x, origin, constraint)[0].permute(1, 2, 0).cpu().numpy()
+        if not allowed.all():
+            # Also puts back the colour under full transparency, which models never saw.
+            levels = np.where(allowed[..., None], levels, photo.pixels)
+        return Immunized(
+            photo=photo.with_pixels(levels),
+            original=photo,
+            allowed=allowed,
+            recipe=recipe,
+            loss=descent.losses.item(),
+            steps=descent.steps,
+            passes=descent.passes,
+            stopped=descent.stopped,
+            seconds=time.perf_counter() - began,
+        )
+
+    def save(self, result: Immunized, path: Path, *, overwrite: bool = False) -> Saved:
+        """Write the photo, reopen it, check every promise, and write the record beside it.
+
+        Nothing is left on disk when a promise is broken.
+
+        Raises:
+            BudgetExceeded: If the reopened file changes more, or elsewhere, than allowed.
+            SaveError: If it cannot be written.
+        """
+        measured: list[tuple[Visibility, dict[str, LatentEffect], str]] = []
+
+        def verify(written: Path) -> None:
+            reopened = read_photo(written, max_pixels=result.photo.height * result.photo.width)
+            check_promises(result, reopened)
+            before, after = result.original.visible(), reopened.visible()
+            effects = {
+                model.name: latent_effect(model, before, after, self.device)
+                for model in self.models
+            }
+            with written.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            measured.append((visibility(before, after), effects, digest))
+
+        write_photo(result.photo, path, overwrite=overwrite, verify=verify)
+        visible, effects, digest = measured[0]
+        saved = Saved(path, path.with_name(path.name + ".json"), visible, effects)
+        record = json.dumps(self._record(result, saved, digest), indent=1) + "\n"
+        write_text(record, saved.record, overwrite=overwrite)
+        return saved
+
+    def _record(self, result: Immunized, saved: Saved, digest: str) -> dict[str, Any]:
+        """What the sidecar says; a separate file, since the photo itself should not tell."""
+        return {
+            "photovax": VERSION,
+            "photo": saved.path.name,
+            "sha256": digest,
+            "recipe": asdict(result.recipe),
+            "recipe_digest": result.recipe.digest(),
+            "models": [{"name": m.name, "sha256": m.digest} for m in self.models],
+            "budget_levels": result.recipe.radius * 255,
+            "realised": asdict(saved.visible),
+            "effects_at_short_side_512": {k: asdict(v) for k, v in saved.effects.items()},
+            "loss": result.loss,
+            "steps": result.steps,
+            "passes": result.passes,
+            "stopped": result.stopped,
+            "seconds": round(result.seconds, 3),
+            "device": str(self.device),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "diffusers": diffusers.__version__,
+            },
+            "notes": list(result.original.notes),
+        }
+
+
+def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
+    """Round images to 8 bits without leaving the budget: what is saved is what was promised.
+
+    Nearest rounding, which loses the least. Where that leaves the set (a radius of 7.65 levels
+    rounds to 8; rounding lengthens an l2 change), the change is shrunk, image by image and
+    percent by percent, until it fits.
+
+    Args:
+        x: Float images (N, C, H, W) in [0, 1] inside the set.
+        origin: The originals, on 8-bit levels.
+        constraint: The set.
+
+    Returns:
+        Uint8 images (N, C, H, W).
+
+    Raises:
+        BudgetExceeded: If nothing but the original fits.
+    """
+    share = torch.ones(len(x), 1, 1, 1, device=x.device)
+    for _ in range(100):
+        rounded = torch.lerp(origin, x, share).mul_(255).round_().clamp_(0, 255)
+        over = constraint.size(rounded.div(255), origin) > 1 + TOLERANCE
+        if not over.any():
+            return rounded.to(torch.uint8)
+        share = torch.where(over.view(-1, 1, 1, 1), share - 0.01, share)
+    raise BudgetExceeded(
+        f"no 8-bit change fits a budget of {constraint.radius * 255:g} levels; use 1 or more"
+    )
+
+
+TOLERANCE = 1e-4
+"""Float noise allowed when a size is compared with the radius; a thousandth of a level at 8."""
+
+
+def check_promises(result: Immunized, reopened: Photo) -> None:
+    """Compare a reopened file with what was promised.
+
+    Raises:
+        BudgetExceeded: If size, channels, transparency, mask or budget do not hold.
+    """
+    given = result.original
+    broken = None
+    if reopened.pixels.shape != given.pixels.shape:
+        broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
+    elif not np.array_equal(reopened.pixels, result.photo.pixels):
+        broken = "pixels other than those that were written"
+    elif (given.alpha is None) != (reopened.alpha is None) or (
+        given.alpha is not None and not np.array_equal(given.alpha, reopened.alpha)
+    ):
+        broken = "another transparency"
+    elif (reopened.pixels != given.pixels)[~result.allowed].any():
+        broken = "changes outside the mask"
+    else:
+        constraint: Constraint = BUDGETS.create(result.recipe.budget)
+        cpu = torch.device("cpu")
+        size = constraint.size(tensor(reopened.pixels, cpu), tensor(given.pixels, cpu)).item()
+        if size > 1 + TOLERANCE:
+            broken = f"{size:.4f} of the budget"
+    if broken is not None:
+        raise BudgetExceeded(f"the saved file would have {broken}; nothing was kept")
+
+
+def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
+    """Pixels that are visible and inside the mask, bool (H, W)."""
+    size = (photo.height, photo.width)
+    if mask is not None and (mask.shape != size or mask.dtype != np.bool_):
+        raise UsageError(
+            f"mask must be bool {size}, got {mask.dtype} {mask.shape}; use masks.load_mask"
+        )
+    allowed = np.ones(size, dtype=bool) if mask is None else mask
+    if photo.alpha is not None:
+        allowed = allowed & (photo.alpha > 0)
+    if not allowed.any():
+        raise UsageError("no visible pixel may change: the photo is transparent where the mask is")
+    return allowed
+
+
+def _seen_loss(
+    model: KLAutoencoder,
+    objective: Objective[KLAutoencoder],
+    view: View,
+    origin: Tensor,
+    shown: Tensor | None,
+) -> LossFn:
+    """The objective's loss of one model that is fed the photo through one view."""
+
+    def feed(images: Tensor, generator: Generator) -> Tensor:
+        # Inpainting editors paint what they will repaint mid grey before they encode.
+        whole = images if shown is None else torch.where(shown, images, 0.5)
+        return view(whole, generator)
+
+    if view.random:
+
+        def drawn_loss(images: Tensor, generator: Generator) -> Tensor:
+            # Photo and original must meet the same draw, or the loss would measure the view.
+            twin = Generator(generator.device)
+            twin.set_state(generator.get_state())
+            seen = feed(images, generator)
+            return objective.bind(model, feed(origin, twin))(seen, generator)
+
+        return drawn_loss
+
+    bound = objective.bind(model, feed(origin, Generator(origin.device)))
+    return lambda images, generator: bound(feed(images, generator), generator)

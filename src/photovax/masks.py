@@ -1,0 +1,46 @@
+"""Where pixels may change.
+
+A mask is a picture of the photo's size. White (128 and above) marks the subject: what an
+inpainting editor keeps while it repaints the rest, as in arXiv 2302.06588. Some tools mark the
+opposite, what is to be repainted; such masks are read with ``edit_region``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from photovax.errors import UsageError
+from photovax.photo import Photo, read_photo
+
+__all__ = ["load_mask"]
+
+
+def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndarray:
+    """The pixels that may change, bool (H, W): those that the editor keeps.
+
+    Args:
+        path: A picture of the photo's size; only its brightness counts.
+        photo: The photo it belongs to.
+        edit_region: White marks what the editor repaints, not what it keeps.
+
+    Raises:
+        PhotoError: If the mask cannot be read.
+        UsageError: If its size is not the photo's, or it leaves no pixel to change.
+    """
+    mask = read_photo(path)
+    if (mask.height, mask.width) != (photo.height, photo.width):
+        raise UsageError(
+            f"mask {path} is {mask.width} x {mask.height} pixels, the photo "
+            f"{photo.width} x {photo.height}; a mask needs the photo's size"
+        )
+    white: np.ndarray = mask.visible().mean(axis=2) >= 128
+    kept = ~white if edit_region else white
+    if not kept.any():
+        colour = "white" if edit_region else "black"
+        raise UsageError(
+            f"mask {path} is all {colour}: nothing is left to change; "
+            f"use {'--keep-region' if edit_region else '--edit-region'} if it means the opposite"
+        )
+    return kept

@@ -1,0 +1,1 @@
+"""Measuring: is the photo still itself, and is the model thrown off."""

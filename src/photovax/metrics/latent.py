@@ -1,0 +1,64 @@
+"""How far is the model thrown off? Latents and reconstructions of photo and immunized photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from photovax.models.contracts import Autoencoder
+from photovax.objectives import latent_distance, latent_unit
+from photovax.views import ShortSide, View
+
+__all__ = ["MEASURED_AT", "LatentEffect", "latent_effect", "tensor"]
+
+MEASURED_AT = ShortSide(512)
+"""The view that files are measured through: the size most editors load a photo at."""
+
+
+@dataclass(frozen=True)
+class LatentEffect:
+    """What a change does to an autoencoder.
+
+    Attributes:
+        shift: Root mean square shift of the latent, in units of the clean latent's standard
+            deviation.
+        damage: Loss of PSNR, in dB: how much worse the autoencoder's picture of the changed
+            photo shows the original than its picture of the original does.
+    """
+
+    shift: float
+    damage: float
+
+
+def latent_effect(
+    model: Autoencoder,
+    original: np.ndarray,
+    changed: np.ndarray,
+    device: torch.device,
+    *,
+    view: View = MEASURED_AT,
+) -> LatentEffect:
+    """Measure two uint8 pictures (H, W, C) as the model is fed them through a view."""
+    with torch.no_grad():
+        seen, moved = (
+            view(tensor(picture, device), Generator(device).manual_seed(0))
+            for picture in (original, changed)
+        )
+        clean, latent = model.encode(seen), model.encode(moved)
+        shift = latent_distance(latent, clean) / latent_unit(clean)
+        before, after = (_psnr(model.decode(z), seen) for z in (clean, latent))
+    return LatentEffect(shift=shift.item(), damage=(before - after).item())
+
+
+def tensor(pixels: np.ndarray, device: torch.device) -> Tensor:
+    """Uint8 pixels (H, W, C) as float32 (1, C, H, W) in [0, 1]."""
+    planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    return planes.to(device).float().contiguous().div_(255)
+
+
+def _psnr(decoded: Tensor, seen: Tensor) -> Tensor:
+    height, width = seen.shape[-2:]
+    return -10 * (decoded[..., :height, :width] - seen).square().mean().clamp_min(1e-10).log10()

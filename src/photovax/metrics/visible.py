@@ -1,0 +1,103 @@
+"""How visible is the change to the photo? Measured on 8-bit pixels, as they are saved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from photovax.errors import UsageError
+
+__all__ = ["Visibility", "psnr", "ssim", "visibility"]
+
+_HALO = 5  # half of SSIM's 11 x 11 window
+_BAND = 256  # rows at a time: SSIM needs some twenty float copies of what it works on
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """How far two pictures are apart.
+
+    Attributes:
+        linf: Largest change of any channel, in 8-bit levels.
+        l2: Euclidean length of the change over all pixels and channels, in units of [0, 1].
+        psnr: Peak signal-to-noise ratio in dB; infinite where nothing changed.
+        ssim: Structural similarity (Wang et al. 2004: Gaussian window of sigma 1.5, mean over
+            channels and full windows); None for pictures with a side below 11 pixels.
+        changed: Share of pixels that changed.
+    """
+
+    linf: int
+    l2: float
+    psnr: float
+    ssim: float | None
+    changed: float
+
+
+def visibility(original: np.ndarray, changed: np.ndarray) -> Visibility:
+    """Compare two uint8 pictures (H, W, C) of one shape.
+
+    Raises:
+        UsageError: If the shapes differ.
+    """
+    if original.shape != changed.shape:
+        raise UsageError(
+            f"cannot compare a picture of {_named(changed)} with one of {_named(original)}"
+        )
+    largest = squares = touched = 0
+    for rows in _bands(len(original)):
+        difference = changed[rows].astype(np.int16) - original[rows]
+        largest = max(largest, int(np.abs(difference).max()))
+        squares += int(np.square(difference, dtype=np.int64).sum())
+        touched += int(difference.any(axis=2).sum())
+    return Visibility(
+        linf=largest,
+        l2=math.sqrt(squares) / 255,
+        psnr=_psnr(squares, original.size),
+        ssim=ssim(original, changed),
+        changed=touched / (original.shape[0] * original.shape[1]),
+    )
+
+
+def psnr(original: np.ndarray, changed: np.ndarray) -> float:
+    """Peak signal-to-noise ratio, in dB, of two uint8 pictures of one shape."""
+    squares = sum(
+        int(np.square(changed[rows].astype(np.int64) - original[rows]).sum())
+        for rows in _bands(len(original))
+    )
+    return _psnr(squares, original.size)
+
+
+def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
+    """Structural similarity of two uint8 pictures (H, W, C), or None below 11 pixels a side."""
+    height, width = original.shape[:2]
+    if min(height, width) <= 2 * _HALO:
+        return None
+    total = 0.0
+    for rows in _bands(height - 2 * _HALO):
+        seen = slice(rows.start, rows.stop + 2 * _HALO)
+        first, second = (
+            torch.from_numpy(np.ascontiguousarray(picture[seen])).permute(2, 0, 1)[None].float()
+            for picture in (original, changed)
+        )
+        _, values = structural_similarity_index_measure(
+            first, second, data_range=255.0, return_full_image=True
+        )
+        total += values[..., _HALO:-_HALO, _HALO:-_HALO].double().sum().item()
+    return total / ((height - 2 * _HALO) * (width - 2 * _HALO) * original.shape[2])
+
+
+def _bands(rows: int) -> list[slice]:
+    return [slice(top, min(top + _BAND, rows)) for top in range(0, rows, _BAND)]
+
+
+def _psnr(squares: int, count: int) -> float:
+    return math.inf if squares == 0 else 10 * math.log10(255**2 * count / squares)
+
+
+def _named(picture: np.ndarray) -> str:
+    height, width, channels = picture.shape
+    return f"{width} x {height} pixels in {'grey' if channels == 1 else 'colour'}"

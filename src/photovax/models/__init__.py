@@ -1,0 +1,1 @@
+"""Surrogate models: the only room that knows diffusers, [-1, 1] and scaling factors."""

@@ -1,0 +1,258 @@
+"""Projected gradient descent: the only such loop in the package.
+
+It knows no model, no norm and no photo: it is given losses, a set to stay in, and a step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from photovax.budget import Constraint
+from photovax.errors import GradientError, LossShapeError
+from photovax.objectives import LossFn
+
+__all__ = ["SCHEDULES", "Descent", "Schedule", "Step", "constant", "cosine", "linear", "pgd", "score"]
+
+Schedule = Callable[[float], float]
+"""Progress in [0, 1] to the factor of the first step's size."""
+
+
+def constant(progress: float) -> float:
+    """All steps equal."""
+    return 1.0
+
+
+def linear(progress: float) -> float:
+    """Falls in a line to 1 %, as the public PhotoGuard notebooks have it."""
+    return 1 - 0.99 * progress
+
+
+def cosine(progress: float) -> float:
+    """Falls along half a cosine to nothing: long steps for longer, then a soft landing."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "linear": linear}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a callback sees after each step.
+
+    Attributes:
+        index: The step's number, from 0.
+        steps: How many there will be at most.
+        losses: Detached losses (N,) of the image before the step.
+        step_size: In the unit of images.
+        seconds: What the step took.
+    """
+
+    index: int
+    steps: int
+    losses: Tensor
+    step_size: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where a descent ended.
+
+    Attributes:
+        x: The best images found (N, C, H, W), inside the set.
+        losses: Their losses (N,), each the mean over all losses with the same random draws.
+        steps: Steps taken.
+        passes: Forward and backward passes through a loss.
+        stopped: Why it ended.
+    """
+
+    x: Tensor
+    losses: Tensor
+    steps: int
+    passes: int
+    stopped: Literal["done", "plateau", "interrupted"]
+
+
+def pgd(
+    losses: Sequence[LossFn],
+    origin: Tensor,
+    constraint: Constraint,
+    *,
+    steps: int,
+    step_size: float,
+    generator: Generator,
+    schedule: Schedule = linear,
+    momentum: float = 0.0,
+    draws: int | None = None,
+    random: bool = False,
+    random_start: bool = True,
+    patience: int | None = None,
+    callback: Callable[[Step], None] | None = None,
+) -> Descent:
+    """Lower the mean of some losses without leaving a set of images.
+
+    Steps follow ``constraint.direction``: signs in an l-infinity ball, the normalised gradient
+    in an l2 ball. Each step is followed by the projection, so the result is always inside.
+    Ctrl-C ends the descent early with the best so far.
+
+    Args:
+        losses: One function per view or model; each gives one number per image.
+        origin: Float32 (N, C, H, W) in [0, 1].
+        constraint: The set around the origin.
+        steps: How many steps.
+        step_size: Size of the first step, in the unit of images.
+        generator: Source of all randomness.
+        schedule: How the step size falls.
+        momentum: Share of the former direction kept (Dong et al., arXiv 1710.06081: each
+            gradient is divided by its mean magnitude before it is added).
+        draws: Losses used per step, taken in turn; all when None.
+        random: Whether a loss may answer otherwise when asked again. A lucky draw must not
+            win, so the finalists are then scored anew on draws that are the same for both.
+        random_start: Start at a random image of the set; at the origin otherwise.
+        patience: Stop when this many steps brought no further 0.1 % of improvement.
+        callback: Called after every step.
+
+    Returns:
+        The best images, by loss, of all that were seen.
+
+    Raises:
+        LossShapeError: If a loss is not shaped (N,).
+        GradientError: If a gradient is not finite, or zero everywhere.
+        KeyboardInterrupt: If interrupted before the first step was done.
+    """
+    count = len(losses) if draws is None else min(draws, len(losses))
+    exact = not random and count == len(losses)
+    # Losses taken in turn are only comparable over a whole turn, random ones over several.
+    window = 1 if exact else math.ceil(len(losses) / count) * (4 if random else 1)
+    x = constraint.sample(origin, generator) if random_start else origin.clone()
+    best = _Best(window, steps)
+    velocity: Tensor | None = None
+    index = 0
+    stopped: Literal["done", "plateau", "interrupted"] = "done"
+    try:
+        while index < steps:
+            began = time.perf_counter()
+            chosen = [losses[(index * count + k) % len(losses)] for k in range(count)]
+            values, gradient = _value_and_gradient(chosen, x, generator)
+            _check(gradient, index)
+            best.see(index, x, values)
+            if momentum:
+                gradient /= gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+                velocity = gradient if velocity is None else velocity.mul_(momentum).add_(gradient)
+                gradient = velocity
+            size = step_size * schedule(index / steps)
+            direction = constraint.direction(gradient)
+            del gradient  # a large photo needs the room for the next two copies
+            x = constraint.project(direction.mul_(size).add_(x), origin)
+            del direction
+            index += 1
+            if callback is not None:
+                callback(Step(index - 1, steps, values, size, time.perf_counter() - began))
+            if patience is not None and best.stale(index) >= patience:
+                stopped = "plateau"
+                break
+    except KeyboardInterrupt:
+        if index == 0:
+            raise
+        stopped = "interrupted"
+    x, final = _finalist(losses, x, best, exact=exact, draws=4 if random else 1)
+    return Descent(x, final, index, index * count, stopped)
+
+
+def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0) -> Tensor:
+    """The mean of all losses (N,) on random draws that the seed fixes."""
+    generator = Generator(device=x.device).manual_seed(seed)
+    with torch.no_grad():
+        drawn = [loss(x, generator) for _ in range(draws) for loss in losses]
+        return torch.stack(drawn).mean(0)
+
+
+class _Best:
+    """The image with the lowest mean loss over the steps of a window that ends with it."""
+
+    def __init__(self, window: int, steps: int) -> None:
+        self.window = window
+        self.x: Tensor | None = None
+        self.losses: Tensor | None = None
+        self._recent: deque[Tensor] = deque(maxlen=window)
+        # What was best before the steps are short is never best at the end: no copies till then.
+        self._from = 0 if window == 1 else steps // 2
+        self._changed = 0
+
+    def see(self, index: int, x: Tensor, losses: Tensor) -> None:
+        """Remember the images of a batch that are better than before."""
+        self._recent.append(losses)
+        if len(self._recent) < self.window:
+            return
+        mean = torch.stack(list(self._recent)).mean(0)
+        if self.losses is None:
+            better, margin = torch.ones_like(mean, dtype=torch.bool), True
+        else:
+            better = mean < self.losses
+            margin = bool((mean < self.losses - 1e-3 * self.losses.abs()).any())
+        if margin:
+            self._changed = index
+        self.losses = mean if self.losses is None else torch.where(better, mean, self.losses)
+        if index < self._from or not better.any():
+            return
+        if self.x is None:
+            self.x = x.clone()
+        else:
+            self.x[better] = x[better]
+
+    def stale(self, steps: int) -> int:
+        """Steps since the last improvement by 0.1 %."""
+        return steps - 1 - self._changed
+
+
+def _value_and_gradient(
+    losses: Sequence[LossFn], x: Tensor, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Mean of the losses (N,) and its gradient, one backward pass at a time to save memory."""
+    x = x.detach().requires_grad_()
+    total = torch.zeros(len(x), device=x.device)
+    gradient: Tensor | None = None
+    for loss in losses:
+        values = loss(x, generator)
+        if values.shape != (len(x),):
+            raise LossShapeError(
+                f"a loss gave shape {tuple(values.shape)}, expected one number per image: ({len(x)},)"
+            )
+        (part,) = torch.autograd.grad(values.sum(), x)
+        gradient = part if gradient is None else gradient.add_(part)
+        total += values.detach()
+    if gradient is None:
+        raise LossShapeError("pgd needs at least one loss, got none")
+    return total / len(losses), gradient.div_(len(losses))
+
+
+def _check(gradient: Tensor, index: int) -> None:
+    # The sum of magnitudes tells both faults in one pass over a large photo.
+    total = gradient.abs().sum()
+    if not torch.isfinite(total):
+        raise GradientError(f"the gradient is not finite at step {index}; try float32")
+    if total == 0:
+        raise GradientError(
+            f"the gradient is zero everywhere at step {index}: the loss does not depend on the photo"
+        )
+
+
+def _finalist(
+    losses: Sequence[LossFn], last: Tensor, best: _Best, *, exact: bool, draws: int
+) -> tuple[Tensor, Tensor]:
+    """The better of the last image and the best one seen, per image, scored alike."""
+    final = score(losses, last, draws=draws)
+    if best.x is None or best.losses is None:
+        return last, final
+    other = best.losses if exact else score(losses, best.x, draws=draws)
+    better = other < final
+    last[better] = best.x[better]
+    return last, torch.where(better, other, final)

@@ -1,0 +1,247 @@
+"""Back to disk, whole or not at all; and what the results are called."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from photovax.errors import OutputExists, SaveError
+from photovax.photo import Photo, printable_name
+from photovax.tiff import write_tiff
+
+__all__ = ["default_output", "plan_outputs", "write_photo", "write_text"]
+
+_PICTURE_SUFFIXES = {
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2"),
+    *(".jpe", ".jpeg", ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi"),
+    *(".tif", ".tiff", ".webp"),
+}
+_WEBP_SIDE = 16383
+
+
+def write_photo(
+    photo: Photo,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    verify: Callable[[Path], None] | None = None,
+) -> None:
+    """Write a photo without loss: the whole file appears at once, or nothing does.
+
+    The suffix tells the type: .png, .tif/.tiff, or .webp. Pixels, alpha, colour profile, EXIF and
+    XMP are kept by all; grey stays grey but in WebP, which has RGB only; WebP has no place for
+    the resolution either.
+
+    Args:
+        photo: what to write.
+        path: where; its folder must be there.
+        overwrite: whether a file of that name may be replaced.
+        verify: called with the finished file under a temporary name in the same folder, before
+            it gets its own; if it raises, nothing is left behind.
+
+    Raises:
+        OutputExists: the file is there, or came to be while this one was written.
+        SaveError: not a lossless type, no such folder, no space, not allowed, ...
+    """
+    path, name = Path(path), printable_name(path)
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise SaveError(
+            f"{name}: {path.suffix or 'no suffix'} is not a lossless type; use .png, .tif or "
+            ".webp (a lossy one would change the immunized pixels)"
+        )
+    if path.is_dir():
+        raise SaveError(f"{name}: is a folder; name a file")
+    if not path.parent.is_dir():
+        raise SaveError(f"{name}: there is no folder of that name; make it first")
+    if not overwrite and os.path.lexists(path):
+        raise _exists(path)
+    _write_atomically(path, lambda file: writer(photo, file), overwrite=overwrite, verify=verify)
+
+
+def write_text(text: str, path: Path, *, overwrite: bool = False) -> None:
+    """Write a UTF-8 text file, whole or not at all.
+
+    Raises:
+        OutputExists: the file is there.
+        SaveError: no such folder, no space, not allowed, ...
+    """
+    data = text.encode()
+    _write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
+
+
+def _write_atomically(
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    *,
+    overwrite: bool,
+    verify: Callable[[Path], None] | None = None,
+) -> None:
+    temporary = path.with_name(f".photovax-{secrets.token_hex(8)}{path.suffix.lower()}")
+    try:
+        with _as_save_error(path), temporary.open("x+b") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if verify is not None:
+            verify(temporary)
+        with _as_save_error(path):
+            _put_in_place(temporary, path, overwrite=overwrite)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def default_output(source: Path, *, suffix: str = ".png") -> Path:
+    """Where the result for a source goes: NAME.immunized.png beside it.
+
+    Args:
+        source: the input; a suffix that is not a picture's is taken for a part of the name.
+        suffix: of the result.
+
+    Returns:
+        The path; nothing is looked up on disk.
+    """
+    name = source.stem if source.suffix.lower() in _PICTURE_SUFFIXES else source.name
+    return source.with_name(f"{name}.immunized{suffix}")
+
+
+def plan_outputs(sources: Sequence[Path], *, folder: Path | None = None) -> dict[Path, Path]:
+    """A result's path for each source of a batch, no two the same.
+
+    Where two would be (photo.jpg and photo.png), or one would be another source, the full file
+    name is used: photo.jpg.immunized.png. Names that differ in case only count as the same, as
+    many disks see it.
+
+    Args:
+        sources: the inputs; repeated ones count once.
+        folder: where the results go; beside each source when None.
+
+    Returns:
+        Source to result, in the order of the sources.
+
+    Raises:
+        SaveError: two files of one name, from two folders, would meet in ``folder``.
+    """
+
+    def placed(path: Path) -> Path:
+        return path if folder is None else folder / path.name
+
+    plan = {source: placed(default_output(source)) for source in sources}
+    while True:
+        taken = Counter(_as_disks_see_it(path) for path in (*plan.values(), *plan))
+        full = {
+            source: placed(source.with_name(f"{source.name}.immunized.png")) for source in plan
+        }
+        clashing = [
+            source
+            for source, result in plan.items()
+            if taken[_as_disks_see_it(result)] > 1 and result != full[source]
+        ]
+        if not clashing:
+            break
+        plan |= {source: full[source] for source in clashing}
+    homes = {_as_disks_see_it(result): source for source, result in plan.items()}
+    for source, result in plan.items():
+        if (other := homes[_as_disks_see_it(result)]) != source:
+            raise SaveError(
+                f"{printable_name(source)} and {printable_name(other)} would both become "
+                f"{printable_name(result)}; give them separate folders"
+            )
+    return plan
+
+
+def _as_disks_see_it(path: Path) -> str:
+    return os.path.normpath(path).casefold()
+
+
+def _exists(path: Path) -> OutputExists:
+    return OutputExists(f"{printable_name(path)}: is there already; to replace it: --overwrite")
+
+
+@contextmanager
+def _as_save_error(path: Path) -> Iterator[None]:
+    """One line for what the disk or an encoder objects to."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, OverflowError, MemoryError, struct.error) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = " ".join(why.split()) or type(error).__name__
+        raise SaveError(f"{printable_name(path)}: cannot be written: {reason}") from error
+
+
+def _put_in_place(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(path)
+    else:
+        try:
+            path.hardlink_to(temporary)  # unlike a rename, never replaces
+        except FileExistsError as error:
+            raise _exists(path) from error
+        except (OSError, NotImplementedError):  # no hard links on this disk
+            _claim_and_replace(temporary, path)
+    with suppress(OSError):  # a folder cannot be opened everywhere
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _claim_and_replace(temporary: Path, path: Path) -> None:
+    """Take the name with an empty file, which only one can do, and replace that."""
+    try:
+        path.open("xb").close()
+    except FileExistsError as error:
+        raise _exists(path) from error
+    try:
+        temporary.replace(path)
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def _image(photo: Photo) -> Image.Image:
+    channels = photo.pixels
+    if photo.alpha is not None:
+        channels = np.dstack([channels, photo.alpha])
+    return Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels)
+
+
+def _write_png(photo: Photo, file: BinaryIO) -> None:
+    known, more = photo.metadata, PngImagePlugin.PngInfo()
+    if known.icc is not None and len(known.icc) > PngImagePlugin.MAX_TEXT_CHUNK:
+        raise ValueError("its colour profile is longer than PNG readers accept; use .tif")
+    if known.xmp is not None:
+        more.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + known.xmp)
+    options = {"icc_profile": known.icc, "exif": known.exif, "dpi": known.dpi}
+    _image(photo).save(file, "PNG", compress_level=6, pnginfo=more, **options)
+
+
+def _write_webp(photo: Photo, file: BinaryIO) -> None:
+    if max(photo.height, photo.width) > _WEBP_SIDE:
+        raise ValueError(
+            f"{photo.width} x {photo.height}, and WebP takes {_WEBP_SIDE} a side; use .png"
+        )
+    known = photo.metadata
+    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp}
+    given = {key: value for key, value in options.items() if value is not None}
+    # exact: colour under full transparency stays too; effort: hardly smaller beyond this
+    _image(photo).save(file, "WEBP", lossless=True, exact=True, quality=25, method=1, **given)
+
+
+_WRITERS: dict[str, Callable[[Photo, BinaryIO], None]] = {
+    ".png": _write_png,
+    ".tif": write_tiff,
+    ".tiff": write_tiff,
+    ".webp": _write_webp,
+}

@@ -1,0 +1,63 @@
+"""Training crops and evaluation crops, read once and kept as bytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+
+def photo_folder(split: str) -> Path:
+    """The folder of ``train`` or ``eval`` photos below ``$PHOTOVAX_SHARED``."""
+    return Path(os.environ.get("PHOTOVAX_SHARED", "../shared")) / "photos" / split
+
+
+def load(folder: Path) -> list[Tensor]:
+    """Every ``*.jpg`` of a folder, by name, as uint8 CHW tensors."""
+    files = sorted(folder.glob("*.jpg"))
+    if not files:
+        raise SystemExit(f"no *.jpg in {folder}; set PHOTOVAX_SHARED")
+    pictures = (np.array(Image.open(file).convert("RGB")) for file in files)
+    return [torch.from_numpy(picture).permute(2, 0, 1).contiguous() for picture in pictures]
+
+
+class RandomCrops:
+    """Batches of random crops, half of them scaled down, half mirrored.
+
+    Scaled crops show the edges that a large photo has after a model's own resize.
+    """
+
+    def __init__(self, photos: list[Tensor], seed: int) -> None:
+        self.photos = photos
+        self.random = np.random.default_rng(seed)
+
+    def batch(self, count: int, size: int) -> Tensor:
+        """``count`` crops as float32 (count, 3, size, size) in [0, 1]."""
+        return torch.cat([self._crop(size) for _ in range(count)])
+
+    def _crop(self, size: int) -> Tensor:
+        photo = self.photos[self.random.integers(len(self.photos))]
+        height, width = photo.shape[1:]
+        side = size
+        if self.random.random() < 0.5:
+            side = int(self.random.integers(size, min(height, width), endpoint=True))
+        top = int(self.random.integers(height - side, endpoint=True))
+        left = int(self.random.integers(width - side, endpoint=True))
+        crop = photo[None, :, top : top + side, left : left + side].float() / 255
+        if side != size:
+            crop = F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True)
+        return crop.flip(3) if self.random.random() < 0.5 else crop
+
+
+def centre_crops(photos: list[Tensor], size: int) -> Tensor:
+    """The middle of each photo as float32 (N, 3, size, size) in [0, 1]."""
+    crops = []
+    for photo in photos:
+        top, left = (photo.shape[1] - size) // 2, (photo.shape[2] - size) // 2
+        crops.append(photo[:, top : top + size, left : left + size].float() / 255)
+    return torch.stack(crops)
