@@ -1,5 +1,8 @@
 """Reading pictures (photo, channels, metadata) and writing them back (saving, tiff)."""
 
+# A None where bytes or an array belong fails the test itself, so mypy need not mind it here.
+# mypy: disable-error-code="arg-type, index, no-untyped-def, operator, type-arg, union-attr"
+
 from __future__ import annotations
 
 import errno
@@ -161,9 +164,12 @@ def test_the_files_people_feed_such_tools(cases: Path, tmp_path: Path) -> None:
             assert getattr(photo.metadata, kept), case
         for suffix in LOSSLESS:
             back = round_trip(photo, tmp_path / f"{number}{suffix}")
-            assert back.height, back.width == (photo.height, photo.width)
+            assert (back.height, back.width) == (photo.height, photo.width)
             assert (back.pixels == photo.pixels).all(), (case, suffix)
-            assert np.array_equal(back.alpha, photo.alpha) or photo.alpha is None, (case, suffix)
+            if photo.alpha is None or (suffix == ".webp" and (photo.alpha == 255).all()):
+                assert back.alpha is None, (case, suffix)
+            else:
+                assert np.array_equal(back.alpha, photo.alpha), (case, suffix)
             assert back.metadata.icc == photo.metadata.icc, (case, suffix)
 
 
@@ -320,7 +326,7 @@ def test_cmyk_with_a_damaged_profile_is_still_read(tmp_path: Path) -> None:
 
 
 def test_lab(tmp_path: Path) -> None:
-    Image.new("LAB", (4, 4), (255, 0, 0)).save(tmp_path / "x.tif")
+    Image.new("LAB", (4, 4), (255, 128, 128)).save(tmp_path / "x.tif")
     photo = read_photo(tmp_path / "x.tif")
     assert (photo.pixels >= 254).all()
     assert "LAB" in photo.notes[0]
@@ -373,7 +379,7 @@ class TestHeic:
         exif = Image.Exif()
         exif[0x0112], exif[0x010F] = orientation, "Camera"
         image = Image.fromarray(smooth(64, 96))
-        image.save(tmp_path / "x.heic", quality=-1, exif=exif, xmp=XMP, icc_profile=SRGB)
+        image.save(tmp_path / "x.heic", quality=-1, exif=exif.tobytes(), xmp=XMP, icc_profile=SRGB)
         image.getexif()[0x0112] = orientation
         shown = np.asarray(ImageOps.exif_transpose(image)).astype(int)
         photo = read_photo(tmp_path / "x.heic")
@@ -415,7 +421,7 @@ def test_what_is_not_a_readable_file(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(UnreadablePhoto, match="is empty"):
         read_photo(tmp_path / "empty")
-    with pytest.raises(UnreadablePhoto, match="damaged|cannot be read"):
+    with pytest.raises(UnreadablePhoto, match="damaged"):
         read_photo("a\0b.png")
     path = saved(tmp_path / "x.png", noise(4, 4, 3))
     monkeypatch.setattr(
@@ -448,15 +454,15 @@ def test_names_that_would_break_a_message_are_quoted(tmp_path: Path) -> None:
 def test_cut_or_damaged_files_raise_nothing_but_our_own(suffix: str, tmp_path: Path) -> None:
     options = {} if suffix in ("gif", "bmp") else {"exif": camera_exif(), "icc_profile": SRGB}
     whole = saved(tmp_path / f"whole.{suffix}", noise(24, 24, 3), **options).read_bytes()
-    chance, path, cuts = random.Random(suffix), tmp_path / "damaged", 0  # noqa: S311
+    chance, path = random.Random(suffix), tmp_path / "damaged"  # noqa: S311
+    messages = []
     for length in range(1, len(whole), max(1, len(whole) // 40)):
         path.write_bytes(whole[:length])
         try:
             read_photo(path)
         except PhotoError as error:
-            cuts += 1
-            assert "\n" not in str(error)
-    assert cuts >= 36
+            messages.append(str(error))
+    assert len(messages) >= 36
     for _ in range(150):
         damaged = bytearray(whole)
         for _ in range(chance.randint(1, 4)):
@@ -467,7 +473,8 @@ def test_cut_or_damaged_files_raise_nothing_but_our_own(suffix: str, tmp_path: P
             write_photo(photo, tmp_path / "out.tif", overwrite=True)
             assert np.array_equal(read_photo(tmp_path / "out.tif").pixels, photo.pixels)
         except PhotoError as error:
-            assert "\n" not in str(error)
+            messages.append(str(error))
+    assert not any("\n" in message for message in messages)
 
 
 def test_leniency_set_by_another_library_is_not_ours(tmp_path: Path, monkeypatch) -> None:

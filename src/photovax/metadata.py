@@ -33,7 +33,7 @@ class Metadata:
         icc: the colour profile that the pixel values are to be read in; None means sRGB.
         exif: the EXIF block as in a JPEG, ``Exif`` prefix and all; no orientation, no thumbnails.
         xmp: the XMP packet, as UTF-8 XML; no orientation, no thumbnails.
-        dpi: dots per inch, (horizontal, vertical), both finite and above 0.
+        dpi: dots per inch, (horizontal, vertical), both above 1 and finite.
     """
 
     icc: bytes | None = None

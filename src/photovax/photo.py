@@ -325,7 +325,8 @@ def _dpi(value: object) -> tuple[float, float] | None:
         x, y = (float(each) for each in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ArithmeticError):
         return None
-    return (x, y) if 0 < x < 1e6 and 0 < y < 1e6 else None
+    # Pillow gives a TIFF that tells no resolution 1 dot per inch
+    return (x, y) if 1 < x < 1e6 and 1 < y < 1e6 else None
 
 
 def _upright(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -38,8 +38,8 @@ def write_photo(
     """Write a photo without loss: the whole file appears at once, or nothing does.
 
     The suffix tells the type: .png, .tif/.tiff, or .webp. Pixels, alpha, colour profile, EXIF and
-    XMP are kept by all; grey stays grey but in WebP, which has RGB only; WebP has no place for
-    the resolution either.
+    XMP are kept by all. WebP has no grey (it becomes RGB), no place for the resolution, and drops
+    an alpha that is opaque everywhere.
 
     Args:
         photo: what to write.
@@ -59,10 +59,11 @@ def write_photo(
             f"{name}: {path.suffix or 'no suffix'} is not a lossless type; use .png, .tif or "
             ".webp (a lossy one would change the immunized pixels)"
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise SaveError(f"{name}: is a folder; name a file")
-    if not path.parent.is_dir():
-        raise SaveError(f"{name}: there is no folder of that name; make it first")
+    if not os.path.isdir(path.parent):
+        folder = printable_name(path.parent)
+        raise SaveError(f"{name}: there is no folder {folder}; make it first")
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
     _write_atomically(path, lambda file: writer(photo, file), overwrite=overwrite, verify=verify)
@@ -139,9 +140,7 @@ def plan_outputs(sources: Sequence[Path], *, folder: Path | None = None) -> dict
     plan = {source: placed(default_output(source)) for source in sources}
     while True:
         taken = Counter(_as_disks_see_it(path) for path in (*plan.values(), *plan))
-        full = {
-            source: placed(source.with_name(f"{source.name}.immunized.png")) for source in plan
-        }
+        full = {source: placed(source.with_name(f"{source.name}.immunized.png")) for source in plan}
         clashing = [
             source
             for source, result in plan.items()
