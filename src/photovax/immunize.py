@@ -136,9 +136,13 @@ class Immunizer:
         views: list[View] = [VIEWS.create(part) for part in recipe.views]
         objective = OBJECTIVES.create(recipe.objective)
         shown = inside if recipe.kept_region_only else None
+        kinds = dict.fromkeys(views)  # a view named twice has twice the weight, but binds once
         losses = [
-            _seen_loss(model, objective, view, origin, shown)
-            for model in self.models
+            bound[view]
+            for bound in (
+                {view: _seen_loss(model, objective, view, origin, shown) for view in kinds}
+                for model in self.models
+            )
             for view in views
         ]
         descent = pgd(

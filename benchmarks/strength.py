@@ -1,0 +1,60 @@
+"""How far saved files move the model: ``python -m benchmarks.strength PHOTO... [--budgets 8 16]``.
+
+Prints one line per budget: mean latent shift and damage of the default recipe, the same for
+random noise, their ratio, and the seconds per photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from photovax.check import check
+from photovax.immunize import Immunizer
+from photovax.photo import read_photo
+from photovax.recipe import DEFAULT, load_recipe
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", nargs="+", type=Path)
+    parser.add_argument("--budgets", nargs="+", type=float, default=[8, 16])
+    parser.add_argument("--recipe", default=DEFAULT)
+    options = parser.parse_args()
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    immunizer = Immunizer()
+    for budget in options.budgets:
+        recipe = load_recipe(options.recipe).with_radius(budget / 255)
+        rows = []
+        with tempfile.TemporaryDirectory() as folder:
+            for index, path in enumerate(options.photos):
+                photo = read_photo(path)
+                result = immunizer.immunize(photo, recipe)
+                saved = immunizer.save(result, Path(folder) / f"{index}.png")
+                found = check(read_photo(saved.path), photo).models["embedded"]
+                rows.append(
+                    (
+                        found.effect.shift,
+                        found.floor.shift,
+                        found.effect.damage,
+                        found.floor.damage,
+                        result.seconds,
+                    )
+                )
+        shift, floor, damage, floor_damage, seconds = np.mean(rows, axis=0)
+        print(
+            f"{options.recipe} at {budget:g}/255, {len(rows)} photos: shift {shift:.3f} "
+            f"(noise {floor:.3f}, {shift / floor:.1f} times), damage {damage:.2f} dB "
+            f"(noise {floor_damage:.2f} dB), {seconds:.1f} s a photo",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
