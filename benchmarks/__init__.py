@@ -1,0 +1,1 @@
+"""Measurements through the public interface; each prints hardware, versions and figures."""

@@ -11,12 +11,12 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.muon import optimisers
 from training.perceptual import Lpips
@@ -211,12 +211,13 @@ class Run:
             images = self.crops.batch(64, 256).to(self.device) * 2 - 1
             deviation = torch.cat([model.encode(i).latent_dist.mean for i in images.split(8)]).std()
         model.register_to_config(scaling_factor=round(1 / deviation.item(), 5))
-        model.half().save_pretrained(self.options.out / "vae")
+        model.to(torch.float16).save_pretrained(self.options.out / "vae")
 
 
 def _loaded(options: argparse.Namespace) -> AutoencoderKL:
     """A trained model to go on from, in full precision."""
-    return AutoencoderKL.from_pretrained(options.start, torch_dtype=torch.float32)
+    loaded = AutoencoderKL.from_pretrained(options.start, torch_dtype=torch.float32)  # type: ignore[no-untyped-call]
+    return cast(AutoencoderKL, loaded)
 
 
 def _arguments() -> argparse.Namespace:

@@ -54,7 +54,9 @@ def immunize_files(
         try:
             _refuse_early(source, output, overwrite=overwrite)
             photo = read_photo(source, max_pixels=max_pixels)
-            allowed = mask and load_mask(mask.path, photo, edit_region=mask.edit_region)
+            allowed = (
+                None if mask is None else load_mask(mask.path, photo, edit_region=mask.edit_region)
+            )
             result = immunizer.immunize(
                 photo.without_gps() if strip_gps else photo,
                 recipe,

@@ -20,7 +20,10 @@ __all__ = ["BUDGETS", "L2", "Constraint", "Linf", "Within", "norm"]
 class Constraint(Protocol):
     """The images allowed around an original."""
 
-    radius: float
+    @property
+    def radius(self) -> float:
+        """The size of the set, in the unit of images."""
+        ...
 
     def project(self, x: Tensor, origin: Tensor) -> Tensor:
         """The allowed image, inside [0, 1] too, that ``x`` becomes."""

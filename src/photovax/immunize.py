@@ -1,6 +1,6 @@
 """Read this first: a photo and a recipe in, an immunized photo out, verified as a file.
 
-    photo -> budget and mask -> model -> objective -> optimiser -> rounding -> file -> measured
+photo -> budget and mask -> model -> objective -> optimiser -> rounding -> file -> measured
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from photovax.version import VERSION
 from photovax.views import VIEWS, View
 
 __all__ = ["Immunized", "Immunizer", "Saved", "round_within"]
+
 
 @dataclass(frozen=True, eq=False)
 class Immunized:
@@ -279,9 +280,7 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
         broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
     elif not np.array_equal(reopened.pixels, result.photo.pixels):
         broken = "pixels other than those that were written"
-    elif (given.alpha is None) != (reopened.alpha is None) or (
-        given.alpha is not None and not np.array_equal(given.alpha, reopened.alpha)
-    ):
+    elif not _same(given.alpha, reopened.alpha):
         broken = "another transparency"
     elif (reopened.pixels != given.pixels)[~result.allowed].any():
         broken = "changes outside the mask"
@@ -293,6 +292,12 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
             broken = f"{size:.4f} of the budget"
     if broken is not None:
         raise BudgetExceeded(f"the saved file would have {broken}; nothing was kept")
+
+
+def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second)
 
 
 def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:

@@ -19,7 +19,17 @@ from photovax.budget import Constraint
 from photovax.errors import GradientError, LossShapeError
 from photovax.objectives import LossFn
 
-__all__ = ["SCHEDULES", "Descent", "Schedule", "Step", "constant", "cosine", "linear", "pgd", "score"]
+__all__ = [
+    "SCHEDULES",
+    "Descent",
+    "Schedule",
+    "Step",
+    "constant",
+    "cosine",
+    "linear",
+    "pgd",
+    "score",
+]
 
 Schedule = Callable[[float], float]
 """Progress in [0, 1] to the factor of the first step's size."""
@@ -224,7 +234,8 @@ def _value_and_gradient(
         values = loss(x, generator)
         if values.shape != (len(x),):
             raise LossShapeError(
-                f"a loss gave shape {tuple(values.shape)}, expected one number per image: ({len(x)},)"
+                f"a loss gave shape {tuple(values.shape)}, "
+                f"expected one number per image: ({len(x)},)"
             )
         (part,) = torch.autograd.grad(values.sum(), x)
         gradient = part if gradient is None else gradient.add_(part)
@@ -241,7 +252,8 @@ def _check(gradient: Tensor, index: int) -> None:
         raise GradientError(f"the gradient is not finite at step {index}; try float32")
     if total == 0:
         raise GradientError(
-            f"the gradient is zero everywhere at step {index}: the loss does not depend on the photo"
+            f"the gradient is zero everywhere at step {index}: "
+            "the loss does not depend on the photo"
         )
 
 

@@ -68,7 +68,7 @@ class Recipe:
                 self.schedule in ("constant", "cosine", "linear"),
                 "constant, cosine or linear",
             ),
-            "budget": (0 < self.budget.options.get("radius", 0), "a part with a radius above 0"),
+            "budget": (self.budget.options.get("radius", 0) > 0, "a part with a radius above 0"),
         }
         for name, (fine, allowed) in checks.items():
             if not fine:

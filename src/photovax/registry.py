@@ -64,7 +64,9 @@ class Registry(Generic[T]):
         try:
             return self._makers[part.name](**part.options)
         except TypeError as error:
-            raise UsageError(f"{self.kind} {part.name!r} does not take these options: {error}") from None
+            raise UsageError(
+                f"{self.kind} {part.name!r} does not take these options: {error}"
+            ) from None
 
     def __iter__(self) -> Iterator[str]:
         self._look_outside()

@@ -59,14 +59,15 @@ def _lines(found: Check) -> list[str]:
     seen = found.visible
     ssim = "" if seen.ssim is None else f", SSIM {seen.ssim:.4f}"
     lines = [
-        f"change: {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, {seen.changed:.0%} of pixels, "
-        f"PSNR {seen.psnr:.1f} dB{ssim}"
+        f"change: {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, "
+        f"{seen.changed:.0%} of pixels, PSNR {seen.psnr:.1f} dB{ssim}"
     ]
     for name, model in found.models.items():
         effect, floor = model.effect, model.floor
         lines += [
             f"{name}: {model.verdict.value}",
-            f"  latent shift           {effect.shift:.3f}   noise of the same size {floor.shift:.3f}",
+            f"  latent shift           {effect.shift:.3f}   noise of the same size "
+            f"{floor.shift:.3f}",
             f"  reconstruction damage  {effect.damage:.2f} dB  noise of the same size "
             f"{floor.damage:.2f} dB",
         ]

@@ -11,18 +11,16 @@ from photovax.cli import options
 
 
 def command(
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for the pictures.")
-    ] = Path("demo"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures.")] = Path(
+        "demo"
+    ),
     device: options.Device = "auto",
 ) -> None:
     """Immunize the sample photo and write a picture strip of what its model sees."""
     from photovax.demo import SAMPLE, run_demo
 
     with options.progress(quiet=False) as show:
-        done = run_demo(
-            output, device=device, callback=show and (lambda step: show(SAMPLE, step))
-        )
+        done = run_demo(output, device=device, callback=show and (lambda step: show(SAMPLE, step)))
     (effect,) = done.saved.effects.values()
     seen = done.saved.visible
     typer.echo(f"immunized in {done.seconds:.1f} s: {done.saved.path}")

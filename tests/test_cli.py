@@ -1,0 +1,83 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from photovax.models.autoencoders import KLAutoencoder
+
+RECIPE = """
+preset = "fast"
+steps = 2
+views = [{name = "short_side", options = {pixels = 64}}]
+"""
+
+
+def photovax(*arguments, cwd):
+    command = [sys.executable, "-c", "from photovax.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def test_immunize_then_check(photo_file, tmp_path):
+    (tmp_path / "quick.toml").write_text(RECIPE)
+    (tmp_path / "bad.jpg").write_text("no picture")
+    done = photovax(
+        *("immunize", photo_file, "bad.jpg", "--recipe", "quick.toml", "--budget", 6, "--json"),
+        *("--device", "cpu"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 3, done.stderr
+    good, bad = json.loads(done.stdout)
+    assert good["record"]["realised"]["linf"] == 6
+    assert "bad.jpg" in bad["error"]
+    assert "1 of 2 photos immunized" in done.stderr
+    assert not (tmp_path / "bad.immunized.png").exists()
+    checked = photovax(
+        *("check", "photo.immunized.png", "--original", "photo.jpg", "--json"), cwd=tmp_path
+    )
+    assert checked.returncode in (0, 10), checked.stderr
+    assert json.loads(checked.stdout)["models"]["embedded"]["effect"]["shift"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["immunize", "photo.jpg", "--recipe", "fats"], 2, "did you mean 'fast'"),
+        (["immunize", "photo.jpg", "--model", "embeded"], 2, "did you mean 'embedded'"),
+        (["immunize", "photo.jpg", "-o", "out.jpg"], 4, "not a lossless type; use .png"),
+        (["check", "photo.jpg", "--original", "gone.jpg"], 3, "gone.jpg"),
+    ],
+)
+def test_mistakes_give_one_line_and_a_code(photo_file, arguments, code, message):
+    done = photovax(*arguments, cwd=photo_file.parent)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert [path.name for path in photo_file.parent.iterdir()] == ["photo.jpg"]
+
+
+def test_help_loads_nothing_heavy(tmp_path):
+    code = (
+        "import sys, contextlib\nfrom photovax.cli import app\n"
+        "with contextlib.suppress(SystemExit): app(['--help'])\n"
+        "print([m for m in ('torch', 'diffusers', 'PIL', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "immunize" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_models_lists_the_embedded_one(tmp_path):
+    done = photovax("models", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["embedded"]["megabytes"] < 10
+
+
+def test_ordinary_pipelines_can_load_the_embedded_autoencoder(immunizer):
+    from diffusers import AutoencoderKL
+
+    (model,) = immunizer.models
+    assert isinstance(model, KLAutoencoder)
+    assert type(model.model) is AutoencoderKL
+    assert len(model.model.config.block_out_channels) == 4

@@ -1,0 +1,190 @@
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from photovax.batch import MaskOptions, immunize_files
+from photovax.check import Verdict, check, noisy
+from photovax.errors import BudgetExceeded, OutputExists, PhotoError, UsageError
+from photovax.immunize import check_promises
+from photovax.photo import read_photo
+from photovax.registry import Part
+
+SHARED = Path(os.environ.get("PHOTOVAX_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def immunized(immunizer, recipe, source, output, **options):
+    (outcome,) = immunize_files(immunizer, {source: output}, recipe, **options)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def test_the_saved_file_keeps_the_budget_and_moves_the_model(
+    immunizer, quick, photo_file, tmp_path
+):
+    before = photo_file.read_bytes()
+    outcome = immunized(immunizer, quick, photo_file, tmp_path / "out.png")
+    original, saved = read_photo(photo_file), read_photo(tmp_path / "out.png")
+    change = np.abs(saved.pixels.astype(int) - original.pixels)
+    assert saved.pixels.shape == original.pixels.shape
+    assert change.max() == 8 == outcome.saved.visible.linf
+    assert photo_file.read_bytes() == before
+    found = check(saved, original, device="cpu").models["embedded"]
+    assert found.effect.shift == pytest.approx(outcome.saved.effects["embedded"].shift)
+    assert found.effect.shift > 3 * found.floor.shift
+    assert found.effect.damage > found.floor.damage
+
+
+def test_the_record_tells_how_and_what(immunizer, quick, photo_file, tmp_path):
+    outcome = immunized(immunizer, quick, photo_file, tmp_path / "out.png")
+    record = json.loads(outcome.saved.record.read_text())
+    assert record["recipe_digest"] == quick.digest()
+    assert record["models"][0]["name"] == "embedded"
+    assert len(record["models"][0]["sha256"]) == 64
+    assert record["realised"]["linf"] <= record["budget_levels"]
+
+
+def test_the_same_seed_gives_the_same_file(immunizer, quick, photo_file, tmp_path):
+    for name in ("a.png", "b.png"):
+        immunized(immunizer, quick, photo_file, tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("edit_region", [False, True])
+def test_a_mask_confines_the_change(immunizer, quick, photo_file, tmp_path, edit_region):
+    original = read_photo(photo_file)
+    white = np.zeros((original.height, original.width), bool)
+    white[30:90, 40:110] = True
+    Image.fromarray(white).save(tmp_path / "mask.png")
+    options = MaskOptions(tmp_path / "mask.png", edit_region)
+    kept_only = dataclasses.replace(quick, kept_region_only=True)
+    immunized(immunizer, kept_only, photo_file, tmp_path / "out.png", mask=options)
+    changed = (read_photo(tmp_path / "out.png").pixels != original.pixels).any(2)
+    may_change = ~white if edit_region else white
+    assert not changed[~may_change].any()
+    assert changed[may_change].mean() > 0.5
+
+
+def test_hidden_colour_has_no_influence_and_stays(immunizer, quick, pixels, tmp_path):
+    alpha = np.zeros(pixels.shape[:2], np.uint8)
+    alpha[:, 20:] = 200
+    results = []
+    for value in (0, 255):
+        rgba = np.dstack([np.where(alpha[..., None] == 0, value, pixels), alpha]).astype(np.uint8)
+        source = tmp_path / f"{value}.png"
+        Image.fromarray(rgba).save(source)
+        immunized(immunizer, quick, source, tmp_path / f"{value}.out.png")
+        saved = read_photo(tmp_path / f"{value}.out.png")
+        assert np.array_equal(saved.alpha, alpha)
+        assert (saved.pixels[:, :20] == value).all()
+        results.append(saved.pixels[:, 20:])
+    assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 300)])
+def test_tiny_and_narrow_photos_keep_their_size(immunizer, quick, tmp_path, size):
+    Image.effect_noise(size, 60).convert("RGB").save(tmp_path / "in.png")
+    immunized(immunizer, quick, tmp_path / "in.png", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as saved:
+        assert saved.size == size
+
+
+def test_a_file_that_is_there_is_not_replaced(immunizer, quick, photo_file, tmp_path):
+    (tmp_path / "out.png").write_text("mine")
+    with pytest.raises(OutputExists, match="--overwrite"):
+        immunized(immunizer, quick, photo_file, tmp_path / "out.png")
+    assert (tmp_path / "out.png").read_text() == "mine"
+
+
+def test_the_photo_itself_is_never_replaced(immunizer, quick, photo_file):
+    with pytest.raises(UsageError, match="never replaced"):
+        immunized(immunizer, quick, photo_file, photo_file, overwrite=True)
+
+
+def test_a_broken_promise_leaves_nothing(immunizer, quick, photo_file, tmp_path):
+    photo = read_photo(photo_file)
+    result = immunizer.immunize(photo, quick)
+    too_much = result.photo.with_pixels(noisy(photo.pixels, 30, 0))
+    broken = dataclasses.replace(result, photo=too_much)
+    with pytest.raises(BudgetExceeded, match=r"would have [\d.]+ of the budget"):
+        immunizer.save(broken, tmp_path / "out.png")
+    assert {p.name for p in tmp_path.iterdir()} == {"photo.jpg"}
+    with pytest.raises(BudgetExceeded, match="other than those that were written"):
+        check_promises(result, photo)
+
+
+def test_a_batch_goes_on_past_a_bad_file(immunizer, quick, photo_file, tmp_path):
+    (tmp_path / "bad.jpg").write_text("not a picture")
+    plan = {tmp_path / "bad.jpg": tmp_path / "b.png", photo_file: tmp_path / "good.png"}
+    bad, good = immunize_files(immunizer, plan, quick)
+    assert isinstance(bad.error, PhotoError)
+    assert good.saved is not None
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_mask_of_another_size_is_refused(immunizer, quick, photo_file, tmp_path):
+    Image.new("L", (9, 9), 255).save(tmp_path / "mask.png")
+    with pytest.raises(UsageError, match="9 x 9 pixels, the photo 151 x 127"):
+        immunized(
+            immunizer,
+            quick,
+            photo_file,
+            tmp_path / "o.png",
+            mask=MaskOptions(tmp_path / "mask.png"),
+        )
+
+
+def test_noise_and_no_change_fail_the_check(photo_file):
+    photo = read_photo(photo_file)
+    noise = photo.with_pixels(noisy(photo.pixels, 8, 7))
+    assert check(noise, photo, device="cpu").verdict is Verdict.FAIL
+    assert check(photo, photo, device="cpu").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("target", ["grey", "zero", "photo"])
+def test_every_target_is_approached(immunizer, quick, photo_file, target):
+    recipe = dataclasses.replace(
+        quick, objective=Part("latent_target", {"target": target}), draws=None
+    )
+    first: list[float] = []
+    result = immunizer.immunize(
+        read_photo(photo_file), recipe, callback=lambda step: first.append(step.losses.item())
+    )
+    assert result.loss < first[0]
+
+
+def test_random_views_reach_the_model(immunizer, quick, photo_file):
+    recipe = dataclasses.replace(quick, views=(Part("crop", {"share": 0.6}),))
+    assert immunizer.immunize(read_photo(photo_file), recipe).loss < 0
+
+
+@pytest.mark.skipif(not (SHARED / "cases").is_dir(), reason="needs PHOTOVAX_SHARED's cases")
+def test_every_awkward_file_through_the_whole_path(immunizer, quick, tmp_path):
+    script = SHARED / "cases" / "make_cases.py"
+    subprocess.run([sys.executable, script, tmp_path / "in"], check=True, capture_output=True)  # noqa: S603
+    (tmp_path / "out").mkdir()
+    recipe = dataclasses.replace(quick, steps=1)
+    cases = json.loads((tmp_path / "in" / "manifest.json").read_text())
+    plan = {
+        tmp_path / "in" / case["file"]: tmp_path / "out" / f"{index}.png"
+        for index, case in enumerate(cases)
+    }
+    outcomes = list(immunize_files(immunizer, plan, recipe))
+    for case, outcome, output in zip(cases, outcomes, plan.values(), strict=True):
+        if case["expect"] == "error":
+            assert isinstance(outcome.error, PhotoError), case["file"]
+            assert "\n" not in str(outcome.error)
+            assert not output.exists()
+            continue
+        assert outcome.error is None, (case["file"], outcome.error)
+        saved = read_photo(output)
+        if "shown_size" in case:
+            assert [saved.width, saved.height] == case["shown_size"], case["file"]
+        assert saved.grey or "grey" not in case.get("keeps", [])

@@ -1,0 +1,44 @@
+import math
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from photovax.check import noisy
+from photovax.errors import UsageError
+from photovax.metrics.visible import ssim, visibility
+
+
+@pytest.mark.parametrize("shape", [(41, 53, 3), (600, 40, 1)])
+def test_figures_equal_those_of_scikit_image(shape):
+    first = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    second = noisy(first, 20, 1)
+    found = visibility(first, second)
+    expected = structural_similarity(
+        first,
+        second,
+        channel_axis=2,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    assert found.ssim == pytest.approx(expected, abs=1e-4)
+    assert found.psnr == pytest.approx(peak_signal_noise_ratio(first, second, data_range=255))
+    assert found.linf == 20
+    assert found.l2 == pytest.approx(np.linalg.norm((second.astype(float) - first).ravel()) / 255)
+
+
+def test_no_change_is_no_change(pixels):
+    found = visibility(pixels, pixels)
+    assert (found.linf, found.l2, found.psnr, found.changed) == (0, 0, math.inf, 0)
+    assert found.ssim == pytest.approx(1)
+
+
+def test_small_pictures_have_no_ssim(pixels):
+    assert ssim(pixels[:10], pixels[:10]) is None
+
+
+def test_other_sizes_cannot_be_compared(pixels):
+    with pytest.raises(UsageError, match="53 x 40 pixels in colour with one of 53 x 41"):
+        visibility(pixels, pixels[:40])

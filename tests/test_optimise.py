@@ -1,0 +1,127 @@
+import pytest
+import torch
+from torch import Generator
+
+from photovax.budget import L2, Linf, Within
+from photovax.errors import GradientError, LossShapeError
+from photovax.optimise import SCHEDULES, pgd
+
+ORIGIN = torch.full((2, 3, 4, 5), 0.5)
+WEIGHT = torch.randn(1, 3, 4, 5, generator=Generator().manual_seed(0))
+
+
+def linear_loss(x, generator):
+    return (x * WEIGHT).flatten(1).sum(1)
+
+
+BALL = Linf(0.1)
+
+
+def descend(losses=(linear_loss,), constraint=BALL, **options):
+    options = {"steps": 40, "step_size": 0.05, "generator": Generator().manual_seed(0)} | options
+    return pgd(losses, ORIGIN, constraint, **options)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_linf_reaches_the_corner_a_linear_loss_points_to(schedule, momentum):
+    found = descend(schedule=schedule, momentum=momentum)
+    best = ORIGIN - 0.1 * WEIGHT.sign()
+    torch.testing.assert_close(found.x, best.expand_as(found.x))
+
+
+def test_l2_reaches_the_point_a_linear_loss_points_to():
+    found = descend(constraint=L2(0.3))
+    best = ORIGIN - 0.3 * WEIGHT / WEIGHT.norm()
+    torch.testing.assert_close(found.x, best.expand_as(found.x), atol=1e-3, rtol=0)
+
+
+def test_a_mask_holds_during_the_whole_descent():
+    mask = torch.zeros(1, 1, 4, 5, dtype=torch.bool)
+    mask[..., 1:3] = True
+    found = descend(constraint=Within(Linf(0.1), mask))
+    outside = ~mask.expand_as(found.x)
+    assert torch.equal(found.x[outside], ORIGIN[outside])
+
+
+def test_the_same_seed_gives_the_same_bytes():
+    assert torch.equal(descend(steps=3).x, descend(steps=3).x)
+
+
+def test_the_best_image_is_kept_not_the_last():
+    def valley(x, generator):
+        return ((x - 0.52) ** 2).flatten(1).sum(1)
+
+    found = descend((valley,), schedule=SCHEDULES["constant"], step_size=0.09, steps=9)
+    assert torch.allclose(found.losses, valley(found.x, None))
+    last_ones = [
+        descend((valley,), schedule=SCHEDULES["constant"], step_size=0.09, steps=n).losses
+        for n in range(1, 10)
+    ]
+    assert (found.losses <= torch.stack(last_ones).min(0).values + 1e-6).all()
+
+
+def test_a_lucky_draw_does_not_win():
+    def noisy(x, generator):
+        luck = torch.randn(len(x), generator=generator) * 100
+        return ((x - 0.45) ** 2).flatten(1).sum(1) + luck
+
+    found = descend((noisy,), random=True, step_size=0.01, steps=30)
+    assert (found.x - 0.45).abs().mean() < 0.01
+
+
+def test_losses_are_taken_in_turn():
+    asked: list[int] = []
+
+    def asking(number):
+        def loss(x, generator):
+            if x.requires_grad:
+                asked.append(number)
+            return linear_loss(x, generator)
+
+        return loss
+
+    found = descend([asking(0), asking(1), asking(2)], draws=1, steps=5)
+    assert asked == [0, 1, 2, 0, 1]
+    assert found.passes == 5
+
+
+def test_an_interruption_keeps_the_best_so_far():
+    def stop(step):
+        if step.index == 2:
+            raise KeyboardInterrupt
+
+    found = descend(callback=stop)
+    assert found.stopped == "interrupted"
+    assert found.steps == 3
+    assert (Linf(0.1).size(found.x, ORIGIN) <= 1 + 1e-6).all()
+    assert (found.losses < linear_loss(ORIGIN, None)).all()
+
+
+def test_an_interruption_before_the_first_step_has_no_result():
+    def at_once(x, generator):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        descend((at_once,))
+
+
+def test_a_plateau_ends_it():
+    found = descend(patience=5, steps=500, step_size=0.5)
+    assert found.stopped == "plateau"
+    assert found.steps < 50
+
+
+def test_a_loss_must_give_one_number_per_image():
+    with pytest.raises(LossShapeError, match=r"gave shape \(\), expected one number per image"):
+        descend((lambda x, generator: x.sum(),))
+
+
+def test_a_gradient_that_is_not_finite_is_an_error():
+    with pytest.raises(GradientError, match="not finite at step 0"):
+        descend((lambda x, generator: (x * torch.inf).flatten(1).sum(1),))
+
+
+def test_a_loss_that_ignores_the_photo_is_an_error():
+    with pytest.raises(GradientError, match="zero everywhere at step 0"):
+        descend((lambda x, generator: (x * 0).flatten(1).sum(1),))

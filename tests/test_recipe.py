@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from photovax.errors import UnknownName, UsageError
+from photovax.recipe import DEFAULT, PRESETS, Recipe, load_recipe
+
+
+def test_published_settings():
+    for name, expected in {
+        "photoguard-img2img": (7.65, 2.55, 1000),
+        "photoguard-inpaint": (7.65, 1.275, 1000),
+        "photoguard-demo": (15.3, 1.275, 200),
+    }.items():
+        recipe = PRESETS[name]
+        found = (recipe.radius * 255, recipe.step_size * 255, recipe.steps)
+        assert found == pytest.approx(expected)
+        assert recipe.schedule == "linear"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_there_and_back(name):
+    recipe = PRESETS[name]
+    assert Recipe.from_mapping(json.loads(recipe.to_json())) == recipe
+    assert recipe.digest() == Recipe.from_mapping(json.loads(recipe.to_json())).digest()
+
+
+def test_digests_differ():
+    digests = {recipe.digest() for recipe in PRESETS.values()}
+    assert len(digests) == len(PRESETS)
+
+
+def test_a_file_can_start_from_a_preset(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('preset = "photoguard-demo"\nsteps = 7\n')
+    recipe = load_recipe(str(path))
+    assert recipe.steps == 7
+    assert recipe.objective == PRESETS["photoguard-demo"].objective
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('preset = "fast"\nstep = 7', "no recipe field named 'step'; did you mean 'steps'"),
+        ('preset = "fast"\nsteps = 0', "recipe steps must be 1 or more, got 0"),
+        ('preset = "fats"', "no recipe named 'fats'; did you mean 'fast'"),
+        ("steps = 3", "recipe: .*missing"),
+        ("steps = ", "recipe .*mine.toml"),
+    ],
+)
+def test_wrong_recipes_say_what_is_wrong(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_recipe(str(path))
+
+
+def test_unknown_presets():
+    with pytest.raises(UnknownName, match="known: fast, "):
+        load_recipe("slow")
+
+
+def test_another_budget_scales_the_steps():
+    recipe = PRESETS[DEFAULT].with_radius(16 / 255)
+    assert recipe.step_size == pytest.approx(2 * PRESETS[DEFAULT].step_size)
