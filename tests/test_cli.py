@@ -8,8 +8,8 @@ from photovax.models.autoencoders import KLAutoencoder
 
 RECIPE = """
 preset = "fast"
-steps = 2
-views = [{name = "short_side", options = {pixels = 64}}]
+steps = 4
+views = [{name = "short_side", options = {pixels = 256}}]
 """
 
 

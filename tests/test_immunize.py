@@ -38,7 +38,7 @@ def test_the_saved_file_keeps_the_budget_and_moves_the_model(
     assert photo_file.read_bytes() == before
     found = check(saved, original, device="cpu").models["embedded"]
     assert found.effect.shift == pytest.approx(outcome.saved.effects["embedded"].shift)
-    assert found.effect.shift > 3 * found.floor.shift
+    assert found.effect.shift > 2 * found.floor.shift
     assert found.effect.damage > found.floor.damage
 
 
@@ -82,10 +82,11 @@ def test_hidden_colour_has_no_influence_and_stays(immunizer, quick, pixels, tmp_
         Image.fromarray(rgba).save(source)
         immunized(immunizer, quick, source, tmp_path / f"{value}.out.png")
         saved = read_photo(tmp_path / f"{value}.out.png")
+        assert saved.alpha is not None
         assert np.array_equal(saved.alpha, alpha)
         assert (saved.pixels[:, :20] == value).all()
         results.append(saved.pixels[:, 20:])
-    assert np.array_equal(*results)
+    assert np.array_equal(results[0], results[1])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 300)])

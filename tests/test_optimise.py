@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Generator
@@ -17,9 +19,13 @@ def linear_loss(x, generator):
 BALL = Linf(0.1)
 
 
-def descend(losses=(linear_loss,), constraint=BALL, **options):
-    options = {"steps": 40, "step_size": 0.05, "generator": Generator().manual_seed(0)} | options
-    return pgd(losses, ORIGIN, constraint, **options)
+def descend(losses=(linear_loss,), constraint=BALL, **options: Any):
+    settings: dict[str, Any] = {
+        "steps": 40,
+        "step_size": 0.05,
+        "generator": Generator().manual_seed(0),
+    }
+    return pgd(losses, ORIGIN, constraint, **(settings | options))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
@@ -31,7 +37,7 @@ def test_linf_reaches_the_corner_a_linear_loss_points_to(schedule, momentum):
 
 
 def test_l2_reaches_the_point_a_linear_loss_points_to():
-    found = descend(constraint=L2(0.3))
+    found = descend(constraint=L2(0.3), step_size=0.2)
     best = ORIGIN - 0.3 * WEIGHT / WEIGHT.norm()
     torch.testing.assert_close(found.x, best.expand_as(found.x), atol=1e-3, rtol=0)
 

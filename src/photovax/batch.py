@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from photovax.errors import OutputExists, PhotovaxError, UsageError
+from photovax.errors import PhotovaxError, UsageError
 from photovax.immunize import Immunized, Immunizer, Saved
 from photovax.masks import load_mask
 from photovax.optimise import Step
 from photovax.photo import MAX_PIXELS, read_photo
 from photovax.recipe import Recipe
+from photovax.saving import check_output
 
 __all__ = ["MaskOptions", "Outcome", "immunize_files"]
 
@@ -73,8 +74,6 @@ def immunize_files(
 
 
 def _refuse_early(source: Path, output: Path, *, overwrite: bool) -> None:
-    """Say what saving would say after minutes of work."""
     if output.exists() and source.exists() and output.samefile(source):
         raise UsageError(f"{output} is the photo itself, which is never replaced; use another -o")
-    if output.exists() and not overwrite:
-        raise OutputExists(f"{output} is there already; use --overwrite or another -o")
+    check_output(output, overwrite=overwrite)

@@ -118,7 +118,8 @@ def latent_distance(first: Tensor, second: Tensor) -> Tensor:
     """Root mean square difference of two batches of latents, per image (N,)."""
     # A norm, not the root of a mean: its gradient at zero distance is zero, not NaN.
     lengths: Tensor = torch.linalg.vector_norm((first - second).flatten(1), dim=1)
-    return lengths / first[0].numel() ** 0.5
+    distances: Tensor = lengths / first[0].numel() ** 0.5
+    return distances
 
 
 def latent_unit(clean: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from photovax.errors import OutputExists, SaveError
 from photovax.photo import Photo, printable_name
 from photovax.tiff import write_tiff
 
-__all__ = ["default_output", "plan_outputs", "write_photo", "write_text"]
+__all__ = ["check_output", "default_output", "plan_outputs", "write_photo", "write_text"]
 
 _PICTURE_SUFFIXES = {
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2"),
@@ -52,9 +52,21 @@ def write_photo(
         OutputExists: the file is there, or came to be while this one was written.
         SaveError: not a lossless type, no such folder, no space, not allowed, ...
     """
-    path, name = Path(path), printable_name(path)
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
+    path = Path(path)
+    check_output(path, overwrite=overwrite)
+    writer = _WRITERS[path.suffix.lower()]
+    _write_atomically(path, lambda file: writer(photo, file), overwrite=overwrite, verify=verify)
+
+
+def check_output(path: Path, *, overwrite: bool = False) -> None:
+    """Say at once what writing a photo would say after minutes of work.
+
+    Raises:
+        OutputExists: the file is there.
+        SaveError: not a lossless type, or no such folder.
+    """
+    name = printable_name(path)
+    if path.suffix.lower() not in _WRITERS:
         raise SaveError(
             f"{name}: {path.suffix or 'no suffix'} is not a lossless type; use .png, .tif or "
             ".webp (a lossy one would change the immunized pixels)"
@@ -66,7 +78,6 @@ def write_photo(
         raise SaveError(f"{name}: there is no folder {folder}; make it first")
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
-    _write_atomically(path, lambda file: writer(photo, file), overwrite=overwrite, verify=verify)
 
 
 def write_text(text: str, path: Path, *, overwrite: bool = False) -> None:

@@ -87,7 +87,8 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
             first, second, data_range=255.0, return_full_image=True
         )
         total += values[..., _HALO:-_HALO, _HALO:-_HALO].double().sum().item()
-    return total / ((height - 2 * _HALO) * (width - 2 * _HALO) * original.shape[2])
+    windows = (height - 2 * _HALO) * (width - 2 * _HALO) * original.shape[2]
+    return float(total / windows)
 
 
 def _bands(rows: int) -> list[slice]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +28,12 @@ class KLAutoencoder:
 
     multiple = 8
 
-    def __init__(self, model: AutoencoderKL, *, name: str, digest: str) -> None:
+    def __init__(self, model: Any, *, name: str, digest: str) -> None:
         self.name = name
         self.digest = digest
         # Channels-last convolutions are the faster ones on CPUs and on tensor cores.
-        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        # Typed as Any, since diffusers' own classes look empty to a type checker.
+        self.model: Any = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     @classmethod
     def from_folder(cls, folder: Path, *, name: str, device: torch.device) -> KLAutoencoder:
@@ -54,14 +55,14 @@ class KLAutoencoder:
             kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
             if kind != "AutoencoderKL":
                 raise ModelError(f"model {name}: {folder} holds a {kind}, expected AutoencoderKL")
-            model = AutoencoderKL.from_pretrained(
+            model = AutoencoderKL.from_pretrained(  # type: ignore[no-untyped-call]
                 folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with weights.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
         return cls(model.to(device), name=name, digest=digest)
 
     def encode(self, images: Tensor) -> Tensor:
