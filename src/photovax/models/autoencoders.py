@@ -56,7 +56,11 @@ class KLAutoencoder:
             if kind != "AutoencoderKL":
                 raise ModelError(f"model {name}: {folder} holds a {kind}, expected AutoencoderKL")
             model = AutoencoderKL.from_pretrained(  # type: ignore[no-untyped-call]
-                folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
+                folder,
+                torch_dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                low_cpu_mem_usage=False,  # asks for accelerate, which nothing else here needs
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
