@@ -29,8 +29,10 @@ class Verdict(StrEnum):
 
     PASS: every model's latent moves by 0.20 of its standard deviation or more, and five times
     as far as under random noise of the same size. WEAK: at least twice as far as under noise.
-    FAIL: the change does hardly more than noise would. Set from ten photos on the embedded
-    autoencoder, where 40 steps at 8/255 gave 0.34 in the mean and noise 0.025.
+    FAIL: the change does hardly more than noise would.
+
+    The thresholds are provisional, not calibrated: 0.40 was planned and lowered to 0.20 once the
+    default recipe was seen to stay below it, so a PASS says little about how edits will fare.
     """
 
     PASS = "PASS"  # noqa: S105 - a verdict, not a secret

@@ -137,15 +137,11 @@ class Immunizer:
         views: list[View] = [VIEWS.create(part) for part in recipe.views]
         objective = OBJECTIVES.create(recipe.objective)
         shown = inside if recipe.kept_region_only else None
-        kinds = dict.fromkeys(views)  # a view named twice has twice the weight, but binds once
-        losses = [
-            bound[view]
-            for bound in (
-                {view: _seen_loss(model, objective, view, origin, shown) for view in kinds}
-                for model in self.models
-            )
-            for view in views
-        ]
+        losses: list[LossFn] = []
+        for model in self.models:
+            # A view named twice has twice the weight, but binds once.
+            bound = {v: _seen_loss(model, objective, v, origin, shown) for v in set(views)}
+            losses += [bound[view] for view in views]
         descent = pgd(
             losses,
             origin,
