@@ -17,12 +17,17 @@ def photo_folder(split: str) -> Path:
     return Path(os.environ.get("PHOTOVAX_SHARED", "../shared")) / "photos" / split
 
 
-def load(folder: Path) -> list[Tensor]:
-    """Every ``*.jpg`` of a folder, by name, as uint8 CHW tensors."""
+def photo_files(folder: Path) -> list[Path]:
+    """Every ``*.jpg`` of a folder, by name."""
     files = sorted(folder.glob("*.jpg"))
     if not files:
         raise SystemExit(f"no *.jpg in {folder}; set PHOTOVAX_SHARED")
-    pictures = (np.array(Image.open(file).convert("RGB")) for file in files)
+    return files
+
+
+def load(folder: Path) -> list[Tensor]:
+    """The photos of ``photo_files`` as uint8 CHW tensors."""
+    pictures = (np.array(Image.open(file).convert("RGB")) for file in photo_files(folder))
     return [torch.from_numpy(picture).permute(2, 0, 1).contiguous() for picture in pictures]
 
 
@@ -38,10 +43,14 @@ class RandomCrops:
 
     def batch(self, count: int, size: int) -> Tensor:
         """``count`` crops as float32 (count, 3, size, size) in [0, 1]."""
-        return torch.cat([self._crop(size) for _ in range(count)])
+        return self.draw(count, size)[0]
 
-    def _crop(self, size: int) -> Tensor:
-        photo = self.photos[self.random.integers(len(self.photos))]
+    def draw(self, count: int, size: int) -> tuple[Tensor, list[int]]:
+        """Crops as ``batch`` gives them, and the index of each one's photo."""
+        chosen = [int(self.random.integers(len(self.photos))) for _ in range(count)]
+        return torch.cat([self._crop(self.photos[index], size) for index in chosen]), chosen
+
+    def _crop(self, photo: Tensor, size: int) -> Tensor:
         height, width = photo.shape[1:]
         side = size
         if self.random.random() < 0.5:

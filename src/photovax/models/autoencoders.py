@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Generator, Tensor
 
 from photovax.errors import ModelError
 
@@ -75,19 +75,35 @@ class KLAutoencoder:
         Grey images are encoded as RGB. Sides that are not multiples of 8 are continued by
         their last row or column.
         """
+        return (self.posterior(images)[0] - self._shift) * self._scale
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (N, 4, H/8, W/8) of the latent, before any scaling."""
         height, width = images.shape[-2:]
         padding = (-width % self.multiple, -height % self.multiple)
         x = images.expand(-1, 3, -1, -1) * 2 - 1
         if any(padding):
             x = F.pad(x, (0, padding[0], 0, padding[1]), mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last)
-        mean = self.model.encode(x).latent_dist.mean
-        return cast(Tensor, (mean - self._shift) * self._scale)
+        found = self.model.encode(x).latent_dist
+        return found.mean, found.logvar
+
+    def sample(self, images: Tensor, generator: Generator) -> Tensor:
+        """A latent drawn from the posterior, as most pipelines encode; scaled as ``encode``."""
+        mean, logvar = self.posterior(images)
+        noise = torch.randn(
+            mean.shape, generator=generator, device=generator.device, dtype=mean.dtype
+        ).to(mean.device)
+        return (mean + (0.5 * logvar).exp() * noise - self._shift) * self._scale
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents as ``encode`` gives them to images (N, 3, 8 h, 8 w) in [0, 1]."""
+        return self.decode_unclipped(latents).clamp(0, 1)
+
+    def decode_unclipped(self, latents: Tensor) -> Tensor:
+        """As ``decode``, but values may lie outside [0, 1], where clipping kills gradients."""
         decoded = self.model.decode(latents / self._scale + self._shift).sample
-        return cast(Tensor, (decoded / 2 + 0.5).clamp(0, 1))
+        return cast(Tensor, decoded / 2 + 0.5)
 
     @property
     def _scale(self) -> float:

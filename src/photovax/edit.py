@@ -1,0 +1,79 @@
+"""What an editor is asked to do: plain data that both sides, defender and adversary, speak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from photovax.errors import UsageError
+from photovax.registry import unknown
+
+__all__ = ["DEFAULTS", "MODES", "Edit", "Mode"]
+
+Mode = Literal["instruct", "inpaint", "img2img"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit, but for photo, mask and seed.
+
+    Attributes:
+        mode: ``instruct`` follows an instruction (InstructPix2Pix, arXiv 2211.09800);
+            ``inpaint`` repaints a region by a description; ``img2img`` redraws the whole from
+            a noised copy (SDEdit, arXiv 2108.01073).
+        prompt: Instruction or description.
+        negative_prompt: What guidance moves away from.
+        strength: img2img and inpaint: how much noise is added, in (0, 1]; img2img keeps more
+            of the photo the lower it is.
+        guidance: Scale of classifier-free guidance; 1 is none.
+        image_guidance: instruct: how much the photo itself guides, 1 or more.
+        steps: Denoising steps of a whole schedule; img2img takes ``strength`` of them.
+        eta: Noise that DDIM steps put back, in [0, 1].
+    """
+
+    mode: Mode
+    prompt: str = ""
+    negative_prompt: str = ""
+    strength: float = 1.0
+    guidance: float = 2.0
+    image_guidance: float = 1.0
+    steps: int = 20
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise unknown("mode", self.mode, dict.fromkeys(MODES))
+        if not 0 < self.strength <= 1:
+            raise UsageError(f"strength must be above 0 and up to 1, got {self.strength:g}")
+        if self.steps < 1:
+            raise UsageError(f"an edit needs 1 step or more, got {self.steps}")
+        if self.guidance < 1 or self.image_guidance < 1:
+            raise UsageError(
+                "guidance must be 1 (none) or more, got "
+                f"{self.guidance:g} and {self.image_guidance:g} for the image"
+            )
+        if not 0 <= self.eta <= 1:
+            raise UsageError(f"eta must be in [0, 1], got {self.eta:g}")
+        if self.mode != "instruct" and int(self.steps * self.strength) < 1:
+            raise UsageError(
+                f"{self.steps} steps at strength {self.strength:g} leave none to take; "
+                "raise --steps or --strength"
+            )
+
+    @property
+    def guided(self) -> bool:
+        """Whether denoisers run with and without the prompt."""
+        return self.guidance > 1
+
+    def adjusted(self, **changes: Any) -> Edit:
+        """This edit with other values for the fields that are not None."""
+        return replace(self, **{name: v for name, v in changes.items() if v is not None})
+
+
+DEFAULTS: dict[Mode, Edit] = {
+    "instruct": Edit("instruct", guidance=1.5),
+    "inpaint": Edit("inpaint", guidance=3.0),
+    "img2img": Edit("img2img", strength=0.5, guidance=3.0, steps=40),
+}
+"""What each way of editing does unless told otherwise."""

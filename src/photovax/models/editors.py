@@ -1,0 +1,366 @@
+"""The differentiable edit, written once: encode, noise, denoise with guidance, decode.
+
+Components of diffusers are composed here, since its pipelines run without gradients. On one
+seed an edit equals the pipeline's (StableDiffusionInstructPix2PixPipeline, -InpaintPipeline,
+-Img2ImgPipeline), whose order of random draws it therefore keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import diffusers
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from torch import Generator, Tensor
+from torch.utils.checkpoint import checkpoint
+
+from photovax.edit import Edit, Mode
+from photovax.errors import ModelError, UsageError
+from photovax.models.autoencoders import KLAutoencoder
+
+__all__ = ["Context", "LatentEditor"]
+
+_MODE_OF_CHANNELS: dict[int, Mode] = {4: "img2img", 8: "instruct", 9: "inpaint"}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a denoiser is told besides the noisy latent.
+
+    Attributes:
+        words: Text embeddings (N, tokens, width) of the prompt.
+        without: Embeddings of the negative prompt; None without guidance.
+        shown: Extra input channels (N, C, h, w): the photo's latent for ``instruct``, mask and
+            masked photo's latent for ``inpaint``, None for ``img2img``.
+    """
+
+    words: Tensor
+    without: Tensor | None
+    shown: Tensor | None
+
+
+class LatentEditor:
+    """Autoencoder, text encoder, denoisers and scheduler of Stable Diffusion's form, frozen.
+
+    Attributes:
+        name: What the user calls it.
+        digest: SHA-256 over the digests of all its weight files.
+        autoencoder: Its first and last part.
+        unets: A denoiser for each way of editing that it knows.
+    """
+
+    def __init__(
+        self,
+        autoencoder: KLAutoencoder,
+        *,
+        text_encoder: Any,
+        tokenizer: Any,
+        unets: Mapping[Mode, Any],
+        scheduler: Any,
+        name: str,
+        digest: str,
+    ) -> None:
+        self.autoencoder = autoencoder
+        self.name = name
+        self.digest = digest
+        self.tokenizer = tokenizer
+        self.scheduler = scheduler
+        self.text_encoder = text_encoder.eval().requires_grad_(False)
+        self.unets: dict[Mode, Any] = {
+            mode: unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+            for mode, unet in unets.items()
+        }
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, name: str, device: torch.device) -> LatentEditor:
+        """Load a diffusers pipeline folder: vae, text_encoder, tokenizer, scheduler, unet.
+
+        Folders called ``unet_...`` beside or instead of ``unet`` are further denoisers; what
+        each can do follows from its input channels (4: img2img, 8: instruct, 9: inpaint).
+
+        Raises:
+            ModelError: If parts are missing, damaged or of another family.
+        """
+        from transformers import CLIPTextModel, CLIPTokenizer
+        from transformers.utils import logging
+
+        autoencoder = KLAutoencoder.from_folder(folder / "vae", name=name, device=device)
+        parts = sorted(folder.glob("unet*/config.json"))
+        if not parts:
+            raise ModelError(
+                f"model {name}: no unet in {folder}; an edit needs a whole pipeline's folder, "
+                "an encoder attack only its vae"
+            )
+        loading: dict[str, Any] = {
+            "torch_dtype": torch.float32,
+            "use_safetensors": True,
+            "local_files_only": True,
+            "low_cpu_mem_usage": False,
+        }
+        talk: Any = logging
+        verbosity = talk.get_verbosity()
+        talk.set_verbosity_error()  # loading prints progress bars and hints
+        talk.disable_progress_bar()
+        try:
+            unets: dict[Mode, Any] = {}
+            for part in parts:
+                channels = json.loads(part.read_text(encoding="utf-8"))["in_channels"]
+                if channels not in _MODE_OF_CHANNELS:
+                    raise ModelError(
+                        f"model {name}: {part.parent.name} takes {channels} channels, known are "
+                        "4 (img2img), 8 (instruct) and 9 (inpaint)"
+                    )
+                maker: Any = UNet2DConditionModel
+                unet = maker.from_pretrained(part.parent, **loading)
+                unets[_MODE_OF_CHANNELS[channels]] = unet.to(device)
+            text_encoder: Any = CLIPTextModel.from_pretrained(
+                folder / "text_encoder", dtype=torch.float32, local_files_only=True
+            )
+            tokenizer: Any = CLIPTokenizer.from_pretrained(
+                folder / "tokenizer", local_files_only=True
+            )
+            config = json.loads(
+                (folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
+            )
+            scheduler: Any = getattr(diffusers, config["_class_name"]).from_config(config)
+        except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
+        finally:
+            talk.set_verbosity(verbosity)
+        weights = [*folder.glob("unet*/*.safetensors"), *folder.glob("text_encoder/*.safetensors")]
+        digests = [autoencoder.digest, *(_sha256(file) for file in sorted(weights))]
+        return cls(
+            autoencoder,
+            text_encoder=text_encoder.to(device),
+            tokenizer=tokenizer,
+            unets=unets,
+            scheduler=scheduler,
+            name=name,
+            digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        )
+
+    def encode(self, images: Tensor) -> Tensor:
+        """As the autoencoder's."""
+        return self.autoencoder.encode(images)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """As the autoencoder's."""
+        return self.autoencoder.decode(latents)
+
+    def denoiser(self, mode: Mode) -> Any:
+        """The UNet of one way of editing.
+
+        Raises:
+            UsageError: If the model has none.
+        """
+        if mode not in self.unets:
+            raise UsageError(
+                f"model {self.name} cannot {mode}; it knows {', '.join(sorted(self.unets))}"
+            )
+        return self.unets[mode]
+
+    def edit(
+        self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
+    ) -> Tensor:
+        """Edit pictures; gradients flow from the result back to them.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1], sides multiples of 8.
+            edit: What to do.
+            generator: Of all noise. The same state gives the same edit.
+            repaint: inpaint: bool (N or 1, 1, H, W), true where the picture is repainted.
+
+        Returns:
+            (N, 3, H, W), about [0, 1]: not clipped, since a clipped pixel has no gradient.
+
+        Raises:
+            UsageError: If the model cannot edit this way, or the mask is missing.
+        """
+        unet = self.denoiser(edit.mode)
+        scheduler = self._scheduled(edit, images.device)
+        times = scheduler.timesteps
+        if edit.mode != "instruct":
+            # As the pipelines count: a strength below 1 skips the noisiest steps.
+            skipped = max(edit.steps - min(int(edit.steps * edit.strength), edit.steps), 0)
+            times = times[skipped * scheduler.order :]
+            if hasattr(scheduler, "set_begin_index"):
+                scheduler.set_begin_index(skipped * scheduler.order)
+        latents = self._start(images, edit, scheduler, times, generator)
+        context = self.context(images, edit, generator, repaint=repaint)
+        for time in times:
+            latents = self._denoised(unet, scheduler, latents, time, context, edit, generator)
+        return self.autoencoder.decode_unclipped(latents)
+
+    def context(
+        self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
+    ) -> Context:
+        """What the denoiser is told of the pictures and the prompt.
+
+        Raises:
+            UsageError: If an inpainting edit has no mask.
+        """
+        count = len(images)
+        words = self.words(edit.prompt).expand(count, -1, -1)
+        guided = edit.guided
+        without = self.words(edit.negative_prompt).expand(count, -1, -1) if guided else None
+        if edit.mode == "instruct":
+            # This pipeline takes the mean and leaves it unscaled.
+            return Context(words, without, self.autoencoder.posterior(images)[0])
+        if edit.mode == "img2img":
+            return Context(words, without, None)
+        if repaint is None:
+            raise UsageError("inpainting needs a mask of what to repaint (--mask FILE)")
+        repaint = repaint.expand(count, -1, -1, -1)
+        kept = torch.where(repaint, 0.5, images)
+        shown = self.autoencoder.sample(kept, generator)
+        small = F.interpolate(repaint.to(shown), size=shown.shape[-2:])
+        return Context(words, without, torch.cat((small, shown), dim=1))
+
+    def words(self, prompt: str) -> Tensor:
+        """Text embeddings (1, tokens, width) of a prompt, cut to the model's length."""
+        tokens = self.tokenizer(
+            [prompt],
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids
+        with torch.no_grad():
+            embedded: Tensor = self.text_encoder(tokens.to(self.text_encoder.device))[0]
+        return embedded
+
+    def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Latents as the forward process has them at some timesteps (N,)."""
+        noisy: Tensor = self.scheduler.add_noise(latents, noise, times)
+        return noisy
+
+    def noise_in(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
+        """The noise that the denoiser sees in noisy latents, whatever it was trained to predict.
+
+        Args:
+            latents: (N, C, h, w) at ``times``.
+            times: Timesteps (N,).
+            context: As ``context`` gives it; guidance is not applied.
+            mode: Which denoiser.
+        """
+        fed = latents if context.shown is None else torch.cat((latents, context.shown), dim=1)
+        made: Tensor = self.denoiser(mode)(fed, times, context.words, return_dict=False)[0]
+        kind = self.scheduler.config.prediction_type
+        if kind == "epsilon":
+            return made
+        kept = self.scheduler.alphas_cumprod.to(latents)[times].view(-1, 1, 1, 1)
+        if kind == "v_prediction":
+            return cast(Tensor, kept.sqrt() * made + (1 - kept).sqrt() * latents)
+        if kind == "sample":
+            return cast(Tensor, (latents - kept.sqrt() * made) / (1 - kept).sqrt())
+        raise ModelError(f"model {self.name}: cannot read noise from prediction type {kind!r}")
+
+    def random_times(self, count: int, generator: Generator) -> Tensor:
+        """Uniform training timesteps (count,)."""
+        last = int(self.scheduler.config.num_train_timesteps)
+        return torch.randint(0, last, (count,), generator=generator, device=generator.device)
+
+    def last_times(self, count: int, device: torch.device) -> Tensor:
+        """The noisiest timestep, ``count`` times."""
+        last = int(self.scheduler.config.num_train_timesteps) - 1
+        return torch.full((count,), last, device=device)
+
+    def _scheduled(self, edit: Edit, device: torch.device) -> Any:
+        # A scheduler of its own: they keep state, and an edit may run inside another.
+        scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler.set_timesteps(edit.steps, device=device)
+        return scheduler
+
+    def _start(
+        self, images: Tensor, edit: Edit, scheduler: Any, times: Tensor, generator: Generator
+    ) -> Tensor:
+        """The noisy latents that the denoising starts from."""
+        pure = edit.mode == "instruct" or (edit.mode == "inpaint" and edit.strength == 1)
+        if pure:
+            height, width = (side // self.autoencoder.multiple for side in images.shape[-2:])
+            channels = int(self.autoencoder.model.config.latent_channels)
+            noise = _noise((len(images), channels, height, width), images, generator)
+            return cast(Tensor, noise * scheduler.init_noise_sigma)
+        latents = self.autoencoder.sample(images, generator)
+        noise = _noise(latents.shape, latents, generator)
+        noisy: Tensor = scheduler.add_noise(latents, noise, times[:1].repeat(len(images)))
+        return noisy
+
+    def _denoised(
+        self,
+        unet: Any,
+        scheduler: Any,
+        latents: Tensor,
+        time: Tensor,
+        context: Context,
+        edit: Edit,
+        generator: Generator,
+    ) -> Tensor:
+        """One step of the scheduler with guidance."""
+
+        def predict(latents: Tensor, shown: Tensor | None) -> Tensor:
+            fed = scheduler.scale_model_input(latents, time)
+            return _guided(unet, fed, time, context, shown, edit)
+
+        shown = context.shown
+        if torch.is_grad_enabled() and (latents.requires_grad or _differentiable(shown)):
+            # Only the latents of each step are kept; the rest is computed again on the way back.
+            predicted: Tensor = checkpoint(predict, latents, shown, use_reentrant=False)
+        else:
+            predicted = predict(latents, shown)
+        extra: dict[str, Any] = {}
+        accepted = inspect.signature(scheduler.step).parameters
+        if "eta" in accepted:
+            extra["eta"] = edit.eta
+        if "generator" in accepted:
+            extra["generator"] = generator
+        stepped: Tensor = scheduler.step(predicted, time, latents, **extra, return_dict=False)[0]
+        return stepped
+
+
+def _guided(
+    unet: Any, fed: Tensor, time: Tensor, context: Context, shown: Tensor | None, edit: Edit
+) -> Tensor:
+    """The denoiser's prediction, moved along what words and photo add (classifier-free)."""
+
+    def join(latents: Tensor, extra: Tensor | None) -> Tensor:
+        return latents if extra is None else torch.cat((latents, extra), dim=1)
+
+    if context.without is None:
+        plain: Tensor = unet(join(fed, shown), time, context.words, return_dict=False)[0]
+        return plain
+    if edit.mode == "instruct" and shown is not None:
+        words = torch.cat((context.words, context.without, context.without))
+        triple = torch.cat((shown, shown, torch.zeros_like(shown)))
+        made = unet(join(fed.repeat(3, 1, 1, 1), triple), time, words, return_dict=False)[0]
+        with_words, with_photo, with_none = made.chunk(3)
+        moved = edit.guidance * (with_words - with_photo)
+        return cast(Tensor, with_none + moved + edit.image_guidance * (with_photo - with_none))
+    words = torch.cat((context.without, context.words))
+    pictures = None if shown is None else shown.repeat(2, 1, 1, 1)
+    made = unet(join(fed.repeat(2, 1, 1, 1), pictures), time, words, return_dict=False)[0]
+    without, with_words = made.chunk(2)
+    return cast(Tensor, without + edit.guidance * (with_words - without))
+
+
+def _noise(shape: Any, like: Tensor, generator: Generator) -> Tensor:
+    noise = torch.randn(shape, generator=generator, device=generator.device, dtype=like.dtype)
+    return noise.to(like.device)
+
+
+def _differentiable(tensor: Tensor | None) -> bool:
+    return tensor is not None and tensor.requires_grad
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,237 @@
+"""The differentiable edit against diffusers' own pipelines, on tiny untrained components."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from tokenizers.pre_tokenizers import ByteLevel
+from torch import Generator
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from photovax.edit import Edit
+from photovax.errors import ModelError, UnknownName, UsageError
+from photovax.models.editors import LatentEditor
+
+CPU = torch.device("cpu")
+EDITS = (
+    Edit("instruct", "make it night", guidance=3, image_guidance=1.5, steps=3, eta=0.5),
+    Edit("instruct", "make it night", guidance=1, steps=2),
+    Edit("img2img", "a dog", negative_prompt="a cat", strength=0.5, guidance=3, steps=6),
+    Edit("inpaint", "red", guidance=4, steps=3, eta=1),
+    Edit("inpaint", "red", guidance=4, steps=5, strength=0.6),
+)
+SCHEDULERS = ("DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline folder as diffusers writes it, with a denoiser for each way of editing."""
+    folder = tmp_path_factory.mktemp("editor")
+    torch.manual_seed(0)
+    parts: Any = diffusers  # its classes look empty to a type checker
+    parts.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4, 4, 8, 8),
+        norm_num_groups=2,
+        layers_per_block=1,
+        scaling_factor=0.5,
+    ).save_pretrained(folder / "vae")
+    for name, channels in (("unet", 8), ("unet_inpaint", 9), ("unet_img2img", 4)):
+        parts.UNet2DConditionModel(
+            sample_size=8,
+            in_channels=channels,
+            out_channels=4,
+            layers_per_block=1,
+            block_out_channels=(8, 16),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=16,
+            attention_head_dim=2,
+            norm_num_groups=4,
+        ).save_pretrained(folder / name)
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16
+    )
+    tokenizer.save_pretrained(folder / "tokenizer")
+    CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokens),
+            hidden_size=16,
+            intermediate_size=32,
+            projection_dim=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=16,
+            bos_token_id=len(tokens) - 2,
+            eos_token_id=len(tokens) - 1,
+            pad_token_id=len(tokens) - 1,
+        )
+    ).save_pretrained(folder / "text_encoder")
+    parts.DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")
+    return folder
+
+
+@pytest.fixture
+def editor(folder: Path) -> LatentEditor:
+    return LatentEditor.from_folder(folder, name="tiny", device=CPU)
+
+
+@pytest.fixture(scope="module")
+def image():
+    return torch.rand(1, 3, 32, 48, generator=Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def repaint():
+    mask = torch.zeros(1, 1, 32, 48, dtype=torch.bool)
+    mask[..., 5:25, 10:35] = True
+    return mask
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit.mode}-{edit.guidance}")
+def test_an_edit_equals_the_pipelines(editor, edit, scheduler, prediction, image, repaint):
+    kind = getattr(diffusers, scheduler)
+    editor.scheduler = kind.from_config(editor.scheduler.config, prediction_type=prediction)
+    name = {"instruct": "InstructPix2Pix", "inpaint": "Inpaint", "img2img": "Img2Img"}[edit.mode]
+    pipeline = getattr(diffusers, f"StableDiffusion{name}Pipeline")(
+        vae=editor.autoencoder.model,
+        text_encoder=editor.text_encoder,
+        tokenizer=editor.tokenizer,
+        unet=editor.unets[edit.mode],
+        scheduler=kind.from_config(editor.scheduler.config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    options = {
+        "instruct": {"image_guidance_scale": edit.image_guidance},
+        "img2img": {"strength": edit.strength},
+        "inpaint": {
+            "strength": edit.strength,
+            "mask_image": repaint.float(),
+            "height": image.shape[2],
+            "width": image.shape[3],
+        },
+    }[edit.mode]
+    theirs = pipeline(
+        prompt=edit.prompt,
+        negative_prompt=edit.negative_prompt,
+        image=image,
+        guidance_scale=edit.guidance,
+        num_inference_steps=edit.steps,
+        eta=edit.eta,
+        generator=Generator().manual_seed(5),
+        output_type="pt",
+        **options,
+    ).images
+    ours = editor.edit(image, edit, Generator().manual_seed(5), repaint=repaint)
+    torch.testing.assert_close(ours.clamp(0, 1), theirs, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit.mode}-{edit.guidance}")
+def test_the_gradient_is_that_of_finite_differences(editor, edit, image, repaint):
+    for part in (editor.autoencoder.model, editor.text_encoder, *editor.unets.values()):
+        part.double()
+    x = image.double().requires_grad_()
+    direction = torch.randn(x.shape, generator=Generator().manual_seed(2), dtype=x.dtype)
+    if edit.mode == "inpaint" and edit.strength == 1:
+        direction = direction * ~repaint  # else most of it would meet pixels that are greyed out
+
+    def loss(pixels):
+        return editor.edit(pixels, edit, Generator().manual_seed(3), repaint=repaint).square().sum()
+
+    (gradient,) = torch.autograd.grad(loss(x), x)
+    with torch.no_grad():
+        step = 1e-5
+        slope = (loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-4, atol=1e-7)
+
+
+def test_noise_is_found_again_whatever_the_denoiser_predicts(editor, image):
+    """A denoiser that predicts perfectly gives back the very noise that was added."""
+    latents, noise = torch.randn(2, 1, 4, 4, 6, generator=Generator().manual_seed(0)).unbind(0)
+    times = torch.tensor([600])
+    context = editor.context(image, Edit("img2img"), Generator())
+    for kind, perfect in (
+        ("epsilon", noise),
+        ("sample", latents),
+        ("v_prediction", editor.scheduler.get_velocity(latents, noise, times)),
+    ):
+        editor.scheduler.register_to_config(prediction_type=kind)
+        editor.unets["img2img"] = lambda *_, answer=perfect, **__: (answer,)
+        noisy = editor.noised(latents, noise, times)
+        found = editor.noise_in(noisy, times, context, "img2img")
+        torch.testing.assert_close(found, noise, atol=1e-5, rtol=1e-4)
+
+
+def test_inpainting_never_sees_what_it_repaints(editor, image, repaint):
+    edit = EDITS[3]
+    other = torch.where(repaint, 1 - image, image)
+    first, second = (
+        editor.edit(x, edit, Generator().manual_seed(0), repaint=repaint) for x in (image, other)
+    )
+    torch.testing.assert_close(first, second, atol=0, rtol=0)
+
+
+def test_inpainting_without_a_mask_says_so(editor, image):
+    with pytest.raises(UsageError, match="mask"):
+        editor.edit(image, EDITS[3], Generator())
+
+
+def test_a_missing_way_of_editing_names_those_there_are(editor, image):
+    del editor.unets["inpaint"]
+    with pytest.raises(UsageError, match="cannot inpaint; it knows img2img, instruct"):
+        editor.edit(image, EDITS[3], Generator())
+
+
+def test_a_folder_without_a_denoiser_is_refused(tmp_path, folder):
+    (tmp_path / "vae").symlink_to(folder / "vae")
+    with pytest.raises(ModelError, match="no unet in"):
+        LatentEditor.from_folder(tmp_path, name="half", device=CPU)
+
+
+def test_a_missing_tokenizer_is_one_line(tmp_path, folder):
+    for part in folder.iterdir():
+        if part.name != "text_encoder":
+            (tmp_path / part.name).symlink_to(part)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        LatentEditor.from_folder(tmp_path, name="half", device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"strength": 0}, "strength must be above 0"),
+        ({"steps": 0}, "1 step or more"),
+        ({"guidance": 0.5}, "guidance must be 1"),
+        ({"eta": 2}, "eta must be in"),
+        ({"mode": "img2img", "steps": 3, "strength": 0.2}, "leave none to take"),
+    ],
+)
+def test_impossible_edits_are_refused(fields, says):
+    with pytest.raises(UsageError, match=says):
+        Edit(**{"mode": "instruct", **fields})
+
+
+def test_an_unknown_mode_suggests_the_nearest():
+    with pytest.raises(UnknownName, match="did you mean 'inpaint'"):
+        Edit("inpain")  # type: ignore[arg-type]

@@ -1,0 +1,364 @@
+"""Train the embedded editor: ``python -m training.train_editor OUT [options]``.
+
+One denoiser for each way of editing (instruct, inpaint, img2img) over one text encoder, on
+latents of the frozen embedded autoencoder. Resumes from ``OUT/checkpoint.pt``. A step trains
+one denoiser, drawn by ``SHARES``. The schedule follows whichever budget is nearer its end,
+steps or minutes of training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import Generator, Tensor, nn
+
+from photovax.metrics.true_edits import TRUE_EDITS
+from training.captions import (
+    class_word,
+    corpus,
+    instruction,
+    picture_caption,
+    recoloured,
+    region_caption,
+)
+from training.holes import random_hole
+from training.muon import optimisers
+from training.photos import RandomCrops, load, photo_files, photo_folder
+from training.text import text_encoder, tokenizer
+
+CHANNELS = {"instruct": 8, "inpaint": 9, "img2img": 4}
+SHARES = {"instruct": 0.45, "inpaint": 0.35, "img2img": 0.2}
+# (share of the training, crop side, crops per step)
+PHASES = ((0.6, 128, 16), (0.4, 256, 5))
+HELD_OUT = 50  # every so many photos of the training folder are only validated on
+
+
+def scheduler() -> DDIMScheduler:
+    """Stable Diffusion's noise schedule, with v-prediction and from the very last timestep."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+    )
+
+
+def denoiser(channels: int, widths: tuple[int, ...], groups: int, text: int) -> Any:
+    """An untrained UNet in Stable Diffusion's form."""
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=channels,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=widths,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=text,
+        attention_head_dim=4,
+        norm_num_groups=groups,
+    )
+
+
+class Editor(nn.Module):
+    """The parts that are trained."""
+
+    def __init__(self, vocabulary: Any, options: argparse.Namespace) -> None:
+        super().__init__()
+        widths = tuple(int(width) for width in options.widths.split("-"))
+        self.text = text_encoder(vocabulary, options.text_width, options.text_layers)
+        self.unets = nn.ModuleDict(
+            {
+                mode: denoiser(channels, widths, options.groups, options.text_width)
+                for mode, channels in CHANNELS.items()
+            }
+        )
+
+
+class Data:
+    """Batches: what the denoiser is to make, what it is shown, and the words."""
+
+    def __init__(self, vae: Any, photos: list[Tensor], names: list[str], seed: int) -> None:
+        self.vae = vae
+        self.words = [class_word(name) for name in names]
+        self.crops = RandomCrops(photos, seed)
+        self.random = np.random.default_rng(seed + 1)
+
+    def batch(self, mode: str, count: int, side: int) -> tuple[Tensor, Tensor | None, list[str]]:
+        """Scaled latents to make (N, 4, h, w), extra input channels, and prompts."""
+        makers: dict[str, Callable[[Tensor, list[int]], tuple[Tensor, Tensor | None, list[str]]]]
+        makers = {"instruct": self._instruct, "inpaint": self._inpaint, "img2img": self._img2img}
+        crops, chosen = self.crops.draw(count, side)
+        return makers[mode](crops, chosen)
+
+    def _encode(self, images: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+            x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
+            return self.vae.encode(x).latent_dist.mean.float()
+
+    def _instruct(self, crops: Tensor, chosen: list[int]) -> tuple[Tensor, Tensor, list[str]]:
+        numbers = self.random.integers(len(TRUE_EDITS), size=len(crops))
+        edits = [list(TRUE_EDITS.values())[number] for number in numbers]
+        edited = torch.cat(
+            [edit.filter(crop[None]) for edit, crop in zip(edits, crops, strict=True)]
+        )
+        before, after = self._encode(torch.cat((crops, edited))).chunk(2)
+        # InstructPix2Pix (arXiv 2211.09800): 5 % no words, 5 % no picture, 5 % neither. The
+        # picture's latent is not scaled, as the pipeline has it.
+        draw = self.random.random(len(crops))
+        before[torch.from_numpy((draw >= 0.05) & (draw < 0.15))] = 0
+        prompts = [
+            "" if d < 0.10 else instruction(edit, self.random)
+            for edit, d in zip(edits, draw, strict=True)
+        ]
+        return after * self._scale, before, prompts
+
+    def _inpaint(self, crops: Tensor, chosen: list[int]) -> tuple[Tensor, Tensor, list[str]]:
+        pictures, holes, prompts = [], [], []
+        for crop, index in zip(crops, chosen, strict=True):
+            hole = random_hole(crop.shape[-1], self.random)
+            picture = crop
+            if hole.mean() < 0.9 and self.random.random() < 0.35:
+                picture = recoloured(crop, hole, self.random)
+            caption = region_caption(picture, hole, self.random, self.words[index])
+            pictures.append(picture)
+            holes.append(hole)
+            prompts.append("" if self.random.random() < 0.1 else caption)
+        whole, mask = torch.stack(pictures), torch.stack(holes)
+        kept = torch.where(mask > 0.5, 0.5, whole)  # the pipeline greys out what it repaints
+        target, context = (self._encode(torch.cat((whole, kept))) * self._scale).chunk(2)
+        small = F.interpolate(mask, size=target.shape[-2:])
+        return target, torch.cat((small, context), dim=1), prompts
+
+    def _img2img(self, crops: Tensor, chosen: list[int]) -> tuple[Tensor, None, list[str]]:
+        pictures, prompts = [], []
+        for crop, index in zip(crops, chosen, strict=True):
+            edit = None
+            if self.random.random() < 0.6:
+                edit = list(TRUE_EDITS.values())[self.random.integers(len(TRUE_EDITS))]
+            picture = crop if edit is None else edit.filter(crop[None])[0]
+            caption = picture_caption(picture, self.random, self.words[index], edit)
+            pictures.append(picture)
+            prompts.append("" if self.random.random() < 0.1 else caption)
+        return self._encode(torch.stack(pictures)) * self._scale, None, prompts
+
+    @property
+    def _scale(self) -> float:
+        return float(self.vae.config.scaling_factor)
+
+
+class Run:
+    """One training run: model, average, optimisers, data and where they stand."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.device = torch.device(options.device)
+        self.vae: Any = AutoencoderKL.from_pretrained(options.vae, torch_dtype=torch.float32)
+        self.vae.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.vocabulary = tokenizer(corpus(options.sentences, options.seed), 1000)
+        self.editor = Editor(self.vocabulary, options).to(self.device)
+        self.average = {k: v.detach().clone() for k, v in self.editor.state_dict().items()}
+        self.optimisers = {
+            name: optimisers(
+                part,
+                matrix_lr=options.matrix_lr,
+                vector_lr=options.vector_lr,
+                matrices=lambda p: p.ndim >= 2 and min(p.shape[:2]) > 9 and p.shape[0] < 600,
+            )
+            for name, part in {"text": self.editor.text, **self.editor.unets}.items()
+        }
+        self.scheduler = scheduler()
+        photos, files = load(photo_folder("train")), photo_files(photo_folder("train"))
+        names = [file.name for file in files]
+        kept = [i for i in range(len(photos)) if i % HELD_OUT]
+        self.data = Data(
+            self.vae, [photos[i] for i in kept], [names[i] for i in kept], options.seed
+        )
+        self.held_out = (photos[::HELD_OUT], names[::HELD_OUT])
+        self.generator = Generator().manual_seed(options.seed)
+        self.step = self.seen = 0
+        self.seconds = 0.0
+        self.losses = dict.fromkeys(CHANNELS, float("nan"))
+        checkpoint = options.out / "checkpoint.pt"
+        if checkpoint.exists():
+            self._load(torch.load(checkpoint, map_location=self.device, weights_only=False))
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done."""
+        return max(self.step / self.options.steps, self.seconds / 60 / self.options.minutes)
+
+    def train_step(self) -> None:
+        """One update of one denoiser, the text encoder, and their averages."""
+        began = time.monotonic()
+        done = self.progress
+        mode = str(self.data.random.choice(list(SHARES), p=list(SHARES.values())))
+        side, count = next(
+            (side, count)
+            for index, (_, side, count) in enumerate(PHASES)
+            if done < sum(share for share, *_ in PHASES[: index + 1]) or index == len(PHASES) - 1
+        )
+        loss = self._loss(self.editor, self.data, mode, side, count, self.generator)
+        rate = min(1.0, (self.step + 1) / 300) * (
+            0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        )
+        moved = [*self.optimisers[mode], *self.optimisers["text"]]
+        peaks = [self.options.matrix_lr, self.options.vector_lr] * 2
+        for optimiser, peak in zip(moved, peaks, strict=True):
+            optimiser.param_groups[0]["lr"] = peak * rate
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.editor.unets[mode].parameters(), 1.0)
+        nn.utils.clip_grad_norm_(self.editor.text.parameters(), 1.0)
+        for optimiser in moved:
+            optimiser.step()
+        keep = min(0.998, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, value in self.editor.state_dict().items():
+                if name.startswith(("text.", f"unets.{mode}.")) and value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - keep)
+        self.step += 1
+        self.seen += count
+        old = self.losses[mode]
+        self.losses[mode] = loss.item() if math.isnan(old) else 0.98 * old + 0.02 * loss.item()
+        self.seconds += time.monotonic() - began
+
+    def _loss(
+        self, editor: Editor, data: Data, mode: str, side: int, count: int, generator: Generator
+    ) -> Tensor:
+        target, shown, prompts = data.batch(mode, count, side)
+        tokens = self.vocabulary(
+            prompts, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        noise = torch.randn(target.shape, generator=generator)
+        times = torch.randint(0, 1000, (count,), generator=generator)
+        noisy = self.scheduler.add_noise(target, noise, times)
+        wanted = self.scheduler.get_velocity(target, noise, times)
+        fed = noisy if shown is None else torch.cat((noisy, shown), dim=1)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            words = editor.text(tokens.to(self.device)).last_hidden_state
+            made = editor.unets[mode](fed, times.to(self.device), words).sample
+        return F.mse_loss(made.float(), wanted)
+
+    def averaged(self) -> Editor:
+        """The parts with averaged weights."""
+        editor = Editor(self.vocabulary, self.options)
+        editor.load_state_dict(self.average)
+        return editor.eval().requires_grad_(False)
+
+    def report(self) -> None:
+        """Print training losses, and losses on held-out photos with fixed noise."""
+        editor, held_out = self.averaged(), {}
+        for mode in CHANNELS:
+            data = Data(self.vae, *self.held_out, seed=7)
+            generator = Generator().manual_seed(7)
+            with torch.no_grad():
+                losses = [self._loss(editor, data, mode, 128, 16, generator) for _ in range(6)]
+            held_out[mode] = round(torch.stack(losses).mean().item(), 4)
+        line = {
+            "step": self.step,
+            "samples": self.seen,
+            "minutes": round(self.seconds / 60, 1),
+            "losses": {mode: round(loss, 4) for mode, loss in self.losses.items()},
+            "held_out": held_out,
+        }
+        print(json.dumps(line), flush=True)
+        with (self.options.out / "curve.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state: dict[str, Any] = {
+            "editor": self.editor.state_dict(),
+            "average": self.average,
+            "optimisers": {
+                name: [o.state_dict() for o in pair] for name, pair in self.optimisers.items()
+            },
+            "random": (
+                self.generator.get_state(),
+                self.data.crops.random.bit_generator.state,
+                self.data.random.bit_generator.state,
+            ),
+            "counts": (self.step, self.seen, self.seconds, self.losses),
+        }
+        temporary = self.options.out / "checkpoint.tmp"
+        torch.save(state, temporary)
+        temporary.replace(self.options.out / "checkpoint.pt")
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.editor.load_state_dict(state["editor"])
+        self.average = state["average"]
+        for name, pair in self.optimisers.items():
+            for optimiser, saved in zip(pair, state["optimisers"][name], strict=True):
+                optimiser.load_state_dict(saved)
+        self.generator.set_state(state["random"][0].cpu())
+        self.data.crops.random.bit_generator.state = state["random"][1]
+        self.data.random.bit_generator.state = state["random"][2]
+        self.step, self.seen, self.seconds, self.losses = state["counts"]
+
+    def export(self) -> None:
+        """Write the diffusers folders, in half precision."""
+        editor, folder = self.averaged().half(), self.options.out / "editor"
+        self.scheduler.save_pretrained(folder / "scheduler")
+        self.vocabulary.save_pretrained(folder / "tokenizer")
+        editor.text.save_pretrained(folder / "text_encoder")
+        for mode, unet in editor.unets.items():
+            unet.save_pretrained(folder / f"unet_{mode}")
+
+
+def main() -> None:
+    """Train, reporting and saving on the way."""
+    options = _arguments()
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    run = Run(options)
+    saved = time.monotonic()
+    while run.progress < 1:
+        run.train_step()
+        if time.monotonic() - saved > 60 * options.every:
+            run.report()
+            run.save()
+            run.export()
+            saved = time.monotonic()
+    run.report()
+    run.save()
+    run.export()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="folder of checkpoint, curve and result")
+    parser.add_argument("--vae", type=Path, default=Path("src/photovax/models/embedded/vae"))
+    parser.add_argument("--widths", default="80-112-128")
+    parser.add_argument("--groups", type=int, default=16)
+    parser.add_argument("--text-width", type=int, default=128)
+    parser.add_argument("--text-layers", type=int, default=3)
+    parser.add_argument("--sentences", type=int, default=3000, help="thrice, for the vocabulary")
+    parser.add_argument("--steps", type=int, default=30_000)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--matrix-lr", type=float, default=0.01)
+    parser.add_argument("--vector-lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--every", type=float, default=8, help="minutes between reports")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
