@@ -197,6 +197,11 @@ def test_inpainting_without_a_mask_says_so(editor, image):
         editor.edit(image, EDITS[3], Generator())
 
 
+def test_odd_sides_are_refused(editor, image):
+    with pytest.raises(UsageError, match="multiples of 8, got 47 x 32"):
+        editor.edit(image[..., :-1], EDITS[2], Generator())
+
+
 def test_a_missing_way_of_editing_names_those_there_are(editor, image):
     del editor.unets["inpaint"]
     with pytest.raises(UsageError, match="cannot inpaint; it knows img2img, instruct"):

@@ -122,7 +122,10 @@ class LatentEditor:
                 unet = maker.from_pretrained(part.parent, **loading)
                 unets[_MODE_OF_CHANNELS[channels]] = unet.to(device)
             text_encoder: Any = CLIPTextModel.from_pretrained(
-                folder / "text_encoder", dtype=torch.float32, local_files_only=True
+                folder / "text_encoder",
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
             )
             tokenizer: Any = CLIPTokenizer.from_pretrained(
                 folder / "tokenizer", local_files_only=True
@@ -183,9 +186,16 @@ class LatentEditor:
             (N, 3, H, W), about [0, 1]: not clipped, since a clipped pixel has no gradient.
 
         Raises:
-            UsageError: If the model cannot edit this way, or the mask is missing.
+            UsageError: If the model cannot edit this way, a side is no multiple of 8, or the mask
+                is missing.
         """
         unet = self.denoiser(edit.mode)
+        height, width = images.shape[-2:]
+        if height % self.autoencoder.multiple or width % self.autoencoder.multiple:
+            raise UsageError(
+                f"an edit needs sides that are multiples of {self.autoencoder.multiple}, "
+                f"got {width} x {height}; resize the picture first"
+            )
         scheduler = self._scheduled(edit, images.device)
         times = scheduler.timesteps
         if edit.mode != "instruct":
