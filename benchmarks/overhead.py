@@ -1,0 +1,78 @@
+"""What a step costs beside the bare encoder: ``python -m benchmarks.overhead [--repeats 5]``.
+
+Both are timed in turn in one run, on the sample photo through the default recipe's views:
+steps of ``pgd``, and the same encoder's forward and backward on pictures already resized.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from statistics import median
+
+import torch
+from torch import Generator, Tensor
+
+from photovax.budget import BUDGETS
+from photovax.demo import SAMPLE
+from photovax.immunize import Immunizer
+from photovax.metrics.latent import tensor
+from photovax.objectives import OBJECTIVES, LossFn
+from photovax.optimise import Step, pgd
+from photovax.photo import read_photo
+from photovax.recipe import DEFAULT, PRESETS
+from photovax.views import VIEWS, View
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    recipe = PRESETS[DEFAULT]
+    (model,) = Immunizer(device="cpu").models
+    origin = tensor(read_photo(SAMPLE).visible(), torch.device("cpu"))
+    objective = OBJECTIVES.create(recipe.objective)
+    views = [VIEWS.create(part) for part in recipe.views]
+
+    def seen_loss(view: View) -> LossFn:
+        bound = objective.bind(model, view(origin, Generator()))
+        return lambda images, generator: bound(view(images, generator), generator)
+
+    losses = [seen_loss(view) for view in views]
+    ready = [view(origin, Generator()) for view in views]
+
+    def bare(images: Tensor) -> None:
+        images = images.clone().requires_grad_()
+        torch.autograd.grad(model.encode(images).square().sum(), images)
+
+    ours, encoder = [], []
+    for _ in range(repeats + 1):
+        steps: list[Step] = []
+        pgd(
+            losses,
+            origin,
+            BUDGETS.create(recipe.budget),
+            steps=len(views),
+            step_size=recipe.step_size,
+            generator=Generator().manual_seed(0),
+            draws=recipe.draws,
+            callback=steps.append,
+        )
+        began = time.perf_counter()
+        for images in ready:
+            bare(images)
+        ours.append(sum(step.seconds for step in steps))
+        encoder.append(time.perf_counter() - began)
+    # The first turn warms up.
+    stepped, pure = median(ours[1:]), median(encoder[1:])
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(
+        f"{len(views)} steps of {DEFAULT}: {stepped:.2f} s, bare passes {pure:.2f} s, "
+        f"ratio {stepped / pure:.3f} (median of {repeats})"
+    )
+
+
+if __name__ == "__main__":
+    main()
