@@ -131,11 +131,11 @@ def instruction(edit: TrueEdit, random: np.random.Generator) -> str:
     else:
         lead = random.choice(("turn it into", "make it", "change it to", "give me", "show it as"))
         wording = f"{lead} {random.choice(edit.looks)}"
-    for found, others in (("it", ("the photo", "the picture", "this", "the image")),):
-        words = wording.split()
-        if found in words and random.random() < 0.25:
-            words[words.index(found)] = str(random.choice(others))
-            wording = " ".join(words)
+    words = wording.split()
+    if "it" in words and random.random() < 0.25:
+        others = ("the photo", "the picture", "this", "the image")
+        words[words.index("it")] = str(random.choice(others))
+        wording = " ".join(words)
     if random.random() < 0.1:
         wording = f"please {wording}" if random.random() < 0.5 else f"{wording} please"
     return wording

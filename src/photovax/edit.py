@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from photovax.errors import UsageError
 from photovax.registry import unknown
 
-__all__ = ["DEFAULTS", "MODES", "Edit", "Mode"]
+__all__ = ["MODES", "Edit", "Mode"]
 
 Mode = Literal["instruct", "inpaint", "img2img"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -65,15 +65,3 @@ class Edit:
     def guided(self) -> bool:
         """Whether denoisers run with and without the prompt."""
         return self.guidance > 1
-
-    def adjusted(self, **changes: Any) -> Edit:
-        """This edit with other values for the fields that are not None."""
-        return replace(self, **{name: v for name, v in changes.items() if v is not None})
-
-
-DEFAULTS: dict[Mode, Edit] = {
-    "instruct": Edit("instruct", guidance=1.5),
-    "inpaint": Edit("inpaint", guidance=3.0),
-    "img2img": Edit("img2img", strength=0.5, guidance=3.0, steps=40),
-}
-"""What each way of editing does unless told otherwise."""

@@ -1,7 +1,7 @@
 """Instructions whose right answer is known: exact photographic filters and their wordings.
 
-The embedded editor learned them, so how well an edit followed its instruction can be measured
-against the truth instead of guessed. Filters take and give float (N, 3, H, W) in [0, 1].
+An editor that was trained on them can be measured against the truth, instead of guessing how
+well it followed its instruction. Filters take and give float (N, 3, H, W) in [0, 1].
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from torch import Generator, Tensor
 
 from photovax.errors import ModelError
 
-__all__ = ["KLAutoencoder"]
+__all__ = ["KLAutoencoder", "draw_noise", "file_digest"]
 
 
 class KLAutoencoder:
@@ -65,9 +66,7 @@ class KLAutoencoder:
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
-        with weights.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(model.to(device), name=name, digest=digest)
+        return cls(model.to(device), name=name, digest=file_digest(weights))
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to latents (N, 4, H/8, W/8) of about unit scale.
@@ -91,9 +90,7 @@ class KLAutoencoder:
     def sample(self, images: Tensor, generator: Generator) -> Tensor:
         """A latent drawn from the posterior, as most pipelines encode; scaled as ``encode``."""
         mean, logvar = self.posterior(images)
-        noise = torch.randn(
-            mean.shape, generator=generator, device=generator.device, dtype=mean.dtype
-        ).to(mean.device)
+        noise = draw_noise(mean.shape, mean, generator)
         return (mean + (0.5 * logvar).exp() * noise - self._shift) * self._scale
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -112,3 +109,15 @@ class KLAutoencoder:
     @property
     def _shift(self) -> float:
         return float(self.model.config.shift_factor or 0.0)
+
+
+def draw_noise(shape: Sequence[int], like: Tensor, generator: Generator) -> Tensor:
+    """Gaussian noise drawn where the generator lives, of the type and on the device of ``like``."""
+    noise = torch.randn(shape, generator=generator, device=generator.device, dtype=like.dtype)
+    return noise.to(like.device)
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

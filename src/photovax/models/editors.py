@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from photovax.edit import Edit, Mode
 from photovax.errors import ModelError, UsageError
-from photovax.models.autoencoders import KLAutoencoder
+from photovax.models.autoencoders import KLAutoencoder, draw_noise, file_digest
 
 __all__ = ["Context", "LatentEditor"]
 
@@ -140,7 +140,7 @@ class LatentEditor:
         finally:
             talk.set_verbosity(verbosity)
         weights = [*folder.glob("unet*/*.safetensors"), *folder.glob("text_encoder/*.safetensors")]
-        digests = [autoencoder.digest, *(_sha256(file) for file in sorted(weights))]
+        digests = [autoencoder.digest, *(file_digest(file) for file in sorted(weights))]
         return cls(
             autoencoder,
             text_encoder=text_encoder.to(device),
@@ -298,10 +298,10 @@ class LatentEditor:
         if pure:
             height, width = (side // self.autoencoder.multiple for side in images.shape[-2:])
             channels = int(self.autoencoder.model.config.latent_channels)
-            noise = _noise((len(images), channels, height, width), images, generator)
+            noise = draw_noise((len(images), channels, height, width), images, generator)
             return cast(Tensor, noise * scheduler.init_noise_sigma)
         latents = self.autoencoder.sample(images, generator)
-        noise = _noise(latents.shape, latents, generator)
+        noise = draw_noise(latents.shape, latents, generator)
         noisy: Tensor = scheduler.add_noise(latents, noise, times[:1].repeat(len(images)))
         return noisy
 
@@ -362,15 +362,5 @@ def _guided(
     return cast(Tensor, without + edit.guidance * (with_words - without))
 
 
-def _noise(shape: Any, like: Tensor, generator: Generator) -> Tensor:
-    noise = torch.randn(shape, generator=generator, device=generator.device, dtype=like.dtype)
-    return noise.to(like.device)
-
-
 def _differentiable(tensor: Tensor | None) -> bool:
     return tensor is not None and tensor.requires_grad
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
