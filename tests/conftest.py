@@ -1,5 +1,7 @@
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,3 +49,79 @@ def photo_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (41, 53, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def editor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained pipeline folder, with a denoiser for each way of editing."""
+    folder = tmp_path_factory.mktemp("editor")
+    torch.manual_seed(0)
+    import diffusers
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    parts: Any = diffusers  # its classes look empty to a type checker
+    parts.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4, 4, 8, 8),
+        norm_num_groups=2,
+        layers_per_block=1,
+        scaling_factor=0.5,
+        sample_size=64,
+    ).save_pretrained(folder / "vae")
+    for name, channels in (("unet", 4), ("unet_inpaint", 9), ("unet_instruct", 8)):
+        parts.UNet2DConditionModel(
+            sample_size=8,
+            in_channels=channels,
+            out_channels=4,
+            layers_per_block=1,
+            block_out_channels=(8, 16),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=16,
+            attention_head_dim=2,
+            norm_num_groups=4,
+        ).save_pretrained(folder / name)
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16
+    )
+    tokenizer.save_pretrained(folder / "tokenizer")
+    CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokens),
+            hidden_size=16,
+            intermediate_size=32,
+            projection_dim=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=16,
+            bos_token_id=len(tokens) - 2,
+            eos_token_id=len(tokens) - 1,
+            pad_token_id=len(tokens) - 1,
+        )
+    ).save_pretrained(folder / "text_encoder")
+    parts.DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")
+    index = {
+        "vae": ["diffusers", "AutoencoderKL"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "_class_name": "StableDiffusionPipeline",
+        **{name: [None, None] for name in ("safety_checker", "feature_extractor", "image_encoder")},
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder

@@ -1,15 +1,11 @@
 """The differentiable edit against diffusers' own pipelines, on tiny untrained components."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import diffusers
 import pytest
 import torch
-from tokenizers.pre_tokenizers import ByteLevel
 from torch import Generator
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from photovax.edit import Edit
 from photovax.errors import ModelError, UnknownName, UsageError
@@ -26,70 +22,9 @@ EDITS = (
 SCHEDULERS = ("DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline folder as diffusers writes it, with a denoiser for each way of editing."""
-    folder = tmp_path_factory.mktemp("editor")
-    torch.manual_seed(0)
-    parts: Any = diffusers  # its classes look empty to a type checker
-    parts.AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(4, 4, 8, 8),
-        norm_num_groups=2,
-        layers_per_block=1,
-        scaling_factor=0.5,
-    ).save_pretrained(folder / "vae")
-    for name, channels in (("unet", 8), ("unet_inpaint", 9), ("unet_img2img", 4)):
-        parts.UNet2DConditionModel(
-            sample_size=8,
-            in_channels=channels,
-            out_channels=4,
-            layers_per_block=1,
-            block_out_channels=(8, 16),
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=16,
-            attention_head_dim=2,
-            norm_num_groups=4,
-        ).save_pretrained(folder / name)
-    letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16
-    )
-    tokenizer.save_pretrained(folder / "tokenizer")
-    CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokens),
-            hidden_size=16,
-            intermediate_size=32,
-            projection_dim=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=16,
-            bos_token_id=len(tokens) - 2,
-            eos_token_id=len(tokens) - 1,
-            pad_token_id=len(tokens) - 1,
-        )
-    ).save_pretrained(folder / "text_encoder")
-    parts.DDIMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    ).save_pretrained(folder / "scheduler")
-    return folder
-
-
 @pytest.fixture
-def editor(folder: Path) -> LatentEditor:
-    return LatentEditor.from_folder(folder, name="tiny", device=CPU)
+def editor(editor_folder: Path) -> LatentEditor:
+    return LatentEditor.from_folder(editor_folder, name="tiny", device=CPU)
 
 
 @pytest.fixture(scope="module")
@@ -208,14 +143,14 @@ def test_a_missing_way_of_editing_names_those_there_are(editor, image):
         editor.edit(image, EDITS[3], Generator())
 
 
-def test_a_folder_without_a_denoiser_is_refused(tmp_path, folder):
-    (tmp_path / "vae").symlink_to(folder / "vae")
+def test_a_folder_without_a_denoiser_is_refused(tmp_path, editor_folder):
+    (tmp_path / "vae").symlink_to(editor_folder / "vae")
     with pytest.raises(ModelError, match="no unet in"):
         LatentEditor.from_folder(tmp_path, name="half", device=CPU)
 
 
-def test_a_missing_tokenizer_is_one_line(tmp_path, folder):
-    for part in folder.iterdir():
+def test_a_missing_tokenizer_is_one_line(tmp_path, editor_folder):
+    for part in editor_folder.iterdir():
         if part.name != "text_encoder":
             (tmp_path / part.name).symlink_to(part)
     with pytest.raises(ModelError, match="cannot be loaded"):

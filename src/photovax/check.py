@@ -13,7 +13,7 @@ from photovax.errors import UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import KLAutoencoder
-from photovax.models.catalog import DEFAULT_MODEL, load_model, pick_device
+from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, pick_device
 from photovax.photo import Photo
 
 __all__ = ["Check", "ModelCheck", "Verdict", "check", "noisy"]
@@ -69,7 +69,7 @@ class Check:
 
     Attributes:
         visible: How visible the change is.
-        models: The effect on each model, fed the whole photo at a short side of 512 pixels.
+        models: The effect on each model.
     """
 
     visible: Visibility
@@ -87,9 +87,17 @@ def check(
     original: Photo,
     *,
     models: Sequence[str] = (DEFAULT_MODEL,),
+    size: int | None = None,
     device: str = "auto",
 ) -> Check:
     """Measure a photo against its original.
+
+    Args:
+        photo: The immunized photo.
+        original: What it was before.
+        models: Catalogue names or folders.
+        size: Short side at which models are fed the photo; each model's own when None.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
         UsageError: If their sizes differ, or one is grey and the other is not.
@@ -99,10 +107,11 @@ def check(
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
     place = pick_device(device)
-    loaded = [load_model(name, device=place) for name in dict.fromkeys(models)]
+    loaded = [load_autoencoder(name, device=place) for name in dict.fromkeys(models)]
     if not loaded:
         raise UsageError("a check needs at least one model")
-    return Check(visible, {m.name: _check_model(m, before, after, visible, place) for m in loaded})
+    found = {m.name: _check_model(m, before, after, visible, place, size or m.size) for m in loaded}
+    return Check(visible, found)
 
 
 def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
@@ -118,13 +127,15 @@ def _check_model(
     after: np.ndarray,
     visible: Visibility,
     device: torch.device,
+    size: int,
 ) -> ModelCheck:
     floors = [
-        latent_effect(model, before, noisy(before, visible.linf, seed), device)
+        latent_effect(model, before, noisy(before, visible.linf, seed), device, size=size)
         for seed in FLOOR_SEEDS
     ]
     floor = LatentEffect(
+        size=size,
         shift=float(np.mean([found.shift for found in floors])),
         damage=float(np.mean([found.damage for found in floors])),
     )
-    return ModelCheck(latent_effect(model, before, after, device), floor)
+    return ModelCheck(latent_effect(model, before, after, device, size=size), floor)

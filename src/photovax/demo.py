@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from photovax.immunize import Immunizer, Saved
-from photovax.metrics.latent import MEASURED_AT, tensor
+from photovax.metrics.latent import tensor
 from photovax.optimise import Step
 from photovax.photo import read_photo
 from photovax.recipe import DEFAULT, PRESETS
 from photovax.strip import strip
+from photovax.views import ShortSide
 
 __all__ = ["SAMPLE", "Demo", "run_demo"]
 
@@ -52,7 +53,7 @@ def run_demo(
     def seen_by_model(pixels: np.ndarray) -> np.ndarray:
         generator = torch.Generator(immunizer.device).manual_seed(0)
         with torch.no_grad():
-            seen = MEASURED_AT(tensor(pixels, immunizer.device), generator)
+            seen = ShortSide(model.size)(tensor(pixels, immunizer.device), generator)
             decoded = model.decode(model.encode(seen))
         levels = decoded[0].mul(255).round().byte().permute(1, 2, 0)
         return levels.cpu().numpy()

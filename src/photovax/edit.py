@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from photovax.errors import UsageError
@@ -60,6 +60,10 @@ class Edit:
                 f"{self.steps} steps at strength {self.strength:g} leave none to take; "
                 "raise --steps or --strength"
             )
+
+    def asking(self, prompt: str) -> Edit:
+        """The same edit with another prompt."""
+        return replace(self, prompt=prompt)
 
     @property
     def guided(self) -> bool:

@@ -24,14 +24,15 @@ from photovax.errors import BudgetExceeded, UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import KLAutoencoder
-from photovax.models.catalog import DEFAULT_MODEL, load_model, pick_device
+from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, load_editor, pick_device
+from photovax.models.editors import LatentEditor
 from photovax.objectives import OBJECTIVES, LossFn, Objective
 from photovax.optimise import SCHEDULES, Step, pgd
 from photovax.photo import Photo, read_photo
 from photovax.recipe import Recipe
 from photovax.saving import write_photo, write_text
 from photovax.version import VERSION
-from photovax.views import VIEWS, View
+from photovax.views import VIEWS, ShortSide, View
 
 __all__ = ["Immunized", "Immunizer", "Saved", "round_within"]
 
@@ -71,7 +72,7 @@ class Saved:
         path: The photo.
         record: The JSON file beside it.
         visible: How visible the change is.
-        effects: What it does to each model, at a short side of 512 pixels.
+        effects: What it does to each model, at the size the recipe feeds it.
     """
 
     path: Path
@@ -96,8 +97,21 @@ class Immunizer:
     def __init__(self, models: Sequence[str] = (DEFAULT_MODEL,), *, device: str = "auto") -> None:
         self.device = pick_device(device)
         self.models: list[KLAutoencoder] = [
-            load_model(name, device=self.device) for name in dict.fromkeys(models)
+            load_autoencoder(name, device=self.device) for name in dict.fromkeys(models)
         ]
+        self._names = list(dict.fromkeys(models))
+        self._editors: dict[str, LatentEditor] = {}
+
+    def editor(self, model: KLAutoencoder) -> LatentEditor:
+        """The whole editor of one of the models, loaded when first asked for.
+
+        Raises:
+            ModelError: If there is no more than an autoencoder.
+        """
+        name = self._names[self.models.index(model)]
+        if name not in self._editors:
+            self._editors[name] = load_editor(name, device=self.device, autoencoder=model)
+        return self._editors[name]
 
     def immunize(
         self,
@@ -134,14 +148,17 @@ class Immunizer:
         constraint: Constraint = BUDGETS.create(recipe.budget)
         if not allowed.all():
             constraint = Within(constraint, inside)
-        views: list[View] = [VIEWS.create(part) for part in recipe.views]
         objective = OBJECTIVES.create(recipe.objective)
-        shown = inside if recipe.kept_region_only else None
+        scene = _Scene(origin, None if mask is None else ~inside, recipe.kept_region_only)
+        views: list[View] = []
         losses: list[LossFn] = []
         for model in self.models:
+            surrogate = self.editor(model) if objective.needs == "editor" else model
+            fed = [_fitted(VIEWS.create(part), recipe.size or model.size) for part in recipe.views]
             # A view named twice has twice the weight, but binds once.
-            bound = {v: _seen_loss(model, objective, v, origin, shown) for v in set(views)}
-            losses += [bound[view] for view in views]
+            bound = {view: _seen_loss(surrogate, objective, view, scene) for view in set(fed)}
+            losses += [bound[view] for view in fed]
+            views += fed
         descent = pgd(
             losses,
             origin,
@@ -152,7 +169,7 @@ class Immunizer:
             schedule=SCHEDULES[recipe.schedule],
             momentum=recipe.momentum,
             draws=recipe.draws,
-            random=any(view.random for view in views),
+            random=objective.random or any(view.random for view in views),
             random_start=recipe.random_start,
             patience=recipe.patience,
             callback=callback,
@@ -189,7 +206,9 @@ class Immunizer:
             check_promises(result, reopened)
             before, after = result.original.visible(), reopened.visible()
             effects = {
-                model.name: latent_effect(model, before, after, self.device)
+                model.name: latent_effect(
+                    model, before, after, self.device, size=result.recipe.size or model.size
+                )
                 for model in self.models
             }
             with written.open("rb") as file:
@@ -214,7 +233,7 @@ class Immunizer:
             "models": [{"name": m.name, "sha256": m.digest} for m in self.models],
             "budget_levels": result.recipe.radius * 255,
             "realised": asdict(saved.visible),
-            "effects_at_short_side_512": {k: asdict(v) for k, v in saved.effects.items()},
+            "effects": {k: asdict(v) for k, v in saved.effects.items()},
             "loss": result.loss,
             "steps": result.steps,
             "passes": result.passes,
@@ -311,30 +330,53 @@ def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
     return allowed
 
 
-def _seen_loss(
-    model: KLAutoencoder,
-    objective: Objective[KLAutoencoder],
-    view: View,
-    origin: Tensor,
-    shown: Tensor | None,
-) -> LossFn:
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """The original, where an editor would repaint it, and whether models see only the rest."""
+
+    origin: Tensor
+    repaint: Tensor | None
+    kept_region_only: bool
+
+    def through(self, view: View, images: Tensor, generator: Generator) -> Tensor:
+        """Images of this scene as a model is fed them."""
+        if self.kept_region_only and self.repaint is not None:
+            # Inpainting editors paint what they will repaint mid grey before they encode.
+            images = torch.where(self.repaint, 0.5, images)
+        return view(images, generator)
+
+    def bind(
+        self, surrogate: Any, objective: Objective[Any], view: View, generator: Generator
+    ) -> LossFn:
+        """The objective's loss on images that have been through the view."""
+        seen = self.through(view, self.origin, _twin(generator))
+        if self.repaint is None:
+            return objective.bind(surrogate, seen)
+        repaint = view(self.repaint.float(), _twin(generator)) > 0.5
+        return objective.bind(surrogate, seen, repaint)
+
+
+def _fitted(view: View, size: int) -> View:
+    return view.fitted(size) if isinstance(view, ShortSide) else view
+
+
+def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: _Scene) -> LossFn:
     """The objective's loss of one model that is fed the photo through one view."""
-
-    def feed(images: Tensor, generator: Generator) -> Tensor:
-        # Inpainting editors paint what they will repaint mid grey before they encode.
-        whole = images if shown is None else torch.where(shown, images, 0.5)
-        return view(whole, generator)
-
     if view.random:
 
         def drawn_loss(images: Tensor, generator: Generator) -> Tensor:
-            # Photo and original must meet the same draw, or the loss would measure the view.
-            twin = Generator(generator.device)
-            twin.set_state(generator.get_state())
-            seen = feed(images, generator)
-            return objective.bind(model, feed(origin, twin))(seen, generator)
+            # Photo, original and mask must meet the same draw, or the loss measures the view.
+            bound = scene.bind(surrogate, objective, view, generator)
+            return bound(scene.through(view, images, generator), generator)
 
         return drawn_loss
 
-    bound = objective.bind(model, feed(origin, Generator(origin.device)))
-    return lambda images, generator: bound(feed(images, generator), generator)
+    bound = scene.bind(surrogate, objective, view, Generator(scene.origin.device))
+    return lambda images, generator: bound(scene.through(view, images, generator), generator)
+
+
+def _twin(generator: Generator) -> Generator:
+    """A generator that will draw what the other is about to draw."""
+    twin = Generator(generator.device)
+    twin.set_state(generator.get_state())
+    return twin

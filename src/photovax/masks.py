@@ -14,7 +14,7 @@ import numpy as np
 from photovax.errors import UsageError
 from photovax.photo import Photo, read_photo
 
-__all__ = ["load_mask"]
+__all__ = ["load_mask", "read_mask"]
 
 
 def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndarray:
@@ -29,14 +29,7 @@ def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndar
         PhotoError: If the mask cannot be read.
         UsageError: If its size is not the photo's, or it leaves no pixel to change.
     """
-    mask = read_photo(path)
-    if (mask.height, mask.width) != (photo.height, photo.width):
-        raise UsageError(
-            f"mask {path} is {mask.width} x {mask.height} pixels, the photo "
-            f"{photo.width} x {photo.height}; a mask needs the photo's size"
-        )
-    white: np.ndarray = mask.visible().mean(axis=2) >= 128
-    kept = ~white if edit_region else white
+    kept = read_mask(path, photo, edit_region=edit_region)
     if not kept.any():
         colour = "white" if edit_region else "black"
         raise UsageError(
@@ -44,3 +37,20 @@ def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndar
             f"use {'--keep-region' if edit_region else '--edit-region'} if it means the opposite"
         )
     return kept
+
+
+def read_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndarray:
+    """The pixels that an inpainting editor keeps, bool (H, W); there may be none.
+
+    Raises:
+        PhotoError: If the mask cannot be read.
+        UsageError: If its size is not the photo's.
+    """
+    mask = read_photo(path)
+    if (mask.height, mask.width) != (photo.height, photo.width):
+        raise UsageError(
+            f"mask {path} is {mask.width} x {mask.height} pixels, the photo "
+            f"{photo.width} x {photo.height}; a mask needs the photo's size"
+        )
+    white: np.ndarray = mask.visible().mean(axis=2) >= 128
+    return ~white if edit_region else white

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from photovax.budget import Constraint
 from photovax.errors import GradientError, LossShapeError
-from photovax.objectives import LossFn
+from photovax.objectives.contract import LossFn
 
 __all__ = [
     "SCHEDULES",

@@ -40,6 +40,8 @@ class Recipe:
         patience: Stop after this many steps without 0.1 % of improvement; never when None.
         kept_region_only: The model is fed the photo with everything outside the mask in mid
             grey, as inpainting editors feed it.
+        size: Short side in pixels at which the models are fed the photo, where a view does not
+            say; each model's own when None.
         seed: Of all random choices.
     """
 
@@ -54,6 +56,7 @@ class Recipe:
     random_start: bool = True
     patience: int | None = None
     kept_region_only: bool = False
+    size: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,6 +66,10 @@ class Recipe:
             "momentum": (0 <= self.momentum < 1, "from 0 to below 1"),
             "draws": (self.draws is None or self.draws >= 1, "1 or more"),
             "patience": (self.patience is None or self.patience >= 1, "1 or more"),
+            "size": (
+                self.size is None or (self.size >= 64 and self.size % 8 == 0),
+                "a multiple of 8 from 64 up",
+            ),
             "views": (len(self.views) >= 1, "at least one view"),
             "schedule": (
                 self.schedule in ("constant", "cosine", "linear"),
@@ -83,6 +90,14 @@ class Recipe:
         """The same recipe with another budget; its steps grow and shrink with it."""
         budget = replace(self.budget, options={**self.budget.options, "radius": radius})
         return replace(self, budget=budget, step_size=self.step_size * radius / self.radius)
+
+    def with_mode(self, mode: str) -> Recipe:
+        """The same recipe against another way of editing.
+
+        Raises:
+            UsageError: If its objective goes through no edit.
+        """
+        return replace(self, objective=_in_mode(self.objective, mode))
 
     def to_json(self) -> str:
         """The recipe as JSON, keys sorted."""
@@ -141,23 +156,56 @@ def _known(name: str) -> str:
     return name
 
 
+def _in_mode(objective: Part, mode: str) -> Part:
+    options = dict(objective.options)
+    if "edit" in options:
+        edit = {**options["edit"], "mode": mode}
+        if mode == "img2img":
+            # At full strength nothing of the photo is left to attack; the paper edits at half.
+            edit["strength"] = min(edit.get("strength", 0.5), 0.5)
+            edit["steps"] = max(edit.get("steps", 2), 2)
+        else:
+            edit.pop("strength", None)
+        options["edit"] = edit
+    elif "mode" in options:
+        options["mode"] = mode
+    elif objective.name == "sum" and any(
+        {"edit", "mode"} & term.get("options", {}).keys() for term in options["terms"]
+    ):
+        terms = []
+        for term in options["terms"]:
+            part = Part(term["name"], term.get("options", {}))
+            if {"edit", "mode"} & part.options.keys():
+                term = {**term, "options": dict(_in_mode(part, mode).options)}
+            terms.append(term)
+        options["terms"] = terms
+    else:
+        raise UsageError(f"objective {objective.name} goes through no edit: leave out --mode")
+    return replace(objective, options=options)
+
+
 def _linf(radius: float) -> Part:
     return Part("linf", {"radius": radius})
 
 
-def _short_sides(*pixels: int) -> tuple[Part, ...]:
-    return tuple(Part("short_side", {"pixels": side}) for side in pixels)
+def _at(*times: float) -> tuple[Part, ...]:
+    """The whole photo at these multiples of the model's own size."""
+    return tuple(Part("short_side", {"times": factor}) for factor in times)
 
 
-# The published notebooks work in [-1, 1]; a radius or step there is halved here. They resize
-# the photo to 512 pixels first: here it keeps its size, and the loss sees it at 512.
+def _published_edit(mode: str) -> dict[str, Any]:
+    return {"mode": mode, "prompt": "", "steps": 4, "guidance": 7.5, "eta": 1.0}
+
+
+# The published notebooks work in [-1, 1]; a radius or step there is halved here. They resize the
+# photo to the model's size first: here it keeps its own, and the loss sees it at the model's.
 PRESETS: dict[str, Recipe] = {
     "fast": Recipe(
         objective=Part("latent_drift"),
         budget=_linf(8 / 255),
-        # One view a step, in turn. Attention makes a step at 768 cost four at 512.
-        views=_short_sides(512, 512, 768),
-        steps=18,
+        # One view a step, in turn: at 512 and 768 pixels for Stable Diffusion 1.
+        views=_at(1, 1, 1.5),
+        steps=48,
         step_size=4 / 255,
         schedule="cosine",
         draws=1,
@@ -166,7 +214,7 @@ PRESETS: dict[str, Recipe] = {
     "photoguard-img2img": Recipe(
         objective=Part("latent_target", {"target": "zero"}),
         budget=_linf(0.06 / 2),
-        views=_short_sides(512),
+        views=_at(1),
         steps=1000,
         step_size=0.02 / 2,
     ),
@@ -174,7 +222,7 @@ PRESETS: dict[str, Recipe] = {
     "photoguard-inpaint": Recipe(
         objective=Part("latent_target", {"target": "photo"}),
         budget=_linf(0.06 / 2),
-        views=_short_sides(512),
+        views=_at(1),
         steps=1000,
         step_size=0.01 / 2,
         kept_region_only=True,
@@ -183,8 +231,85 @@ PRESETS: dict[str, Recipe] = {
     "photoguard-demo": Recipe(
         objective=Part("latent_target", {"target": "grey"}),
         budget=_linf(0.12 / 2),
-        views=_short_sides(512),
+        views=_at(1),
         steps=200,
         step_size=0.01 / 2,
+    ),
+    # demo_complex_attack_inpainting.ipynb: the whole edit to the zero tensor, the mean of ten
+    # draws a step. Its eps=16 and step_size=1 are lengths over the picture, in [-1, 1].
+    "photoguard-diffusion-l2": Recipe(
+        objective=Part("edit_target", {"edit": _published_edit("inpaint"), "target": "zero"}),
+        budget=Part("l2", {"radius": 16 / 2}),
+        views=_at(*[1] * 10),
+        steps=200,
+        step_size=1 / 2,
+        schedule="constant",
+        random_start=False,
+    ),
+    # Its commented variant: eps=0.1, step_size=0.006.
+    "photoguard-diffusion-linf": Recipe(
+        objective=Part("edit_target", {"edit": _published_edit("inpaint"), "target": "zero"}),
+        budget=_linf(0.1 / 2),
+        views=_at(*[1] * 5),
+        steps=200,
+        step_size=0.006 / 2,
+        schedule="constant",
+        random_start=False,
+    ),
+    # Diff-Protect's settings for it and the next two: 16 of 255 levels in truth, step 1.
+    "advdm": Recipe(
+        objective=Part("denoising_error", {"mode": "img2img"}),
+        budget=_linf(16 / 255),
+        views=_at(1),
+        steps=100,
+        step_size=1 / 255,
+        schedule="constant",
+        random_start=False,
+    ),
+    "sds": Recipe(
+        objective=Part("denoising_error", {"mode": "img2img", "through_denoiser": False}),
+        budget=_linf(16 / 255),
+        views=_at(1),
+        steps=100,
+        step_size=1 / 255,
+        schedule="constant",
+        random_start=False,
+    ),
+    # Mist (arXiv 2305.12683): AdvDM and a pull to the latent of a target picture at once. The
+    # two are in other units here than there, so the weights are not comparable.
+    "mist": Recipe(
+        objective=Part(
+            "sum",
+            {
+                "terms": [
+                    {"name": "denoising_error", "options": {"mode": "img2img"}},
+                    {"name": "latent_target", "options": {"target": "photo"}, "weight": 5},
+                ]
+            },
+        ),
+        budget=_linf(16 / 255),
+        views=_at(1),
+        steps=100,
+        step_size=1 / 255,
+        schedule="constant",
+        random_start=False,
+    ),
+    # eps=16/255 and step_size=1/255 in [-1, 1]: truly 8 levels, half a level a step.
+    "diffusionguard": Recipe(
+        objective=Part("first_step_norm", {"mode": "inpaint"}),
+        budget=_linf(8 / 255),
+        views=_at(1),
+        steps=800,
+        step_size=0.5 / 255,
+        schedule="constant",
+        random_start=False,
+    ),
+    "pid": Recipe(
+        objective=Part("posterior_shift"),
+        budget=_linf(0.05),
+        views=_at(1),
+        steps=1000,
+        step_size=1 / 255,
+        schedule="constant",
     ),
 }

@@ -7,7 +7,7 @@ photo's own size, survives what an editor does before it encodes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -54,18 +54,34 @@ class ShortSide:
     Both sides are rounded to multiples of 8, as latents demand. The long side is at most
     ``ratio`` times the short: a panorama is fed squeezed, as it must be to fit a model at all,
     and a photo one pixel wide does not become a million high.
+
+    Attributes:
+        pixels: The short side. None: that of the model, times ``times``; see ``fitted``.
+        times: For models that are fed photos larger or smaller than they are used to.
+        ratio: Largest long side, in short sides.
     """
 
-    pixels: int
+    pixels: int | None = None
+    times: float = 1.0
     ratio: float = 4.0
     random = False
 
     def __post_init__(self) -> None:
-        if self.pixels < 8 or self.pixels % 8:
+        if self.pixels is not None and (self.pixels < 8 or self.pixels % 8):
             raise UsageError(f"view short_side needs a multiple of 8 pixels, got {self.pixels}")
+        if self.times <= 0:
+            raise UsageError(f"view short_side needs times above 0, got {self.times:g}")
+
+    def fitted(self, size: int) -> ShortSide:
+        """The view for a model that is fed photos with a short side of ``size`` pixels."""
+        if self.pixels is not None:
+            return self
+        return replace(self, pixels=max(8, round(size * self.times / 8) * 8))
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """The resized images."""
+        if self.pixels is None:
+            raise UsageError("view short_side has no size yet: give pixels, or fit it to a model")
         height, width = images.shape[-2:]
         scale = self.pixels / min(height, width)
         longest = self.pixels * self.ratio

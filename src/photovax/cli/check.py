@@ -22,6 +22,7 @@ def command(
         Path, typer.Option(help="The photo before it was immunized.", show_default=False)
     ],
     model: options.Models = options.DEFAULT_MODELS,
+    size: options.Size = None,
     device: options.Device = "auto",
     max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
@@ -35,7 +36,7 @@ def command(
 
     cap = max_pixels or MAX_PIXELS
     photos = (read_photo(path, max_pixels=cap) for path in (photo, original))
-    found = check(*photos, models=model, device=device)
+    found = check(*photos, models=model, size=size, device=device)
     if as_json:
         typer.echo(json.dumps(_data(found), indent=1))
     else:

@@ -41,18 +41,17 @@ def command(
             show_default=False,
         ),
     ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(help="Picture of the photo's size; white is the subject.", show_default=False),
-    ] = None,
-    edit_region: Annotated[
-        bool,
+    mask: options.MaskFile = None,
+    edit_region: options.EditRegion = False,
+    mode: Annotated[
+        str | None,
         typer.Option(
-            "--edit-region/--keep-region",
-            help="White in the mask is what an editor repaints, not what it keeps; "
-            "the photo is changed where it is kept.",
+            help="Way of editing that the recipe attacks: instruct, inpaint or img2img. "
+            "[default: the recipe's]",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
+    size: options.Size = None,
     seed: Annotated[
         int | None, typer.Option(help="[default: the recipe's]", show_default=False)
     ] = None,
@@ -63,7 +62,7 @@ def command(
     overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
 ) -> None:
     """Immunize photos. Each comes back at its own size, measured as a file."""
-    chosen = options.adjusted(load_recipe(recipe), budget=budget, seed=seed)
+    chosen = options.adjusted(load_recipe(recipe), budget=budget, size=size, mode=mode, seed=seed)
     outputs = _outputs(photos, output)
     from photovax.batch import MaskOptions, immunize_files
     from photovax.immunize import Immunizer

@@ -29,7 +29,9 @@ def command(as_json: options.AsJson = False) -> None:
     for name, row in rows.items():
         typer.echo(f"{name}: {row.pop('summary')}")
         row["weights"] = f"{row['weights']} ({row.pop('megabytes')} MB)"
-        row["memory"] = f"{row['memory']} per step at 512 x 512 pixels"
+        row["memory"] = f"{row['memory']} for a step of an encoder attack"
         for key, value in row.items():
             typer.echo(f"  {key:<8} {value}")
-    typer.echo("Any diffusers folder of an AutoencoderKL can be given as --model PATH.")
+    typer.echo(
+        "Any diffusers folder can be given as --model PATH: a pipeline's, or an AutoencoderKL's."
+    )

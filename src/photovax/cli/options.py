@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,11 +37,43 @@ MaxPixels = Annotated[
 ]
 
 
-def adjusted(recipe: Recipe, *, budget: float | None, seed: int | None) -> Recipe:
+MaskFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask", help="Picture of the photo's size; white is the subject.", show_default=False
+    ),
+]
+EditRegion = Annotated[
+    bool,
+    typer.Option(
+        "--edit-region/--keep-region",
+        help="White in the mask is what an editor repaints, not what it keeps.",
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        help="Short side in pixels at which editors are fed the photo. [default: the model's own]",
+        show_default=False,
+    ),
+]
+
+
+def adjusted(
+    recipe: Recipe,
+    *,
+    budget: float | None,
+    size: int | None,
+    mode: str | None,
+    seed: int | None,
+) -> Recipe:
     """A recipe with what the command line says otherwise; the budget is in 8-bit levels."""
     if budget is not None:
         recipe = recipe.with_radius(budget / 255)
-    return recipe if seed is None else replace(recipe, seed=seed)
+    if mode is not None:
+        recipe = recipe.with_mode(mode)
+    given: dict[str, Any] = {"size": size, "seed": seed}
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
 @contextmanager

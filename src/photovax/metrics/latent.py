@@ -9,13 +9,10 @@ import torch
 from torch import Generator, Tensor
 
 from photovax.models.contracts import Autoencoder
-from photovax.objectives import latent_distance, latent_unit
-from photovax.views import ShortSide, View
+from photovax.objectives.latent import latent_distance, latent_unit
+from photovax.views import ShortSide
 
-__all__ = ["MEASURED_AT", "LatentEffect", "latent_effect", "tensor"]
-
-MEASURED_AT = ShortSide(512)
-"""The view that files are measured through: the size most editors load a photo at."""
+__all__ = ["LatentEffect", "latent_effect", "tensor"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +20,14 @@ class LatentEffect:
     """What a change does to an autoencoder.
 
     Attributes:
+        size: Short side, in pixels, at which the model was fed the pictures.
         shift: Root mean square shift of the latent, in units of the clean latent's standard
             deviation.
         damage: Loss of PSNR, in dB: how much worse the autoencoder's picture of the changed
             photo shows the original than its picture of the original does.
     """
 
+    size: int
     shift: float
     damage: float
 
@@ -39,9 +38,10 @@ def latent_effect(
     changed: np.ndarray,
     device: torch.device,
     *,
-    view: View = MEASURED_AT,
+    size: int,
 ) -> LatentEffect:
-    """Measure two uint8 pictures (H, W, C) as the model is fed them through a view."""
+    """Measure two uint8 pictures (H, W, C) as the model is fed them, ``size`` on the short side."""
+    view = ShortSide(size)
     with torch.no_grad():
         seen, moved = (
             view(tensor(picture, device), Generator(device).manual_seed(0))
@@ -50,7 +50,7 @@ def latent_effect(
         clean, latent = model.encode(seen), model.encode(moved)
         shift = latent_distance(latent, clean) / latent_unit(clean)
         before, after = (_psnr(model.decode(z), seen) for z in (clean, latent))
-    return LatentEffect(shift=shift.item(), damage=(before - after).item())
+    return LatentEffect(size=size, shift=shift.item(), damage=(before - after).item())
 
 
 def tensor(pixels: np.ndarray, device: torch.device) -> Tensor:

@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL
 from torch import Generator, Tensor
 
 from photovax.errors import ModelError
+from photovax.models.catalog import usual_size
 
 __all__ = ["KLAutoencoder", "draw_noise", "file_digest"]
 
@@ -101,6 +102,11 @@ class KLAutoencoder:
         """As ``decode``, but values may lie outside [0, 1], where clipping kills gradients."""
         decoded = self.model.decode(latents / self._scale + self._shift).sample
         return cast(Tensor, decoded / 2 + 0.5)
+
+    @property
+    def size(self) -> int:
+        """Short side, in pixels, at which its editors are usually fed a photo."""
+        return usual_size(int(self.model.config.sample_size))
 
     @property
     def _scale(self) -> float:

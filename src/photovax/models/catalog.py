@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from photovax.edit import MODES, Edit, Mode
+from photovax.errors import ModelError
 from photovax.registry import unknown
 
 if TYPE_CHECKING:
     import torch
 
     from photovax.models.autoencoders import KLAutoencoder
+    from photovax.models.editors import LatentEditor
 
-__all__ = ["CATALOG", "DEFAULT_MODEL", "Entry", "load_model", "pick_device"]
+__all__ = [
+    "CATALOG",
+    "DEFAULT_MODEL",
+    "Entry",
+    "denoiser_folders",
+    "load_autoencoder",
+    "load_editor",
+    "model_folder",
+    "pick_device",
+    "short_side",
+    "usual_edit",
+    "usual_size",
+]
 
 DEFAULT_MODEL = "embedded"
+
+_MODE_OF_CHANNELS: dict[int, Mode] = {4: "img2img", 8: "instruct", 9: "inpaint"}
+
+# What the pipelines of the Stable Diffusion family are used with; the strength is the paper's.
+USUAL_EDITS: dict[Mode, Edit] = {
+    "instruct": Edit("instruct", guidance=7.5, image_guidance=1.5, steps=50),
+    "inpaint": Edit("inpaint", guidance=7.5, steps=50),
+    "img2img": Edit("img2img", guidance=7.5, strength=0.5, steps=50),
+}
 
 
 @dataclass(frozen=True)
@@ -24,10 +50,11 @@ class Entry:
 
     Attributes:
         summary: What it stands for, in a line.
-        folder: The diffusers folder with its weights.
+        folder: The diffusers pipeline folder with its weights.
         licence: Of the weights.
         latent: Latent channels and how much smaller the latent's sides are.
-        memory: What one step at 512 x 512 pixels takes, roughly.
+        memory: What one step of an encoder attack at its own size takes, roughly.
+        edits: What each way of editing that it knows is usually asked with.
     """
 
     summary: str
@@ -35,38 +62,134 @@ class Entry:
     licence: str
     latent: str
     memory: str
+    edits: Mapping[Mode, Edit] = field(default_factory=lambda: USUAL_EDITS)
 
     @property
     def weight_bytes(self) -> int:
         """Size of the weight files."""
-        return sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
+        return sum(file.stat().st_size for file in self.folder.glob("*/*.safetensors"))
 
 
 CATALOG: dict[str, Entry] = {
     "embedded": Entry(
-        summary="small Stable-Diffusion-format autoencoder that ships with photovax",
-        folder=Path(__file__).parent / "embedded" / "vae",
+        summary="small Stable-Diffusion-format editor that ships with photovax",
+        folder=Path(__file__).parent / "embedded",
         licence="MIT",
         latent="4 channels, 1/8 size",
-        memory="0.6 GB",
+        memory="0.3 GB",
+        edits={
+            "instruct": Edit("instruct", guidance=1.5, image_guidance=1.0, steps=12),
+            "inpaint": Edit("inpaint", guidance=3, steps=20),
+            "img2img": Edit("img2img", guidance=3, strength=0.5, steps=40),
+        },
     ),
 }
 
 
-def load_model(name: str, *, device: torch.device) -> KLAutoencoder:
-    """A model by catalogue name, or from the path of a diffusers folder.
+def model_folder(name: str) -> Path:
+    """The folder of a model by catalogue name, or the folder that was named itself.
+
+    Raises:
+        UnknownName: If it is neither.
+    """
+    if name in CATALOG:
+        return CATALOG[name].folder
+    if not Path(name).is_dir():
+        raise unknown("model", name, CATALOG)
+    return Path(name)
+
+
+def load_autoencoder(name: str, *, device: torch.device) -> KLAutoencoder:
+    """The autoencoder of a model: by catalogue name, a pipeline's folder, or its own.
+
+    Raises:
+        UnknownName: If it is none of these.
+        ModelError: If its weights cannot be loaded.
+    """
+    from photovax.models.autoencoders import KLAutoencoder
+
+    folder = model_folder(name)
+    own = folder / "vae" if (folder / "vae").is_dir() else folder
+    return KLAutoencoder.from_folder(own, name=_called(name), device=device)
+
+
+def load_editor(
+    name: str, *, device: torch.device, autoencoder: KLAutoencoder | None = None
+) -> LatentEditor:
+    """A whole editor, by catalogue name or from a diffusers pipeline folder.
 
     Raises:
         UnknownName: If it is neither.
         ModelError: If its weights cannot be loaded.
     """
-    from photovax.models.autoencoders import KLAutoencoder
+    from photovax.models.editors import LatentEditor
 
-    if name in CATALOG:
-        return KLAutoencoder.from_folder(CATALOG[name].folder, name=name, device=device)
-    if not Path(name).is_dir():
-        raise unknown("model", name, CATALOG)
-    return KLAutoencoder.from_folder(Path(name), name=Path(name).resolve().name, device=device)
+    return LatentEditor.from_folder(
+        model_folder(name), name=_called(name), device=device, autoencoder=autoencoder
+    )
+
+
+def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
+    """The denoisers of a pipeline's folder, by what their input channels let them do.
+
+    Raises:
+        ModelError: If there is none, or one of another family.
+    """
+    found: dict[Mode, Path] = {}
+    for config in sorted(folder.glob("unet*/config.json")):
+        try:
+            channels = json.loads(config.read_text(encoding="utf-8"))["in_channels"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"model {name}: {config} cannot be read: {error}") from None
+        if channels not in _MODE_OF_CHANNELS:
+            raise ModelError(
+                f"model {name}: {config.parent.name} takes {channels} channels, known are "
+                "4 (img2img), 8 (instruct) and 9 (inpaint)"
+            )
+        found[_MODE_OF_CHANNELS[channels]] = config.parent
+    if not found:
+        raise ModelError(
+            f"model {name}: no unet in {folder}; an edit needs a whole pipeline's folder, "
+            "an encoder attack only its vae"
+        )
+    return found
+
+
+def short_side(folder: Path) -> int:
+    """Short side, in pixels, at which the editors of a pipeline's folder are usually fed a photo.
+
+    Raises:
+        ModelError: If the autoencoder's configuration cannot be read.
+    """
+    config = folder / "vae" / "config.json"
+    try:
+        trained = int(json.loads(config.read_text(encoding="utf-8")).get("sample_size", 0))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{config} cannot be read: {error}") from None
+    return usual_size(trained)
+
+
+def usual_size(sample_size: int) -> int:
+    """The short side that an autoencoder's ``sample_size`` stands for."""
+    # The class's default of 32 means that nobody wrote it down; 512 is the usual size.
+    return sample_size if sample_size >= 64 else 512
+
+
+def usual_edit(name: str, mode: str) -> Edit:
+    """What a model is usually asked with, for one way of editing, with an empty prompt.
+
+    Raises:
+        UnknownName: If there is no such way of editing.
+    """
+    edits = dict(CATALOG[name].edits if name in CATALOG else USUAL_EDITS)
+    for known, edit in edits.items():
+        if known == mode:
+            return edit
+    raise unknown("mode", mode, dict.fromkeys(MODES))
+
+
+def _called(name: str) -> str:
+    return name if name in CATALOG else Path(name).resolve().name
 
 
 def pick_device(name: str = "auto") -> torch.device:

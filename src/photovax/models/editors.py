@@ -11,7 +11,6 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,26 +24,11 @@ from torch.utils.checkpoint import checkpoint
 from photovax.edit import Edit, Mode
 from photovax.errors import ModelError, UsageError
 from photovax.models.autoencoders import KLAutoencoder, draw_noise, file_digest
+from photovax.models.catalog import denoiser_folders
+from photovax.models.context import Context
+from photovax.models.quiet import quiet_loading
 
-__all__ = ["Context", "LatentEditor"]
-
-_MODE_OF_CHANNELS: dict[int, Mode] = {4: "img2img", 8: "instruct", 9: "inpaint"}
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a denoiser is told besides the noisy latent.
-
-    Attributes:
-        words: Text embeddings (N, tokens, width) of the prompt.
-        without: Embeddings of the negative prompt; None without guidance.
-        shown: Extra input channels (N, C, h, w): the photo's latent for ``instruct``, mask and
-            masked photo's latent for ``inpaint``, None for ``img2img``.
-    """
-
-    words: Tensor
-    without: Tensor | None
-    shown: Tensor | None
+__all__ = ["LatentEditor"]
 
 
 class LatentEditor:
@@ -80,65 +64,62 @@ class LatentEditor:
         }
 
     @classmethod
-    def from_folder(cls, folder: Path, *, name: str, device: torch.device) -> LatentEditor:
+    def from_folder(
+        cls,
+        folder: Path,
+        *,
+        name: str,
+        device: torch.device,
+        autoencoder: KLAutoencoder | None = None,
+    ) -> LatentEditor:
         """Load a diffusers pipeline folder: vae, text_encoder, tokenizer, scheduler, unet.
 
         Folders called ``unet_...`` beside or instead of ``unet`` are further denoisers; what
         each can do follows from its input channels (4: img2img, 8: instruct, 9: inpaint).
 
+        Args:
+            folder: Where the parts are.
+            name: What to call it.
+            device: Where to load it.
+            autoencoder: The folder's own, if it is loaded already.
+
         Raises:
             ModelError: If parts are missing, damaged or of another family.
         """
         from transformers import CLIPTextModel, CLIPTokenizer
-        from transformers.utils import logging
 
-        autoencoder = KLAutoencoder.from_folder(folder / "vae", name=name, device=device)
-        parts = sorted(folder.glob("unet*/config.json"))
-        if not parts:
-            raise ModelError(
-                f"model {name}: no unet in {folder}; an edit needs a whole pipeline's folder, "
-                "an encoder attack only its vae"
-            )
+        if autoencoder is None:
+            autoencoder = KLAutoencoder.from_folder(folder / "vae", name=name, device=device)
+        denoisers = denoiser_folders(folder, name=name)
         loading: dict[str, Any] = {
             "torch_dtype": torch.float32,
             "use_safetensors": True,
             "local_files_only": True,
             "low_cpu_mem_usage": False,
         }
-        talk: Any = logging
-        verbosity = talk.get_verbosity()
-        talk.set_verbosity_error()  # loading prints progress bars and hints
-        talk.disable_progress_bar()
         try:
-            unets: dict[Mode, Any] = {}
-            for part in parts:
-                channels = json.loads(part.read_text(encoding="utf-8"))["in_channels"]
-                if channels not in _MODE_OF_CHANNELS:
-                    raise ModelError(
-                        f"model {name}: {part.parent.name} takes {channels} channels, known are "
-                        "4 (img2img), 8 (instruct) and 9 (inpaint)"
-                    )
-                maker: Any = UNet2DConditionModel
-                unet = maker.from_pretrained(part.parent, **loading)
-                unets[_MODE_OF_CHANNELS[channels]] = unet.to(device)
-            text_encoder: Any = CLIPTextModel.from_pretrained(
-                folder / "text_encoder",
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-            )
-            tokenizer: Any = CLIPTokenizer.from_pretrained(
-                folder / "tokenizer", local_files_only=True
-            )
-            config = json.loads(
-                (folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
-            )
-            scheduler: Any = getattr(diffusers, config["_class_name"]).from_config(config)
+            with quiet_loading():
+                unets: dict[Mode, Any] = {}
+                for mode, part in denoisers.items():
+                    maker: Any = UNet2DConditionModel
+                    unet = maker.from_pretrained(part, **loading)
+                    unets[mode] = unet.to(device)
+                text_encoder: Any = CLIPTextModel.from_pretrained(
+                    folder / "text_encoder",
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    local_files_only=True,
+                )
+                tokenizer: Any = CLIPTokenizer.from_pretrained(
+                    folder / "tokenizer", local_files_only=True
+                )
+                config = json.loads(
+                    (folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
+                )
+                scheduler: Any = getattr(diffusers, config["_class_name"]).from_config(config)
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
-        finally:
-            talk.set_verbosity(verbosity)
         weights = [*folder.glob("unet*/*.safetensors"), *folder.glob("text_encoder/*.safetensors")]
         digests = [autoencoder.digest, *(file_digest(file) for file in sorted(weights))]
         return cls(
@@ -155,9 +136,9 @@ class LatentEditor:
         """As the autoencoder's."""
         return self.autoencoder.encode(images)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """As the autoencoder's."""
-        return self.autoencoder.decode(latents)
+        return self.autoencoder.posterior(images)
 
     def denoiser(self, mode: Mode) -> Any:
         """The UNet of one way of editing.
@@ -262,8 +243,7 @@ class LatentEditor:
             context: As ``context`` gives it; guidance is not applied.
             mode: Which denoiser.
         """
-        fed = latents if context.shown is None else torch.cat((latents, context.shown), dim=1)
-        made: Tensor = self.denoiser(mode)(fed, times, context.words, return_dict=False)[0]
+        made = self._predicted(latents, times, context, mode)
         kind = self.scheduler.config.prediction_type
         if kind == "epsilon":
             return made
@@ -279,10 +259,27 @@ class LatentEditor:
         last = int(self.scheduler.config.num_train_timesteps)
         return torch.randint(0, last, (count,), generator=generator, device=generator.device)
 
-    def last_times(self, count: int, device: torch.device) -> Tensor:
-        """The noisiest timestep, ``count`` times."""
+    def first_prediction(
+        self, images: Tensor, context: Context, mode: Mode, generator: Generator
+    ) -> Tensor:
+        """What the denoiser predicts, of whatever kind, from pure noise at its last timestep.
+
+        Without guidance. ``images`` only give the shape, and the type and place of the result.
+        """
+        noise = self._pure_noise(images, generator)
         last = int(self.scheduler.config.num_train_timesteps) - 1
-        return torch.full((count,), last, device=device)
+        times = torch.full((len(images),), last, device=images.device)
+        return self._predicted(noise, times, context, mode)
+
+    def _predicted(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
+        fed = latents if context.shown is None else torch.cat((latents, context.shown), dim=1)
+        made: Tensor = self.denoiser(mode)(fed, times, context.words, return_dict=False)[0]
+        return made
+
+    def _pure_noise(self, images: Tensor, generator: Generator) -> Tensor:
+        height, width = (side // self.autoencoder.multiple for side in images.shape[-2:])
+        channels = int(self.autoencoder.model.config.latent_channels)
+        return draw_noise((len(images), channels, height, width), images, generator)
 
     def _scheduled(self, edit: Edit, device: torch.device) -> Any:
         # A scheduler of its own: they keep state, and an edit may run inside another.
@@ -296,10 +293,7 @@ class LatentEditor:
         """The noisy latents that the denoising starts from."""
         pure = edit.mode == "instruct" or (edit.mode == "inpaint" and edit.strength == 1)
         if pure:
-            height, width = (side // self.autoencoder.multiple for side in images.shape[-2:])
-            channels = int(self.autoencoder.model.config.latent_channels)
-            noise = draw_noise((len(images), channels, height, width), images, generator)
-            return cast(Tensor, noise * scheduler.init_noise_sigma)
+            return cast(Tensor, self._pure_noise(images, generator) * scheduler.init_noise_sigma)
         latents = self.autoencoder.sample(images, generator)
         noise = draw_noise(latents.shape, latents, generator)
         noisy: Tensor = scheduler.add_noise(latents, noise, times[:1].repeat(len(images)))

@@ -1,57 +1,33 @@
-"""What to make the model do. A loss is one number per image, and smaller is better immunized.
+"""Objectives on latents: the encoder attack and its relatives.
 
-Losses on latents are in units of the clean latent's standard deviation, so that they can be
-compared between photos, view sizes and models; scaling a loss does not move its minimum.
+Losses are in units of the clean latent's standard deviation, so that they can be compared
+between photos, view sizes and models; scaling a loss does not move its minimum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from photovax.models.contracts import Encoder
+from photovax.models.contracts import Encoder, PosteriorEncoder
+from photovax.objectives.contract import OBJECTIVES, LossFn, Need
 from photovax.photo import read_photo
-from photovax.registry import Registry
 from photovax.views import resize
 
 __all__ = [
-    "OBJECTIVES",
     "LatentDrift",
     "LatentTarget",
-    "LossFn",
-    "Objective",
-    "Sum",
+    "PosteriorShift",
     "latent_distance",
     "latent_unit",
+    "target_picture",
 ]
 
-TARGET_PHOTO = Path(__file__).parent / "data" / "target.jpg"
-
-LossFn = Callable[[Tensor, Generator], Tensor]
-"""Images (N, C, H, W) in [0, 1] and a source of randomness to losses (N,)."""
-
-S = TypeVar("S", contravariant=True)
-
-
-class Objective(Protocol[S]):
-    """A goal, which names by type the least surrogate it can work with."""
-
-    def bind(self, surrogate: S, origin: Tensor) -> LossFn:
-        """Do what is needed once (clean latents, targets) and return the loss.
-
-        Args:
-            surrogate: The model to break.
-            origin: The original photo (N, C, H, W) in [0, 1], as the model is fed it.
-        """
-        ...
-
-
-OBJECTIVES: Registry[Objective[Encoder]] = Registry("objective")
+TARGET_PHOTO = Path(__file__).parents[1] / "data" / "target.jpg"
 
 
 @OBJECTIVES.register("latent_target")
@@ -66,8 +42,10 @@ class LatentTarget:
     """
 
     target: str = "grey"
+    needs: ClassVar[Need] = "autoencoder"
+    random: ClassVar[bool] = False
 
-    def bind(self, surrogate: Encoder, origin: Tensor) -> LossFn:
+    def bind(self, surrogate: Encoder, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
         """The distance to the target's latent."""
         with torch.no_grad():
             clean = surrogate.encode(origin)
@@ -76,7 +54,7 @@ class LatentTarget:
             elif self.target == "grey":
                 goal = surrogate.encode(torch.full_like(origin, 0.5))
             else:
-                goal = surrogate.encode(_picture(self.target, origin))
+                goal = surrogate.encode(target_picture(self.target, origin))
         unit = latent_unit(clean)
         return lambda images, _: latent_distance(surrogate.encode(images), goal) / unit
 
@@ -89,7 +67,10 @@ class LatentDrift:
     Stronger than any fixed target at the same budget, as EditShield (arXiv 2311.12066) uses it.
     """
 
-    def bind(self, surrogate: Encoder, origin: Tensor) -> LossFn:
+    needs: ClassVar[Need] = "autoencoder"
+    random: ClassVar[bool] = False
+
+    def bind(self, surrogate: Encoder, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
         """Minus the distance to the clean latent."""
         with torch.no_grad():
             clean = surrogate.encode(origin)
@@ -97,21 +78,33 @@ class LatentDrift:
         return lambda images, _: -latent_distance(surrogate.encode(images), clean) / unit
 
 
+@OBJECTIVES.register("posterior_shift")
 @dataclass(frozen=True)
-class Sum(Objective[S]):
-    """Several objectives at once, each with a weight."""
+class PosteriorShift:
+    """Push mean and log-variance of the encoder's posterior away from the original's.
 
-    terms: Sequence[tuple[float, Objective[S]]]
+    PID (arXiv 2406.15305), the loss its code calls "add-log": neither denoiser nor prompt.
+    """
 
-    def bind(self, surrogate: S, origin: Tensor) -> LossFn:
-        """The weighted sum of the bound terms."""
-        bound = [(weight, objective.bind(surrogate, origin)) for weight, objective in self.terms]
+    needs: ClassVar[Need] = "autoencoder"
+    random: ClassVar[bool] = False
 
-        def total(images: Tensor, generator: Generator) -> Tensor:
-            losses = [weight * loss(images, generator) for weight, loss in bound]
-            return torch.stack(losses).sum(0)
+    def bind(
+        self, surrogate: PosteriorEncoder, origin: Tensor, repaint: Tensor | None = None
+    ) -> LossFn:
+        """Minus the sum of both mean squared shifts."""
+        with torch.no_grad():
+            clean = surrogate.posterior(origin)
 
-        return total
+        def loss(images: Tensor, _: Generator) -> Tensor:
+            moved = surrogate.posterior(images)
+            shifts = [
+                (after - before).square().flatten(1).mean(1)
+                for after, before in zip(moved, clean, strict=True)
+            ]
+            return -(shifts[0] + shifts[1])
+
+        return loss
 
 
 def latent_distance(first: Tensor, second: Tensor) -> Tensor:
@@ -130,7 +123,7 @@ def latent_unit(clean: Tensor) -> Tensor:
     return clean.flatten(1).std(1).clamp_min(1e-3)
 
 
-def _picture(target: str, like: Tensor) -> Tensor:
+def target_picture(target: str, like: Tensor) -> Tensor:
     """A target picture as float32 (1, 3, H, W), stretched to the size of ``like``."""
     path = TARGET_PHOTO if target == "photo" else Path(target)
     pixels = torch.from_numpy(read_photo(path).visible().copy()).permute(2, 0, 1)[None]

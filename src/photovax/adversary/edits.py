@@ -1,0 +1,158 @@
+"""Ordinary seeded edits: diffusers' own pipelines, fed as an ordinary user feeds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from PIL import Image
+
+from photovax.edit import Edit, Mode
+from photovax.errors import ModelError, UsageError
+from photovax.models.catalog import (
+    DEFAULT_MODEL,
+    denoiser_folders,
+    model_folder,
+    pick_device,
+    short_side,
+)
+from photovax.models.quiet import quiet_loading
+
+__all__ = ["Adversary", "resized"]
+
+_PIPELINES: dict[Mode, str] = {
+    "instruct": "StableDiffusionInstructPix2PixPipeline",
+    "inpaint": "StableDiffusionInpaintPipeline",
+    "img2img": "StableDiffusionImg2ImgPipeline",
+}
+_MULTIPLE = 8
+_UNUSED = ("safety_checker", "feature_extractor")
+_LOADING = {
+    "torch_dtype": torch.float32,  # weights come in half precision, too coarse for many CPUs
+    "use_safetensors": True,
+    "local_files_only": True,
+    "low_cpu_mem_usage": False,  # asks for accelerate, which nothing else here needs
+}
+
+
+class Adversary:
+    """An editor, loaded once, for any number of edits.
+
+    Args:
+        model: Catalogue name, or a diffusers pipeline folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+
+    Raises:
+        UnknownName: If the model is not known.
+        ModelError: If the folder holds no denoiser.
+        UsageError: If the device is not there.
+    """
+
+    def __init__(self, model: str = DEFAULT_MODEL, *, device: str = "auto") -> None:
+        self.model = model
+        self.device = pick_device(device)
+        self._folder = model_folder(model)
+        self._denoisers = denoiser_folders(self._folder, name=model)
+        self._pipelines: dict[Mode, Any] = {}
+
+    def edit(
+        self,
+        pixels: np.ndarray,
+        edit: Edit,
+        *,
+        seed: int,
+        repaint: np.ndarray | None = None,
+        size: int | None = None,
+    ) -> np.ndarray:
+        """Edit a picture.
+
+        Args:
+            pixels: uint8 (H, W, 1 or 3).
+            edit: What to do.
+            seed: Of all noise; drawn on the CPU, so that every device starts from the same.
+            repaint: inpaint: bool (H, W), true where the picture is repainted.
+            size: Short side, in pixels, at which the editor is fed the picture; the model's own
+                when None.
+
+        Returns:
+            uint8 (h, w, 3), at the size that the editor was fed.
+
+        Raises:
+            UsageError: If the model cannot edit this way, or an inpainting edit has no mask.
+            ModelError: If weights cannot be loaded.
+        """
+        if edit.mode == "inpaint" and repaint is None:
+            raise UsageError("inpainting needs a mask of what to repaint (--mask FILE)")
+        pipeline = self._pipeline(edit.mode)
+        picture = resized(pixels, size or short_side(self._folder))
+        options: dict[str, Any] = {}
+        if edit.mode == "instruct":
+            options["image_guidance_scale"] = edit.image_guidance
+        else:
+            options["strength"] = edit.strength
+        if edit.mode == "inpaint" and repaint is not None:
+            mask = Image.fromarray(repaint.astype(np.uint8) * 255)
+            options["mask_image"] = mask.resize(picture.size, Image.Resampling.NEAREST)
+            options["width"], options["height"] = picture.size
+        made = pipeline(
+            prompt=edit.prompt,
+            negative_prompt=edit.negative_prompt,
+            image=picture,
+            guidance_scale=edit.guidance,
+            num_inference_steps=edit.steps,
+            eta=edit.eta,
+            generator=torch.Generator().manual_seed(seed),
+            output_type="pil",
+            **options,
+        )
+        return np.asarray(made.images[0].convert("RGB"))
+
+    def _pipeline(self, mode: Mode) -> Any:
+        if mode not in self._denoisers:
+            raise UsageError(
+                f"model {self.model} cannot {mode}; it knows {', '.join(sorted(self._denoisers))}"
+            )
+        if mode not in self._pipelines:
+            self._pipelines[mode] = self._load(mode)
+        return self._pipelines[mode]
+
+    def _load(self, mode: Mode) -> Any:
+        try:
+            with quiet_loading():
+                kind: Any = getattr(diffusers, _PIPELINES[mode])
+                denoiser: Any = UNet2DConditionModel
+                unet = denoiser.from_pretrained(self._denoisers[mode], **_LOADING)
+                if self._pipelines:
+                    shared = next(iter(self._pipelines.values())).components
+                    pipeline = kind(
+                        **{part: shared[part] for part in shared if part not in ("unet", *_UNUSED)},
+                        **dict.fromkeys(_UNUSED),
+                        unet=unet,
+                        requires_safety_checker=False,
+                    )
+                else:
+                    pipeline = kind.from_pretrained(
+                        self._folder, unet=unet, safety_checker=None, **_LOADING
+                    )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(
+                f"model {self.model}: {self._folder} cannot be loaded: {reason}"
+            ) from error
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to(self.device)
+
+
+def resized(pixels: np.ndarray, size: int) -> Image.Image:
+    """A picture as an ordinary tool feeds it: Lanczos to a short side of ``size`` pixels.
+
+    Sides become multiples of 8; the long side is at most four times the short.
+    """
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+    scale = size / min(picture.size)
+    sides = [min(side * scale, 4 * size) for side in picture.size]
+    width, height = (max(1, round(side / _MULTIPLE)) * _MULTIPLE for side in sides)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)

@@ -1,0 +1,88 @@
+"""``photovax edit``: the adversary's tool, to see what an edit makes of a photo."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from photovax.cli import options
+from photovax.errors import UsageError
+from photovax.models.catalog import DEFAULT_MODEL, usual_edit
+
+
+def command(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
+    prompt: Annotated[str, typer.Option(help="What to ask for.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="File (.png, .tif, .webp).", show_default=False),
+    ],
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="instruct, inpaint or img2img. [default: inpaint with a mask, else instruct]",
+            show_default=False,
+        ),
+    ] = None,
+    mask: options.MaskFile = None,
+    edit_region: options.EditRegion = False,
+    negative_prompt: Annotated[str, typer.Option(help="What to avoid.")] = "",
+    strength: Annotated[
+        float | None,
+        typer.Option(help="img2img, inpaint: how much is redone, up to 1.", show_default=False),
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How much the prompt guides; 1: not.", show_default=False)
+    ] = None,
+    image_guidance: Annotated[
+        float | None,
+        typer.Option(help="instruct: how much the photo itself guides.", show_default=False),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    model: Annotated[
+        str, typer.Option(help="Catalogue name, or a diffusers pipeline folder.")
+    ] = DEFAULT_MODEL,
+    size: options.Size = None,
+    device: options.Device = "auto",
+    max_pixels: options.MaxPixels = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Edit a photo as an adversary would, with the model's ordinary pipeline.
+
+    What is not given is the model's usual setting. The result has the size the editor was fed.
+    """
+    chosen = mode or ("instruct" if mask is None else "inpaint")
+    if mask is not None and chosen != "inpaint":
+        raise UsageError(f"--mask is for inpainting, not for {chosen}: leave one of them out")
+    usual = usual_edit(model, chosen)
+    given: dict[str, Any] = {
+        "strength": strength,
+        "guidance": guidance,
+        "image_guidance": image_guidance,
+        "steps": steps,
+    }
+    edit = replace(
+        usual,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    from photovax.adversary.edits import Adversary
+    from photovax.masks import read_mask
+    from photovax.photo import MAX_PIXELS, Metadata, Photo, read_photo
+    from photovax.saving import check_output, write_photo
+
+    check_output(output, overwrite=overwrite)
+    source = read_photo(photo, max_pixels=max_pixels or MAX_PIXELS)
+    repaint = None if mask is None else ~read_mask(mask, source, edit_region=edit_region)
+    adversary = Adversary(model, device=device)
+    made = adversary.edit(source.visible(), edit, seed=seed, repaint=repaint, size=size)
+    write_photo(Photo(made, None, Metadata(), "PNG", ()), output, overwrite=overwrite)
+    typer.echo(
+        f"{output}: {made.shape[1]} x {made.shape[0]} pixels, {edit.mode} {edit.prompt!r}, "
+        f"guidance {edit.guidance:g}, {edit.steps} steps, seed {seed}"
+    )

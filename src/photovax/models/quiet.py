@@ -1,0 +1,32 @@
+"""Loading without the progress bars and hints of the libraries, which users cannot act on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+__all__ = ["quiet_loading"]
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Only errors are logged inside, and no progress bar is drawn."""
+    loggers: list[Any] = [diffusers_logging, transformers_logging]
+    before = [logger.get_verbosity() for logger in loggers]
+    for logger in loggers:
+        logger.set_verbosity_error()
+        logger.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            # diffusers renames an argument whose new name its older versions do not know.
+            warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
+            yield
+    finally:
+        for logger, verbosity in zip(loggers, before, strict=True):
+            logger.set_verbosity(verbosity)
+            logger.enable_progress_bar()
