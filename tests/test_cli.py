@@ -78,6 +78,8 @@ def test_an_ordinary_diffusers_call_loads_the_embedded_autoencoder():
 
     from photovax.models.catalog import CATALOG
 
-    model: Any = AutoencoderKL.from_pretrained(CATALOG["embedded"].folder, local_files_only=True)
+    model: Any = AutoencoderKL.from_pretrained(
+        CATALOG["embedded"].folder / "vae", local_files_only=True
+    )
     assert model.config.latent_channels == 4
     assert len(model.config.block_out_channels) == 4

@@ -11,7 +11,7 @@ from PIL import Image
 
 from photovax.batch import MaskOptions, immunize_files
 from photovax.check import Verdict, check, noisy
-from photovax.errors import BudgetExceeded, OutputExists, PhotoError, UsageError
+from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
 from photovax.immunize import check_promises
 from photovax.photo import read_photo
 from photovax.registry import Part
@@ -140,6 +140,18 @@ def test_a_mask_of_another_size_is_refused(immunizer, quick, photo_file, tmp_pat
             tmp_path / "o.png",
             mask=MaskOptions(tmp_path / "mask.png"),
         )
+
+
+def test_webp_that_cannot_hold_a_photo_is_refused(immunizer, quick, photo_file, tmp_path):
+    with Image.open(photo_file) as photo:
+        photo.convert("L").save(tmp_path / "grey.png")
+        photo.putalpha(255)
+        photo.save(tmp_path / "opaque.png")
+    with pytest.raises(SaveError, match=r"grey, which WebP cannot hold; use \.png or \.tif"):
+        immunized(immunizer, quick, tmp_path / "grey.png", tmp_path / "out.webp")
+    assert not (tmp_path / "out.webp").exists()
+    immunized(immunizer, quick, tmp_path / "opaque.png", tmp_path / "out.webp")
+    assert read_photo(tmp_path / "out.webp").alpha is None
 
 
 def test_noise_and_no_change_fail_the_check(photo_file):

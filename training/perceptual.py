@@ -35,6 +35,8 @@ class Lpips(nn.Module):
     Takes float NCHW in [0, 1], any size from 32 pixels on; gives one number per picture.
     """
 
+    shift: Tensor
+    scale: Tensor
     strides = (4, 1, 1, 1, 1)
     paddings = (2, 2, 1, 1, 1)
 

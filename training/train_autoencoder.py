@@ -72,7 +72,7 @@ class Run:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.device = torch.device(options.device)
-        self.model = self._untrained() if options.start is None else _loaded(options)
+        self.model: Any = self._untrained() if options.start is None else _loaded(options)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimisers = optimisers(
@@ -217,7 +217,7 @@ class Run:
 
 def _loaded(options: argparse.Namespace) -> AutoencoderKL:
     """A trained model to go on from, in full precision."""
-    loaded = AutoencoderKL.from_pretrained(options.start, torch_dtype=torch.float32)  # type: ignore[no-untyped-call]
+    loaded = AutoencoderKL.from_pretrained(options.start, torch_dtype=torch.float32)
     return cast(AutoencoderKL, loaded)
 
 

@@ -16,11 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Generator, Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from photovax.metrics.true_edits import TRUE_EDITS
 from training.captions import (
@@ -317,7 +319,29 @@ class Run:
         self.vocabulary.save_pretrained(folder / "tokenizer")
         editor.text.save_pretrained(folder / "text_encoder")
         for mode, unet in editor.unets.items():
-            unet.save_pretrained(folder / f"unet_{mode}")
+            # The ordinary pipelines look for ``unet``; the other two are handed to them.
+            unet.save_pretrained(folder / ("unet" if mode == "img2img" else f"unet_{mode}"))
+        index = json.dumps(_index(), indent=2) + "\n"
+        (folder / "model_index.json").write_text(index, encoding="utf-8")
+
+
+def _index() -> dict[str, Any]:
+    """What diffusers' pipelines look up: which class loads which folder."""
+    parts: list[tuple[str, Any]] = [
+        ("scheduler", DDIMScheduler),
+        ("text_encoder", CLIPTextModel),
+        ("tokenizer", CLIPTokenizer),
+        ("unet", UNet2DConditionModel),
+        ("vae", AutoencoderKL),
+    ]
+    unused = ("feature_extractor", "image_encoder", "safety_checker")
+    return {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "requires_safety_checker": False,
+        **{name: [None, None] for name in unused},
+        **{name: [kind.__module__.split(".")[0], kind.__name__] for name, kind in parts},
+    }
 
 
 def main() -> None:

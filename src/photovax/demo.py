@@ -1,78 +1,142 @@
-"""The demo: immunize the sample photo, and show what its model makes of both."""
+"""The demo: immunize the sample photo in two ways, and show how three edits of it fail."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from photovax.adversary.edits import Adversary, resized
+from photovax.edit import Edit
 from photovax.immunize import Immunizer, Saved
-from photovax.metrics.latent import tensor
+from photovax.masks import load_mask
+from photovax.metrics.true_edits import find_true_edit, truth
+from photovax.metrics.visible import psnr, ssim
+from photovax.models.catalog import DEFAULT_MODEL, usual_edit
 from photovax.optimise import Step
 from photovax.photo import read_photo
-from photovax.recipe import DEFAULT, PRESETS
-from photovax.strip import strip
-from photovax.views import ShortSide
+from photovax.recipe import DEFAULT, DIFFUSION, PRESETS
+from photovax.strip import stacked, strip
 
-__all__ = ["SAMPLE", "Demo", "run_demo"]
+__all__ = ["SAMPLE", "Demo", "EditFigures", "run_demo"]
 
 SAMPLE = Path(__file__).parent / "data" / "sample.jpg"
+SAMPLE_MASK = SAMPLE.with_suffix(".mask.png")
 BUDGET = 16 / 255
+SEED = 1
+EDITS = (
+    replace(usual_edit(DEFAULT_MODEL, "instruct"), prompt="make it night"),
+    replace(usual_edit(DEFAULT_MODEL, "inpaint"), prompt="green leaves in the background"),
+    replace(usual_edit(DEFAULT_MODEL, "img2img"), prompt="a photo at golden hour"),
+)
+
+
+@dataclass(frozen=True)
+class EditFigures:
+    """How far the edit of an immunized photo is from the edit of the original.
+
+    Attributes:
+        edit: What was asked for.
+        attack: ``encoder`` or ``diffusion``.
+        psnr: Between the two edits, in dB.
+        ssim: Between the two edits; None for pictures with a side below 11 pixels.
+        lost: instruct: by how many dB the edit is further from the true one; else None.
+    """
+
+    edit: Edit
+    attack: str
+    psnr: float
+    ssim: float | None
+    lost: float | None
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo wrote and measured."""
+    """What the demo wrote and measured.
 
-    saved: Saved
+    Attributes:
+        saved: The immunized files: by the encoder attack, then by one diffusion attack per edit.
+        figures: For every edit, those of both attacks.
+        strip: The picture of it all.
+        seconds: What it took, without starting Python.
+    """
+
+    saved: list[Saved]
+    figures: list[EditFigures]
     strip: Path
     seconds: float
 
 
 def run_demo(
-    folder: Path, *, device: str = "auto", callback: Callable[[Step], None] | None = None
+    folder: Path,
+    *,
+    device: str = "auto",
+    callback: Callable[[Path, Step], None] | None = None,
 ) -> Demo:
-    """Write the immunized sample photo and a picture strip into a folder, replacing older ones.
+    """Write immunized sample photos and a sheet of pictures into a folder, over older ones.
 
-    The strip shows original, immunized, and the embedded autoencoder's picture of each: what an
-    editor that uses it starts from.
+    Each row of the sheet shows one edit: original, immunized, edit of the original, and edits of
+    the photo immunized by the encoder attack and by the diffusion attack.
     """
+    began = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
     immunizer = Immunizer(device=device)
+    adversary = Adversary(device=device)
     original = read_photo(SAMPLE)
-    recipe = PRESETS[DEFAULT].with_radius(BUDGET)
-    result = immunizer.immunize(original, recipe, callback=callback)
-    saved = immunizer.save(result, folder / "sample.immunized.png", overwrite=True)
-    reopened = read_photo(saved.path)
-    (model,) = immunizer.models
-    (effect,) = saved.effects.values()
+    kept = load_mask(SAMPLE_MASK, original)
 
-    def seen_by_model(pixels: np.ndarray) -> np.ndarray:
-        generator = torch.Generator(immunizer.device).manual_seed(0)
-        with torch.no_grad():
-            seen = ShortSide(model.size)(tensor(pixels, immunizer.device), generator)
-            decoded = model.decode(model.encode(seen))
-        levels = decoded[0].mul(255).round().byte().permute(1, 2, 0)
-        return levels.cpu().numpy()
+    def immunized(name: str, recipe: str, edit: Edit | None = None) -> Saved:
+        chosen = PRESETS[recipe].with_radius(BUDGET)
+        masked = edit is not None and edit.mode == "inpaint"
+        path = folder / f"{name}.png"
+        result = immunizer.immunize(
+            original,
+            chosen if edit is None else chosen.with_mode(edit.mode),
+            mask=kept if masked else None,
+            callback=callback and (lambda step: callback(path, step)),
+        )
+        return immunizer.save(result, path, overwrite=True)
 
-    sheet = strip(
-        [
-            ("original", original.visible()),
+    def edited(pixels: np.ndarray, edit: Edit) -> np.ndarray:
+        return adversary.edit(pixels, edit, seed=SEED, repaint=~kept)
+
+    encoder = immunized("sample.encoder", DEFAULT)
+    saved, figures, rows = [encoder], [], []
+    for edit in EDITS:
+        diffusion = immunized(f"sample.diffusion-{edit.mode}", DIFFUSION, edit)
+        saved.append(diffusion)
+        clean = edited(original.pixels, edit)
+        seen = encoder.visible
+        shown = [("original", original.pixels)]
+        shown.append(
             (
-                f"immunized: {saved.visible.linf} of 255 levels\nPSNR {saved.visible.psnr:.1f} dB",
-                reopened.visible(),
-            ),
-            ("the model's view of the original", seen_by_model(original.visible())),
-            (
-                f"the model's view of the immunized\nlatent shift {effect.shift:.2f}, "
-                f"{effect.damage:.1f} dB worse",
-                seen_by_model(reopened.visible()),
-            ),
-        ]
-    )
+                f"immunized: {seen.linf} of 255 levels\nPSNR {seen.psnr:.1f} dB",
+                read_photo(encoder.path).pixels,
+            )
+        )
+        shown.append((f'{edit.mode}: "{edit.prompt}"\nedit of the original', clean))
+        for attack, result in (("encoder", encoder), ("diffusion", diffusion)):
+            made = edited(read_photo(result.path).pixels, edit)
+            found = _figures(edit, attack, original.pixels, clean, made)
+            figures.append(found)
+            lost = "" if found.lost is None else f"\n{found.lost:.1f} dB further from the true edit"
+            shown.append((f"edit of the immunized\n({attack} attack){lost}", made))
+        rows.append(strip(shown, side=256))
     path = folder / "demo.png"
-    sheet.save(path)
-    return Demo(saved, path, result.seconds)
+    stacked(rows).save(path)
+    return Demo(saved, figures, path, time.perf_counter() - began)
+
+
+def _figures(
+    edit: Edit, attack: str, original: np.ndarray, clean: np.ndarray, made: np.ndarray
+) -> EditFigures:
+    asked = find_true_edit(edit.prompt) if edit.mode == "instruct" else None
+    lost = None
+    if asked is not None:
+        height = clean.shape[0]
+        true = truth(asked, np.asarray(resized(original, min(height, clean.shape[1]))))
+        lost = psnr(true, clean) - psnr(true, made)
+    return EditFigures(edit, attack, psnr(clean, made), ssim(clean, made), lost)

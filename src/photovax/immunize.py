@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from photovax.budget import BUDGETS, Constraint, Within
-from photovax.errors import BudgetExceeded, UsageError
+from photovax.errors import BudgetExceeded, SaveError, UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import KLAutoencoder
@@ -197,8 +197,10 @@ class Immunizer:
 
         Raises:
             BudgetExceeded: If the reopened file changes more, or elsewhere, than allowed.
-            SaveError: If it cannot be written.
+            SaveError: If it cannot be written, or the file type cannot hold the photo.
         """
+        if result.photo.grey and path.suffix.lower() == ".webp":
+            raise SaveError(f"{path}: the photo is grey, which WebP cannot hold; use .png or .tif")
         measured: list[tuple[Visibility, dict[str, LatentEffect], str]] = []
 
         def verify(written: Path) -> None:
@@ -311,7 +313,9 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
     if first is None or second is None:
-        return first is second
+        # WebP drops an alpha that is opaque everywhere, which shows the same picture.
+        there = second if first is None else first
+        return there is None or bool((there == 255).all())
     return np.array_equal(first, second)
 
 

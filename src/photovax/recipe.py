@@ -18,9 +18,10 @@ from typing import Any
 from photovax.errors import UsageError
 from photovax.registry import Part, unknown
 
-__all__ = ["DEFAULT", "PRESETS", "Recipe", "load_recipe"]
+__all__ = ["DEFAULT", "DIFFUSION", "PRESETS", "Recipe", "load_recipe"]
 
 DEFAULT = "fast"
+DIFFUSION = "fast-diffusion"
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def _published_edit(mode: str) -> dict[str, Any]:
 # The published notebooks work in [-1, 1]; a radius or step there is halved here. They resize the
 # photo to the model's size first: here it keeps its own, and the loss sees it at the model's.
 PRESETS: dict[str, Recipe] = {
-    "fast": Recipe(
+    DEFAULT: Recipe(
         objective=Part("latent_drift"),
         budget=_linf(8 / 255),
         # One view a step, in turn: at 512 and 768 pixels for Stable Diffusion 1.
@@ -209,6 +210,15 @@ PRESETS: dict[str, Recipe] = {
         step_size=4 / 255,
         schedule="cosine",
         draws=1,
+    ),
+    # Our own attack through the edit: away from the edit of the original on the same noise.
+    DIFFUSION: Recipe(
+        objective=Part("edit_drift", {"edit": {"mode": "instruct", "steps": 4, "guidance": 1.5}}),
+        budget=_linf(8 / 255),
+        views=_at(1),
+        steps=40,
+        step_size=4 / 255,
+        schedule="cosine",
     ),
     # demo_simple_attack_img2img.ipynb: pushes the latent's norm to zero.
     "photoguard-img2img": Recipe(

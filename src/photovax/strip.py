@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["strip"]
+__all__ = ["stacked", "strip"]
 
 _GAP = 8
 
@@ -31,6 +31,17 @@ def strip(pictures: Sequence[tuple[str, np.ndarray]], *, side: int = 384) -> Ima
         pen.multiline_text((left, side + 2 * _GAP), caption, fill="black", font=font)
         left += picture.width + _GAP
     return sheet
+
+
+def stacked(strips: Sequence[Image.Image]) -> Image.Image:
+    """Put strips below each other."""
+    width = max(sheet.width for sheet in strips)
+    whole = Image.new("RGB", (width, sum(sheet.height for sheet in strips)), "white")
+    top = 0
+    for sheet in strips:
+        whole.paste(sheet, (0, top))
+        top += sheet.height
+    return whole
 
 
 def _scaled(pixels: np.ndarray, side: int) -> Image.Image:

@@ -16,17 +16,21 @@ def command(
     ),
     device: options.Device = "auto",
 ) -> None:
-    """Immunize the sample photo and write a picture strip of what its model sees."""
-    from photovax.demo import SAMPLE, run_demo
+    """Immunize the sample photo, edit it in three ways, and write a sheet of pictures."""
+    from photovax.demo import run_demo
 
     with options.progress(quiet=False) as show:
-        done = run_demo(output, device=device, callback=show and (lambda step: show(SAMPLE, step)))
-    (effect,) = done.saved.effects.values()
-    seen = done.saved.visible
-    typer.echo(f"immunized in {done.seconds:.1f} s: {done.saved.path}")
-    typer.echo(f"  change: {seen.linf} of 255 levels at most, PSNR {seen.psnr:.1f} dB")
-    typer.echo(
-        f"  the model's latent moved by {effect.shift:.2f} of its standard deviation, "
-        f"its reconstruction is {effect.damage:.1f} dB worse"
-    )
-    typer.echo(f"picture strip: {done.strip}")
+        done = run_demo(output, device=device, callback=show)
+    for saved in done.saved:
+        seen = saved.visible
+        typer.echo(
+            f"immunized: {saved.path}, {seen.linf} of 255 levels at most, PSNR {seen.psnr:.1f} dB"
+        )
+    typer.echo("edit of the immunized beside the edit of the original, same noise:")
+    for found in done.figures:
+        lost = "" if found.lost is None else f", {found.lost:.1f} dB further from the true edit"
+        ssim = "" if found.ssim is None else f", SSIM {found.ssim:.2f}"
+        typer.echo(
+            f"  {found.edit.mode:<8} {found.attack:<9} attack: PSNR {found.psnr:.1f} dB{ssim}{lost}"
+        )
+    typer.echo(f"{done.seconds:.0f} s; pictures: {done.strip}")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["TRUE_EDITS", "TrueEdit", "find_true_edit"]
+__all__ = ["TRUE_EDITS", "TrueEdit", "find_true_edit", "truth"]
 
 
 @dataclass(frozen=True)
@@ -313,3 +314,10 @@ TRUE_EDITS: dict[str, TrueEdit] = {
         ),
     )
 }
+
+
+def truth(edit: TrueEdit, pixels: np.ndarray) -> np.ndarray:
+    """What a perfect editor would make of a uint8 picture (H, W, 3)."""
+    picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    levels = edit.filter(picture)[0].clamp(0, 1).mul(255).round().byte()
+    return levels.permute(1, 2, 0).numpy()

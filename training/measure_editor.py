@@ -1,0 +1,222 @@
+"""Measure an editor: ``python -m training.measure_editor FOLDER [--photos 60] [--part ...]``.
+
+On 256 x 256 centre crops of photos that were never trained on. ``instruct``: PSNR to the true
+edit, beside the autoencoder's ceiling and the unchanged photo, and for other wordings.
+``inpaint``: whether colour prompts land on the asked colour, and the jump across the mask's
+border. ``img2img``: likeness to the photo, and to what was asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from photovax.edit import Edit
+from photovax.metrics.colours import COLOURS, name_colour
+from photovax.metrics.true_edits import TRUE_EDITS
+from photovax.models.catalog import load_editor, usual_edit
+from photovax.models.editors import LatentEditor
+from training.photos import photo_files, photo_folder
+
+SIDE = 256
+BATCH = 10
+
+
+def centre(picture: Image.Image) -> Image.Image:
+    """The middle square of a picture, at its own size, cut to 256 x 256 pixels."""
+    left, top = (picture.width - SIDE) // 2, (picture.height - SIDE) // 2
+    return picture.crop((left, top, left + SIDE, top + SIDE))
+
+
+def planes(picture: Image.Image) -> Tensor:
+    """A picture as float32 (1, C, H, W) in [0, 1]."""
+    levels = np.asarray(picture)
+    levels = levels[..., None] if levels.ndim == 2 else levels
+    return torch.from_numpy(levels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def psnr(made: Tensor, wanted: Tensor) -> Tensor:
+    """PSNR of each image (N,), in dB."""
+    return -10 * (made - wanted).square().flatten(1).mean(1).clamp_min(1e-10).log10()
+
+
+def similarity(made: Tensor, photos: Tensor) -> float:
+    """Mean SSIM."""
+    value = structural_similarity_index_measure(made, photos, data_range=1.0)
+    return float(value if isinstance(value, Tensor) else value[0])
+
+
+def edited(
+    editor: LatentEditor, photos: Tensor, edit: Edit, seed: int, repaint: Tensor | None = None
+) -> Tensor:
+    """Edits of many photos, a few at a time."""
+    with torch.no_grad():
+        return torch.cat(
+            [
+                editor.edit(
+                    photos[at : at + BATCH],
+                    edit,
+                    Generator().manual_seed(seed),
+                    repaint=None if repaint is None else repaint[at : at + BATCH],
+                ).clamp(0, 1)
+                for at in range(0, len(photos), BATCH)
+            ]
+        )
+
+
+def measure_instruct(editor: LatentEditor, photos: Tensor, edit: Edit, few: int) -> None:
+    """Print a row for each true edit, and their means."""
+    print(f"instruct, {len(photos)} photos (other wordings: {few}), {edit}")
+    rows = []
+    for true in TRUE_EDITS.values():
+        wanted = true.filter(photos)
+        with torch.no_grad():
+            decoded = torch.cat(
+                [editor.autoencoder.decode(editor.encode(part)) for part in wanted.split(BATCH)]
+            )
+        made = psnr(edited(editor, photos, edit.asking(true.orders[0]), 1), wanted)
+        others = [
+            psnr(edited(editor, photos[:few], edit.asking(words), 1), wanted[:few]).mean().item()
+            - made[:few].mean().item()
+            for words in (true.orders[1], true.unseen[0])
+        ]
+        rows.append(
+            (
+                made.mean().item(),
+                psnr(decoded, wanted).mean().item(),
+                psnr(photos, wanted).mean().item(),
+                *others,
+            )
+        )
+        print(f"  {true.name:<20}" + " ".join(f"{value:7.2f}" for value in rows[-1]), flush=True)
+    means = np.mean(rows, axis=0)
+    names = ("edit", "ceiling", "unchanged", "another wording", "unseen wording")
+    print("  mean: " + ", ".join(f"{n} {v:.2f}" for n, v in zip(names, means, strict=True)))
+
+
+def measure_inpaint(
+    editor: LatentEditor, photos: Tensor, subjects: Tensor, edit: Edit, wordings: tuple[str, ...]
+) -> None:
+    """Print the share of right colours in boxes beside the subject, and the border's jump."""
+    random = np.random.default_rng(5)
+    boxes = torch.stack([_box(subject[0] > 0.5, random) for subject in subjects])
+    right: dict[str, list[bool]] = {}
+    jumps, before = [], []
+    for index, colour in enumerate(COLOURS):
+        words = wordings[index % len(wordings)].format(colour)
+        made = edited(editor, photos, edit.asking(words), 1, boxes)
+        for picture, box in zip(made, boxes, strict=True):
+            mean = picture[:, box[0]].mean(1)
+            right.setdefault(colour, []).append(name_colour(mean) == colour)
+        jumps.append(_jump(made, boxes))
+        before.append(_jump(photos, boxes))
+    plain = edited(editor, photos, edit.asking(""), 1, boxes)
+    print(f"inpaint, {len(photos)} photos, one box each, {edit}")
+    for colour, hits in right.items():
+        print(f"  {colour:<20} {np.mean(hits):.2f}")
+    print(f"  right colour: {np.mean([hit for hits in right.values() for hit in hits]):.3f}")
+    print(
+        f"  jump across the border, of the original's: no prompt "
+        f"{_jump(plain, boxes) / _jump(photos, boxes):.2f}, colour prompts "
+        f"{np.mean(jumps) / np.mean(before):.2f}",
+        flush=True,
+    )
+
+
+def _box(subject: Tensor, random: np.random.Generator) -> Tensor:
+    """A box (1, H, W) of 80 to 128 pixels a side, over as little of the subject as can be found."""
+    best, least = torch.zeros_like(subject), 2.0
+    for _ in range(200):
+        height, width = random.integers(80, 129, 2)
+        top, left = random.integers(8, SIDE - 8 - height), random.integers(8, SIDE - 8 - width)
+        box = torch.zeros_like(subject)
+        box[top : top + height, left : left + width] = True
+        covered = (subject & box).sum().item() / box.sum().item()
+        if covered < least:
+            best, least = box, covered
+    return best[None]
+
+
+def _jump(pictures: Tensor, masks: Tensor) -> float:
+    """Mean absolute difference of neighbours of which one is inside the mask, one outside."""
+    total, count = 0.0, 0
+    for dim in (-1, -2):
+        length = pictures.shape[dim] - 1
+        steps = (pictures.narrow(dim, 1, length) - pictures.narrow(dim, 0, length)).abs().mean(1)
+        crossing = (masks.narrow(dim, 1, length) ^ masks.narrow(dim, 0, length))[:, 0]
+        total += steps[crossing].sum().item()
+        count += int(crossing.sum())
+    return total / count
+
+
+def measure_img2img(editor: LatentEditor, photos: Tensor, edit: Edit) -> None:
+    """Print how much of the photo is left, and how far it went where it was asked to."""
+    print(f"img2img, {len(photos)} photos, {edit}")
+    plain = edited(editor, photos, edit.asking("a photo"), 1)
+    print(f"  'a photo': SSIM {similarity(plain, photos):.3f}")
+    rows = []
+    for true in TRUE_EDITS.values():
+        wanted = true.filter(photos)
+        made = edited(editor, photos, edit.asking(true.looks[0]), 1)
+        rows.append(
+            (
+                similarity(made, photos),
+                psnr(made, wanted).mean().item(),
+                psnr(plain, wanted).mean().item(),
+                (made - plain).abs().mean().item(),
+            )
+        )
+        print(f"  {true.looks[0]:<36}" + " ".join(f"{v:7.3f}" for v in rows[-1]), flush=True)
+    means = np.mean(rows, axis=0)
+    print(
+        f"  mean: SSIM to the photo {means[0]:.3f}, PSNR to what was asked {means[1]:.2f} "
+        f"(without the prompt {means[2]:.2f}), mean change by the prompt {means[3]:.3f}"
+    )
+
+
+def main() -> None:
+    """Measure the parts that were asked for, and the seconds that an edit takes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--photos", type=int, default=60)
+    parser.add_argument("--few", type=int, default=20, help="photos for other wordings")
+    parser.add_argument("--split", default="eval")
+    parser.add_argument("--part", nargs="+", default=["instruct", "inpaint", "img2img"])
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--image-guidance", type=float)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--wording", nargs="+", default=["{}", "something {}", "{} background"])
+    options = parser.parse_args()
+    editor = load_editor(options.model, device=torch.device("cpu"))
+    files = photo_files(photo_folder(options.split))
+    files = files[:: max(1, len(files) // options.photos)][: options.photos]
+    photos = torch.cat([planes(centre(Image.open(file).convert("RGB"))) for file in files])
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.model}")
+
+    def asked(mode: str) -> Edit:
+        usual = vars(usual_edit("embedded", mode))
+        given = {name: getattr(options, name) for name in ("guidance", "image_guidance", "steps")}
+        return Edit(**{**usual, **{k: v for k, v in given.items() if v is not None}})
+
+    for mode in options.part:
+        began = time.perf_counter()
+        edited(editor, photos[:1], asked(mode), 1, torch.ones(1, 1, SIDE, SIDE) > 0)
+        print(f"one {mode} edit: {time.perf_counter() - began:.2f} s")
+        if mode == "instruct":
+            measure_instruct(editor, photos, asked(mode), min(options.few, len(photos)))
+        elif mode == "inpaint":
+            masks = [file.with_suffix(".mask.png") for file in files]
+            subjects = torch.cat([planes(centre(Image.open(mask).convert("L"))) for mask in masks])
+            measure_inpaint(editor, photos, subjects, asked(mode), tuple(options.wording))
+        else:
+            measure_img2img(editor, photos, asked(mode))
+
+
+if __name__ == "__main__":
+    main()
