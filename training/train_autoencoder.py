@@ -11,7 +11,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from training.photos import RandomCrops, centre_crops, load, photo_folder
 PHASES = ((0.55, 96, 10), (0.33, 128, 8), (0.12, 256, 3))
 
 
-def build(design: str) -> AutoencoderKL:
+def build(design: str) -> Any:
     """An untrained autoencoder by design: its widths, blocks per level and groups.
 
     Few groups seem to matter: with as many groups as channels, the first level is instance
@@ -93,7 +93,7 @@ class Run:
         if checkpoint.exists():
             self._load(torch.load(checkpoint, map_location=self.device, weights_only=False))
 
-    def _untrained(self) -> AutoencoderKL:
+    def _untrained(self) -> Any:
         model = build(self.options.design)
         with torch.no_grad():
             # A posterior that starts as narrow as it ends: else the first steps see only noise.
@@ -154,7 +154,7 @@ class Run:
             loss = loss + self.options.lpips_weight * distance.mean()
         return loss
 
-    def averaged(self) -> AutoencoderKL:
+    def averaged(self) -> Any:
         """The model with averaged weights, frozen."""
         model = build(self.options.design)
         model.load_state_dict(self.average)
@@ -215,10 +215,10 @@ class Run:
         model.to(torch.float16).save_pretrained(self.options.out / "vae")
 
 
-def _loaded(options: argparse.Namespace) -> AutoencoderKL:
+def _loaded(options: argparse.Namespace) -> Any:
     """A trained model to go on from, in full precision."""
     loaded = AutoencoderKL.from_pretrained(options.start, torch_dtype=torch.float32)
-    return cast(AutoencoderKL, loaded)
+    return loaded
 
 
 def _arguments() -> argparse.Namespace:
