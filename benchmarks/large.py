@@ -53,8 +53,8 @@ def survival(photos: list[Path], size: int) -> None:
                 result = immunizer.immunize(read_photo(source), recipe)
                 immunizer.save(result, folder / output)
                 seconds, began = time.perf_counter() - began, time.perf_counter()
-                pictures = [np.asarray(shrunk(p, size)) for p in (source, folder / output)]
-                found = latent_effect(model, *pictures, immunizer.device, size=size)
+                before, after = (np.asarray(shrunk(p, size)) for p in (source, folder / output))
+                found = latent_effect(model, before, after, immunizer.device, size=size)
                 shifts.append(found.shift)
                 print(
                     f"{path.name}: {result.photo.width} x {result.photo.height}, shift at {size} "

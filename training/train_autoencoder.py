@@ -217,8 +217,7 @@ class Run:
 
 def _loaded(options: argparse.Namespace) -> Any:
     """A trained model to go on from, in full precision."""
-    loaded = AutoencoderKL.from_pretrained(options.start, torch_dtype=torch.float32)
-    return loaded
+    return AutoencoderKL.from_pretrained(options.start, torch_dtype=torch.float32)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,0 +1,63 @@
+"""Passes to a loss: ``python -m benchmarks.passes PHOTO...``.
+
+The published ``photoguard-demo`` (200 steps) beside its own objective, budget and view with the
+step rule of the default recipe: mean final losses, and passes through the encoder. Middle
+squares of 256 pixels, both in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+import torch
+from PIL import Image
+
+from photovax.immunize import Immunizer
+from photovax.photo import read_photo
+from photovax.recipe import DEFAULT, PRESETS
+
+PUBLISHED = "photoguard-demo"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", nargs="+", type=Path)
+    options = parser.parse_args()
+    slow, quick = PRESETS[PUBLISHED], PRESETS[DEFAULT].with_radius(PRESETS[PUBLISHED].radius)
+    ours = replace(
+        slow,
+        steps=quick.steps,
+        step_size=quick.step_size,
+        schedule=quick.schedule,
+        momentum=quick.momentum,
+        random_start=quick.random_start,
+    )
+    immunizer = Immunizer()
+    losses: dict[str, list[float]] = {PUBLISHED: [], "ours": []}
+    passes: dict[str, int] = {}
+    for path in options.photos:
+        picture = Image.open(path).convert("RGB")
+        left, top = (picture.width - 256) // 2, (picture.height - 256) // 2
+        with tempfile.TemporaryDirectory() as folder:
+            square = Path(folder) / "square.png"
+            picture.crop((left, top, left + 256, top + 256)).save(square)
+            photo = read_photo(square)
+        for name, recipe in ((PUBLISHED, slow), ("ours", ours)):
+            result = immunizer.immunize(photo, recipe)
+            losses[name].append(result.loss)
+            passes[name] = result.passes
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for name, found in losses.items():
+        print(f"{name:<16} {passes[name]:4d} passes, loss {mean(found):.4f}, {len(found)} photos")
+    wins = sum(o <= p for o, p in zip(losses["ours"], losses[PUBLISHED], strict=True))
+    print(f"ours at or below the published on {wins} of {len(options.photos)} photos")
+
+
+if __name__ == "__main__":
+    main()
