@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import pytest
+from PIL import Image
 
 RECIPE = """
 preset = "fast"
@@ -38,9 +39,39 @@ def test_immunize_then_check(photo_file, tmp_path):
     assert json.loads(checked.stdout)["models"]["embedded"]["effect"]["shift"] > 0
 
 
+def test_edit_writes_a_seeded_picture_of_the_editors_size(editor_folder, photo_file, tmp_path):
+    made = []
+    for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        done = photovax(
+            *("edit", "photo.jpg", "--prompt", "make it night", "--model", editor_folder),
+            *("--steps", 2, "--seed", seed, "-o", name, "--device", "cpu"),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size == (80, 64)
+            made.append(picture.tobytes())
+    assert made[0] == made[1] != made[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["edit", "photo.jpg", "--prompt", "x", "-o", "o.png", "--mode", "paint"], 2, "no mode"),
+        (["edit", "photo.jpg", "--prompt", "x", "-o", "o.jpg"], 4, "not a lossless type"),
+        (
+            ["edit", "photo.jpg", "--prompt", "x", "-o", "o.png", "--mode", "inpaint"],
+            2,
+            "needs a mask",
+        ),
+        (
+            ["edit", "photo.jpg", "--prompt", "x", "-o", "o.png", "--guidance", "0.5"],
+            2,
+            "guidance must be 1",
+        ),
+        (["immunize", "photo.jpg", "--mode", "inpaint"], 2, "goes through no edit"),
+        (["immunize", "photo.jpg", "--size", "100"], 2, "multiple of 8 from 64 up, got 100"),
         (["immunize", "photo.jpg", "--recipe", "fats"], 2, "did you mean 'fast'"),
         (["immunize", "photo.jpg", "--model", "embeded"], 2, "did you mean 'embedded'"),
         (["immunize", "photo.jpg", "-o", "out.jpg"], 4, "not a lossless type; use .png"),
