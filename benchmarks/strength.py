@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import platform
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 
 from photovax.check import check
 from photovax.immunize import Immunizer
+from photovax.models.catalog import DEFAULT_MODEL
 from photovax.photo import read_photo
 from photovax.recipe import DEFAULT, load_recipe
 
@@ -26,30 +28,41 @@ def main() -> None:
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--budgets", nargs="+", type=float, default=[8, 16])
     parser.add_argument("--recipe", default=DEFAULT)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--size", type=int, help="short side at which the model is fed")
     options = parser.parse_args()
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    immunizer = Immunizer()
+    immunizer = Immunizer([options.model], weights=options.weights)
     for budget in options.budgets:
         recipe = load_recipe(options.recipe).with_radius(budget / 255)
+        recipe = replace(recipe, size=options.size)
         rows = []
         with tempfile.TemporaryDirectory() as folder:
             for index, path in enumerate(options.photos):
                 photo = read_photo(path)
                 result = immunizer.immunize(photo, recipe)
                 saved = immunizer.save(result, Path(folder) / f"{index}.png")
-                found = check(read_photo(saved.path), photo).models["embedded"]
+                measured = check(
+                    read_photo(saved.path),
+                    photo,
+                    models=[options.model],
+                    weights=options.weights,
+                    size=options.size,
+                )
+                found = measured.models[options.model]
                 rows.append(
                     (
                         found.effect.shift,
                         found.floor.shift,
-                        found.effect.damage,
-                        found.floor.damage,
+                        found.effect.damage or 0.0,
+                        found.floor.damage or 0.0,
                         result.seconds,
                     )
                 )
         shift, floor, damage, floor_damage, seconds = np.mean(rows, axis=0)
         print(
-            f"{options.recipe} at {budget:g}/255, {len(rows)} photos: shift {shift:.3f} "
+            f"{options.model}, {options.recipe} at {budget:g}/255, {len(rows)} photos: shift {shift:.3f} "
             f"(noise {floor:.3f}, {shift / floor:.1f} times), damage {damage:.2f} dB "
             f"(noise {floor_damage:.2f} dB), {seconds:.1f} s a photo",
             flush=True,

@@ -107,10 +107,8 @@ def test_models_lists_the_embedded_one(tmp_path):
 def test_an_ordinary_diffusers_call_loads_the_embedded_autoencoder():
     from diffusers import AutoencoderKL
 
-    from photovax.models.catalog import CATALOG
-
     model: Any = AutoencoderKL.from_pretrained(
-        CATALOG["embedded"].folder / "vae", local_files_only=True
+        model_folder("embedded") / "vae", local_files_only=True
     )
     assert model.config.latent_channels == 4
     assert len(model.config.block_out_channels) == 4

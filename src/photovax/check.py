@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ import torch
 from photovax.errors import UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visible import Visibility, visibility
-from photovax.models.autoencoders import KLAutoencoder
 from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, pick_device
+from photovax.models.contracts import Autoencoder
 from photovax.photo import Photo
 
 __all__ = ["Check", "ModelCheck", "Verdict", "check", "noisy"]
@@ -87,6 +88,7 @@ def check(
     original: Photo,
     *,
     models: Sequence[str] = (DEFAULT_MODEL,),
+    weights: Path | None = None,
     size: int | None = None,
     device: str = "auto",
 ) -> Check:
@@ -96,6 +98,7 @@ def check(
         photo: The immunized photo.
         original: What it was before.
         models: Catalogue names or folders.
+        weights: Where to look for weights that do not ship with photovax.
         size: Short side at which models are fed the photo; each model's own when None.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
@@ -107,7 +110,9 @@ def check(
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
     place = pick_device(device)
-    loaded = [load_autoencoder(name, device=place) for name in dict.fromkeys(models)]
+    loaded = [
+        load_autoencoder(name, device=place, weights=weights) for name in dict.fromkeys(models)
+    ]
     if not loaded:
         raise UsageError("a check needs at least one model")
     found = {m.name: _check_model(m, before, after, visible, place, size or m.size) for m in loaded}
@@ -122,7 +127,7 @@ def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
 
 
 def _check_model(
-    model: KLAutoencoder,
+    model: Autoencoder,
     before: np.ndarray,
     after: np.ndarray,
     visible: Visibility,
@@ -133,9 +138,10 @@ def _check_model(
         latent_effect(model, before, noisy(before, visible.linf, seed), device, size=size)
         for seed in FLOOR_SEEDS
     ]
+    damages = [found.damage for found in floors if found.damage is not None]
     floor = LatentEffect(
         size=size,
         shift=float(np.mean([found.shift for found in floors])),
-        damage=float(np.mean([found.damage for found in floors])),
+        damage=float(np.mean(damages)) if damages else None,
     )
     return ModelCheck(latent_effect(model, before, after, device, size=size), floor)

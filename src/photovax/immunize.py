@@ -20,11 +20,12 @@ import torch
 from torch import Generator, Tensor
 
 from photovax.budget import BUDGETS, Constraint, Within
-from photovax.errors import BudgetExceeded, SaveError, UsageError
+from photovax.errors import BudgetExceeded, ModelError, SaveError, UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import KLAutoencoder
 from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, load_editor, pick_device
+from photovax.models.contracts import Autoencoder
 from photovax.models.editors import LatentEditor
 from photovax.objectives import OBJECTIVES, LossFn, Objective
 from photovax.optimise import SCHEDULES, Step, pgd
@@ -86,6 +87,7 @@ class Immunizer:
 
     Args:
         models: Catalogue names or folders; the loss is the mean over all of them.
+        weights: Where to look for weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
@@ -94,21 +96,30 @@ class Immunizer:
         UsageError: If the device is not there.
     """
 
-    def __init__(self, models: Sequence[str] = (DEFAULT_MODEL,), *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        models: Sequence[str] = (DEFAULT_MODEL,),
+        *,
+        weights: Path | None = None,
+        device: str = "auto",
+    ) -> None:
         self.device = pick_device(device)
-        self.models: list[KLAutoencoder] = [
-            load_autoencoder(name, device=self.device) for name in dict.fromkeys(models)
+        self.models: list[Autoencoder] = [
+            load_autoencoder(name, device=self.device, weights=weights)
+            for name in dict.fromkeys(models)
         ]
         self._names = list(dict.fromkeys(models))
         self._editors: dict[str, LatentEditor] = {}
 
-    def editor(self, model: KLAutoencoder) -> LatentEditor:
+    def editor(self, model: Autoencoder) -> LatentEditor:
         """The whole editor of one of the models, loaded when first asked for.
 
         Raises:
             ModelError: If there is no more than an autoencoder.
         """
         name = self._names[self.models.index(model)]
+        if not isinstance(model, KLAutoencoder):
+            raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
         if name not in self._editors:
             self._editors[name] = load_editor(name, device=self.device, autoencoder=model)
         return self._editors[name]

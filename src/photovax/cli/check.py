@@ -22,6 +22,7 @@ def command(
         Path, typer.Option(help="The photo before it was immunized.", show_default=False)
     ],
     model: options.Models = options.DEFAULT_MODELS,
+    weights: options.Weights = None,
     size: options.Size = None,
     device: options.Device = "auto",
     max_pixels: options.MaxPixels = None,
@@ -36,7 +37,7 @@ def command(
 
     cap = max_pixels or MAX_PIXELS
     photos = (read_photo(path, max_pixels=cap) for path in (photo, original))
-    found = check(*photos, models=model, size=size, device=device)
+    found = check(*photos, models=model, weights=weights, size=size, device=device)
     if as_json:
         typer.echo(json.dumps(_data(found), indent=1))
     else:
@@ -69,8 +70,11 @@ def _lines(found: Check) -> list[str]:
             f"{name}: {model.verdict.value}",
             f"  latent shift           {effect.shift:.3f}   noise of the same size "
             f"{floor.shift:.3f}",
-            f"  reconstruction damage  {effect.damage:.2f} dB  noise of the same size "
-            f"{floor.damage:.2f} dB",
         ]
+        if effect.damage is not None and floor.damage is not None:
+            lines.append(
+                f"  reconstruction damage  {effect.damage:.2f} dB  noise of the same size "
+                f"{floor.damage:.2f} dB"
+            )
     lines.append(f"{found.verdict.value}")
     return lines

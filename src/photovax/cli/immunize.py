@@ -34,6 +34,7 @@ def command(
         str, typer.Option(help=f"{', '.join(PRESETS)}, or a .toml or .json file.")
     ] = DEFAULT,
     model: options.Models = options.DEFAULT_MODELS,
+    weights: options.Weights = None,
     budget: Annotated[
         float | None,
         typer.Option(
@@ -68,7 +69,7 @@ def command(
     from photovax.immunize import Immunizer
     from photovax.photo import MAX_PIXELS
 
-    immunizer = Immunizer(model, device=device)
+    immunizer = Immunizer(model, weights=weights, device=device)
     done: list[Outcome] = []
     with options.progress(quiet=as_json) as show:
         for outcome in immunize_files(
@@ -124,9 +125,9 @@ def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
         f"PSNR {seen.psnr:.1f} dB{ssim}",
     ]
     for name, effect in saved.effects.items():
+        worse = "" if effect.damage is None else f", reconstruction {effect.damage:+.1f} dB worse"
         lines.append(
-            f"  {name:<11} latent moved by {effect.shift:.2f} of its standard deviation, "
-            f"reconstruction {effect.damage:+.1f} dB worse"
+            f"  {name:<11} latent moved by {effect.shift:.2f} of its standard deviation{worse}"
         )
     lines.append(
         f"  work        {result.steps} steps, {result.seconds:.1f} s, recipe {recipe.digest()}"

@@ -15,7 +15,7 @@ def command(as_json: options.AsJson = False) -> None:
     rows = {
         name: {
             "summary": entry.summary,
-            "weights": str(entry.folder),
+            "weights": str(entry.folder or " and ".join(entry.files)),
             "megabytes": round(entry.weight_bytes / 1e6, 1),
             "latent": entry.latent,
             "licence": entry.licence,
@@ -28,7 +28,12 @@ def command(as_json: options.AsJson = False) -> None:
         return
     for name, row in rows.items():
         typer.echo(f"{name}: {row.pop('summary')}")
-        row["weights"] = f"{row['weights']} ({row.pop('megabytes')} MB)"
+        megabytes = row.pop("megabytes")
+        row["weights"] = (
+            f"{row['weights']} ({megabytes} MB)"
+            if megabytes
+            else (f"{row['weights']}, in the folder that --weights names")
+        )
         row["memory"] = f"{row['memory']} for a step of an encoder attack"
         for key, value in row.items():
             typer.echo(f"  {key:<8} {value}")

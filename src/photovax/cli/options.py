@@ -25,6 +25,14 @@ Models = Annotated[
         "--model", help=f"{', '.join(CATALOG)}, or a diffusers folder; may be given several times."
     ),
 ]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of weights that do not ship with photovax.",
+        envvar="PHOTOVAX_WEIGHTS",
+        show_default=False,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 MaxPixels = Annotated[

@@ -24,12 +24,13 @@ class LatentEffect:
         shift: Root mean square shift of the latent, in units of the clean latent's standard
             deviation.
         damage: Loss of PSNR, in dB: how much worse the autoencoder's picture of the changed
-            photo shows the original than its picture of the original does.
+            photo shows the original than its picture of the original does. None without a
+            decoder.
     """
 
     size: int
     shift: float
-    damage: float
+    damage: float | None
 
 
 def latent_effect(
@@ -49,8 +50,11 @@ def latent_effect(
         )
         clean, latent = model.encode(seen), model.encode(moved)
         shift = latent_distance(latent, clean) / latent_unit(clean)
-        before, after = (_psnr(model.decode(z), seen) for z in (clean, latent))
-    return LatentEffect(size=size, shift=shift.item(), damage=(before - after).item())
+        damage = None
+        if model.decodes:
+            before, after = (_psnr(model.decode(z), seen) for z in (clean, latent))
+            damage = (before - after).item()
+    return LatentEffect(size=size, shift=shift.item(), damage=damage)
 
 
 def tensor(pixels: np.ndarray, device: torch.device) -> Tensor:

@@ -29,6 +29,7 @@ class KLAutoencoder:
     """
 
     multiple = 8
+    decodes = True
 
     def __init__(self, model: Any, *, name: str, digest: str) -> None:
         self.name = name

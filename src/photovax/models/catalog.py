@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from photovax.models.autoencoders import KLAutoencoder
+    from photovax.models.contracts import Autoencoder
     from photovax.models.editors import LatentEditor
 
 __all__ = [
@@ -50,23 +51,28 @@ class Entry:
 
     Attributes:
         summary: What it stands for, in a line.
-        folder: The diffusers pipeline folder with its weights.
+        folder: The diffusers pipeline folder with its weights; None where these do not ship with
+            photovax and are looked for as ``files``.
         licence: Of the weights.
         latent: Latent channels and how much smaller the latent's sides are.
         memory: What one step of an encoder attack at its own size takes, roughly.
+        files: Names of its weight files, for ``--weights FOLDER``.
         edits: What each way of editing that it knows is usually asked with.
     """
 
     summary: str
-    folder: Path
+    folder: Path | None
     licence: str
     latent: str
     memory: str
+    files: tuple[str, ...] = ()
     edits: Mapping[Mode, Edit] = field(default_factory=lambda: USUAL_EDITS)
 
     @property
     def weight_bytes(self) -> int:
-        """Size of the weight files."""
+        """Size of the weight files that are there."""
+        if self.folder is None:
+            return 0
         return sum(file.stat().st_size for file in self.folder.glob("*/*.safetensors"))
 
 
@@ -83,6 +89,24 @@ CATALOG: dict[str, Entry] = {
             "img2img": Edit("img2img", guidance=3, strength=0.5, steps=40),
         },
     ),
+    "taef2": Entry(
+        summary="tiny stand-in for the autoencoder of FLUX.2, by Ollin Boer Bohan",
+        folder=None,
+        licence="MIT",
+        latent="32 channels, 1/8 size",
+        memory="1 GB",
+        files=("taef2_encoder.pth", "taef2_decoder.pth"),
+        edits={},
+    ),
+    "taesana": Entry(
+        summary="tiny stand-in for the autoencoder of Sana (encoder only), by Ollin Boer Bohan",
+        folder=None,
+        licence="MIT",
+        latent="32 channels, 1/32 size",
+        memory="0.5 GB",
+        files=("taesana_encoder.pth",),
+        edits={},
+    ),
 }
 
 
@@ -91,16 +115,27 @@ def model_folder(name: str) -> Path:
 
     Raises:
         UnknownName: If it is neither.
+        ModelError: If the model is no more than an autoencoder.
     """
     if name in CATALOG:
-        return CATALOG[name].folder
+        folder = CATALOG[name].folder
+        if folder is None:
+            raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
+        return folder
     if not Path(name).is_dir():
         raise unknown("model", name, CATALOG)
     return Path(name)
 
 
-def load_autoencoder(name: str, *, device: torch.device) -> KLAutoencoder:
+def load_autoencoder(
+    name: str, *, device: torch.device, weights: Path | None = None
+) -> Autoencoder:
     """The autoencoder of a model: by catalogue name, a pipeline's folder, or its own.
+
+    Args:
+        name: Catalogue name or folder.
+        device: Where to load it.
+        weights: The folder of weight files that do not ship with photovax.
 
     Raises:
         UnknownName: If it is none of these.
@@ -108,6 +143,16 @@ def load_autoencoder(name: str, *, device: torch.device) -> KLAutoencoder:
     """
     from photovax.models.autoencoders import KLAutoencoder
 
+    files = CATALOG[name].files if name in CATALOG else ()
+    if files:
+        from photovax.models.tiny import TinyAutoencoder
+
+        if weights is None:
+            raise ModelError(
+                f"model {name} does not ship with photovax: put {' and '.join(files)} of the "
+                "taesd project in a folder and say --weights FOLDER"
+            )
+        return TinyAutoencoder.from_folder(weights, name=name, device=device)
     folder = model_folder(name)
     own = folder / "vae" if (folder / "vae").is_dir() else folder
     return KLAutoencoder.from_folder(own, name=_called(name), device=device)

@@ -32,7 +32,22 @@ class PosteriorEncoder(Encoder, Protocol):
 
 
 class Autoencoder(Encoder, Protocol):
-    """An encoder with its decoder."""
+    """An encoder, with its decoder where there is one."""
+
+    name: str
+    """What the user calls it."""
+    digest: str
+    """SHA-256 of its weights."""
+
+    @property
+    def size(self) -> int:
+        """Short side, in pixels, at which its editors are usually fed a photo."""
+        ...
+
+    @property
+    def decodes(self) -> bool:
+        """Whether there is a decoder."""
+        ...
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents as ``encode`` gives them to images (N, 3, H, W) in [0, 1]."""

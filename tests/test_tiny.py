@@ -1,0 +1,82 @@
+"""Third-party tiny autoencoders: their true weights where these are at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from photovax.check import check
+from photovax.errors import ModelError
+from photovax.immunize import Immunizer
+from photovax.metrics.latent import tensor
+from photovax.models.catalog import load_autoencoder, load_editor
+from photovax.models.tiny import TINY, TinyAutoencoder
+from photovax.photo import read_photo
+from photovax.recipe import PRESETS
+
+CPU = torch.device("cpu")
+WEIGHTS = Path(os.environ.get("PHOTOVAX_SHARED", Path(__file__).parents[2] / "shared")) / "weights"
+needs_weights = pytest.mark.skipif(
+    not (WEIGHTS / "taef2_encoder.pth").exists(), reason="needs PHOTOVAX_SHARED's weights"
+)
+
+
+@pytest.mark.parametrize("name", list(TINY))
+def test_latents_are_smaller_by_the_documented_factor(name):
+    factor, encoder, decoder = TINY[name]
+    model = TinyAutoencoder(encoder(), decoder and decoder(), name=name, digest="")
+    latents = model.encode(torch.rand(2, 1, 60, 90))
+    assert latents.shape == (2, 32, -(-60 // factor), -(-90 // factor))
+    if model.decodes:
+        assert model.decode(latents).shape == (2, 3, 64, 96)
+    else:
+        with pytest.raises(ModelError, match="has no decoder"):
+            model.decode(latents)
+
+
+@needs_weights
+def test_true_weights_reconstruct_a_photo(photo_file):
+    model = load_autoencoder("taef2", device=CPU, weights=WEIGHTS)
+    pixels = read_photo(photo_file).pixels[:120, :144]
+    seen = tensor(np.ascontiguousarray(pixels), CPU)
+    with torch.no_grad():
+        latents = model.encode(seen)
+        error = (model.decode(latents) - seen).square().mean()
+    assert -10 * error.log10() > 28
+    assert 0.5 < latents.std() < 2
+
+
+@needs_weights
+@pytest.mark.parametrize("name", list(TINY))
+def test_they_can_be_immunized_against(name, quick, photo_file, tmp_path):
+    immunizer = Immunizer([name], weights=WEIGHTS, device="cpu")
+    result = immunizer.immunize(read_photo(photo_file), quick)
+    saved = immunizer.save(result, tmp_path / "out.png")
+    effect = saved.effects[name]
+    found = check(
+        read_photo(saved.path), read_photo(photo_file), models=[name], weights=WEIGHTS, size=96
+    )
+    assert effect.shift > 0
+    assert found.models[name].effect.shift > 2 * found.models[name].floor.shift
+    assert (found.models[name].effect.damage is None) == (name == "taesana")
+
+
+def test_missing_weights_say_what_to_get(tmp_path):
+    with pytest.raises(ModelError, match=r"taef2_encoder\.pth and .* --weights FOLDER"):
+        load_autoencoder("taef2", device=CPU)
+    with pytest.raises(ModelError, match=r"no taesana_encoder\.pth in"):
+        load_autoencoder("taesana", device=CPU, weights=tmp_path)
+    (tmp_path / "taesana_encoder.pth").write_bytes(b"not a state dict")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_autoencoder("taesana", device=CPU, weights=tmp_path)
+
+
+def test_an_autoencoder_alone_cannot_edit(photo_file):
+    with pytest.raises(ModelError, match="no more than an autoencoder"):
+        load_editor("taef2", device=CPU)
+    if (WEIGHTS / "taesana_encoder.pth").exists():
+        immunizer = Immunizer(["taesana"], weights=WEIGHTS, device="cpu")
+        with pytest.raises(ModelError, match="no more than an autoencoder"):
+            immunizer.immunize(read_photo(photo_file), PRESETS["advdm"])
