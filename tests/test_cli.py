@@ -107,8 +107,9 @@ def test_models_lists_the_embedded_one(tmp_path):
 def test_an_ordinary_diffusers_call_loads_the_embedded_autoencoder():
     from diffusers import AutoencoderKL
 
-    model: Any = AutoencoderKL.from_pretrained(
-        model_folder("embedded") / "vae", local_files_only=True
-    )
+    from photovax.models.catalog import model_folder
+
+    folder = model_folder("embedded") / "vae"
+    model: Any = AutoencoderKL.from_pretrained(folder, local_files_only=True)
     assert model.config.latent_channels == 4
     assert len(model.config.block_out_channels) == 4
