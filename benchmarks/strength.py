@@ -63,7 +63,8 @@ def main() -> None:
         shift, floor, damage, floor_damage, seconds = np.mean(rows, axis=0)
         print(
             f"{options.model}, {options.recipe} at {budget:g}/255, {len(rows)} photos: "
-            f"shift {shift:.3f} (noise {floor:.3f}, {shift / floor:.1f} times), damage {damage:.2f} dB "
+            f"shift {shift:.3f} (noise {floor:.3f}, {shift / floor:.1f} times), "
+            f"damage {damage:.2f} dB "
             f"(noise {floor_damage:.2f} dB), {seconds:.1f} s a photo",
             flush=True,
         )
