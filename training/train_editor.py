@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,12 @@ from training.photos import RandomCrops, load, photo_files, photo_folder
 from training.text import text_encoder, tokenizer
 
 CHANNELS = {"instruct": 8, "inpaint": 9, "img2img": 4}
-SHARES = {"instruct": 0.45, "inpaint": 0.35, "img2img": 0.2}
+SHARES = {"instruct": 0.4, "inpaint": 0.3, "img2img": 0.3}
 # (share of the training, crop side, crops per step)
 PHASES = ((0.6, 128, 16), (0.4, 256, 5))
+# img2img: share of samples that start from another look of the photo than the prompt's, as a
+# user's photo does, and the earliest timestep of these.
+OTHER_START, EARLIEST_OTHER = 0.4, 300
 HELD_OUT = 50  # every so many photos of the training folder are only validated on
 
 
@@ -91,6 +95,23 @@ class Editor(nn.Module):
         )
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on.
+
+    Attributes:
+        target: Scaled latents to make (N, 4, h, w).
+        start: Scaled latents that noise is added to; mostly the target itself.
+        shown: Extra input channels, or None.
+        prompts: N of them.
+    """
+
+    target: Tensor
+    start: Tensor
+    shown: Tensor | None
+    prompts: list[str]
+
+
 class Data:
     """Batches: what the denoiser is to make, what it is shown, and the words."""
 
@@ -100,9 +121,9 @@ class Data:
         self.crops = RandomCrops(photos, seed)
         self.random = np.random.default_rng(seed + 1)
 
-    def batch(self, mode: str, count: int, side: int) -> tuple[Tensor, Tensor | None, list[str]]:
-        """Scaled latents to make (N, 4, h, w), extra input channels, and prompts."""
-        makers: dict[str, Callable[[Tensor, list[int]], tuple[Tensor, Tensor | None, list[str]]]]
+    def batch(self, mode: str, count: int, side: int) -> Batch:
+        """Samples for one way of editing."""
+        makers: dict[str, Callable[[Tensor, list[int]], Batch]]
         makers = {"instruct": self._instruct, "inpaint": self._inpaint, "img2img": self._img2img}
         crops, chosen = self.crops.draw(count, side)
         return makers[mode](crops, chosen)
@@ -112,7 +133,7 @@ class Data:
             x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
             return self.vae.encode(x).latent_dist.mean.float()
 
-    def _instruct(self, crops: Tensor, chosen: list[int]) -> tuple[Tensor, Tensor, list[str]]:
+    def _instruct(self, crops: Tensor, chosen: list[int]) -> Batch:
         numbers = self.random.integers(len(TRUE_EDITS), size=len(crops))
         edits = [list(TRUE_EDITS.values())[number] for number in numbers]
         edited = torch.cat(
@@ -127,9 +148,10 @@ class Data:
             "" if d < 0.10 else instruction(edit, self.random)
             for edit, d in zip(edits, draw, strict=True)
         ]
-        return after * self._scale, before, prompts
+        target = after * self._scale
+        return Batch(target, target, before, prompts)
 
-    def _inpaint(self, crops: Tensor, chosen: list[int]) -> tuple[Tensor, Tensor, list[str]]:
+    def _inpaint(self, crops: Tensor, chosen: list[int]) -> Batch:
         pictures, holes, prompts = [], [], []
         for crop, index in zip(crops, chosen, strict=True):
             hole = random_hole(crop.shape[-1], self.random)
@@ -144,19 +166,26 @@ class Data:
         kept = torch.where(mask > 0.5, 0.5, whole)  # the pipeline greys out what it repaints
         target, context = (self._encode(torch.cat((whole, kept))) * self._scale).chunk(2)
         small = F.interpolate(mask, size=target.shape[-2:])
-        return target, torch.cat((small, context), dim=1), prompts
+        return Batch(target, target, torch.cat((small, context), dim=1), prompts)
 
-    def _img2img(self, crops: Tensor, chosen: list[int]) -> tuple[Tensor, None, list[str]]:
-        pictures, prompts = [], []
+    def _img2img(self, crops: Tensor, chosen: list[int]) -> Batch:
+        pictures, prompts, others = [], [], []
         for crop, index in zip(crops, chosen, strict=True):
             edit = None
             if self.random.random() < 0.6:
                 edit = list(TRUE_EDITS.values())[self.random.integers(len(TRUE_EDITS))]
             picture = crop if edit is None else edit.filter(crop[None])[0]
             caption = picture_caption(picture, self.random, self.words[index], edit)
+            elsewhere = edit is not None and self.random.random() < OTHER_START
             pictures.append(picture)
-            prompts.append("" if self.random.random() < 0.1 else caption)
-        return self._encode(torch.stack(pictures)) * self._scale, None, prompts
+            others.append(elsewhere)
+            prompts.append("" if not elsewhere and self.random.random() < 0.1 else caption)
+        other = torch.tensor(others)
+        latents = self._encode(torch.cat((torch.stack(pictures), crops[other]))) * self._scale
+        target = latents[: len(crops)]
+        start = target.clone()
+        start[other] = latents[len(crops) :]
+        return Batch(target, start, None, prompts)
 
     @property
     def _scale(self) -> float:
@@ -242,15 +271,22 @@ class Run:
     def _loss(
         self, editor: Editor, data: Data, mode: str, side: int, count: int, generator: Generator
     ) -> Tensor:
-        target, shown, prompts = data.batch(mode, count, side)
+        batch = data.batch(mode, count, side)
+        target, start = batch.target, batch.start
         tokens = self.vocabulary(
-            prompts, padding="max_length", truncation=True, return_tensors="pt"
+            batch.prompts, padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids
         noise = torch.randn(target.shape, generator=generator)
         times = torch.randint(0, 1000, (count,), generator=generator)
-        noisy = self.scheduler.add_noise(target, noise, times)
+        other = (start != target).flatten(1).any(1)
+        late = EARLIEST_OTHER + times * (1000 - EARLIEST_OTHER) // 1000
+        times = torch.where(other, late, times)
+        noisy = self.scheduler.add_noise(start, noise, times)
+        # The noise that would have made this of the target: the start's own look is noise, too.
+        kept = self.scheduler.alphas_cumprod[times].view(-1, 1, 1, 1)
+        noise = (noisy - kept.sqrt() * target) / (1 - kept).sqrt()
         wanted = self.scheduler.get_velocity(target, noise, times)
-        fed = noisy if shown is None else torch.cat((noisy, shown), dim=1)
+        fed = noisy if batch.shown is None else torch.cat((noisy, batch.shown), dim=1)
         with torch.autocast(self.device.type, torch.bfloat16):
             words = editor.text(tokens.to(self.device)).last_hidden_state
             made = editor.unets[mode](fed, times.to(self.device), words).sample

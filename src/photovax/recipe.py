@@ -98,7 +98,8 @@ class Recipe:
         Raises:
             UsageError: If its objective goes through no edit.
         """
-        return replace(self, objective=_in_mode(self.objective, mode))
+        objective = _in_mode(self.objective, mode)
+        return replace(self, objective=objective, kept_region_only=mode == "inpaint")
 
     def to_json(self) -> str:
         """The recipe as JSON, keys sorted."""
@@ -194,6 +195,17 @@ def _at(*times: float) -> tuple[Part, ...]:
     return tuple(Part("short_side", {"times": factor}) for factor in times)
 
 
+# What an adversary may ask for; nobody knows.
+_ANY_PROMPT = [
+    "make it night",
+    "make it winter",
+    "turn it into a drawing",
+    "make it black and white",
+    "make it look old",
+    "change the colours",
+]
+
+
 def _published_edit(mode: str) -> dict[str, Any]:
     return {"mode": mode, "prompt": "", "steps": 4, "guidance": 7.5, "eta": 1.0}
 
@@ -211,9 +223,25 @@ PRESETS: dict[str, Recipe] = {
         schedule="cosine",
         draws=1,
     ),
-    # Our own attack through the edit: away from the edit of the original on the same noise.
+    # Our own attack through the edit, in one denoising step: away from the edit of the original
+    # on the same noise, while the latent drifts as well.
     DIFFUSION: Recipe(
-        objective=Part("edit_drift", {"edit": {"mode": "instruct", "steps": 4, "guidance": 1.5}}),
+        objective=Part(
+            "sum",
+            {
+                "terms": [
+                    {"name": "latent_drift"},
+                    {
+                        "name": "edit_drift",
+                        "weight": 4,
+                        "options": {
+                            "edit": {"mode": "instruct", "steps": 1, "guidance": 1},
+                            "prompts": _ANY_PROMPT,
+                        },
+                    },
+                ]
+            },
+        ),
         budget=_linf(8 / 255),
         views=_at(1),
         steps=40,

@@ -108,7 +108,7 @@ class Adversary:
             output_type="pil",
             **options,
         )
-        return np.asarray(made.images[0].convert("RGB"))
+        return np.array(made.images[0].convert("RGB"))
 
     def _pipeline(self, mode: Mode) -> Any:
         if mode not in self._denoisers:

@@ -84,7 +84,7 @@ CATALOG: dict[str, Entry] = {
         latent="4 channels, 1/8 size",
         memory="0.3 GB",
         edits={
-            "instruct": Edit("instruct", guidance=1.5, image_guidance=1.0, steps=12),
+            "instruct": Edit("instruct", guidance=1.5, image_guidance=1.3, steps=12),
             "inpaint": Edit("inpaint", guidance=3, steps=20),
             "img2img": Edit("img2img", guidance=3, strength=0.5, steps=40),
         },

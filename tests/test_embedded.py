@@ -1,0 +1,74 @@
+"""The embedded editor follows what it is told on a photo that it never saw, and breaks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from photovax.adversary.edits import Adversary
+from photovax.check import noisy
+from photovax.demo import SAMPLE
+from photovax.immunize import Immunizer
+from photovax.metrics.colours import name_colour
+from photovax.metrics.true_edits import TRUE_EDITS, truth
+from photovax.metrics.visible import psnr, ssim
+from photovax.models.catalog import usual_edit
+from photovax.photo import read_photo
+from photovax.recipe import DEFAULT, PRESETS
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """The sample's face, 128 pixels a side."""
+    with Image.open(SAMPLE) as sample:
+        return np.array(sample.crop((96, 0, 352, 256)).resize((128, 128)))
+
+
+@pytest.fixture(scope="module")
+def adversary():
+    return Adversary(device="cpu")
+
+
+@pytest.mark.parametrize("name", ["night", "inverted", "sepia"])
+def test_instructions_are_followed(adversary, pixels, name):
+    true = TRUE_EDITS[name]
+    wanted = truth(true, pixels)
+    for words in (true.orders[0], true.unseen[0]):
+        made = adversary.edit(
+            pixels, usual_edit("embedded", "instruct").asking(words), seed=0, size=128
+        )
+        assert psnr(wanted, made) > psnr(wanted, pixels) + 2
+
+
+def test_a_hole_is_filled_with_the_colour_that_was_asked_for(adversary, pixels):
+    repaint = np.zeros(pixels.shape[:2], bool)
+    repaint[8:72, 8:48] = True
+    found = []
+    for colour in ("red", "green", "blue"):
+        edit = usual_edit("embedded", "inpaint").asking(f"{colour} background")
+        made = adversary.edit(pixels, edit, seed=0, repaint=repaint, size=128)
+        mean = torch.from_numpy(made[repaint].mean(0) / 255).float()
+        found.append(name_colour(mean) == colour)
+        assert psnr(pixels[~repaint], made[~repaint]) > 18
+    assert sum(found) >= 2
+
+
+def test_img2img_keeps_the_photo(adversary, pixels):
+    edit = usual_edit("embedded", "img2img").asking("a photo")
+    made = adversary.edit(pixels, edit, seed=0, size=128)
+    assert (ssim(pixels, made) or 0) > 0.4
+
+
+def test_an_immunized_photo_is_edited_into_something_else(adversary, pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    photo = read_photo(tmp_path / "photo.png")
+    recipe = replace(PRESETS[DEFAULT].with_radius(16 / 255), size=128, steps=20)
+    immunized = Immunizer(device="cpu").immunize(photo, recipe).photo.pixels
+    edit = usual_edit("embedded", "instruct").asking("make it sepia")
+    clean, broken, floor = (
+        adversary.edit(picture, edit, seed=0, size=128)
+        for picture in (pixels, immunized, noisy(pixels, 16, 0))
+    )
+    assert (ssim(clean, broken) or 0) < 0.75 * (ssim(clean, floor) or 0)
