@@ -18,7 +18,33 @@ def test_published_settings():
         assert recipe.schedule == "linear"
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    ("name", "radius", "step", "steps", "draws"),
+    [
+        ("photoguard-diffusion-linf", 12.75, 0.765, 200, 5),
+        ("advdm", 16, 1, 100, 1),
+        ("sds", 16, 1, 100, 1),
+        ("mist", 16, 1, 100, 1),
+        ("diffusionguard", 8, 0.5, 800, 1),
+        ("pid", 12.75, 1, 1000, 1),
+    ],
+)
+def test_published_settings_of_later_attacks_in_levels(name, radius, step, steps, draws):
+    recipe = PRESETS[name]
+    found = (recipe.radius * 255, recipe.step_size * 255, recipe.steps, len(recipe.views))
+    assert found == pytest.approx((radius, step, steps, draws))
+    assert recipe.schedule == "constant"
+
+
+def test_published_settings_of_the_diffusion_attack():
+    recipe = PRESETS["photoguard-diffusion-l2"]
+    assert (recipe.budget.name, recipe.radius, recipe.step_size) == ("l2", 8, 0.5)
+    assert (recipe.steps, len(recipe.views), recipe.random_start) == (200, 10, False)
+    edit = recipe.objective.options["edit"]
+    assert edit == {"mode": "inpaint", "prompt": "", "steps": 4, "guidance": 7.5, "eta": 1.0}
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
 def test_json_there_and_back(name):
     recipe = PRESETS[name]
     assert Recipe.from_mapping(json.loads(recipe.to_json())) == recipe
