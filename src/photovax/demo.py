@@ -28,7 +28,7 @@ SAMPLE_MASK = SAMPLE.with_suffix(".mask.png")
 BUDGET = 16 / 255
 SEED = 1
 EDITS = (
-    replace(usual_edit(DEFAULT_MODEL, "instruct"), prompt="make it night"),
+    replace(usual_edit(DEFAULT_MODEL, "instruct"), prompt="paint it in sepia"),
     replace(usual_edit(DEFAULT_MODEL, "inpaint"), prompt="green leaves in the background"),
     replace(usual_edit(DEFAULT_MODEL, "img2img"), prompt="a photo at golden hour"),
 )
