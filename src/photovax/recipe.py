@@ -210,6 +210,19 @@ def _published_edit(mode: str) -> dict[str, Any]:
     return {"mode": mode, "prompt": "", "steps": 4, "guidance": 7.5, "eta": 1.0}
 
 
+def _diff_protect(objective: Part) -> Recipe:
+    """The settings that Diff-Protect runs all its attacks with: 16 of 255 levels in truth."""
+    return Recipe(
+        objective=objective,
+        budget=_linf(16 / 255),
+        views=_at(1),
+        steps=100,
+        step_size=1 / 255,
+        schedule="constant",
+        random_start=False,
+    )
+
+
 # The published notebooks work in [-1, 1]; a radius or step there is halved here. They resize the
 # photo to the model's size first: here it keeps its own, and the loss sees it at the model's.
 PRESETS: dict[str, Recipe] = {
@@ -294,29 +307,12 @@ PRESETS: dict[str, Recipe] = {
         schedule="constant",
         random_start=False,
     ),
-    # Diff-Protect's settings for it and the next two: 16 of 255 levels in truth, step 1.
-    "advdm": Recipe(
-        objective=Part("denoising_error", {"mode": "img2img"}),
-        budget=_linf(16 / 255),
-        views=_at(1),
-        steps=100,
-        step_size=1 / 255,
-        schedule="constant",
-        random_start=False,
-    ),
-    "sds": Recipe(
-        objective=Part("denoising_error", {"mode": "img2img", "through_denoiser": False}),
-        budget=_linf(16 / 255),
-        views=_at(1),
-        steps=100,
-        step_size=1 / 255,
-        schedule="constant",
-        random_start=False,
-    ),
+    "advdm": _diff_protect(Part("denoising_error", {"mode": "img2img"})),
+    "sds": _diff_protect(Part("denoising_error", {"mode": "img2img", "through_denoiser": False})),
     # Mist (arXiv 2305.12683): AdvDM and a pull to the latent of a target picture at once. The
     # two are in other units here than there, so the weights are not comparable.
-    "mist": Recipe(
-        objective=Part(
+    "mist": _diff_protect(
+        Part(
             "sum",
             {
                 "terms": [
@@ -324,13 +320,7 @@ PRESETS: dict[str, Recipe] = {
                     {"name": "latent_target", "options": {"target": "photo"}, "weight": 5},
                 ]
             },
-        ),
-        budget=_linf(16 / 255),
-        views=_at(1),
-        steps=100,
-        step_size=1 / 255,
-        schedule="constant",
-        random_start=False,
+        )
     ),
     # eps=16/255 and step_size=1/255 in [-1, 1]: truly 8 levels, half a level a step.
     "diffusionguard": Recipe(
