@@ -142,7 +142,9 @@ class Bench:
         if name == NOISE:
             changed = noisy(photo.pixels, round(budget), 11)
             return np.where(kept[..., None] | (not masked), changed, photo.pixels), 0.0
-        recipe = PRESETS[name].with_radius(budget / 255)
+        recipe = PRESETS[name]
+        if recipe.budget.name == "linf":
+            recipe = recipe.with_levels(budget)
         if self.options.steps:
             # Fewer, longer steps: what the published number of steps would cost is not affordable.
             shorter = min(self.options.steps, recipe.steps)
@@ -153,13 +155,13 @@ class Bench:
             )
         if self.options.draws and len(recipe.views) > self.options.draws and recipe.draws is None:
             recipe = replace(recipe, views=recipe.views[: self.options.draws])
-        own = _goes_through_edits(recipe)
-        if own:
-            recipe = recipe.with_mode(mode)
-        key = f"{square.stem}.{name}-{budget:g}-{mode if own else ('kept' if masked else 'all')}"
+        recipe = _in_mode(recipe, mode)
+        key = f"{square.stem}.{name}-{recipe.digest()}-{'kept' if masked else 'all'}"
         path = self.out / f"{key}.png"
         if not path.exists():
             result = self.immunizer.immunize(photo, recipe, mask=kept if masked else None)
+            if result.stopped == "interrupted":
+                raise KeyboardInterrupt
             self.immunizer.save(result, path)
         seconds = json.loads(path.with_name(path.name + ".json").read_text())["seconds"]
         return read_photo(path).pixels, seconds
@@ -172,8 +174,12 @@ def _applies(name: str, mode: Mode) -> bool:
     return name == NOISE or mode == "inpaint" or not PRESETS[name].kept_region_only
 
 
-def _goes_through_edits(recipe: Recipe) -> bool:
-    return recipe.objective.name in ("edit_target", "edit_drift", "first_step_norm")
+def _in_mode(recipe: Recipe, mode: Mode) -> Recipe:
+    """The recipe against a way of editing, where it goes through edits of that kind."""
+    named = [recipe.objective.name]
+    named += [term["name"] for term in recipe.objective.options.get("terms", ())]
+    through = {"edit_target", "edit_drift", "first_step_norm"} & set(named)
+    return recipe.with_mode(mode) if through else recipe
 
 
 def _cut(picture: Image.Image) -> Image.Image:

@@ -22,7 +22,13 @@ from photovax.objectives import OBJECTIVES, LossFn
 from photovax.optimise import Step, pgd
 from photovax.photo import read_photo
 from photovax.recipe import DEFAULT, PRESETS
-from photovax.views import VIEWS, View
+from photovax.registry import Part
+from photovax.views import VIEWS, ShortSide, View
+
+
+def _fitted(part: Part, size: int) -> View:
+    view = VIEWS.create(part)
+    return view.fitted(size) if isinstance(view, ShortSide) else view
 
 
 def main() -> None:
@@ -34,7 +40,7 @@ def main() -> None:
     (model,) = Immunizer(device="cpu").models
     origin = tensor(read_photo(SAMPLE).visible(), torch.device("cpu"))
     objective = OBJECTIVES.create(recipe.objective)
-    views = [VIEWS.create(part) for part in recipe.views]
+    views = [_fitted(part, model.size) for part in recipe.views]
 
     def seen_loss(view: View) -> LossFn:
         bound = objective.bind(model, view(origin, Generator()))

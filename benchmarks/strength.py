@@ -50,7 +50,7 @@ def main() -> None:
                     weights=options.weights,
                     size=options.size,
                 )
-                found = measured.models[options.model]
+                (found,) = measured.models.values()
                 rows.append(
                     (
                         found.effect.shift,

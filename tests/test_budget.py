@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photovax.budget import BUDGETS, L2, Constraint, Linf, Within
-from photovax.errors import UnknownName, UsageError
+from photovax.errors import BudgetExceeded, UnknownName, UsageError
 from photovax.immunize import round_within
 from photovax.registry import Part
 
@@ -62,7 +62,9 @@ def test_a_mask_leaves_the_outside_bit_equal():
 def test_rounding_uses_what_a_linf_budget_allows(levels):
     start = torch.full((1, 3, 4, 4), 128 / 255)
     x = Linf(levels / 255).project(start + 1, start)
-    if levels < 1:
+    if levels < 1:  # nearest rounding overshoots, and what is shrunk to fit rounds to nothing
+        with pytest.raises(BudgetExceeded, match="nothing of the change is left in 8 bits"):
+            round_within(x, start, Linf(levels / 255))
         return
     change = round_within(x, start, Linf(levels / 255)).int() - 128
     assert levels - 1.4 <= change.max() <= levels + 1e-3

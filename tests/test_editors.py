@@ -82,8 +82,12 @@ def test_an_edit_equals_the_pipelines(editor, edit, scheduler, prediction, image
     torch.testing.assert_close(ours.clamp(0, 1), theirs, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit.mode}-{edit.guidance}")
-def test_the_gradient_is_that_of_finite_differences(editor, edit, image, repaint):
+def test_the_gradient_is_that_of_finite_differences(editor, edit, scheduler, image, repaint):
+    editor.scheduler = getattr(diffusers, scheduler).from_config(editor.scheduler.config)
+    # The others compute in float32 on the way, which coarser differences have to bridge.
+    step, tolerance = (1e-5, 1e-4) if scheduler == "DDIMScheduler" else (3e-3, 0.03)
     for part in (editor.autoencoder.model, editor.text_encoder, *editor.unets.values()):
         part.double()
     x = image.double().requires_grad_()
@@ -96,24 +100,28 @@ def test_the_gradient_is_that_of_finite_differences(editor, edit, image, repaint
 
     (gradient,) = torch.autograd.grad(loss(x), x)
     with torch.no_grad():
-        step = 1e-5
         slope = (loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
-    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=tolerance, atol=1e-6)
 
 
-def test_noise_is_found_again_whatever_the_denoiser_predicts(editor, image):
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_noise_is_found_again_whatever_the_denoiser_predicts(editor, scheduler, image):
     """A denoiser that predicts perfectly gives back the very noise that was added."""
     latents, noise = torch.randn(2, 1, 4, 4, 6, generator=Generator().manual_seed(0)).unbind(0)
     times = torch.tensor([600])
+    velocity = editor.scheduler.get_velocity(latents, noise, times)
+    forward = editor.scheduler.add_noise(latents, noise, times)
+    editor.scheduler = getattr(diffusers, scheduler).from_config(editor.scheduler.config)
     context = editor.context(image, Edit("img2img"), Generator())
     for kind, perfect in (
         ("epsilon", noise),
         ("sample", latents),
-        ("v_prediction", editor.scheduler.get_velocity(latents, noise, times)),
+        ("v_prediction", velocity),
     ):
         editor.scheduler.register_to_config(prediction_type=kind)
         editor.unets["img2img"] = lambda *_, answer=perfect, **__: (answer,)
         noisy = editor.noised(latents, noise, times)
+        torch.testing.assert_close(noisy, forward)
         found = editor.noise_in(noisy, times, context, "img2img")
         torch.testing.assert_close(found, noise, atol=1e-5, rtol=1e-4)
 
@@ -151,7 +159,7 @@ def test_a_folder_without_a_denoiser_is_refused(tmp_path, editor_folder):
 
 def test_a_missing_tokenizer_is_one_line(tmp_path, editor_folder):
     for part in editor_folder.iterdir():
-        if part.name != "text_encoder":
+        if part.name != "tokenizer":
             (tmp_path / part.name).symlink_to(part)
     with pytest.raises(ModelError, match="cannot be loaded"):
         LatentEditor.from_folder(tmp_path, name="half", device=CPU)
@@ -161,7 +169,7 @@ def test_a_missing_tokenizer_is_one_line(tmp_path, editor_folder):
     ("fields", "says"),
     [
         ({"strength": 0}, "strength must be above 0"),
-        ({"steps": 0}, "1 step or more"),
+        ({"steps": 0}, "1 to 1000 steps, got 0"),
         ({"guidance": 0.5}, "guidance must be 1"),
         ({"eta": 2}, "eta must be in"),
         ({"mode": "img2img", "steps": 3, "strength": 0.2}, "leave none to take"),

@@ -48,7 +48,7 @@ def test_the_record_tells_how_and_what(immunizer, quick, photo_file, tmp_path):
     assert record["recipe_digest"] == quick.digest()
     assert record["models"][0]["name"] == "embedded"
     assert len(record["models"][0]["sha256"]) == 64
-    assert record["realised"]["linf"] <= record["budget_levels"]
+    assert record["realised"]["linf"] <= 255 * record["budget"]["options"]["radius"]
 
 
 def test_the_same_seed_gives_the_same_file(immunizer, quick, photo_file, tmp_path):

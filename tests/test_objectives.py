@@ -5,6 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator
@@ -97,7 +98,7 @@ def test_grey_photos_are_as_good_as_colour(name, editor, images, repaint):
 
 
 def test_sds_has_the_value_of_advdm_and_a_gradient_past_the_denoiser(editor, images):
-    """For an encoder that is the identity, SDS's gradient is the error itself, times 2 / n."""
+    """SDS's gradient is the error itself, times 2 / n, pulled back through the encoder."""
     x = images.clone().requires_grad_()
     through, past = (
         DenoisingError(through_denoiser=flag).bind(editor, images)(x, Generator().manual_seed(1))
@@ -107,7 +108,7 @@ def test_sds_has_the_value_of_advdm_and_a_gradient_past_the_denoiser(editor, ima
     first, second = (torch.autograd.grad(loss.sum(), x)[0] for loss in (through, past))
     assert not torch.allclose(first, second)
     latents = editor.encode(x)
-    (pulled,) = torch.autograd.grad(latents, x, _error(editor, images) / latents[0].numel())
+    (pulled,) = torch.autograd.grad(latents, x, 2 * _error(editor, images) / latents[0].numel())
     torch.testing.assert_close(second, -pulled)
 
 
@@ -208,7 +209,11 @@ def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, ph
     mask = torch.zeros(photo.height, photo.width, dtype=torch.bool)
     mask[20:100, 30:120] = True
     small = Recipe.from_mapping({**vars(recipe), "steps": 1} | _parts(recipe))
-    result = Immunizer([str(editor_folder)], device="cpu").immunize(photo, small, mask=mask.numpy())
+    seen: list[float] = []
+    result = Immunizer([str(editor_folder)], device="cpu").immunize(
+        photo, small, mask=mask.numpy(), callback=lambda step: seen.append(step.losses.item())
+    )
+    assert np.isfinite([*seen, result.loss]).all()
     assert (result.photo.pixels != photo.pixels).any()
 
 
@@ -245,7 +250,8 @@ def test_the_adversary_imports_nothing_of_the_defender():
     code = (
         "import sys, photovax.adversary.edits\n"
         "print([m for m in sys.modules if m.startswith('photovax.') and m.split('.')[1] in "
-        "('objectives', 'optimise', 'budget', 'immunize', 'views', 'recipe')])"
+        "('objectives', 'optimise', 'budget', 'immunize', 'views', 'recipe', 'check')\n"
+        "or m in ('photovax.models.editors', 'photovax.models.autoencoders')])"
     )
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

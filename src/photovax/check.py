@@ -13,7 +13,7 @@ import torch
 from photovax.errors import UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visible import Visibility, visibility
-from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, pick_device
+from photovax.models.catalog import DEFAULT_MODEL, fed_size, load_autoencoder, pick_device
 from photovax.models.contracts import Autoencoder
 from photovax.photo import Photo
 
@@ -103,19 +103,22 @@ def check(
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
-        UsageError: If their sizes differ, or one is grey and the other is not.
+        UsageError: If their sizes differ, one is grey and the other is not, or ``size`` is not a
+            multiple of 8 from 64 up.
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
     """
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
     place = pick_device(device)
-    loaded = [
-        load_autoencoder(name, device=place, weights=weights) for name in dict.fromkeys(models)
-    ]
+    names = list(dict.fromkeys(models))
+    loaded = [load_autoencoder(name, device=place, weights=weights) for name in names]
     if not loaded:
         raise UsageError("a check needs at least one model")
-    found = {m.name: _check_model(m, before, after, visible, place, size or m.size) for m in loaded}
+    found = {
+        model.name: _check_model(model, before, after, visible, place, fed_size(name, size))
+        for name, model in zip(names, loaded, strict=True)
+    }
     return Check(visible, found)
 
 

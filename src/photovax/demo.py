@@ -25,7 +25,7 @@ __all__ = ["SAMPLE", "Demo", "EditFigures", "run_demo"]
 
 SAMPLE = Path(__file__).parent / "data" / "sample.jpg"
 SAMPLE_MASK = SAMPLE.with_suffix(".mask.png")
-BUDGET = 16 / 255
+LEVELS = 16
 SEED = 1
 EDITS = (
     replace(usual_edit(DEFAULT_MODEL, "instruct"), prompt="paint it in sepia"),
@@ -89,7 +89,7 @@ def run_demo(
     kept = load_mask(SAMPLE_MASK, original)
 
     def immunized(name: str, recipe: str, edit: Edit | None = None) -> Saved:
-        chosen = PRESETS[recipe].with_radius(BUDGET)
+        chosen = PRESETS[recipe].with_levels(LEVELS)
         masked = edit is not None and edit.mode == "inpaint"
         path = folder / f"{name}.png"
         result = immunizer.immunize(
@@ -98,6 +98,8 @@ def run_demo(
             mask=kept if masked else None,
             callback=callback and (lambda step: callback(path, step)),
         )
+        if result.stopped == "interrupted":
+            raise KeyboardInterrupt
         return immunizer.save(result, path, overwrite=True)
 
     def edited(pixels: np.ndarray, edit: Edit) -> np.ndarray:

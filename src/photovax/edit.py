@@ -8,10 +8,27 @@ from typing import Literal, get_args
 from photovax.errors import UsageError
 from photovax.registry import unknown
 
-__all__ = ["MODES", "Edit", "Mode"]
+__all__ = [
+    "MODES",
+    "SIZES",
+    "USUAL_STRENGTH",
+    "Edit",
+    "Mode",
+    "valid_size",
+]
 
 Mode = Literal["instruct", "inpaint", "img2img"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+
+USUAL_STRENGTH = 0.5
+"""Of img2img: the paper's (arXiv 2302.06588)."""
+
+SIZES = "a multiple of 8 from 64 up"
+
+
+def valid_size(size: int) -> bool:
+    """Whether an editor can be fed pictures with such a short side, in pixels; see ``SIZES``."""
+    return size >= 64 and size % 8 == 0
 
 
 @dataclass(frozen=True)
@@ -46,8 +63,8 @@ class Edit:
             raise unknown("mode", self.mode, dict.fromkeys(MODES))
         if not 0 < self.strength <= 1:
             raise UsageError(f"strength must be above 0 and up to 1, got {self.strength:g}")
-        if self.steps < 1:
-            raise UsageError(f"an edit needs 1 step or more, got {self.steps}")
+        if not 1 <= self.steps <= 1000:
+            raise UsageError(f"an edit needs 1 to 1000 steps, got {self.steps}")
         if self.guidance < 1 or self.image_guidance < 1:
             raise UsageError(
                 "guidance must be 1 (none) or more, got "

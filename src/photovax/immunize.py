@@ -164,7 +164,7 @@ class Immunizer:
         views: list[View] = []
         losses: list[LossFn] = []
         for model in self.models:
-            surrogate = self.editor(model) if objective.needs == "editor" else model
+            surrogate = self._attacked(model, recipe)
             fed = [_fitted(VIEWS.create(part), recipe.size or model.size) for part in recipe.views]
             # A view named twice has twice the weight, but binds once.
             bound = {view: _seen_loss(surrogate, objective, view, scene) for view in set(fed)}
@@ -200,6 +200,11 @@ class Immunizer:
             stopped=descent.stopped,
             seconds=time.perf_counter() - began,
         )
+
+    def _attacked(self, model: Autoencoder, recipe: Recipe) -> Autoencoder | LatentEditor:
+        """What a recipe attacks of a model: its autoencoder alone, or the whole editor."""
+        needs = OBJECTIVES.create(recipe.objective).needs
+        return self.editor(model) if needs == "editor" else model
 
     def save(self, result: Immunized, path: Path, *, overwrite: bool = False) -> Saved:
         """Write the photo, reopen it, check every promise, and write the record beside it.
@@ -243,8 +248,11 @@ class Immunizer:
             "sha256": digest,
             "recipe": asdict(result.recipe),
             "recipe_digest": result.recipe.digest(),
-            "models": [{"name": m.name, "sha256": m.digest} for m in self.models],
-            "budget_levels": result.recipe.radius * 255,
+            "models": [
+                {"name": m.name, "sha256": self._attacked(m, result.recipe).digest}
+                for m in self.models
+            ],
+            "budget": asdict(result.recipe.budget),
             "realised": asdict(saved.visible),
             "effects": {k: asdict(v) for k, v in saved.effects.items()},
             "loss": result.loss,
@@ -285,10 +293,13 @@ def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
         rounded = torch.lerp(origin, x, share).mul_(255).round_().clamp_(0, 255)
         over = constraint.size(rounded.div(255), origin) > 1 + TOLERANCE
         if not over.any():
+            if torch.equal(rounded, (origin * 255).round()) and not torch.equal(x, origin):
+                break
             return rounded.to(torch.uint8)
         share = torch.where(over.view(-1, 1, 1, 1), share - 0.01, share)
     raise BudgetExceeded(
-        f"no 8-bit change fits a budget of {constraint.radius * 255:g} levels; use 1 or more"
+        f"nothing of the change is left in 8 bits at a budget of {constraint.radius:g} "
+        f"({constraint.radius * 255:g} levels); use a larger one"
     )
 
 

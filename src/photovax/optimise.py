@@ -253,7 +253,7 @@ def _check(gradient: Tensor, index: int) -> None:
     if total == 0:
         raise GradientError(
             f"the gradient is zero everywhere at step {index}: "
-            "the loss does not depend on the photo"
+            "the loss does not depend on the photo, or is at its peak (then try random_start)"
         )
 
 

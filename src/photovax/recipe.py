@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from photovax.edit import SIZES, USUAL_STRENGTH, valid_size
 from photovax.errors import UsageError
 from photovax.registry import Part, unknown
 
@@ -68,9 +70,10 @@ class Recipe:
             "draws": (self.draws is None or self.draws >= 1, "1 or more"),
             "patience": (self.patience is None or self.patience >= 1, "1 or more"),
             "size": (
-                self.size is None or (self.size >= 64 and self.size % 8 == 0),
-                "a multiple of 8 from 64 up",
+                self.size is None or valid_size(self.size),
+                SIZES,
             ),
+            "seed": (0 <= self.seed < 2**63, "from 0 to below 2 to the power of 63"),
             "views": (len(self.views) >= 1, "at least one view"),
             "schedule": (
                 self.schedule in ("constant", "cosine", "linear"),
@@ -87,6 +90,19 @@ class Recipe:
         """The budget's radius, in units of [0, 1]."""
         return float(self.budget.options["radius"])
 
+    def with_levels(self, levels: float) -> Recipe:
+        """The same recipe with another largest change, in 8-bit levels.
+
+        Raises:
+            UsageError: If its budget bounds something else than the largest change.
+        """
+        if self.budget.name != "linf":
+            raise UsageError(
+                f"the recipe's budget is {self.budget.name} {self.radius:g}, not a largest change "
+                "in levels: leave out --budget, or give a recipe file with another radius"
+            )
+        return self.with_radius(levels / 255)
+
     def with_radius(self, radius: float) -> Recipe:
         """The same recipe with another budget; its steps grow and shrink with it."""
         budget = replace(self.budget, options={**self.budget.options, "radius": radius})
@@ -99,6 +115,8 @@ class Recipe:
             UsageError: If its objective goes through no edit.
         """
         objective = _in_mode(self.objective, mode)
+        if objective == self.objective:
+            return self
         return replace(self, objective=objective, kept_region_only=mode == "inpaint")
 
     def to_json(self) -> str:
@@ -161,29 +179,37 @@ def _known(name: str) -> str:
 def _in_mode(objective: Part, mode: str) -> Part:
     options = dict(objective.options)
     if "edit" in options:
-        edit = {**options["edit"], "mode": mode}
-        if mode == "img2img":
-            # At full strength nothing of the photo is left to attack; the paper edits at half.
-            edit["strength"] = min(edit.get("strength", 0.5), 0.5)
-            edit["steps"] = max(edit.get("steps", 2), 2)
-        else:
-            edit.pop("strength", None)
-        options["edit"] = edit
+        options["edit"] = _edit_in_mode(options["edit"], mode)
     elif "mode" in options:
         options["mode"] = mode
-    elif objective.name == "sum" and any(
-        {"edit", "mode"} & term.get("options", {}).keys() for term in options["terms"]
-    ):
-        terms = []
-        for term in options["terms"]:
-            part = Part(term["name"], term.get("options", {}))
-            if {"edit", "mode"} & part.options.keys():
-                term = {**term, "options": dict(_in_mode(part, mode).options)}
-            terms.append(term)
-        options["terms"] = terms
+    elif _terms_with_mode(objective):
+        options["terms"] = [
+            {**term, "options": dict(_in_mode(part, mode).options)} if _has_mode(part) else term
+            for term in options["terms"]
+            for part in (Part(term["name"], term.get("options", {})),)
+        ]
     else:
         raise UsageError(f"objective {objective.name} goes through no edit: leave out --mode")
     return replace(objective, options=options)
+
+
+def _has_mode(part: Part) -> bool:
+    return bool({"edit", "mode"} & part.options.keys())
+
+
+def _terms_with_mode(objective: Part) -> bool:
+    terms = objective.options.get("terms", ()) if objective.name == "sum" else ()
+    return any({"edit", "mode"} & dict(term.get("options", {})).keys() for term in terms)
+
+
+def _edit_in_mode(edit: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    changed = {**edit, "mode": mode}
+    if mode == "img2img":
+        # At full strength nothing of the photo is left to attack.
+        strength = changed.setdefault("strength", USUAL_STRENGTH)
+        if "steps" in changed and int(changed["steps"] * strength) < 1:
+            changed["steps"] = math.ceil(1 / strength)
+    return changed
 
 
 def _linf(radius: float) -> Part:

@@ -15,9 +15,9 @@ from photovax.errors import ModelError, UsageError
 from photovax.models.catalog import (
     DEFAULT_MODEL,
     denoiser_folders,
+    fed_size,
     model_folder,
     pick_device,
-    short_side,
 )
 from photovax.models.quiet import quiet_loading
 
@@ -81,13 +81,14 @@ class Adversary:
             uint8 (h, w, 3), at the size that the editor was fed.
 
         Raises:
-            UsageError: If the model cannot edit this way, or an inpainting edit has no mask.
+            UsageError: If the model cannot edit this way, an inpainting edit has no mask, or the
+                size is not a multiple of 8 from 64 up.
             ModelError: If weights cannot be loaded.
         """
         if edit.mode == "inpaint" and repaint is None:
             raise UsageError("inpainting needs a mask of what to repaint (--mask FILE)")
         pipeline = self._pipeline(edit.mode)
-        picture = resized(pixels, size or short_side(self._folder))
+        picture = resized(pixels, fed_size(self.model, size))
         options: dict[str, Any] = {}
         if edit.mode == "instruct":
             options["image_guidance_scale"] = edit.image_guidance

@@ -42,7 +42,7 @@ def command(
         typer.Option(help="instruct: how much the photo itself guides.", show_default=False),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
     model: Annotated[
         str, typer.Option(help="Catalogue name, or a diffusers pipeline folder.")
     ] = DEFAULT_MODEL,
@@ -59,6 +59,10 @@ def command(
     if mask is not None and chosen != "inpaint":
         raise UsageError(f"--mask is for inpainting, not for {chosen}: leave one of them out")
     usual = usual_edit(model, chosen)
+    if strength is not None and chosen == "instruct":
+        raise UsageError("--strength is for img2img and inpaint, not for instruct")
+    if image_guidance is not None and chosen != "instruct":
+        raise UsageError(f"--image-guidance is for instruct, not for {chosen}")
     given: dict[str, Any] = {
         "strength": strength,
         "guidance": guidance,
@@ -76,6 +80,8 @@ def command(
     from photovax.photo import MAX_PIXELS, Metadata, Photo, read_photo
     from photovax.saving import check_output, write_photo
 
+    if output.exists() and photo.exists() and output.samefile(photo):
+        raise UsageError(f"{output} is the photo itself, which is never replaced; use another -o")
     check_output(output, overwrite=overwrite)
     source = read_photo(photo, max_pixels=max_pixels or MAX_PIXELS)
     repaint = None if mask is None else ~read_mask(mask, source, edit_region=edit_region)

@@ -77,7 +77,7 @@ def adjusted(
 ) -> Recipe:
     """A recipe with what the command line says otherwise; the budget is in 8-bit levels."""
     if budget is not None:
-        recipe = recipe.with_radius(budget / 255)
+        recipe = recipe.with_levels(budget)
     if mode is not None:
         recipe = recipe.with_mode(mode)
     given: dict[str, Any] = {"size": size, "seed": seed}

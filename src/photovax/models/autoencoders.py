@@ -14,7 +14,6 @@ from diffusers import AutoencoderKL
 from torch import Generator, Tensor
 
 from photovax.errors import ModelError
-from photovax.models.catalog import usual_size
 
 __all__ = ["KLAutoencoder", "draw_noise", "file_digest"]
 
@@ -25,21 +24,25 @@ class KLAutoencoder:
     Attributes:
         name: What the user calls it.
         digest: SHA-256 of its weight file.
+        size: Short side, in pixels, at which its editors are usually fed a photo.
         model: The diffusers model, in evaluation mode and without weight gradients.
     """
 
     multiple = 8
     decodes = True
 
-    def __init__(self, model: Any, *, name: str, digest: str) -> None:
+    def __init__(self, model: Any, *, name: str, digest: str, size: int = 512) -> None:
         self.name = name
+        self.size = size
         self.digest = digest
         # Channels-last convolutions are the faster ones on CPUs and on tensor cores.
         # Typed as Any, since diffusers' own classes look empty to a type checker.
         self.model: Any = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     @classmethod
-    def from_folder(cls, folder: Path, *, name: str, device: torch.device) -> KLAutoencoder:
+    def from_folder(
+        cls, folder: Path, *, name: str, device: torch.device, size: int = 512
+    ) -> KLAutoencoder:
         """Load from a diffusers folder with ``config.json`` and safetensors weights.
 
         Weights stored in half precision are widened to float32, the precision of the attack.
@@ -68,7 +71,7 @@ class KLAutoencoder:
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
-        return cls(model.to(device), name=name, digest=file_digest(weights))
+        return cls(model.to(device), name=name, digest=file_digest(weights), size=size)
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to latents (N, 4, H/8, W/8) of about unit scale.
@@ -103,11 +106,6 @@ class KLAutoencoder:
         """As ``decode``, but values may lie outside [0, 1], where clipping kills gradients."""
         decoded = self.model.decode(latents / self._scale + self._shift).sample
         return cast(Tensor, decoded / 2 + 0.5)
-
-    @property
-    def size(self) -> int:
-        """Short side, in pixels, at which its editors are usually fed a photo."""
-        return usual_size(int(self.model.config.sample_size))
 
     @property
     def _scale(self) -> float:

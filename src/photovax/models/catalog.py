@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from photovax.edit import MODES, Edit, Mode
-from photovax.errors import ModelError
+from photovax.edit import MODES, SIZES, USUAL_STRENGTH, Edit, Mode, valid_size
+from photovax.errors import ModelError, UsageError
 from photovax.registry import unknown
 
 if TYPE_CHECKING:
@@ -24,13 +25,12 @@ __all__ = [
     "DEFAULT_MODEL",
     "Entry",
     "denoiser_folders",
+    "fed_size",
     "load_autoencoder",
     "load_editor",
     "model_folder",
     "pick_device",
-    "short_side",
     "usual_edit",
-    "usual_size",
 ]
 
 DEFAULT_MODEL = "embedded"
@@ -41,7 +41,7 @@ _MODE_OF_CHANNELS: dict[int, Mode] = {4: "img2img", 8: "instruct", 9: "inpaint"}
 USUAL_EDITS: dict[Mode, Edit] = {
     "instruct": Edit("instruct", guidance=7.5, image_guidance=1.5, steps=50),
     "inpaint": Edit("inpaint", guidance=7.5, steps=50),
-    "img2img": Edit("img2img", guidance=7.5, strength=0.5, steps=50),
+    "img2img": Edit("img2img", guidance=7.5, strength=USUAL_STRENGTH, steps=50),
 }
 
 
@@ -57,6 +57,7 @@ class Entry:
         latent: Latent channels and how much smaller the latent's sides are.
         memory: What one step of an encoder attack at its own size takes, roughly.
         files: Names of its weight files, for ``--weights FOLDER``.
+        size: Short side, in pixels, at which its editors are usually fed a photo.
         edits: What each way of editing that it knows is usually asked with.
     """
 
@@ -66,6 +67,7 @@ class Entry:
     latent: str
     memory: str
     files: tuple[str, ...] = ()
+    size: int = 512
     edits: Mapping[Mode, Edit] = field(default_factory=lambda: USUAL_EDITS)
 
     @property
@@ -83,6 +85,7 @@ CATALOG: dict[str, Entry] = {
         licence="MIT",
         latent="4 channels, 1/8 size",
         memory="0.3 GB",
+        size=256,
         edits={
             "instruct": Edit("instruct", guidance=1.5, image_guidance=1.3, steps=12),
             "inpaint": Edit("inpaint", guidance=3, steps=20),
@@ -155,7 +158,7 @@ def load_autoencoder(
         return TinyAutoencoder.from_folder(weights, name=name, device=device)
     folder = model_folder(name)
     own = folder / "vae" if (folder / "vae").is_dir() else folder
-    return KLAutoencoder.from_folder(own, name=_called(name), device=device)
+    return KLAutoencoder.from_folder(own, name=_called(name), device=device, size=fed_size(name))
 
 
 def load_editor(
@@ -200,32 +203,37 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
     return found
 
 
-def short_side(folder: Path) -> int:
-    """Short side, in pixels, at which the editors of a pipeline's folder are usually fed a photo.
+def fed_size(name: str, size: int | None = None) -> int:
+    """Short side, in pixels, at which a model is fed a photo: the one given, or its usual one.
 
     Raises:
-        ModelError: If the autoencoder's configuration cannot be read.
+        UsageError: If the given size is not a multiple of 8 from 64 up.
+        UnknownName: If the model is not known.
     """
-    config = folder / "vae" / "config.json"
-    try:
-        trained = int(json.loads(config.read_text(encoding="utf-8")).get("sample_size", 0))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{config} cannot be read: {error}") from None
-    return usual_size(trained)
-
-
-def usual_size(sample_size: int) -> int:
-    """The short side that an autoencoder's ``sample_size`` stands for."""
-    # The class's default of 32 means that nobody wrote it down; 512 is the usual size.
-    return sample_size if sample_size >= 64 else 512
+    if size is not None:
+        if not valid_size(size):
+            raise UsageError(f"size must be {SIZES}, got {size}")
+        return size
+    if name in CATALOG:
+        return CATALOG[name].size
+    folder = model_folder(name)
+    # What a denoiser was trained at tells; the sample size of an autoencoder often does not.
+    for config in sorted(folder.glob("unet*/config.json")):
+        with suppress(OSError, ValueError, KeyError):
+            trained = 8 * int(json.loads(config.read_text(encoding="utf-8"))["sample_size"])
+            if valid_size(trained):
+                return trained
+    return 512
 
 
 def usual_edit(name: str, mode: str) -> Edit:
     """What a model is usually asked with, for one way of editing, with an empty prompt.
 
     Raises:
-        UnknownName: If there is no such way of editing.
+        UnknownName: If there is no such model or way of editing.
+        ModelError: If the model is no more than an autoencoder.
     """
+    model_folder(name)
     edits = dict(CATALOG[name].edits if name in CATALOG else USUAL_EDITS)
     for known, edit in edits.items():
         if known == mode:

@@ -39,10 +39,8 @@ class Autoencoder(Encoder, Protocol):
     digest: str
     """SHA-256 of its weights."""
 
-    @property
-    def size(self) -> int:
-        """Short side, in pixels, at which its editors are usually fed a photo."""
-        ...
+    size: int
+    """Short side, in pixels, at which its editors are usually fed a photo."""
 
     @property
     def decodes(self) -> bool:

@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from photovax.edit import Edit, Mode
 from photovax.errors import ModelError, UsageError
 from photovax.models.autoencoders import KLAutoencoder, draw_noise, file_digest
-from photovax.models.catalog import denoiser_folders
+from photovax.models.catalog import denoiser_folders, fed_size
 from photovax.models.context import Context
 from photovax.models.quiet import quiet_loading
 
@@ -89,7 +89,9 @@ class LatentEditor:
         from transformers import CLIPTextModel, CLIPTokenizer
 
         if autoencoder is None:
-            autoencoder = KLAutoencoder.from_folder(folder / "vae", name=name, device=device)
+            autoencoder = KLAutoencoder.from_folder(
+                folder / "vae", name=name, device=device, size=fed_size(str(folder))
+            )
         denoisers = denoiser_folders(folder, name=name)
         loading: dict[str, Any] = {
             "torch_dtype": torch.float32,
@@ -231,8 +233,9 @@ class LatentEditor:
 
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """Latents as the forward process has them at some timesteps (N,)."""
-        noisy: Tensor = self.scheduler.add_noise(latents, noise, times)
-        return noisy
+        # Not the scheduler's own ``add_noise``, which for some leaves the scaling to later.
+        kept = self.scheduler.alphas_cumprod.to(latents)[times].view(-1, 1, 1, 1)
+        return cast(Tensor, kept.sqrt() * latents + (1 - kept).sqrt() * noise)
 
     def noise_in(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
         """The noise that the denoiser sees in noisy latents, whatever it was trained to predict.
@@ -277,7 +280,7 @@ class LatentEditor:
         return made
 
     def _pure_noise(self, images: Tensor, generator: Generator) -> Tensor:
-        height, width = (side // self.autoencoder.multiple for side in images.shape[-2:])
+        height, width = (-(-side // self.autoencoder.multiple) for side in images.shape[-2:])
         channels = int(self.autoencoder.model.config.latent_channels)
         return draw_noise((len(images), channels, height, width), images, generator)
 
@@ -310,17 +313,18 @@ class LatentEditor:
         generator: Generator,
     ) -> Tensor:
         """One step of the scheduler with guidance."""
+        # Outside of what is computed again: some schedulers scale by the step they stand at.
+        fed = scheduler.scale_model_input(latents, time)
 
-        def predict(latents: Tensor, shown: Tensor | None) -> Tensor:
-            fed = scheduler.scale_model_input(latents, time)
+        def predict(fed: Tensor, shown: Tensor | None) -> Tensor:
             return _guided(unet, fed, time, context, shown, edit)
 
         shown = context.shown
         if torch.is_grad_enabled() and (latents.requires_grad or _differentiable(shown)):
             # Only the latents of each step are kept; the rest is computed again on the way back.
-            predicted: Tensor = checkpoint(predict, latents, shown, use_reentrant=False)
+            predicted: Tensor = checkpoint(predict, fed, shown, use_reentrant=False)
         else:
-            predicted = predict(latents, shown)
+            predicted = predict(fed, shown)
         extra: dict[str, Any] = {}
         accepted = inspect.signature(scheduler.step).parameters
         if "eta" in accepted:

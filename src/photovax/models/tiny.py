@@ -22,6 +22,10 @@ from photovax.models.autoencoders import file_digest
 __all__ = ["TINY", "TinyAutoencoder"]
 
 
+# What torch has been seen to raise on files that are no state dicts of the right shape.
+_DAMAGED = (OSError, RuntimeError, ValueError, AttributeError, EOFError, UnpicklingError)
+
+
 class _Block(nn.Module):
     def __init__(self, channels: int, *, pooled: bool = False) -> None:
         super().__init__()
@@ -136,7 +140,7 @@ class TinyAutoencoder:
                 # weights_only: nothing but tensors is unpickled.
                 state = torch.load(file, map_location="cpu", weights_only=True)
                 module.load_state_dict({key: value.float() for key, value in state.items()})
-            except (OSError, RuntimeError, ValueError, AttributeError, UnpicklingError) as error:
+            except _DAMAGED as error:
                 reason = str(error).strip().splitlines()[0]
                 raise ModelError(f"model {name}: {file} cannot be loaded: {reason}") from error
             parts.append(module.to(device))

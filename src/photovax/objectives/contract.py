@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol, TypeVar
 import torch
 from torch import Generator, Tensor
 
-from photovax.registry import Part, Registry
+from photovax.errors import UsageError
+from photovax.registry import Part, Registry, unknown
 
 __all__ = ["OBJECTIVES", "LossFn", "Need", "Objective", "Sum"]
 
@@ -84,6 +85,14 @@ class Sum(Objective[S]):
 @OBJECTIVES.register("sum")
 def _sum(terms: Sequence[Mapping[str, Any]]) -> Objective[Any]:
     """The sum that plain data describes: ``weight``, ``name`` and ``options`` of each term."""
+    known = {"name", "options", "weight"}
+    if not terms or not all(isinstance(term, Mapping) and "name" in term for term in terms):
+        raise UsageError("objective sum needs terms, each with a name")
+    for term in terms:
+        for key in term.keys() - known:
+            raise unknown("field of a sum's term", key, dict.fromkeys(sorted(known)))
+        if not isinstance(term.get("weight", 1), int | float):
+            raise UsageError(f"the weight of a term must be a number, got {term['weight']!r}")
     return Sum(
         [
             (

@@ -144,7 +144,7 @@ class DenoisingError:
             if not self.through_denoiser:
                 # The error's own gradient with respect to the latents, as if the denoiser were
                 # the identity; the added difference is zero, so the value stays that of AdvDM.
-                pull = (error.detach() * (latents - latents.detach())).flatten(1).mean(1)
+                pull = (2 * error.detach() * (latents - latents.detach())).flatten(1).mean(1)
                 value = value.detach() + pull
             return sign * value
 
@@ -205,6 +205,8 @@ def _as_edit(edit: Edit | Mapping[str, Any]) -> Edit:
 
 def _drawn(edit: Edit, prompts: Sequence[str], generator: Generator) -> Edit:
     """The edit with one of the prompts."""
+    if isinstance(prompts, str):
+        raise UsageError(f"prompts must be a list, got {prompts!r}; put it in brackets")
     if not prompts:
         return edit
     index = torch.randint(len(prompts), (), generator=generator, device=generator.device)

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
+from photovax.errors import ModelError
 from photovax.models.contracts import Encoder, PosteriorEncoder
 from photovax.objectives.contract import OBJECTIVES, LossFn, Need
 from photovax.photo import read_photo
@@ -92,7 +93,13 @@ class PosteriorShift:
     def bind(
         self, surrogate: PosteriorEncoder, origin: Tensor, repaint: Tensor | None = None
     ) -> LossFn:
-        """Minus the sum of both mean squared shifts."""
+        """Minus the sum of both mean squared shifts.
+
+        Raises:
+            ModelError: If the model gives latents without a distribution.
+        """
+        if not hasattr(surrogate, "posterior"):
+            raise ModelError("posterior_shift needs a model that gives a distribution of latents")
         with torch.no_grad():
             clean = surrogate.posterior(origin)
 
