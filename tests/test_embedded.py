@@ -55,10 +55,16 @@ def test_a_hole_is_filled_with_the_colour_that_was_asked_for(adversary, pixels):
     assert sum(found) >= 2
 
 
-def test_img2img_keeps_the_photo(adversary, pixels):
-    edit = usual_edit("embedded", "img2img").asking("a photo")
-    made = adversary.edit(pixels, edit, seed=0, size=128)
-    assert (ssim(pixels, made) or 0) > 0.4
+def test_img2img_keeps_less_of_the_photo_with_strength_and_follows_the_prompt(adversary, pixels):
+    usual = usual_edit("embedded", "img2img")
+
+    def made(prompt, strength):
+        edit = replace(usual, prompt=prompt, strength=strength)
+        return adversary.edit(pixels, edit, seed=0, size=128)
+
+    likeness = [ssim(pixels, made("a photo", strength)) or 0 for strength in (0.2, 0.5, 0.9)]
+    assert likeness[0] > likeness[1] > likeness[2]
+    assert made("a photo at night", 0.5).mean() < made("a photo", 0.5).mean() - 15
 
 
 def test_an_immunized_photo_is_edited_into_something_else(adversary, pixels, tmp_path):
