@@ -33,6 +33,7 @@ from photovax.models.catalog import DEFAULT_MODEL, usual_edit
 from photovax.photo import read_photo
 from photovax.recipe import PRESETS, Recipe
 from training.perceptual import Lpips
+from training.photos import middle_square
 
 MODES: tuple[Mode, ...] = ("instruct", "inpaint", "img2img")
 NOISE = "noise"
@@ -87,7 +88,10 @@ class Bench:
         for index, path in enumerate(self.options.photos):
             square = self._square(path)
             original = read_photo(square).pixels
-            kept = np.asarray(_cut(Image.open(path.with_suffix(".mask.png")).convert("L"))) >= 128
+            kept = (
+                np.asarray(middle_square(Image.open(path.with_suffix(".mask.png")).convert("L")))
+                >= 128
+            )
             for mode in self.options.modes:
                 edit, wanted = _asked(mode, index, original)
                 for seed in range(self.options.seeds):
@@ -130,7 +134,7 @@ class Bench:
     def _square(self, path: Path) -> Path:
         square = self.out / f"{path.stem}.png"
         if not square.exists():
-            _cut(Image.open(path).convert("RGB")).save(square)
+            middle_square(Image.open(path).convert("RGB")).save(square)
         return square
 
     def _immunized(
@@ -180,12 +184,6 @@ def _in_mode(recipe: Recipe, mode: Mode) -> Recipe:
     named += [term["name"] for term in recipe.objective.options.get("terms", ())]
     through = {"edit_target", "edit_drift", "first_step_norm"} & set(named)
     return recipe.with_mode(mode) if through else recipe
-
-
-def _cut(picture: Image.Image) -> Image.Image:
-    """The middle square, 256 pixels a side."""
-    left, top = (picture.width - 256) // 2, (picture.height - 256) // 2
-    return picture.crop((left, top, left + 256, top + 256))
 
 
 def _asked(mode: Mode, index: int, original: np.ndarray) -> tuple[Edit, np.ndarray | None]:

@@ -22,13 +22,7 @@ from photovax.objectives import OBJECTIVES, LossFn
 from photovax.optimise import Step, pgd
 from photovax.photo import read_photo
 from photovax.recipe import DEFAULT, PRESETS
-from photovax.registry import Part
-from photovax.views import VIEWS, ShortSide, View
-
-
-def _fitted(part: Part, size: int) -> View:
-    view = VIEWS.create(part)
-    return view.fitted(size) if isinstance(view, ShortSide) else view
+from photovax.views import VIEWS, View, fitted
 
 
 def main() -> None:
@@ -40,7 +34,7 @@ def main() -> None:
     (model,) = Immunizer(device="cpu").models
     origin = tensor(read_photo(SAMPLE).visible(), torch.device("cpu"))
     objective = OBJECTIVES.create(recipe.objective)
-    views = [_fitted(part, model.size) for part in recipe.views]
+    views = [fitted(VIEWS.create(part), model.size) for part in recipe.views]
 
     def seen_loss(view: View) -> LossFn:
         bound = objective.bind(model, view(origin, Generator()))

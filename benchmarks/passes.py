@@ -20,6 +20,7 @@ from PIL import Image
 from photovax.immunize import Immunizer
 from photovax.photo import read_photo
 from photovax.recipe import DEFAULT, PRESETS
+from training.photos import middle_square
 
 PUBLISHED = "photoguard-demo"
 
@@ -43,10 +44,9 @@ def main() -> None:
     passes: dict[str, int] = {}
     for path in options.photos:
         picture = Image.open(path).convert("RGB")
-        left, top = (picture.width - 256) // 2, (picture.height - 256) // 2
         with tempfile.TemporaryDirectory() as folder:
             square = Path(folder) / "square.png"
-            picture.crop((left, top, left + 256, top + 256)).save(square)
+            middle_square(picture).save(square)
             photo = read_photo(square)
         for name, recipe in ((PUBLISHED, slow), ("ours", ours)):
             result = immunizer.immunize(photo, recipe)

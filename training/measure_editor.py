@@ -22,16 +22,9 @@ from photovax.metrics.colours import COLOURS, name_colour
 from photovax.metrics.true_edits import TRUE_EDITS
 from photovax.models.catalog import load_editor, usual_edit
 from photovax.models.editors import LatentEditor
-from training.photos import photo_files, photo_folder
+from training.photos import MIDDLE, middle_square, photo_files, photo_folder
 
-SIDE = 256
 BATCH = 10
-
-
-def centre(picture: Image.Image) -> Image.Image:
-    """The middle square of a picture, at its own size, cut to 256 x 256 pixels."""
-    left, top = (picture.width - SIDE) // 2, (picture.height - SIDE) // 2
-    return picture.crop((left, top, left + SIDE, top + SIDE))
 
 
 def planes(picture: Image.Image) -> Tensor:
@@ -134,7 +127,7 @@ def _box(subject: Tensor, random: np.random.Generator) -> Tensor:
     best, least = torch.zeros_like(subject), 2.0
     for _ in range(200):
         height, width = random.integers(80, 129, 2)
-        top, left = random.integers(8, SIDE - 8 - height), random.integers(8, SIDE - 8 - width)
+        top, left = random.integers(8, MIDDLE - 8 - height), random.integers(8, MIDDLE - 8 - width)
         box = torch.zeros_like(subject)
         box[top : top + height, left : left + width] = True
         covered = (subject & box).sum().item() / box.sum().item()
@@ -196,7 +189,7 @@ def main() -> None:
     editor = load_editor(options.model, device=torch.device("cpu"))
     files = photo_files(photo_folder(options.split))
     files = files[:: max(1, len(files) // options.photos)][: options.photos]
-    photos = torch.cat([planes(centre(Image.open(file).convert("RGB"))) for file in files])
+    photos = torch.cat([planes(middle_square(Image.open(file).convert("RGB"))) for file in files])
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.model}")
 
     def asked(mode: str) -> Edit:
@@ -206,13 +199,15 @@ def main() -> None:
 
     for mode in options.part:
         began = time.perf_counter()
-        edited(editor, photos[:1], asked(mode), 1, torch.ones(1, 1, SIDE, SIDE) > 0)
+        edited(editor, photos[:1], asked(mode), 1, torch.ones(1, 1, MIDDLE, MIDDLE) > 0)
         print(f"one {mode} edit: {time.perf_counter() - began:.2f} s")
         if mode == "instruct":
             measure_instruct(editor, photos, asked(mode), min(options.few, len(photos)))
         elif mode == "inpaint":
             masks = [file.with_suffix(".mask.png") for file in files]
-            subjects = torch.cat([planes(centre(Image.open(mask).convert("L"))) for mask in masks])
+            subjects = torch.cat(
+                [planes(middle_square(Image.open(mask).convert("L"))) for mask in masks]
+            )
             measure_inpaint(editor, photos, subjects, asked(mode), tuple(options.wording))
         else:
             measure_img2img(editor, photos, asked(mode))

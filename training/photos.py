@@ -11,6 +11,15 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+MIDDLE = 256
+"""Side of the squares that figures are measured on, in pixels."""
+
+
+def middle_square(picture: Image.Image) -> Image.Image:
+    """The middle of a picture, at its own size."""
+    left, top = (picture.width - MIDDLE) // 2, (picture.height - MIDDLE) // 2
+    return picture.crop((left, top, left + MIDDLE, top + MIDDLE))
+
 
 def photo_folder(split: str) -> Path:
     """The folder of ``train`` or ``eval`` photos below ``$PHOTOVAX_SHARED``."""

@@ -7,7 +7,6 @@ option with its default, so that the command line in the model card repeats the 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from training.checkpoints import write_checkpoint, write_report
 from training.muon import optimisers
 from training.perceptual import Lpips
 from training.photos import RandomCrops, centre_crops, load, photo_folder
@@ -179,9 +179,7 @@ class Run:
             "psnr": round(torch.cat(psnrs).mean().item(), 3),
             "latent_std": round(torch.cat(means).std().item(), 4),
         }
-        print(json.dumps(line), flush=True)
-        with (self.options.out / "curve.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        write_report(line, self.options.out)
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -192,9 +190,7 @@ class Run:
             "random": (torch.get_rng_state(), self.crops.random.bit_generator.state),
             "counts": (self.step, self.seen, self.seconds, self.loss),
         }
-        temporary = self.options.out / "checkpoint.tmp"
-        torch.save(state, temporary)
-        temporary.replace(self.options.out / "checkpoint.pt")
+        write_checkpoint(state, self.options.out)
 
     def _load(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])

@@ -34,6 +34,7 @@ from training.captions import (
     recoloured,
     region_caption,
 )
+from training.checkpoints import write_checkpoint, write_report
 from training.holes import random_hole
 from training.muon import optimisers
 from training.photos import RandomCrops, load, photo_files, photo_folder
@@ -314,9 +315,7 @@ class Run:
             "losses": {mode: round(loss, 4) for mode, loss in self.losses.items()},
             "held_out": held_out,
         }
-        print(json.dumps(line), flush=True)
-        with (self.options.out / "curve.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        write_report(line, self.options.out)
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -333,9 +332,7 @@ class Run:
             ),
             "counts": (self.step, self.seen, self.seconds, self.losses),
         }
-        temporary = self.options.out / "checkpoint.tmp"
-        torch.save(state, temporary)
-        temporary.replace(self.options.out / "checkpoint.pt")
+        write_checkpoint(state, self.options.out)
 
     def _load(self, state: dict[str, Any]) -> None:
         self.editor.load_state_dict(state["editor"])

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from photovax.errors import PhotovaxError, UsageError
+from photovax.errors import PhotovaxError
 from photovax.immunize import Immunized, Immunizer, Saved
 from photovax.masks import load_mask
 from photovax.optimise import Step
 from photovax.photo import MAX_PIXELS, read_photo
 from photovax.recipe import Recipe
-from photovax.saving import check_output
+from photovax.saving import check_apart, check_output
 
 __all__ = ["MaskOptions", "Outcome", "immunize_files"]
 
@@ -53,7 +53,8 @@ def immunize_files(
     """
     for source, output in outputs.items():
         try:
-            _refuse_early(source, output, overwrite=overwrite)
+            check_apart(source, output)
+            check_output(output, overwrite=overwrite)
             photo = read_photo(source, max_pixels=max_pixels)
             allowed = (
                 None if mask is None else load_mask(mask.path, photo, edit_region=mask.edit_region)
@@ -71,9 +72,3 @@ def immunize_files(
         yield Outcome(source, result, saved)
         if result.stopped == "interrupted":
             return
-
-
-def _refuse_early(source: Path, output: Path, *, overwrite: bool) -> None:
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the photo itself, which is never replaced; use another -o")
-    check_output(output, overwrite=overwrite)

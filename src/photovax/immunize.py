@@ -5,7 +5,6 @@ photo -> budget and mask -> model -> objective -> optimiser -> rounding -> file 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -23,17 +22,18 @@ from photovax.budget import BUDGETS, Constraint, Within
 from photovax.errors import BudgetExceeded, ModelError, SaveError, UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
-from photovax.models.autoencoders import KLAutoencoder
+from photovax.models.autoencoders import KLAutoencoder, file_digest
 from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, load_editor, pick_device
 from photovax.models.contracts import Autoencoder
 from photovax.models.editors import LatentEditor
 from photovax.objectives import OBJECTIVES, LossFn, Objective
 from photovax.optimise import SCHEDULES, Step, pgd
 from photovax.photo import Photo, read_photo
+from photovax.randomness import twin
 from photovax.recipe import Recipe
 from photovax.saving import write_photo, write_text
 from photovax.version import VERSION
-from photovax.views import VIEWS, ShortSide, View
+from photovax.views import VIEWS, View, fitted
 
 __all__ = ["Immunized", "Immunizer", "Saved", "round_within"]
 
@@ -164,8 +164,8 @@ class Immunizer:
         views: list[View] = []
         losses: list[LossFn] = []
         for model in self.models:
-            surrogate = self._attacked(model, recipe)
-            fed = [_fitted(VIEWS.create(part), recipe.size or model.size) for part in recipe.views]
+            surrogate = self._attacked(model, objective)
+            fed = [fitted(VIEWS.create(part), recipe.size or model.size) for part in recipe.views]
             # A view named twice has twice the weight, but binds once.
             bound = {view: _seen_loss(surrogate, objective, view, scene) for view in set(fed)}
             losses += [bound[view] for view in fed]
@@ -201,10 +201,11 @@ class Immunizer:
             seconds=time.perf_counter() - began,
         )
 
-    def _attacked(self, model: Autoencoder, recipe: Recipe) -> Autoencoder | LatentEditor:
-        """What a recipe attacks of a model: its autoencoder alone, or the whole editor."""
-        needs = OBJECTIVES.create(recipe.objective).needs
-        return self.editor(model) if needs == "editor" else model
+    def _attacked(
+        self, model: Autoencoder, objective: Objective[Any]
+    ) -> Autoencoder | LatentEditor:
+        """What an objective attacks of a model: its autoencoder alone, or the whole editor."""
+        return self.editor(model) if objective.needs == "editor" else model
 
     def save(self, result: Immunized, path: Path, *, overwrite: bool = False) -> Saved:
         """Write the photo, reopen it, check every promise, and write the record beside it.
@@ -229,9 +230,7 @@ class Immunizer:
                 )
                 for model in self.models
             }
-            with written.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            measured.append((visibility(before, after), effects, digest))
+            measured.append((visibility(before, after), effects, file_digest(written)))
 
         write_photo(result.photo, path, overwrite=overwrite, verify=verify)
         visible, effects, digest = measured[0]
@@ -242,6 +241,7 @@ class Immunizer:
 
     def _record(self, result: Immunized, saved: Saved, digest: str) -> dict[str, Any]:
         """What the sidecar says; a separate file, since the photo itself should not tell."""
+        objective = OBJECTIVES.create(result.recipe.objective)
         return {
             "photovax": VERSION,
             "photo": saved.path.name,
@@ -249,8 +249,7 @@ class Immunizer:
             "recipe": asdict(result.recipe),
             "recipe_digest": result.recipe.digest(),
             "models": [
-                {"name": m.name, "sha256": self._attacked(m, result.recipe).digest}
-                for m in self.models
+                {"name": m.name, "sha256": self._attacked(m, objective).digest} for m in self.models
             ],
             "budget": asdict(result.recipe.budget),
             "realised": asdict(saved.visible),
@@ -375,15 +374,11 @@ class _Scene:
         self, surrogate: Any, objective: Objective[Any], view: View, generator: Generator
     ) -> LossFn:
         """The objective's loss on images that have been through the view."""
-        seen = self.through(view, self.origin, _twin(generator))
+        seen = self.through(view, self.origin, twin(generator))
         if self.repaint is None:
             return objective.bind(surrogate, seen)
-        repaint = view(self.repaint.float(), _twin(generator)) > 0.5
+        repaint = view(self.repaint.float(), twin(generator)) > 0.5
         return objective.bind(surrogate, seen, repaint)
-
-
-def _fitted(view: View, size: int) -> View:
-    return view.fitted(size) if isinstance(view, ShortSide) else view
 
 
 def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: _Scene) -> LossFn:
@@ -399,10 +394,3 @@ def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: _Sc
 
     bound = scene.bind(surrogate, objective, view, Generator(scene.origin.device))
     return lambda images, generator: bound(scene.through(view, images, generator), generator)
-
-
-def _twin(generator: Generator) -> Generator:
-    """A generator that will draw what the other is about to draw."""
-    twin = Generator(generator.device)
-    twin.set_state(generator.get_state())
-    return twin

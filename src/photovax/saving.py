@@ -14,11 +14,18 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from photovax.errors import OutputExists, SaveError
+from photovax.errors import OutputExists, SaveError, UsageError
 from photovax.photo import Photo, printable_name
 from photovax.tiff import write_tiff
 
-__all__ = ["check_output", "default_output", "plan_outputs", "write_photo", "write_text"]
+__all__ = [
+    "check_apart",
+    "check_output",
+    "default_output",
+    "plan_outputs",
+    "write_photo",
+    "write_text",
+]
 
 _PICTURE_SUFFIXES = {
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2"),
@@ -78,6 +85,16 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
         raise SaveError(f"{name}: there is no folder {folder}; make it first")
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
+
+
+def check_apart(source: Path, output: Path) -> None:
+    """Refuse to write a result over the photo that it came from, whatever else may be replaced.
+
+    Raises:
+        UsageError: Both are the same file.
+    """
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output} is the photo itself, which is never replaced; use another -o")
 
 
 def write_text(text: str, path: Path, *, overwrite: bool = False) -> None:

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from photovax.errors import UsageError
 from photovax.registry import Registry
 
-__all__ = ["VIEWS", "Crop", "Identity", "ShortSide", "View", "resize"]
+__all__ = ["VIEWS", "Crop", "Identity", "ShortSide", "View", "fitted", "resize"]
 
 
 class View(Protocol):
@@ -110,6 +110,11 @@ class Crop:
         ]
         (top, left), (height, width) = corners, sizes
         return images[..., top : top + height, left : left + width]
+
+
+def fitted(view: View, size: int) -> View:
+    """The view for a model that is fed photos with a short side of ``size`` pixels."""
+    return view.fitted(size) if isinstance(view, ShortSide) else view
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:

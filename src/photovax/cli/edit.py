@@ -78,10 +78,9 @@ def command(
     from photovax.adversary.edits import Adversary
     from photovax.masks import read_mask
     from photovax.photo import MAX_PIXELS, Metadata, Photo, read_photo
-    from photovax.saving import check_output, write_photo
+    from photovax.saving import check_apart, check_output, write_photo
 
-    if output.exists() and photo.exists() and output.samefile(photo):
-        raise UsageError(f"{output} is the photo itself, which is never replaced; use another -o")
+    check_apart(photo, output)
     check_output(output, overwrite=overwrite)
     source = read_photo(photo, max_pixels=max_pixels or MAX_PIXELS)
     repaint = None if mask is None else ~read_mask(mask, source, edit_region=edit_region)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,8 +13,9 @@ from diffusers import AutoencoderKL
 from torch import Generator, Tensor
 
 from photovax.errors import ModelError
+from photovax.randomness import draw_noise
 
-__all__ = ["KLAutoencoder", "draw_noise", "file_digest"]
+__all__ = ["KLAutoencoder", "file_digest"]
 
 
 class KLAutoencoder:
@@ -114,12 +114,6 @@ class KLAutoencoder:
     @property
     def _shift(self) -> float:
         return float(self.model.config.shift_factor or 0.0)
-
-
-def draw_noise(shape: Sequence[int], like: Tensor, generator: Generator) -> Tensor:
-    """Gaussian noise drawn where the generator lives, of the type and on the device of ``like``."""
-    noise = torch.randn(shape, generator=generator, device=generator.device, dtype=like.dtype)
-    return noise.to(like.device)
 
 
 def file_digest(file: Path) -> str:

@@ -23,10 +23,11 @@ from torch.utils.checkpoint import checkpoint
 
 from photovax.edit import Edit, Mode
 from photovax.errors import ModelError, UsageError
-from photovax.models.autoencoders import KLAutoencoder, draw_noise, file_digest
+from photovax.models.autoencoders import KLAutoencoder, file_digest
 from photovax.models.catalog import denoiser_folders, fed_size
 from photovax.models.context import Context
 from photovax.models.quiet import quiet_loading
+from photovax.randomness import draw_noise
 
 __all__ = ["LatentEditor"]
 

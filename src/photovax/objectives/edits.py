@@ -16,10 +16,10 @@ from torch import Generator, Tensor
 
 from photovax.edit import Edit, Mode
 from photovax.errors import UsageError
-from photovax.models.autoencoders import draw_noise
 from photovax.models.contracts import DifferentiableEditor
 from photovax.objectives.contract import OBJECTIVES, LossFn, Need
 from photovax.objectives.latent import latent_distance, target_picture
+from photovax.randomness import draw_noise, twin
 
 __all__ = ["DenoisingError", "EditDrift", "EditTarget", "FirstStepNorm"]
 
@@ -88,10 +88,9 @@ class EditDrift:
 
         def loss(images: Tensor, generator: Generator) -> Tensor:
             asked = _drawn(edit, self.prompts, generator)
-            twin = Generator(generator.device)
-            twin.set_state(generator.get_state())
+            same = twin(generator)
             with torch.no_grad():
-                clean = surrogate.edit(origin.expand(-1, 3, -1, -1), asked, twin, repaint=repaint)
+                clean = surrogate.edit(origin.expand(-1, 3, -1, -1), asked, same, repaint=repaint)
             made = surrogate.edit(images.expand(-1, 3, -1, -1), asked, generator, repaint=repaint)
             return -latent_distance(made, clean)
 
