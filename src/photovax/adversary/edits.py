@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import diffusers
@@ -18,6 +19,7 @@ from photovax.models.catalog import (
     fed_size,
     model_folder,
     pick_device,
+    weights_digest,
 )
 from photovax.models.quiet import quiet_loading
 
@@ -110,6 +112,21 @@ class Adversary:
             **options,
         )
         return np.array(made.images[0].convert("RGB"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over its weight files."""
+        return weights_digest(self._folder)
+
+    def load(self, modes: Iterable[Mode]) -> None:
+        """Load what these ways of editing need, instead of at the first edit.
+
+        Raises:
+            UsageError: If the model cannot edit in one of them.
+            ModelError: If weights cannot be loaded.
+        """
+        for mode in modes:
+            self._pipeline(mode)
 
     def _pipeline(self, mode: Mode) -> Any:
         if mode not in self._denoisers:

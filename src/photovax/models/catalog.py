@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,6 +32,7 @@ __all__ = [
     "model_folder",
     "pick_device",
     "usual_edit",
+    "weights_digest",
 ]
 
 DEFAULT_MODEL = "embedded"
@@ -201,6 +203,15 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
             "an encoder attack only its vae"
         )
     return found
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the digests of all weight files of a pipeline's folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*/*.safetensors")):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def fed_size(name: str, size: int | None = None) -> int:

@@ -1,0 +1,185 @@
+"""What happens to photos that are sent and posted, without anybody meaning harm."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from photovax.adversary.purify.contract import PURIFIERS
+from photovax.errors import UsageError
+
+__all__ = ["Avif", "Identity", "Jpeg", "Resize", "Screenshot", "ShortSide", "Webp"]
+
+_LONGEST = 4  # short sides: as editors are fed panoramas
+
+
+@PURIFIERS.register("identity")
+@dataclass(frozen=True)
+class Identity:
+    """The picture as it is: what every purifier is compared with."""
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """A copy."""
+        return pixels.copy()
+
+
+@PURIFIERS.register("jpeg")
+@dataclass(frozen=True)
+class Jpeg:
+    """Saved as JPEG and opened again, as Pillow does it by default (4:2:0).
+
+    Source: Sandoval-Segura et al., *JPEG Compressed Images Can Bypass Protections Against AI
+    Editing* (arXiv 2304.02234).
+
+    Attributes:
+        quality: libjpeg's, 1 to 100.
+    """
+
+    quality: int = 75
+
+    def __post_init__(self) -> None:
+        _check_quality("jpeg", self.quality)
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """The reopened picture."""
+        return np.array(_reopened(Image.fromarray(pixels), "JPEG", self.quality))
+
+
+@PURIFIERS.register("webp")
+@dataclass(frozen=True)
+class Webp:
+    """Saved as lossy WebP and opened again, as Pillow does it by default (method 4).
+
+    Source: what sites and messengers do to uploads; Pillow's encoder, libwebp.
+
+    Attributes:
+        quality: libwebp's, 1 to 100; 80 is Pillow's default.
+    """
+
+    quality: int = 80
+
+    def __post_init__(self) -> None:
+        _check_quality("webp", self.quality)
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """The reopened picture."""
+        return np.array(_reopened(Image.fromarray(pixels), "WEBP", self.quality))
+
+
+@PURIFIERS.register("avif")
+@dataclass(frozen=True)
+class Avif:
+    """Saved as AVIF and opened again, as Pillow does it by default (4:2:0, speed 6).
+
+    Source: what sites and messengers do to uploads; Pillow's encoder, libavif.
+
+    Attributes:
+        quality: libavif's, 1 to 100; 75 is Pillow's default.
+    """
+
+    quality: int = 75
+
+    def __post_init__(self) -> None:
+        _check_quality("avif", self.quality)
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """The reopened picture."""
+        return np.array(_reopened(Image.fromarray(pixels), "AVIF", self.quality))
+
+
+@PURIFIERS.register("resize")
+@dataclass(frozen=True)
+class Resize:
+    """Shrunk by Lanczos; it stays small, as a user would send it.
+
+    Source: Xie et al., *Mitigating Adversarial Effects Through Randomization* (arXiv
+    1711.01991), without its random size and padding.
+
+    Attributes:
+        share: Of each side, above 0 and up to 1.
+    """
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_share("resize", self.share)
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """The smaller picture."""
+        return np.array(_shrunk(pixels, self.share, Image.Resampling.LANCZOS))
+
+
+@PURIFIERS.register("short_side")
+@dataclass(frozen=True)
+class ShortSide:
+    """Resized, down or up, by Lanczos so that the short side has so many pixels; it stays so.
+
+    The long side is at most four times the short. Source: how tools around Stable Diffusion
+    prepare photos.
+
+    Attributes:
+        pixels: The short side.
+    """
+
+    pixels: int = 512
+
+    def __post_init__(self) -> None:
+        if self.pixels < 1:
+            raise UsageError(f"purifier short_side needs 1 pixel or more, got {self.pixels}")
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """The resized picture."""
+        picture = Image.fromarray(pixels)
+        scale = self.pixels / min(picture.size)
+        width, height = (round(min(side * scale, _LONGEST * self.pixels)) for side in picture.size)
+        return np.array(picture.resize((width, height), Image.Resampling.LANCZOS))
+
+
+@PURIFIERS.register("screenshot")
+@dataclass(frozen=True)
+class Screenshot:
+    """Shrunk bilinearly, as a browser fits a picture to a page, and saved as JPEG; it stays small.
+
+    Source: no paper's: the two steps that a screenshot of a shared photo goes through.
+
+    Attributes:
+        share: Of each side, above 0 and up to 1.
+        quality: libjpeg's, 1 to 100.
+    """
+
+    share: float = 0.75
+    quality: int = 85
+
+    def __post_init__(self) -> None:
+        _check_share("screenshot", self.share)
+        _check_quality("screenshot", self.quality)
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """The smaller, reopened picture."""
+        shown = _shrunk(pixels, self.share, Image.Resampling.BILINEAR)
+        return np.array(_reopened(shown, "JPEG", self.quality))
+
+
+def _check_quality(name: str, quality: int) -> None:
+    if not 1 <= quality <= 100:
+        raise UsageError(f"purifier {name} needs a quality from 1 to 100, got {quality}")
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0 < share <= 1:
+        raise UsageError(f"purifier {name} needs a share above 0 and up to 1, got {share:g}")
+
+
+def _reopened(picture: Image.Image, kind: str, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, kind, quality=quality)
+    return Image.open(file).convert("RGB")
+
+
+def _shrunk(pixels: np.ndarray, share: float, how: Image.Resampling) -> Image.Image:
+    picture = Image.fromarray(pixels)
+    width, height = (max(1, round(side * share)) for side in picture.size)
+    return picture.resize((width, height), how)
