@@ -207,6 +207,15 @@ class Immunizer:
         """What an objective attacks of a model: its autoencoder alone, or the whole editor."""
         return self.editor(model) if objective.needs == "editor" else model
 
+    def digests(self, recipe: Recipe) -> list[str]:
+        """SHA-256 of the weights that a recipe attacks, for each model.
+
+        Raises:
+            ModelError: If the recipe needs a whole editor and a model is none.
+        """
+        objective = OBJECTIVES.create(recipe.objective)
+        return [self._attacked(model, objective).digest for model in self.models]
+
     def save(self, result: Immunized, path: Path, *, overwrite: bool = False) -> Saved:
         """Write the photo, reopen it, check every promise, and write the record beside it.
 
@@ -241,7 +250,7 @@ class Immunizer:
 
     def _record(self, result: Immunized, saved: Saved, digest: str) -> dict[str, Any]:
         """What the sidecar says; a separate file, since the photo itself should not tell."""
-        objective = OBJECTIVES.create(result.recipe.objective)
+        digests = self.digests(result.recipe)
         return {
             "photovax": VERSION,
             "photo": saved.path.name,
@@ -249,7 +258,8 @@ class Immunizer:
             "recipe": asdict(result.recipe),
             "recipe_digest": result.recipe.digest(),
             "models": [
-                {"name": m.name, "sha256": self._attacked(m, objective).digest} for m in self.models
+                {"name": model.name, "sha256": digest}
+                for model, digest in zip(self.models, digests, strict=True)
             ],
             "budget": asdict(result.recipe.budget),
             "realised": asdict(saved.visible),

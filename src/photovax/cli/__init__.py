@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from photovax.cli import check, demo, edit, immunize, models
+from photovax.cli import check, demo, edit, evaluate, immunize, models
 from photovax.errors import PhotovaxError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("immunize")(immunize.command)
 app.command("check")(check.command)
 app.command("edit")(edit.command)
+app.command("evaluate")(evaluate.command)
 app.command("models")(models.command)
 app.command("demo")(demo.command)
 

@@ -1,0 +1,296 @@
+"""What an evaluation is to do: plain data, checked before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from photovax.edit import Edit, Mode
+from photovax.errors import UsageError
+from photovax.models.catalog import DEFAULT_MODEL, usual_edit
+from photovax.recipe import Recipe, load_recipe
+from photovax.registry import unknown
+
+__all__ = [
+    "DEFAULT_EDITS",
+    "MASKS",
+    "NOISE",
+    "NONE",
+    "Asked",
+    "Floor",
+    "Plan",
+    "Variant",
+    "find_photos",
+    "load_edits",
+    "variants",
+]
+
+DEFAULT_EDITS = Path(__file__).parent.parent / "data" / "edits.toml"
+NONE = "none"
+"""The purification that does nothing; among recipes the originals, which are always edited, too."""
+
+NOISE = "noise"
+"""Among recipes what is always measured beside each."""
+
+MASKS = {
+    "subject": "repaint all but the subject, as the defender expects",
+    "dilated": "repaint a twentieth of the short side into the subject, too",
+    "box": "repaint all but the subject's bounding box",
+    "inverse": "repaint the subject",
+    "everything": "repaint the whole photo",
+}
+"""Which region an adversary repaints, from the mask beside the photo."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One kind of edit to ask of every photo.
+
+    Attributes:
+        name: For tables.
+        edit: The edit, with an empty prompt.
+        prompts: Each photo gets one of them.
+        mask: inpaint: which region is repainted; see ``MASKS``.
+    """
+
+    name: str
+    edit: Edit
+    prompts: tuple[str, ...]
+    mask: str = "subject"
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether the region depends on a mask beside the photo."""
+        return self.edit.mode == "inpaint" and self.mask != "everything"
+
+    def of(self, digest: str) -> Edit:
+        """The edit of the photo with this SHA-256: always the same one."""
+        return self.edit.asking(self.prompts[int(digest[:8], 16) % len(self.prompts)])
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Random noise of the size of a recipe's change: what a change does without any aim.
+
+    Attributes:
+        norm: ``linf`` or ``l2``.
+        radius: In units of [0, 1].
+        kept: Only where an inpainting editor keeps the photo.
+    """
+
+    norm: str
+    radius: float
+    kept: bool = False
+
+    @property
+    def levels(self) -> int:
+        """linf: the largest change, in whole 8-bit levels."""
+        return math.floor(self.radius * 255 + 1e-3)
+
+    @property
+    def label(self) -> str:
+        """For tables."""
+        size = f"{self.levels}/255" if self.norm == "linf" else f"l2 {self.radius:g}"
+        return f"noise {size}" + (" (kept region)" if self.kept else "")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A recipe at one budget.
+
+    Attributes:
+        label: For tables.
+        recipe: How to immunize.
+    """
+
+    label: str
+    recipe: Recipe
+
+    def against(self, mode: Mode) -> Recipe:
+        """The recipe for a way of editing: through edits of that kind, if it goes through any."""
+        try:
+            return self.recipe.with_mode(mode)
+        except UsageError:
+            return self.recipe
+
+    def applies(self, mode: Mode) -> bool:
+        """Whether there is anything to attack in a way of editing."""
+        adapted = self.against(mode)
+        if adapted.objective.name == "first_step_norm":
+            return mode != "img2img"  # its first step sees no photo
+        return mode == "inpaint" or not adapted.kept_region_only
+
+    def floor(self, mode: Mode) -> Floor:
+        """The noise to compare with in a way of editing."""
+        adapted = self.against(mode)
+        norm = "l2" if adapted.budget.name == "l2" else "linf"
+        return Floor(norm, adapted.radius, adapted.kept_region_only)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides an evaluation's figures, but for photos and weights.
+
+    Attributes:
+        variants: Recipes at their budgets.
+        edits: What is asked of every photo.
+        purifications: Names of what the adversary does to a photo before editing it.
+        seeds: Each edit is done with the seeds 0 .. seeds - 1.
+        metrics: Names of pair metrics.
+        models: What the recipes attack.
+        editor: Who edits.
+        size: Short side, in pixels, at which the editor is fed photos; its own when None.
+    """
+
+    variants: tuple[Variant, ...]
+    edits: tuple[Asked, ...]
+    purifications: tuple[str, ...] = (NONE,)
+    seeds: int = 3
+    metrics: tuple[str, ...] = ("psnr", "ssim")
+    models: tuple[str, ...] = (DEFAULT_MODEL,)
+    editor: str = DEFAULT_MODEL
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise UsageError(f"an evaluation needs 1 seed or more, got {self.seeds}")
+        for field in ("variants", "edits", "purifications"):
+            if not getattr(self, field):
+                raise UsageError(f"an evaluation needs one of the {field} or more, got none")
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Ways of editing, in the order of the edits."""
+        return tuple(dict.fromkeys(asked.edit.mode for asked in self.edits))
+
+
+def variants(names: Iterable[str], budgets: Sequence[float] = ()) -> tuple[Variant, ...]:
+    """Recipes by name or file, at budgets in 8-bit levels, or each at its own when none is given.
+
+    A recipe that bounds something else than the largest change keeps its own budget. ``none`` and
+    ``noise`` may be named but need not be: edits of the originals and of noise stand beside every
+    recipe.
+
+    Raises:
+        UsageError: If a recipe or budget does not make sense, or there is no recipe.
+    """
+    found: list[Variant] = []
+    for name in dict.fromkeys(names):
+        if name in (NONE, NOISE):
+            continue
+        recipe, label = load_recipe(name), Path(name).stem
+        if not budgets or recipe.budget.name != "linf":
+            found.append(Variant(f"{label} {_size(recipe)}", recipe))
+            continue
+        found += [
+            Variant(f"{label} {levels:g}/255", recipe.with_levels(levels)) for levels in budgets
+        ]
+    if not found:
+        raise UsageError("name a recipe: the originals and noise are measured beside it")
+    return tuple(found)
+
+
+def _size(recipe: Recipe) -> str:
+    if recipe.budget.name == "linf":
+        return f"{recipe.radius * 255:.4g}/255"
+    return f"{recipe.budget.name} {recipe.radius:g}"
+
+
+def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tuple[Asked, ...]:
+    """The edits of a TOML file: ``[[edit]]`` tables.
+
+    Fields of a table: ``mode``; ``prompt``, or ``prompts`` that photos share out; ``name``;
+    ``mask`` (see ``MASKS``); and those of ``photovax.edit.Edit``, which are by default as the
+    model is usually asked.
+
+    Args:
+        path: The file; when None the two requests for each way of editing that ship with photovax.
+        model: Catalogue name or folder of the editor.
+        mask: Overrules the masks in the file.
+
+    Raises:
+        UsageError: If the file cannot be read, or says what no edit can be.
+    """
+    source = path or DEFAULT_EDITS
+    try:
+        data = tomllib.loads(source.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"edits {source}: {error}") from None
+    tables = data.get("edit")
+    if not isinstance(tables, list) or not tables:
+        raise UsageError(f"edits {source}: expected one [[edit]] table or more, got none")
+    found = [_asked(table, model, source) for table in tables]
+    names = [asked.name for asked in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"edits {source}: two edits are called {twice!r}; give them other names")
+    if mask is not None:
+        found = [replace(asked, mask=_known_mask(mask)) for asked in found]
+    return tuple(found)
+
+
+def _asked(table: Mapping[str, Any], model: str, source: Path) -> Asked:
+    fields = dict(table)
+    mode = fields.pop("mode", None)
+    if mode is None:
+        raise UsageError(f"edits {source}: an [[edit]] has no mode (instruct, inpaint or img2img)")
+    prompts = fields.pop("prompts", None)
+    prompts = [fields.pop("prompt", "")] if prompts is None else prompts
+    if not isinstance(prompts, list) or not prompts or not all(isinstance(p, str) for p in prompts):
+        raise UsageError(f"edits {source}: prompts must be a list of texts, got {prompts!r}")
+    name = str(fields.pop("name", f"{mode}: {prompts[0]}"))
+    mask = _known_mask(str(fields.pop("mask", "subject")))
+    allowed = sorted(field.name for field in dataclasses.fields(Edit))
+    for field in fields:
+        if field not in allowed:
+            raise unknown("edit field", field, dict.fromkeys([*allowed, "name", "prompts", "mask"]))
+    try:
+        edit = replace(usual_edit(model, str(mode)), **fields)
+    except TypeError as error:
+        raise UsageError(f"edits {source}: {name}: {error}") from None
+    return Asked(name, edit, tuple(prompts), mask)
+
+
+def _known_mask(name: str) -> str:
+    if name not in MASKS:
+        raise unknown("mask", name, MASKS)
+    return name
+
+
+def find_photos(paths: Iterable[Path], *, shard: tuple[int, int] = (1, 1)) -> tuple[Path, ...]:
+    """The photos named, and those in folders named; masks beside photos are none of them.
+
+    Args:
+        paths: Files and folders.
+        shard: (i, n): every n-th of them, from the i-th.
+
+    Raises:
+        UsageError: If there is none, or the shard is not within 1 .. n.
+    """
+    index, count = shard
+    if not 1 <= index <= count:
+        raise UsageError(f"shard must be from 1/{count} to {count}/{count}, got {index}/{count}")
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        found += [
+            file
+            for file in inside
+            if not (path.is_dir() and (file.suffix.lower() not in _PICTURES or _is_mask(file)))
+        ]
+    found = list(dict.fromkeys(found))[index - 1 :: count]
+    if not found:
+        raise UsageError("there is no photo to evaluate")
+    return tuple(found)
+
+
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp"}
+
+
+def _is_mask(file: Path) -> bool:
+    return file.stem.endswith(".mask")

@@ -1,0 +1,295 @@
+"""The report of an evaluation: one page with pictures, and the same figures as data."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import jinja2
+import numpy as np
+import torch
+
+from photovax.adversary.edits import resized
+from photovax.evaluation.cautions import Caution, cautions
+from photovax.evaluation.plan import NONE
+from photovax.evaluation.plots import displacement_plot, survival_plot
+from photovax.evaluation.results import ProtectedPhoto, Results
+from photovax.evaluation.tables import ALL, Tables, tables, value_of
+from photovax.metrics.following import FOLLOWING
+from photovax.metrics.statistics import Interval
+from photovax.photo import read_photo
+from photovax.saving import write_text
+from photovax.version import VERSION
+
+__all__ = ["Report", "write_report"]
+
+# Of the metrics that are there, the first is what survival and the choice of pictures go by.
+_LEADING = ("lpips", "lite0", "ssim", "psnr")
+_PAPER = ("ssim", "psnr", "vifp", "fsim")
+_SHOWN_SIDE = 224
+_AMPLIFIED = 8
+NOT_KNOWN = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        html: The page.
+        lines: The table of the paper's layout, as text.
+    """
+
+    html: Path
+    lines: list[str]
+
+
+def write_report(results: Results, out: Path, *, device: str) -> Report:
+    """Write report.html, table.md, results.csv and results.json into a folder, over older ones.
+
+    Raises:
+        SaveError: If they cannot be written.
+    """
+    leading = next((name for name in _LEADING if name in results.metric_labels), None)
+    leading = leading or next(iter(results.metric_labels))
+    found = tables(results, metric=leading)
+    warned = cautions(results, found)
+    facts = _facts(results, device)
+    paper = _paper_table(results, found)
+    markdown = _markdown(paper)
+    page = _page(results, found, warned, facts, leading, paper)
+    write_text(page, out / "report.html", overwrite=True)
+    write_text(markdown, out / "table.md", overwrite=True)
+    write_text(_csv(results), out / "results.csv", overwrite=True)
+    data = {
+        "facts": facts,
+        "cautions": [asdict(one) for one in warned],
+        "left_out": results.left_out,
+        **asdict(found),
+    }
+    write_text(json.dumps(data, indent=1) + "\n", out / "results.json", overwrite=True)
+    return Report(out / "report.html", markdown.splitlines())
+
+
+def _facts(results: Results, device: str) -> dict[str, Any]:
+    """All that is needed to repeat it."""
+    plan = results.plan
+    return {
+        "photovax": VERSION,
+        "models": list(plan.models),
+        "editor": plan.editor,
+        "size": plan.size,
+        "photos": list(dict.fromkeys(case.photo for case in results.cases)),
+        "recipes": {
+            variant.label: json.loads(variant.recipe.to_json()) for variant in plan.variants
+        },
+        "edits": [asdict(asked) for asked in plan.edits],
+        "purifications": list(plan.purifications),
+        "seeds": list(range(plan.seeds)),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "peak_memory_gib": _peak_memory(),
+    }
+
+
+def _peak_memory() -> float | None:
+    """Most memory that this process ever held, in GiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, others kibibytes.
+    return round(peak / (2**30 if sys.platform == "darwin" else 2**20), 2)
+
+
+def _csv(results: Results) -> str:
+    """One line for each edit."""
+    file = io.StringIO()
+    names = list(results.metric_labels)
+    writer = csv.writer(file, lineterminator="\n")
+    scores = [f"{score} {side}" for score in FOLLOWING for side in ("original", "immunized")]
+    keys = ["photo", "recipe", "purification", "edit", "mode", "prompt", "seed"]
+    writer.writerow([*keys, *names, *scores])
+    for case in results.cases:
+        edit, sides = case.asked.edit, (case.wanted, case.follows)
+        row: list[object] = [case.photo, case.label, case.purification, case.asked.name, edit.mode]
+        row += [case.prompt, case.seed]
+        row += [case.between[name] for name in names]
+        row += [side.get(score, "") for score in FOLLOWING for side in sides]
+        writer.writerow(row)
+    return file.getvalue()
+
+
+def _paper_table(results: Results, found: Tables) -> list[list[str]]:
+    """The table of arXiv 2302.06588: a head, then a line for each recipe, noise first."""
+    columns = [name for name in _PAPER if name in results.metric_labels]
+    sets = {row.label: row for row in found.sets}
+    arrows = {name: "↓" if results.higher_is_closer[name] else "↑" for name in columns}
+    head = ["recipe", *(["FID-like ↑", "KID-like ↑", "precision ↓"] if sets else [])]
+    lines = [head + [f"{results.metric_labels[name]} {arrows[name]}" for name in columns]]
+    by = {(r.label, r.metric): r for r in found.displacement if r.mode == ALL}
+    labels = list(dict.fromkeys(label for label, _ in by))
+    for label in sorted(labels, key=lambda label: not label.startswith("noise")):
+        cells = [label]
+        if sets:
+            row = sets.get(label)
+            frechet = NOT_KNOWN if row is None or row.frechet is None else f"{row.frechet:.1f}"
+            kernel = NOT_KNOWN if row is None else f"{row.kernel[0]:.3f}"
+            cells += [frechet, kernel, NOT_KNOWN if row is None else f"{row.precision:.2f}"]
+        cells += [
+            f"{by[label, name].value.mean:.3g}" if (label, name) in by else NOT_KNOWN
+            for name in columns
+        ]
+        lines.append(cells)
+    return lines
+
+
+def _markdown(table: list[list[str]]) -> str:
+    rows = ["| " + " | ".join(row) + " |" for row in table]
+    return "\n".join([rows[0], "|" + "---|" * len(table[0]), *rows[1:]]) + "\n"
+
+
+def _page(
+    results: Results,
+    found: Tables,
+    warned: Sequence[Caution],
+    facts: dict[str, Any],
+    leading: str,
+    paper: list[list[str]],
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("photovax.evaluation", "."), autoescape=True
+    )
+    environment.filters |= {"interval": _interval, "signed": _signed, "number": _number}
+    label = results.metric_labels[leading]
+    recipes = [row for row in found.displacement if row.above is not None]
+    plots = []
+    if any(row.metric == leading for row in recipes):
+        plots.append(displacement_plot([r for r in recipes if r.metric == leading], label))
+    if len({row.purification for row in found.survival}) > 1:
+        plots.append(survival_plot(found.survival, label))
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        found=found,
+        cautions=warned,
+        facts=facts,
+        facts_json=json.dumps(facts, indent=1),
+        leading=label,
+        modes=(*results.plan.modes, ALL),
+        labels=FOLLOWING,
+        plots=plots,
+        rows=_picture_rows(results, leading),
+        cells={(r.label, r.mode, r.metric): r for r in found.displacement},
+        recipes=list(dict.fromkeys(r.label for r in found.displacement)),
+        paper=paper,
+    )
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """Pictures of one photo under one recipe: caption and data URL of each."""
+
+    title: str
+    pictures: list[tuple[str, str]]
+
+
+def _picture_rows(results: Results, leading: str) -> list[PictureRow]:
+    """The photo that the strongest recipe works best on, a middling and the worst one."""
+    plain = [c for c in results.cases if c.purification == NONE and c.floor is not None]
+    sign = -1 if results.higher_is_closer[leading] else 1
+    effects: dict[str, dict[str, list[float]]] = {}
+    for case in plain:
+        value = value_of(case, leading)
+        if value is not None:
+            effects.setdefault(case.label, {}).setdefault(case.photo, []).append(sign * value)
+    if not effects:
+        return []
+    means = {
+        label: {photo: float(np.mean(values)) for photo, values in photos.items()}
+        for label, photos in effects.items()
+    }
+    best = max(means, key=lambda label: float(np.mean(list(means[label].values()))))
+    ranked = sorted(means[best], key=lambda photo: means[best][photo], reverse=True)
+    chosen = {"strongest": ranked[0], "middling": ranked[len(ranked) // 2], "weakest": ranked[-1]}
+    rows = []
+    for kind, photo in chosen.items():
+        for label in means:
+            pictures = _pictures(results, photo, label)
+            if pictures and (label == best or kind == "middling"):
+                rows.append(PictureRow(f"{photo}, {label} ({kind} effect)", pictures))
+    return rows
+
+
+def _pictures(results: Results, photo: str, label: str) -> list[tuple[str, str]]:
+    cases = [
+        case
+        for case in results.cases
+        if (case.photo, case.label, case.purification, case.seed) == (photo, label, NONE, 0)
+        and case.picture is not None
+    ]
+    protected = [one for one in results.protected if (one.photo, one.label) == (photo, label)]
+    shown: list[tuple[str, str]] = []
+    for one in protected:
+        shown += _photo_pictures(one)
+    seen: set[str] = set()
+    for case in cases:
+        mode = case.asked.edit.mode
+        if mode not in seen and case.picture is not None:
+            seen.add(mode)
+            asked = f"{mode}: “{case.prompt}”"
+            shown += [
+                (f"{asked}, of the original", _data_url(case.clean_picture)),
+                (f"{asked}, of the immunized", _data_url(case.picture)),
+            ]
+    return shown
+
+
+def _photo_pictures(one: ProtectedPhoto) -> list[tuple[str, str]]:
+    before, after = (read_photo(file).visible() for file in (one.original, one.file))
+    difference = (after.astype(np.float64) - before) * _AMPLIFIED + 128
+    amplified = np.clip(np.rint(difference), 0, 255).astype(np.uint8)
+    return [
+        ("original", _url(before)),
+        (f"immunized for {', '.join(one.modes)}", _url(after)),
+        (f"difference, {_AMPLIFIED} times", _url(amplified)),
+    ]
+
+
+def _data_url(file: Path) -> str:
+    return _url(read_photo(file).pixels)
+
+
+def _url(pixels: np.ndarray) -> str:
+    picture, file = resized(pixels, _SHOWN_SIDE), io.BytesIO()
+    picture.save(file, "WEBP", quality=85)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _number(value: float | None) -> str:
+    return NOT_KNOWN if value is None or not np.isfinite(value) else f"{value:.3g}"
+
+
+def _interval(value: Interval | None) -> str:
+    if value is None:
+        return NOT_KNOWN
+    return f"{_number(value.mean)} [{_number(value.low)}, {_number(value.high)}]"
+
+
+def _signed(value: Interval | None) -> str:
+    if value is None:
+        return NOT_KNOWN
+    return f"{value.mean:+.3g} [{value.low:+.3g}, {value.high:+.3g}]"

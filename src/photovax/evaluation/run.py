@@ -1,0 +1,330 @@
+"""Doing an evaluation: photos x recipes x purifications x edits x seeds, each unit once.
+
+What is done is on disk at once, named by all that decides it (photo, recipe, weights, edit …), so
+that an interrupted run goes on where it stopped, and another plan computes only what is new.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from photovax.adversary.edits import Adversary, resized
+from photovax.adversary.purify import Purifier, load_purifier
+from photovax.errors import MetricUnavailable, PhotovaxError
+from photovax.evaluation.plan import NONE, Asked, Floor, Plan
+from photovax.evaluation.results import Case, ProtectedPhoto, Results
+from photovax.evaluation.store import array_text, text_array
+from photovax.evaluation.subject import Subject, noise_like, rgb
+from photovax.evaluation.units import Protection, Unit, Units
+from photovax.immunize import Immunizer
+from photovax.metrics.clip import Clip
+from photovax.metrics.contracts import PairMetric, load_metrics
+from photovax.metrics.following import following
+from photovax.metrics.perceptual import Backbone, load_backbone
+from photovax.metrics.visible import visibility
+from photovax.models.catalog import fed_size
+from photovax.photo import read_photo
+from photovax.saving import write_photo
+
+__all__ = ["Evaluation", "Progress"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an evaluation is: units done of all, and the one that was just done."""
+
+    done: int
+    total: int
+    unit: str
+
+
+class Evaluation:
+    """An evaluation in a folder.
+
+    Args:
+        plan: What to do.
+        out: The folder of results.
+        weights: Where to look for weights that do not ship with photovax.
+        clip: Folder of a CLIP model for its scores.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+        callback: Called after every unit.
+
+    Raises:
+        UnknownName: If a model, metric or purification is not known.
+        ModelError: If weights cannot be loaded.
+        UsageError: If the editor cannot edit in one of the plan's ways, or the device is not there.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        out: Path,
+        *,
+        weights: Path | None = None,
+        clip: Path | None = None,
+        device: str = "auto",
+        callback: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.plan, self.out, self.callback = plan, out, callback
+        self.size = fed_size(plan.editor, plan.size)
+        self.purifiers: dict[str, Purifier] = {
+            name: load_purifier(name, device=device, weights=weights) for name in plan.purifications
+        }
+        self.immunizer = Immunizer(plan.models, weights=weights, device=device)
+        self.adversary = Adversary(plan.editor, device=device)
+        self.adversary.load(plan.modes)
+        self.units = Units(plan, self.immunizer, self.adversary.digest, self.size)
+        self.metrics: dict[str, PairMetric]
+        self.metrics, self.left_out = load_metrics(plan.metrics, weights=weights)
+        self.backbone: Backbone | None
+        self.backbone, reason = load_backbone()
+        if reason is not None:
+            self.left_out["set distances"] = reason
+        self.clip: Clip | None = None
+        try:
+            self.clip = None if clip is None else Clip(clip)
+        except MetricUnavailable as error:
+            self.left_out["clip"] = str(error)
+        if clip is None:
+            self.left_out["clip"] = "no CLIP model was given; type: --clip FOLDER"
+        self.failures: dict[str, str] = {}
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(self.immunizer.device)
+
+    def run(self, photos: Sequence[Path]) -> None:
+        """Do what is not done yet, photo by photo, past those that cannot be done."""
+        each = self.units.per_photo
+        for index, path in enumerate(photos):
+            try:
+                subject = self._subject(path)
+                units = self.units.of(subject)
+            except PhotovaxError as error:
+                self.failures[path.name] = str(error)
+                continue
+            for done, unit in enumerate(self._do(subject, units)):
+                if self.callback is not None:
+                    progress = Progress(index * each + done + 1, len(photos) * each, unit)
+                    self.callback(progress)
+
+    def results(self, photos: Sequence[Path]) -> Results:
+        """All that is done, in the order of the plan; nothing is computed."""
+        results = Results(
+            self.plan,
+            cases=[],
+            protected=[],
+            unchanged={},
+            repainted={},
+            metric_labels={name: metric.label for name, metric in self.metrics.items()},
+            higher_is_closer={n: metric.higher_is_closer for n, metric in self.metrics.items()},
+            left_out=dict(self.left_out),
+            failures=dict(self.failures),
+        )
+        for path in photos:
+            if path.name not in self.failures:
+                self._collect(self._subject(path), results)
+        return results
+
+    def _subject(self, path: Path) -> Subject:
+        return Subject.load(path, self.out / "photos")
+
+    def _do(self, subject: Subject, units: list[Unit]) -> Iterator[str]:
+        """Do the units, yielding the name of each."""
+        for purification, group in groupby(units, key=lambda unit: unit.purification):
+            clean: np.ndarray | None = None
+            references: dict[str, np.ndarray] = {}
+            for protection, same in groupby(group, key=lambda unit: unit.protection):
+                purified: np.ndarray | None = None
+                for unit in same:
+                    if not self._done(subject, unit):
+                        purify = self.purifiers[purification]
+                        if clean is None:
+                            clean = purify(subject.pixels, subject.seed)
+                        if purified is None:
+                            try:
+                                pixels = self._protect(subject, protection)
+                            except PhotovaxError as error:
+                                self.failures[f"{subject.path.name}, {unit.label}"] = str(error)
+                                break
+                            purified = purify(pixels, subject.seed)
+                        if unit.reference not in references:
+                            references[unit.reference] = self._reference(subject, unit, clean)
+                        self._compare(subject, unit, clean, references[unit.reference], purified)
+                    name = f"{subject.path.name} {unit.label}, {purification}, {unit.asked.name}"
+                    yield name
+
+    def _done(self, subject: Subject, unit: Unit) -> bool:
+        found = subject.store.get(unit.key)
+        if found is None or not self.metrics.keys() <= found["between"].keys():
+            return False
+        return self.clip is None or not unit.edit.prompt or "clip" in found["follows"]
+
+    def _protect(self, subject: Subject, protection: Protection) -> np.ndarray:
+        """Pixels of the saved photo, made if it is not there."""
+        file = subject.store.file(protection.key, ".png")
+        known = subject.store.get(protection.key)
+        if known is None or not file.exists():
+            figures = self._make(subject, protection, file)
+        elif self.metrics.keys() <= known["visible"].keys():
+            return rgb(read_photo(file).visible())
+        else:
+            figures = known["figures"]
+        pixels = rgb(read_photo(file).visible())
+        visible = {name: metric(subject.pixels, pixels) for name, metric in self.metrics.items()}
+        subject.store.add(protection.key, {"figures": figures, "visible": visible})
+        return pixels
+
+    def _make(self, subject: Subject, protection: Protection, file: Path) -> dict[str, Any]:
+        """Write the photo; its figures."""
+        photo, began = subject.photo, time.perf_counter()
+        mask = subject.mask() if protection.masked else None
+        if isinstance(protection.by, Floor):
+            noise = noise_like(photo.pixels, protection.by)
+            if mask is not None:
+                noise = np.where(mask[..., None], noise, photo.pixels)
+            write_photo(photo.with_pixels(noise), file, overwrite=True)
+            seen = visibility(photo.visible(), read_photo(file).visible())
+            return {"linf": seen.linf, "l2": seen.l2, "seconds": time.perf_counter() - began}
+        result = self.immunizer.immunize(photo, protection.by, mask=mask)
+        if result.stopped == "interrupted":
+            raise KeyboardInterrupt
+        saved = self.immunizer.save(result, file, overwrite=True)
+        return {
+            "linf": saved.visible.linf,
+            "l2": saved.visible.l2,
+            "shift": float(np.mean([effect.shift for effect in saved.effects.values()])),
+            "passes": result.passes,
+            "seconds": result.seconds,
+        }
+
+    def _reference(self, subject: Subject, unit: Unit, clean: np.ndarray) -> np.ndarray:
+        """The edit of the purified original, made if it is not there."""
+        file = subject.store.file(unit.reference, ".png")
+        known = subject.store.get(unit.reference)
+        if known is not None and file.exists():
+            made = rgb(read_photo(file).pixels)
+            if self.clip is None or "clip" in known["follows"]:
+                return made
+        else:
+            made = self._edit(subject, unit, clean)
+            Image.fromarray(made).save(file)
+        alike = visibility(np.asarray(resized(clean, self.size)), made).ssim
+        figures = self._judged(subject, unit.asked, clean, made)
+        subject.store.add(unit.reference, {**figures, "alike": 1.0 if alike is None else alike})
+        return made
+
+    def _compare(
+        self,
+        subject: Subject,
+        unit: Unit,
+        clean: np.ndarray,
+        reference: np.ndarray,
+        purified: np.ndarray,
+    ) -> None:
+        """Edit the purified photo, and keep how the edit differs from that of the original."""
+        began = time.perf_counter()
+        made = self._edit(subject, unit, purified)
+        seconds = time.perf_counter() - began
+        if unit.seed == 0 and unit.purification == NONE:
+            Image.fromarray(made).save(subject.store.file(unit.key, ".webp"), quality=90)
+        between = {name: metric(reference, made) for name, metric in self.metrics.items()}
+        figures = self._judged(subject, unit.asked, clean, made)
+        subject.store.add(unit.key, {"between": between, **figures, "seconds": seconds})
+
+    def _edit(self, subject: Subject, unit: Unit, pixels: np.ndarray) -> np.ndarray:
+        repaint = subject.repaint(unit.asked)
+        return self.adversary.edit(
+            pixels, unit.edit, seed=unit.seed, repaint=repaint, size=self.size
+        )
+
+    def _judged(
+        self, subject: Subject, asked: Asked, clean: np.ndarray, made: np.ndarray
+    ) -> dict[str, Any]:
+        """Whether an edit did what was asked of the purified original, and its features."""
+        fed = np.asarray(resized(clean, self.size))
+        repaint = subject.repaint(asked)
+        if repaint is not None:
+            size = (fed.shape[1], fed.shape[0])
+            shown = Image.fromarray(repaint).resize(size, Image.Resampling.NEAREST)
+            repaint = np.asarray(shown)
+        features = None
+        if self.backbone is not None:
+            features = array_text(self.backbone.features([made])[0])
+        edit = asked.of(subject.digest)
+        return {"follows": following(edit, fed, made, repaint, self.clip), "features": features}
+
+    def _collect(self, subject: Subject, results: Results) -> None:
+        """Add what is done of one photo."""
+        for name in self.units.without_mask(subject):
+            results.left_out[f"{subject.path.name}, {name}"] = (
+                f"there is no {subject.path.stem}.mask.png beside the photo"
+            )
+        protected: dict[tuple[str, str], ProtectedPhoto] = {}
+        for unit in self.units.of(subject):
+            reference, found = subject.store.get(unit.reference), subject.store.get(unit.key)
+            if reference is None or found is None:
+                continue
+            results.cases.append(self._case(subject, unit, reference, found))
+            place = (unit.label, unit.protection.key)
+            photo = protected.get(place) or _protected(subject, unit)
+            modes = dict.fromkeys((*photo.modes, unit.asked.edit.mode))
+            protected[place] = replace(photo, modes=tuple(modes))
+        results.protected.extend(protected.values())
+        for asked in self.plan.edits:
+            repaint = subject.repaint(asked)
+            if repaint is not None and asked.needs_mask:
+                results.repainted[f"{subject.path.name}, {asked.name}"] = float(repaint.mean())
+            for seed in range(self.plan.seeds):
+                line = subject.store.get(self.units.reference(subject, asked, seed, NONE))
+                if line is not None:
+                    results.unchanged.setdefault(asked.name, []).append(line["alike"])
+
+    def _case(
+        self, subject: Subject, unit: Unit, reference: dict[str, Any], found: dict[str, Any]
+    ) -> Case:
+        picture = subject.store.file(unit.key, ".webp")
+        features, clean = (
+            None if line["features"] is None else text_array(line["features"])
+            for line in (found, reference)
+        )
+        return Case(
+            photo=subject.path.name,
+            label=unit.label,
+            purification=unit.purification,
+            asked=unit.asked,
+            prompt=unit.edit.prompt,
+            seed=unit.seed,
+            key=unit.key,
+            floor=unit.floor,
+            between={name: found["between"].get(name) for name in self.metrics},
+            follows=found["follows"],
+            wanted=reference["follows"],
+            features=features,
+            clean_features=clean,
+            picture=picture if picture.exists() else None,
+            clean_picture=subject.store.file(unit.reference, ".png"),
+        )
+
+
+def _protected(subject: Subject, unit: Unit) -> ProtectedPhoto:
+    line = subject.store.get(unit.protection.key) or {"figures": {}, "visible": {}}
+    return ProtectedPhoto(
+        photo=subject.path.name,
+        label=unit.label,
+        modes=(),
+        file=subject.store.file(unit.protection.key, ".png"),
+        original=subject.path,
+        levels=unit.protection.levels,
+        figures=line["figures"],
+        visible=line["visible"],
+    )

@@ -1,0 +1,90 @@
+"""Where an evaluation keeps what is done: figures as lines, pictures as files, by what made them.
+
+Everything about one photo is in a folder of its own, so that several processes can share out the
+photos of one evaluation.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from photovax.errors import SaveError
+
+__all__ = ["PhotoStore", "array_text", "key_of", "text_array"]
+
+
+class PhotoStore:
+    """The figures and files of one photo.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        SaveError: If it cannot be made or read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / "figures.jsonl"
+        self._lines: dict[str, dict[str, Any]] = {}
+        with _as_save_error(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            text = self._file.read_text(encoding="utf-8") if self._file.exists() else ""
+            for line in text.splitlines():
+                try:
+                    figures = json.loads(line)
+                except ValueError:
+                    continue  # cut short when the process was killed: done again
+                self._lines[figures.pop("key")] = figures
+            if text and not text.endswith("\n"):
+                with self._file.open("a", encoding="utf-8") as file:
+                    file.write("\n")
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """What was found, or None where that is not done yet."""
+        return self._lines.get(key)
+
+    def add(self, key: str, figures: Mapping[str, Any]) -> None:
+        """Keep what was found, on disk at once.
+
+        Raises:
+            SaveError: If it cannot be written.
+        """
+        with _as_save_error(self._file), self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, **figures}) + "\n")
+        self._lines[key] = dict(figures)
+
+    def file(self, key: str, suffix: str) -> Path:
+        """Where a picture of that key goes."""
+        return self.folder / f"{key}{suffix}"
+
+
+def key_of(*parts: object) -> str:
+    """Sixteen hexadecimal digits that change with any of the parts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def array_text(values: np.ndarray) -> str:
+    """A vector as text, in half precision."""
+    return base64.b64encode(values.astype("<f2").tobytes()).decode()
+
+
+def text_array(text: str) -> np.ndarray:
+    """The vector of such a text, float64."""
+    return np.frombuffer(base64.b64decode(text), dtype="<f2").astype(np.float64)
+
+
+@contextmanager
+def _as_save_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SaveError(f"{path}: {error.strerror or error}") from error

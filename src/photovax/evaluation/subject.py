@@ -1,0 +1,128 @@
+"""One photo of an evaluation: its pixels and masks, and noise of a given size."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from photovax.check import noisy
+from photovax.errors import UsageError
+from photovax.evaluation.plan import Asked, Floor
+from photovax.evaluation.store import PhotoStore
+from photovax.masks import read_mask
+from photovax.photo import Photo, read_photo
+
+__all__ = ["FLOOR_SEED", "Subject", "noise_like", "rgb"]
+
+FLOOR_SEED = 11
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A photo and what is known of it already.
+
+    Attributes:
+        path: Its file.
+        digest: SHA-256 of the file.
+        photo: What is in it.
+        kept: What the mask beside it marks as the subject, bool (H, W); None without one.
+        store: Its figures and files.
+    """
+
+    path: Path
+    digest: str
+    photo: Photo
+    kept: np.ndarray | None
+    store: PhotoStore
+
+    @classmethod
+    def load(cls, path: Path, folder: Path) -> Subject:
+        """Read a photo and the mask beside it.
+
+        Args:
+            path: The photo.
+            folder: Of all photos' results.
+
+        Raises:
+            PhotoError: If photo or mask cannot be read.
+            UsageError: If the mask has another size.
+        """
+        photo = read_photo(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        beside = path.with_name(f"{path.stem}.mask.png")
+        kept = read_mask(beside, photo) if beside.exists() else None
+        store = PhotoStore(folder / f"{path.stem}-{digest[:8]}")
+        return cls(path, digest, photo, kept, store)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """The photo as editors see it, uint8 (H, W, 3)."""
+        return rgb(self.photo.visible())
+
+    @property
+    def seed(self) -> int:
+        """Of what purifications draw for this photo, the same for all recipes and their noise."""
+        return int(self.digest[:8], 16)
+
+    def repaint(self, asked: Asked) -> np.ndarray | None:
+        """Where an adversary repaints, bool (H, W); None where the edit repaints no region."""
+        if asked.edit.mode != "inpaint":
+            return None
+        if asked.mask == "everything":
+            return np.ones((self.photo.height, self.photo.width), dtype=bool)
+        return None if self.kept is None else _repainted(self.kept, asked.mask)
+
+    def mask(self) -> np.ndarray:
+        """The subject, bool (H, W).
+
+        Raises:
+            UsageError: If there is no mask.
+        """
+        if self.kept is None:
+            raise UsageError(f"{self.path}: there is no {self.path.stem}.mask.png beside it")
+        return self.kept
+
+    def mask_digest(self) -> str | None:
+        """SHA-256 of the mask; None without one."""
+        if self.kept is None:
+            return None
+        return hashlib.sha256(np.packbits(self.kept).tobytes()).hexdigest()
+
+
+def rgb(pixels: np.ndarray) -> np.ndarray:
+    """A uint8 picture (H, W, 1 or 3) with three channels."""
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def _repainted(kept: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "inverse":
+        return kept
+    if kind == "dilated":
+        width = 2 * max(1, round(min(kept.shape) / 20)) + 1
+        picture = Image.fromarray((~kept).astype(np.uint8) * 255)
+        return np.asarray(picture.filter(ImageFilter.MaxFilter(width))) >= 128
+    repaint = ~kept
+    if kind == "box" and kept.any():
+        rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
+        repaint = np.ones_like(kept)
+        repaint[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = False
+    return repaint
+
+
+def noise_like(pixels: np.ndarray, floor: Floor) -> np.ndarray:
+    """A uint8 picture with random noise of the floor's norm and size, always the same."""
+    if floor.norm == "linf":
+        return noisy(pixels, floor.levels, FLOOR_SEED)
+    drawn = np.random.default_rng(FLOOR_SEED).standard_normal(pixels.shape)
+    wanted = floor.radius * 255
+    scale = wanted / float(np.linalg.norm(drawn))
+    levels = pixels.astype(np.float64)
+    for _ in range(20):  # rounding and clipping change the length a little
+        levels = np.clip(np.rint(pixels + scale * drawn), 0, 255)
+        scale *= wanted / max(1e-9, float(np.linalg.norm(levels - pixels)))
+    return levels.astype(np.uint8)

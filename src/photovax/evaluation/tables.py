@@ -1,0 +1,379 @@
+"""From single edits to tables: means, intervals, the noise floor beside and subtracted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from photovax.evaluation.plan import NONE
+from photovax.evaluation.results import Case, ProtectedPhoto, Results
+from photovax.metrics.sets import frechet_distance, kernel_distance, precision_recall
+from photovax.metrics.statistics import Interval, bootstrap, paired
+
+__all__ = [
+    "ALL",
+    "FRECHET_LEAST",
+    "PSNR_CAP",
+    "Displacement",
+    "Following",
+    "SetDistances",
+    "Survival",
+    "Tables",
+    "Visible",
+    "tables",
+]
+
+ALL = "all"
+"""In place of a way of editing: all edits together."""
+
+FRECHET_LEAST = 150
+"""Fewer pictures make a Fréchet distance mostly bias (Chong & Forsyth, arXiv 1911.07023)."""
+
+PSNR_CAP = 100.0
+"""In place of the infinite PSNR of equal pictures, so that means exist."""
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """How far edits are from the edits of the originals.
+
+    Attributes:
+        label: Recipe or floor.
+        mode: A way of editing, or ``ALL``.
+        metric: Name of the pair metric.
+        value: Mean, with its interval.
+        floor: The same of the matching random noise; None for noise itself.
+        above: Effect beyond noise: mean paired difference, positive where the edits are further
+            from the clean ones than those of noise; None for noise itself.
+    """
+
+    label: str
+    mode: str
+    metric: str
+    value: Interval
+    floor: Interval | None
+    above: Interval | None
+
+
+@dataclass(frozen=True)
+class Following:
+    """Whether edits still do what was asked.
+
+    Attributes:
+        label: Recipe or floor.
+        mode: A way of editing.
+        score: Name; see ``photovax.metrics.following.FOLLOWING``.
+        wanted: Of the edits of the originals.
+        value: Of these edits.
+        lost: Mean paired difference: more lost is better immunized.
+        above: Lost beyond what noise loses; None for noise itself.
+    """
+
+    label: str
+    mode: str
+    score: str
+    wanted: Interval
+    value: Interval
+    lost: Interval
+    above: Interval | None
+
+
+@dataclass(frozen=True)
+class Visible:
+    """What immunizing does to the photo itself, and what it costs.
+
+    Attributes:
+        label: Recipe or floor.
+        modes: The ways of editing these files were made for.
+        metrics: Pair metrics, original against immunized.
+        figures: Means of linf (levels), l2, shift, seconds …
+        n: Photos.
+    """
+
+    label: str
+    modes: tuple[str, ...]
+    metrics: dict[str, Interval]
+    figures: dict[str, float]
+    n: int
+
+
+@dataclass(frozen=True)
+class SetDistances:
+    """Distances between the sets of edits of originals and of these, in a backbone's features.
+
+    Attributes:
+        label: Recipe or floor.
+        n: Edits in each set.
+        frechet: Fréchet distance; None below ``FRECHET_LEAST`` edits.
+        kernel: Kernel distance, and its standard deviation over subsets.
+        precision: Share of these edits within the manifold of the clean edits (k = 3).
+        recall: The reverse.
+    """
+
+    label: str
+    n: int
+    frechet: float | None
+    kernel: tuple[float, float]
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Survival:
+    """What a purification leaves of the effect above noise.
+
+    Attributes:
+        label: Recipe.
+        purification: Name.
+        metric: The pair metric that it is measured with.
+        above: Effect beyond noise that was purified in the same way, as in ``Displacement``.
+        share: ``above`` as a share of that without purification.
+    """
+
+    label: str
+    purification: str
+    metric: str
+    above: Interval
+    share: float
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All tables of a report.
+
+    Attributes:
+        displacement: Question (a): how far the edits move.
+        following: Question (b): whether the edits fail.
+        visible: Question (c): whether the photo is itself.
+        sets: Distances between sets of edits.
+        survival: Per purification.
+        worst: For each recipe the effect beyond noise after the purification that, for the photo
+            at hand, leaves least; mean over photos.
+    """
+
+    displacement: list[Displacement]
+    following: list[Following]
+    visible: list[Visible]
+    sets: list[SetDistances]
+    survival: list[Survival]
+    worst: dict[str, Interval]
+
+
+def tables(results: Results, *, metric: str) -> Tables:
+    """Sum up what was found.
+
+    Args:
+        results: Of an evaluation.
+        metric: The pair metric that survival is measured with.
+    """
+    by_key = {case.key: case for case in results.cases}
+    plain = [case for case in results.cases if case.purification == NONE]
+    modes = (*results.plan.modes, ALL)
+    return Tables(
+        displacement=[
+            moved
+            for label in _labels(plain)
+            for mode in modes
+            for name in results.metric_labels
+            if (moved := _displacement(results, _of(plain, label, mode), by_key, label, mode, name))
+        ],
+        following=[
+            scored
+            for label in _labels(plain)
+            for mode in results.plan.modes
+            for score in sorted({s for c in _of(plain, label, mode) for s in c.follows})
+            if (scored := _following(_of(plain, label, mode), by_key, label, mode, score))
+        ],
+        visible=[
+            _visible([p for p in results.protected if (p.label, p.modes) == group])
+            for group in dict.fromkeys((p.label, p.modes) for p in results.protected)
+        ],
+        sets=[
+            distances
+            for label in _labels(plain)
+            if (distances := _set_distances(_of(plain, label, ALL), label))
+        ],
+        survival=_survival(results, by_key, metric),
+        worst=_worst(results, by_key, metric),
+    )
+
+
+def value_of(case: Case, metric: str) -> float | None:
+    """A pair metric of a case, capped so that means exist."""
+    value = case.between.get(metric)
+    return value if value is None else min(value, PSNR_CAP)
+
+
+def _effect(case: Case, metric: str, closer: bool) -> float | None:
+    """A pair metric, turned so that more is further apart."""
+    value = value_of(case, metric)
+    return value if value is None or not closer else -value
+
+
+def _labels(cases: Iterable[Case]) -> list[str]:
+    return list(dict.fromkeys(case.label for case in cases))
+
+
+def _of(cases: Iterable[Case], label: str, mode: str) -> list[Case]:
+    return [c for c in cases if c.label == label and mode in (ALL, c.asked.edit.mode)]
+
+
+def _interval(cases: Sequence[Case], values: Sequence[float]) -> Interval:
+    return bootstrap(np.array(values), groups=[case.photo for case in cases])
+
+
+def _paired(
+    cases: Sequence[Case], by_key: dict[str, Case], value: Callable[[Case], float | None]
+) -> tuple[list[Case], list[float], list[float]]:
+    """The cases that have a value and a floor with one; both values."""
+    kept, values, floors = [], [], []
+    for case in cases:
+        floor = by_key.get(case.floor) if case.floor is not None else None
+        mine, other = value(case), None if floor is None else value(floor)
+        if mine is not None and other is not None:
+            kept.append(case)
+            values.append(mine)
+            floors.append(other)
+    return kept, values, floors
+
+
+def _above(
+    cases: Sequence[Case], by_key: dict[str, Case], value: Callable[[Case], float | None]
+) -> tuple[Interval, Interval] | None:
+    """The floor's interval, and that of the paired difference to it."""
+    kept, values, floors = _paired(cases, by_key, value)
+    if not kept:
+        return None
+    groups = [case.photo for case in kept]
+    return _interval(kept, floors), paired(np.array(values), np.array(floors), groups=groups)
+
+
+def _displacement(
+    results: Results,
+    cases: Sequence[Case],
+    by_key: dict[str, Case],
+    label: str,
+    mode: str,
+    metric: str,
+) -> Displacement | None:
+    known = [(case, value) for case in cases if (value := value_of(case, metric)) is not None]
+    if not known:
+        return None
+    floor = _above(cases, by_key, lambda case: value_of(case, metric))
+    closer = results.higher_is_closer[metric]
+    effect = _above(cases, by_key, lambda case: _effect(case, metric, closer))
+    return Displacement(
+        label,
+        mode,
+        metric,
+        _interval([case for case, _ in known], [value for _, value in known]),
+        floor and floor[0],
+        effect and effect[1],
+    )
+
+
+def _following(
+    cases: Sequence[Case], by_key: dict[str, Case], label: str, mode: str, score: str
+) -> Following | None:
+    scored = [case for case in cases if score in case.follows and score in case.wanted]
+    if not scored:
+        return None
+
+    def lost(case: Case) -> float | None:
+        if score not in case.follows or score not in case.wanted:
+            return None
+        return min(case.wanted[score], PSNR_CAP) - min(case.follows[score], PSNR_CAP)
+
+    losses = [value for case in scored if (value := lost(case)) is not None]
+    floor = _above(scored, by_key, lost)
+    return Following(
+        label,
+        mode,
+        score,
+        _interval(scored, [min(case.wanted[score], PSNR_CAP) for case in scored]),
+        _interval(scored, [min(case.follows[score], PSNR_CAP) for case in scored]),
+        _interval(scored, losses),
+        floor and floor[1],
+    )
+
+
+def _visible(protected: Sequence[ProtectedPhoto]) -> Visible:
+    photos = [one.photo for one in protected]
+    metrics = {}
+    for name in protected[0].visible:
+        known = [
+            (p, v)
+            for p, one in zip(photos, protected, strict=True)
+            if (v := one.visible.get(name)) is not None
+        ]
+        if known:
+            values = np.array([min(value, PSNR_CAP) for _, value in known])
+            metrics[name] = bootstrap(values, groups=[photo for photo, _ in known])
+    figures = {}
+    for name in dict.fromkeys(name for one in protected for name in one.figures):
+        found = [v for one in protected if (v := one.figures.get(name)) is not None]
+        if found:
+            figures[name] = float(np.mean(found))
+    return Visible(protected[0].label, protected[0].modes, metrics, figures, len(protected))
+
+
+def _set_distances(cases: Sequence[Case], label: str) -> SetDistances | None:
+    pairs = [
+        (case.clean_features, case.features)
+        for case in cases
+        if case.clean_features is not None and case.features is not None
+    ]
+    if len(pairs) < 10:
+        return None
+    clean, made = (np.stack(side) for side in zip(*pairs, strict=True))
+    precision, recall = precision_recall(clean, made)
+    return SetDistances(
+        label,
+        len(pairs),
+        frechet_distance(clean, made) if len(pairs) >= FRECHET_LEAST else None,
+        kernel_distance(clean, made),
+        precision,
+        recall,
+    )
+
+
+def _survival(results: Results, by_key: dict[str, Case], metric: str) -> list[Survival]:
+    found: list[Survival] = []
+    closer = results.higher_is_closer[metric]
+    for label in _labels(case for case in results.cases if case.floor is not None):
+        without: float | None = None
+        for purification in sorted(results.plan.purifications, key=lambda name: name != NONE):
+            cases = [c for c in results.cases if (c.label, c.purification) == (label, purification)]
+            difference = _above(cases, by_key, lambda case: _effect(case, metric, closer))
+            if difference is None:
+                continue
+            above = difference[1]
+            if purification == NONE:
+                without = above.mean
+            share = above.mean / without if without else float("nan")
+            found.append(Survival(label, purification, metric, above, share))
+    return found
+
+
+def _worst(results: Results, by_key: dict[str, Case], metric: str) -> dict[str, Interval]:
+    """For every photo the purification that leaves least, then the mean over photos."""
+    found = {}
+    closer = results.higher_is_closer[metric]
+    for label in _labels(case for case in results.cases if case.floor is not None):
+        least: dict[str, list[float]] = {}
+        for purification in results.plan.purifications:
+            cases = [c for c in results.cases if (c.label, c.purification) == (label, purification)]
+            kept, values, floors = _paired(
+                cases, by_key, lambda case: _effect(case, metric, closer)
+            )
+            per_photo: dict[str, list[float]] = {}
+            for case, value, floor in zip(kept, values, floors, strict=True):
+                per_photo.setdefault(case.photo, []).append(value - floor)
+            for photo, differences in per_photo.items():
+                least.setdefault(photo, []).append(float(np.mean(differences)))
+        if least:
+            worst = np.array([min(effects) for effects in least.values()])
+            found[label] = bootstrap(worst, groups=list(least))
+    return found
