@@ -22,7 +22,7 @@ from photovax.adversary.edits import resized
 from photovax.evaluation.cautions import Caution, cautions
 from photovax.evaluation.plan import NONE
 from photovax.evaluation.plots import displacement_plot, survival_plot
-from photovax.evaluation.results import ProtectedPhoto, Results
+from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.tables import ALL, Tables, tables, value_of
 from photovax.metrics.following import FOLLOWING
 from photovax.metrics.statistics import Interval
@@ -225,36 +225,29 @@ def _picture_rows(results: Results, leading: str) -> list[PictureRow]:
     best = max(means, key=lambda label: float(np.mean(list(means[label].values()))))
     ranked = sorted(means[best], key=lambda photo: means[best][photo], reverse=True)
     chosen = {"strongest": ranked[0], "middling": ranked[len(ranked) // 2], "weakest": ranked[-1]}
-    rows = []
+    rows: dict[tuple[str, str, str], PictureRow] = {}
     for kind, photo in chosen.items():
         for label in means:
-            pictures = _pictures(results, photo, label)
-            if pictures and (label == best or kind == "middling"):
-                rows.append(PictureRow(f"{photo}, {label} ({kind} effect)", pictures))
-    return rows
+            if label == best or kind == "middling":
+                for case in plain:
+                    place = (photo, label, case.asked.edit.mode)
+                    if place == (case.photo, case.label, case.asked.edit.mode) and case.picture:
+                        title = f"{photo}, {label} ({kind} effect)"
+                        rows.setdefault(place, PictureRow(title, _pictures(results, case)))
+    return list(rows.values())
 
 
-def _pictures(results: Results, photo: str, label: str) -> list[tuple[str, str]]:
-    cases = [
-        case
-        for case in results.cases
-        if (case.photo, case.label, case.purification, case.seed) == (photo, label, NONE, 0)
-        and case.picture is not None
-    ]
-    protected = [one for one in results.protected if (one.photo, one.label) == (photo, label)]
+def _pictures(results: Results, case: Case) -> list[tuple[str, str]]:
+    """Original, immunized and their difference, and the edits of both."""
+    mode = case.asked.edit.mode
     shown: list[tuple[str, str]] = []
-    for one in protected:
-        shown += _photo_pictures(one)
-    seen: set[str] = set()
-    for case in cases:
-        mode = case.asked.edit.mode
-        if mode not in seen and case.picture is not None:
-            seen.add(mode)
-            asked = f"{mode}: “{case.prompt}”"
-            shown += [
-                (f"{asked}, of the original", _data_url(case.clean_picture)),
-                (f"{asked}, of the immunized", _data_url(case.picture)),
-            ]
+    for one in results.protected:
+        if (one.photo, one.label) == (case.photo, case.label) and mode in one.modes:
+            shown += _photo_pictures(one)
+    asked = f"{mode}: \N{LEFT DOUBLE QUOTATION MARK}{case.prompt}\N{RIGHT DOUBLE QUOTATION MARK}"
+    shown.append((f"{asked}, of the original", _data_url(case.clean_picture)))
+    if case.picture is not None:
+        shown.append((f"{asked}, of the immunized", _data_url(case.picture)))
     return shown
 
 
@@ -264,7 +257,7 @@ def _photo_pictures(one: ProtectedPhoto) -> list[tuple[str, str]]:
     amplified = np.clip(np.rint(difference), 0, 255).astype(np.uint8)
     return [
         ("original", _url(before)),
-        (f"immunized for {', '.join(one.modes)}", _url(after)),
+        ("immunized", _url(after)),
         (f"difference, {_AMPLIFIED} times", _url(amplified)),
     ]
 
