@@ -131,3 +131,19 @@ def test_a_gradient_that_is_not_finite_is_an_error():
 def test_a_loss_that_ignores_the_photo_is_an_error():
     with pytest.raises(GradientError, match="zero everywhere at step 0"):
         descend((lambda x, generator: (x * 0).flatten(1).sum(1),))
+
+
+def test_takes_the_steps_that_fit_in_a_time(monkeypatch: pytest.MonkeyPatch):
+    now = [100.0]
+    monkeypatch.setattr("photovax.optimise.time.perf_counter", lambda: now[0])
+    sizes: list[float] = []
+
+    def slow(x, generator):
+        now[0] += 2.0
+        return linear_loss(x, generator)
+
+    found = descend([slow], seconds=11.0, callback=lambda step: sizes.append(step.step_size))
+    assert found.steps == 5
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < 0.5 * sizes[0]
+    assert descend([slow], seconds=0.5).steps == 1

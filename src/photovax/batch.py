@@ -41,6 +41,7 @@ def immunize_files(
     recipe: Recipe,
     *,
     mask: MaskOptions | None = None,
+    seconds: float | None = None,
     overwrite: bool = False,
     strip_gps: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -63,6 +64,7 @@ def immunize_files(
                 photo.without_gps() if strip_gps else photo,
                 recipe,
                 mask=allowed,
+                seconds=seconds,
                 callback=callback and (lambda step, at=source: callback(at, step)),
             )
             saved = immunizer.save(result, output, overwrite=overwrite)

@@ -130,6 +130,7 @@ class Immunizer:
         recipe: Recipe,
         *,
         mask: np.ndarray | None = None,
+        seconds: float | None = None,
         callback: Callable[[Step], None] | None = None,
     ) -> Immunized:
         """Immunize a photo at its own size.
@@ -138,6 +139,8 @@ class Immunizer:
             photo: What ``read_photo`` gave.
             recipe: A preset or your own.
             mask: Pixels that may change, bool (H, W); all when None.
+            seconds: Take as many steps as fit in so long, instead of the recipe's number; what
+                comes out then depends on the machine.
             callback: Called after every step.
 
         Raises:
@@ -183,6 +186,7 @@ class Immunizer:
             random=objective.random or any(view.random for view in views),
             random_start=recipe.random_start,
             patience=recipe.patience,
+            seconds=seconds,
             callback=callback,
         )
         levels = round_within(descent.x, origin, constraint)[0].permute(1, 2, 0).cpu().numpy()

@@ -105,6 +105,7 @@ def pgd(
     random: bool = False,
     random_start: bool = True,
     patience: int | None = None,
+    seconds: float | None = None,
     callback: Callable[[Step], None] | None = None,
 ) -> Descent:
     """Lower the mean of some losses without leaving a set of images.
@@ -128,6 +129,8 @@ def pgd(
             win, so the finalists are then scored anew on draws that are the same for both.
         random_start: Start at a random image of the set; at the origin otherwise.
         patience: Stop when this many steps brought no further 0.1 % of improvement.
+        seconds: Take as many steps as fit in so long, at least one, instead of ``steps``; the
+            step size falls with the time that is gone.
         callback: Called after every step.
 
     Returns:
@@ -143,12 +146,13 @@ def pgd(
     # Losses taken in turn are only comparable over a whole turn, random ones over several.
     window = 1 if exact else math.ceil(len(losses) / count) * (4 if random else 1)
     x = constraint.sample(origin, generator) if random_start else origin.clone()
-    best = _Best(window, steps)
+    best = _Best(window, steps if seconds is None else 0)
+    clock = _Clock(steps, seconds)
     velocity: Tensor | None = None
     index = 0
     stopped: Literal["done", "plateau", "interrupted"] = "done"
     try:
-        while index < steps:
+        while not clock.over(index):
             began = time.perf_counter()
             chosen = [losses[(index * count + k) % len(losses)] for k in range(count)]
             values, gradient = _value_and_gradient(chosen, x, generator)
@@ -158,14 +162,15 @@ def pgd(
                 gradient /= gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
                 velocity = gradient if velocity is None else velocity.mul_(momentum).add_(gradient)
                 gradient = velocity
-            size = step_size * schedule(index / steps)
+            size = step_size * schedule(clock.progress(index))
             direction = constraint.direction(gradient)
             del gradient  # a large photo needs the room for the next two copies
             x = constraint.project(direction.mul_(size).add_(x), origin)
             del direction
             index += 1
             if callback is not None:
-                callback(Step(index - 1, steps, values, size, time.perf_counter() - began))
+                spent = time.perf_counter() - began
+                callback(Step(index - 1, clock.expected(index), values, size, spent))
             if patience is not None and best.stale(index) >= patience:
                 stopped = "plateau"
                 break
@@ -183,6 +188,31 @@ def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0)
     with torch.no_grad():
         drawn = [loss(x, generator) for _ in range(draws) for loss in losses]
         return torch.stack(drawn).mean(0)
+
+
+class _Clock:
+    """How far a descent is: by steps, or by time where seconds are given."""
+
+    def __init__(self, steps: int, seconds: float | None) -> None:
+        self.steps, self.seconds = steps, seconds
+        self._began = time.perf_counter()
+
+    def progress(self, index: int) -> float:
+        """What is gone before a step, from 0 to 1."""
+        if self.seconds is None:
+            return index / self.steps
+        return min(1.0, (time.perf_counter() - self._began) / self.seconds)
+
+    def over(self, index: int) -> bool:
+        """Whether another step like those before would be too many."""
+        return index > 0 and index >= self.expected(index)
+
+    def expected(self, index: int) -> int:
+        """How many steps there will be in all, as far as can be told after ``index`` of them."""
+        if self.seconds is None:
+            return self.steps
+        each = (time.perf_counter() - self._began) / index
+        return max(index, int(self.seconds / each))
 
 
 class _Best:

@@ -56,6 +56,15 @@ def command(
     seed: Annotated[
         int | None, typer.Option(help="[default: the recipe's]", show_default=False)
     ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--time",
+            min=0.001,
+            help="Seconds for each photo: as many steps as fit, instead of the recipe's number.",
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
     strip_gps: Annotated[bool, typer.Option(help="Leave out where it was taken.")] = False,
     max_pixels: options.MaxPixels = None,
@@ -77,6 +86,7 @@ def command(
             outputs,
             chosen,
             mask=MaskOptions(mask, edit_region) if mask else None,
+            seconds=seconds,
             overwrite=overwrite,
             strip_gps=strip_gps,
             max_pixels=max_pixels or MAX_PIXELS,
