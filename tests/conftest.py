@@ -1,5 +1,8 @@
 import json
 import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
+
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,6 @@ from photovax.immunize import Immunizer
 from photovax.recipe import Recipe
 from photovax.registry import Part
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Many threads make small work slower, and two test processes would fight for the cores.
 torch.set_num_threads(1)
 

@@ -201,7 +201,13 @@ class Run:
         self.device = torch.device(options.device)
         self.vae: Any = AutoencoderKL.from_pretrained(options.vae, torch_dtype=torch.float32)
         self.vae.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
-        self.vocabulary = tokenizer(corpus(options.sentences, options.seed), 1000)
+        # Merges that are as frequent as others come in any order: a resumed run keeps its own.
+        kept = options.out / "editor" / "tokenizer"
+        self.vocabulary: Any = (
+            CLIPTokenizer.from_pretrained(kept)
+            if kept.exists()
+            else tokenizer(corpus(options.sentences, options.seed), 1000)
+        )
         self.editor = Editor(self.vocabulary, options).to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.editor.state_dict().items()}
         self.optimisers = {

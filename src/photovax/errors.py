@@ -10,11 +10,13 @@ PhotovaxError                    1  base of all
 ├── SaveError                    4  a result that cannot be written
 │   └── OutputExists             4  the file is there and may not be replaced
 ├── BudgetExceeded               5  the saved file would change more than was promised
+│   └── BudgetSpent              5  a renewal, but nothing of the budget is left
 ├── ModelError                   6  weights that are missing, damaged or do not fit
 ├── OptimiserError               7  the attack itself cannot go on
 │   ├── LossShapeError           7  an objective did not give one number per image
 │   └── GradientError            7  gradients that are not finite, or all zero
 ├── MetricUnavailable            8  a metric whose package or weights are missing
+├── CertificateError             9  a certificate or key that does not hold
 └── Interrupted                130  stopped by the user before there was a result
 
 Each message is one line: what was got, what is allowed, what to type.
@@ -73,6 +75,10 @@ class BudgetExceeded(PhotovaxError):
     exit_code = 5
 
 
+class BudgetSpent(BudgetExceeded):
+    """A renewal for which nothing of the total budget is left."""
+
+
 class ModelError(PhotovaxError):
     """Weights that are missing, damaged or do not fit."""
 
@@ -97,6 +103,12 @@ class MetricUnavailable(PhotovaxError):
     """A metric whose package or weights are missing."""
 
     exit_code = 8
+
+
+class CertificateError(PhotovaxError):
+    """A certificate or key that does not hold."""
+
+    exit_code = 9
 
 
 class Interrupted(PhotovaxError):

@@ -109,6 +109,7 @@ class Immunizer:
             for name in dict.fromkeys(models)
         ]
         self._names = list(dict.fromkeys(models))
+        self._weights = weights
         self._editors: dict[str, LatentEditor] = {}
 
     def editor(self, model: Autoencoder) -> LatentEditor:
@@ -121,7 +122,9 @@ class Immunizer:
         if not isinstance(model, KLAutoencoder):
             raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
         if name not in self._editors:
-            self._editors[name] = load_editor(name, device=self.device, autoencoder=model)
+            self._editors[name] = load_editor(
+                name, device=self.device, autoencoder=model, weights=self._weights
+            )
         return self._editors[name]
 
     def immunize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -21,6 +22,7 @@ from photovax.models.catalog import (
     pick_device,
     weights_digest,
 )
+from photovax.models.loading import weight_files
 from photovax.models.quiet import quiet_loading
 
 __all__ = ["Adversary", "resized"]
@@ -46,17 +48,20 @@ class Adversary:
     Args:
         model: Catalogue name, or a diffusers pipeline folder.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+        weights: Where to look for weights that do not ship with photovax.
 
     Raises:
         UnknownName: If the model is not known.
-        ModelError: If the folder holds no denoiser.
+        ModelError: If its weights are not there, or hold no denoiser.
         UsageError: If the device is not there.
     """
 
-    def __init__(self, model: str = DEFAULT_MODEL, *, device: str = "auto") -> None:
+    def __init__(
+        self, model: str = DEFAULT_MODEL, *, device: str = "auto", weights: Path | None = None
+    ) -> None:
         self.model = model
         self.device = pick_device(device)
-        self._folder = model_folder(model)
+        self._folder = model_folder(model, weights=weights)
         self._denoisers = denoiser_folders(self._folder, name=model)
         self._pipelines: dict[Mode, Any] = {}
 
@@ -142,7 +147,9 @@ class Adversary:
             with quiet_loading():
                 kind: Any = getattr(diffusers, _PIPELINES[mode])
                 denoiser: Any = UNet2DConditionModel
-                unet = denoiser.from_pretrained(self._denoisers[mode], **_LOADING)
+                folder = self._denoisers[mode]
+                loading = {**_LOADING, "variant": weight_files(folder, name=self.model)[1]}
+                unet = denoiser.from_pretrained(folder, **loading)
                 if self._pipelines:
                     shared = next(iter(self._pipelines.values())).components
                     pipeline = kind(
@@ -153,7 +160,7 @@ class Adversary:
                     )
                 else:
                     pipeline = kind.from_pretrained(
-                        self._folder, unet=unet, safety_checker=None, **_LOADING
+                        self._folder, unet=unet, safety_checker=None, **loading
                     )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from photovax.cli import check, demo, edit, evaluate, immunize, models
+from photovax.cli import (
+    certificate,
+    check,
+    demo,
+    edit,
+    evaluate,
+    immunize,
+    models,
+    register,
+    renew,
+    serve,
+)
 from photovax.errors import PhotovaxError
 
 app = typer.Typer(
@@ -20,8 +31,12 @@ app.command("immunize")(immunize.command)
 app.command("check")(check.command)
 app.command("edit")(edit.command)
 app.command("evaluate")(evaluate.command)
-app.command("models")(models.command)
+app.add_typer(models.app, name="models")
+app.command("renew")(renew.command)
+app.command("serve")(serve.command)
 app.command("demo")(demo.command)
+app.add_typer(certificate.app, name="certificate")
+app.add_typer(register.app, name="register")
 
 
 def _show_version(wanted: bool) -> None:

@@ -47,6 +47,7 @@ def command(
         str, typer.Option(help="Catalogue name, or a diffusers pipeline folder.")
     ] = DEFAULT_MODEL,
     size: options.Size = None,
+    weights: options.Weights = None,
     device: options.Device = "auto",
     max_pixels: options.MaxPixels = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
@@ -84,7 +85,7 @@ def command(
     check_output(output, overwrite=overwrite)
     source = read_photo(photo, max_pixels=max_pixels or MAX_PIXELS)
     repaint = None if mask is None else ~read_mask(mask, source, edit_region=edit_region)
-    adversary = Adversary(model, device=device)
+    adversary = Adversary(model, device=device, weights=weights)
     made = adversary.edit(source.visible(), edit, seed=seed, repaint=repaint, size=size)
     write_photo(Photo(made, None, Metadata(), "PNG", ()), output, overwrite=overwrite)
     typer.echo(

@@ -79,7 +79,7 @@ class Evaluation:
             name: load_purifier(name, device=device, weights=weights) for name in plan.purifications
         }
         self.immunizer = Immunizer(plan.models, weights=weights, device=device)
-        self.adversary = Adversary(plan.editor, device=device)
+        self.adversary = Adversary(plan.editor, device=device, weights=weights)
         self.adversary.load(plan.modes)
         self.units = Units(plan, self.immunizer, self.adversary.digest, self.size)
         self.metrics: dict[str, PairMetric]

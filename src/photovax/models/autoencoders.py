@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 from torch import Generator, Tensor
 
-from photovax.errors import ModelError
 from photovax.randomness import draw_noise
 
-__all__ = ["KLAutoencoder", "file_digest"]
+__all__ = ["FrozenAutoencoder", "KLAutoencoder", "channel_statistics", "file_digest"]
 
 
-class KLAutoencoder:
-    """A diffusers ``AutoencoderKL``, frozen.
+class FrozenAutoencoder:
+    """One of diffusers' autoencoders, frozen; what all families share.
+
+    A family says how its model is called and how its latents become what its denoisers see:
+    ``_encoded``, ``_decoded``, ``_scaled`` and ``_unscaled``.
 
     Attributes:
         name: What the user calls it.
         digest: SHA-256 of its weight file.
         size: Short side, in pixels, at which its editors are usually fed a photo.
+        multiple: Sides of images are continued to multiples of this; so many times smaller are
+            the sides of latents.
         model: The diffusers model, in evaluation mode and without weight gradients.
     """
 
-    multiple = 8
     decodes = True
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
 
     def __init__(self, model: Any, *, name: str, digest: str, size: int = 512) -> None:
         self.name = name
@@ -37,83 +39,96 @@ class KLAutoencoder:
         self.digest = digest
         # Channels-last convolutions are the faster ones on CPUs and on tensor cores.
         # Typed as Any, since diffusers' own classes look empty to a type checker.
-        self.model: Any = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-    @classmethod
-    def from_folder(
-        cls, folder: Path, *, name: str, device: torch.device, size: int = 512
-    ) -> KLAutoencoder:
-        """Load from a diffusers folder with ``config.json`` and safetensors weights.
-
-        Weights stored in half precision are widened to float32, the precision of the attack.
-
-        Raises:
-            ModelError: If files are missing, damaged or not those of an ``AutoencoderKL``.
-        """
-        weights = folder / "diffusion_pytorch_model.safetensors"
-        for file in (folder / "config.json", weights):
-            if not file.is_file():
-                raise ModelError(
-                    f"model {name}: no {file.name} in {folder}; give a diffusers folder of an "
-                    "AutoencoderKL with safetensors weights (for a whole pipeline, its vae folder)"
-                )
-        try:
-            kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
-            if kind != "AutoencoderKL":
-                raise ModelError(f"model {name}: {folder} holds a {kind}, expected AutoencoderKL")
-            model = AutoencoderKL.from_pretrained(  # type: ignore[no-untyped-call]
-                folder,
-                torch_dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                low_cpu_mem_usage=False,  # asks for accelerate, which nothing else here needs
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
-        return cls(model.to(device), name=name, digest=file_digest(weights), size=size)
+        self.model: Any = model.eval().requires_grad_(False).to(memory_format=self.memory_format)
+        self.multiple = self._downscale()
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in [0, 1] to latents (N, 4, H/8, W/8) of about unit scale.
+        """Images (N, 1 or 3, H, W) in [0, 1] to latents as the denoiser sees them.
 
-        Grey images are encoded as RGB. Sides that are not multiples of 8 are continued by
-        their last row or column.
+        Grey images are encoded as RGB. Sides that are not multiples of ``multiple`` are
+        continued by their last row or column.
         """
-        return (self.posterior(images)[0] - self._shift) * self._scale
+        return self._scaled(self._encoded(self._fed(images)))
 
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (N, 4, H/8, W/8) of the latent, before any scaling."""
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents as ``encode`` gives them to images (N, 3, H, W) in [0, 1]."""
+        return self.decode_unclipped(latents).clamp(0, 1)
+
+    def decode_unclipped(self, latents: Tensor) -> Tensor:
+        """As ``decode``, but values may lie outside [0, 1], where clipping kills gradients."""
+        return self._decoded(self._unscaled(latents)) / 2 + 0.5
+
+    def _fed(self, images: Tensor) -> Tensor:
+        """Images as the model takes them: RGB in [-1, 1], with sides that divide."""
         height, width = images.shape[-2:]
         padding = (-width % self.multiple, -height % self.multiple)
         x = images.expand(-1, 3, -1, -1) * 2 - 1
         if any(padding):
             x = F.pad(x, (0, padding[0], 0, padding[1]), mode="replicate")
-        x = x.contiguous(memory_format=torch.channels_last)
-        found = self.model.encode(x).latent_dist
+        return x.contiguous(memory_format=self.memory_format)
+
+    def _downscale(self) -> int:
+        return cast(int, 2 ** (len(self.model.config.block_out_channels) - 1))
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        """Images in [-1, 1] to the model's own latent, a mean where there is a distribution."""
+        raise NotImplementedError
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """The model's own latent to images in [-1, 1]."""
+        return cast(Tensor, self.model.decode(latents).sample)
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        return latents * float(self.model.config.scaling_factor)
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        return latents / float(self.model.config.scaling_factor)
+
+
+class KLAutoencoder(FrozenAutoencoder):
+    """An ``AutoencoderKL``: Stable Diffusion 1 to 3.5, SDXL, PixArt, FLUX.1, Z-Image.
+
+    Latents (N, C, H / multiple, W / multiple), C of 4 or 16: ``(z - shift) * scale``, or
+    ``(z - mean) * scale / deviation`` where the config has those of each channel.
+    """
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latent, before any scaling."""
+        found = self.model.encode(self._fed(images)).latent_dist
         return found.mean, found.logvar
 
     def sample(self, images: Tensor, generator: Generator) -> Tensor:
         """A latent drawn from the posterior, as most pipelines encode; scaled as ``encode``."""
         mean, logvar = self.posterior(images)
         noise = draw_noise(mean.shape, mean, generator)
-        return (mean + (0.5 * logvar).exp() * noise - self._shift) * self._scale
+        return self._scaled(mean + (0.5 * logvar).exp() * noise)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents as ``encode`` gives them to images (N, 3, 8 h, 8 w) in [0, 1]."""
-        return self.decode_unclipped(latents).clamp(0, 1)
+    def _encoded(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.model.encode(x).latent_dist.mean)
 
-    def decode_unclipped(self, latents: Tensor) -> Tensor:
-        """As ``decode``, but values may lie outside [0, 1], where clipping kills gradients."""
-        decoded = self.model.decode(latents / self._scale + self._shift).sample
-        return cast(Tensor, decoded / 2 + 0.5)
+    def _scaled(self, latents: Tensor) -> Tensor:
+        mean, deviation = self._moments(latents)
+        return super()._scaled((latents - mean) / deviation)
 
-    @property
-    def _scale(self) -> float:
-        return float(self.model.config.scaling_factor)
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        mean, deviation = self._moments(latents)
+        return super()._unscaled(latents) * deviation + mean
 
-    @property
-    def _shift(self) -> float:
-        return float(self.model.config.shift_factor or 0.0)
+    def _moments(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """What is subtracted, and what is divided by before scaling."""
+        config = self.model.config
+        if config.latents_mean is not None and config.latents_std is not None:
+            return channel_statistics(config, like)
+        return float(config.shift_factor or 0.0), 1.0
+
+
+def channel_statistics(config: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    """``latents_mean`` and ``latents_std`` of a config, to be broadcast over latents."""
+    shape = (1, -1, *(1 for _ in like.shape[2:]))
+    return (
+        torch.tensor(config.latents_mean, device=like.device, dtype=like.dtype).view(shape),
+        torch.tensor(config.latents_std, device=like.device, dtype=like.dtype).view(shape),
+    )
 
 
 def file_digest(file: Path) -> str:

@@ -1,17 +1,26 @@
-"""Which models there are, and where their weights come from. Imports nothing heavy."""
+"""Models by name, folder, file or hub id: what they are and how they are loaded.
+
+Imports nothing heavy until something is loaded.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from photovax.edit import MODES, SIZES, USUAL_STRENGTH, Edit, Mode, valid_size
+from photovax.edit import MODES, SIZES, Edit, Mode, valid_size
 from photovax.errors import ModelError, UsageError
+from photovax.models.entries import CATALOG, USUAL_EDITS, Entry
+from photovax.models.places import (
+    autoencoder_in,
+    autoencoder_place,
+    cached_repository,
+    check_fits,
+    pipeline_folder,
+)
 from photovax.registry import unknown
 
 if TYPE_CHECKING:
@@ -31,6 +40,7 @@ __all__ = [
     "load_editor",
     "model_folder",
     "pick_device",
+    "pull",
     "usual_edit",
     "weights_digest",
 ]
@@ -39,144 +49,112 @@ DEFAULT_MODEL = "embedded"
 
 _MODE_OF_CHANNELS: dict[int, Mode] = {4: "img2img", 8: "instruct", 9: "inpaint"}
 
-# What the pipelines of the Stable Diffusion family are used with; the strength is the paper's.
-USUAL_EDITS: dict[Mode, Edit] = {
-    "instruct": Edit("instruct", guidance=7.5, image_guidance=1.5, steps=50),
-    "inpaint": Edit("inpaint", guidance=7.5, steps=50),
-    "img2img": Edit("img2img", guidance=7.5, strength=USUAL_STRENGTH, steps=50),
-}
 
+def model_folder(name: str, *, weights: Path | None = None) -> Path:
+    """The pipeline folder of a model: by catalogue name, a folder itself, or a cached hub id.
 
-@dataclass(frozen=True)
-class Entry:
-    """One model that can be named.
-
-    Attributes:
-        summary: What it stands for, in a line.
-        folder: The diffusers pipeline folder with its weights; None where these do not ship with
-            photovax and are looked for as ``files``.
-        licence: Of the weights.
-        latent: Latent channels and how much smaller the latent's sides are.
-        memory: What one step of an encoder attack at its own size takes, roughly.
-        files: Names of its weight files, for ``--weights FOLDER``.
-        size: Short side, in pixels, at which its editors are usually fed a photo.
-        edits: What each way of editing that it knows is usually asked with.
-    """
-
-    summary: str
-    folder: Path | None
-    licence: str
-    latent: str
-    memory: str
-    files: tuple[str, ...] = ()
-    size: int = 512
-    edits: Mapping[Mode, Edit] = field(default_factory=lambda: USUAL_EDITS)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Size of the weight files that are there."""
-        if self.folder is None:
-            return 0
-        return sum(file.stat().st_size for file in self.folder.glob("*/*.safetensors"))
-
-
-CATALOG: dict[str, Entry] = {
-    "embedded": Entry(
-        summary="small Stable-Diffusion-format editor that ships with photovax",
-        folder=Path(__file__).parent / "embedded",
-        licence="MIT",
-        latent="4 channels, 1/8 size",
-        memory="0.3 GB",
-        size=256,
-        edits={
-            "instruct": Edit("instruct", guidance=1.5, image_guidance=1.3, steps=12),
-            "inpaint": Edit("inpaint", guidance=3, steps=20),
-            "img2img": Edit("img2img", guidance=3, strength=0.3, steps=30),
-        },
-    ),
-    "taef2": Entry(
-        summary="tiny stand-in for the autoencoder of FLUX.2, by Ollin Boer Bohan",
-        folder=None,
-        licence="MIT",
-        latent="32 channels, 1/8 size",
-        memory="1 GB",
-        files=("taef2_encoder.pth", "taef2_decoder.pth"),
-        edits={},
-    ),
-    "taesana": Entry(
-        summary="tiny stand-in for the autoencoder of Sana (encoder only), by Ollin Boer Bohan",
-        folder=None,
-        licence="MIT",
-        latent="32 channels, 1/32 size",
-        memory="0.5 GB",
-        files=("taesana_encoder.pth",),
-        edits={},
-    ),
-}
-
-
-def model_folder(name: str) -> Path:
-    """The folder of a model by catalogue name, or the folder that was named itself.
+    Args:
+        name: Catalogue name, folder, or ``owner/name``.
+        weights: Where ``NAME``'s folder may lie, or that folder, for catalogue names; looked at
+            before the hub's cache.
 
     Raises:
-        UnknownName: If it is neither.
-        ModelError: If the model is no more than an autoencoder.
+        UnknownName: If it is none of these.
+        ModelError: If the model is no more than an autoencoder, or its weights are not there.
     """
     if name in CATALOG:
-        folder = CATALOG[name].folder
-        if folder is None:
-            raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
-        return folder
-    if not Path(name).is_dir():
-        raise unknown("model", name, CATALOG)
-    return Path(name)
+        return pipeline_folder(name, weights)
+    if Path(name).is_dir():
+        return Path(name)
+    return cached_repository(name)
 
 
 def load_autoencoder(
     name: str, *, device: torch.device, weights: Path | None = None
 ) -> Autoencoder:
-    """The autoencoder of a model: by catalogue name, a pipeline's folder, or its own.
+    """The autoencoder of a model, from where its weights are found first.
+
+    A catalogue name is looked for in ``weights``, then in the hub's cache. Anything else is a
+    folder (a pipeline's, or its autoencoder's own) or the id of a cached hub repository.
 
     Args:
-        name: Catalogue name or folder.
+        name: Catalogue name, folder, or ``owner/name``.
         device: Where to load it.
-        weights: The folder of weight files that do not ship with photovax.
+        weights: A folder that holds ``NAME`` (a diffusers folder), ``NAME.safetensors`` or the
+            model's loose weight files; or that folder or file itself.
 
     Raises:
-        UnknownName: If it is none of these.
-        ModelError: If its weights cannot be loaded.
+        UnknownName: If the name is none of these.
+        ModelError: If its weights are not there, or cannot be loaded.
     """
-    from photovax.models.autoencoders import KLAutoencoder
+    from photovax.models.loading import load_file, load_folder
 
-    files = CATALOG[name].files if name in CATALOG else ()
-    if files:
+    if name not in CATALOG:
+        if Path(name).suffix == ".safetensors":
+            raise ModelError(
+                f"model {name}: a file does not tell which model it is; say "
+                f"--model NAME --weights {name}, NAME being one of {', '.join(CATALOG)}"
+            )
+        folder = autoencoder_in(model_folder(name))
+        return load_folder(folder, name=_called(name), device=device, size=fed_size(name))
+    entry = CATALOG[name]
+    place = autoencoder_place(name, weights)
+    loose = bool(entry.files) and all((place / file).is_file() for file in entry.files)
+    if loose or (not entry.config and entry.folder is None):
         from photovax.models.tiny import TinyAutoencoder
 
-        if weights is None:
-            raise ModelError(
-                f"model {name} does not ship with photovax: put {' and '.join(files)} of the "
-                "taesd project in a folder and say --weights FOLDER"
-            )
-        return TinyAutoencoder.from_folder(weights, name=name, device=device)
-    folder = model_folder(name)
-    own = folder / "vae" if (folder / "vae").is_dir() else folder
-    return KLAutoencoder.from_folder(own, name=_called(name), device=device, size=fed_size(name))
+        return TinyAutoencoder.load(place, name=name, device=device, size=entry.size)
+    if place.is_file():
+        return load_file(place, entry.config, name=name, device=device, size=entry.size)
+    check_fits(name, place)
+    return load_folder(place, name=name, device=device, size=entry.size)
 
 
 def load_editor(
-    name: str, *, device: torch.device, autoencoder: KLAutoencoder | None = None
+    name: str,
+    *,
+    device: torch.device,
+    autoencoder: KLAutoencoder | None = None,
+    weights: Path | None = None,
 ) -> LatentEditor:
-    """A whole editor, by catalogue name or from a diffusers pipeline folder.
+    """A whole editor: by catalogue name, from a diffusers pipeline folder, or a cached hub id.
 
     Raises:
-        UnknownName: If it is neither.
-        ModelError: If its weights cannot be loaded.
+        UnknownName: If the name is none of these.
+        ModelError: If its weights are not there, or cannot be loaded.
     """
     from photovax.models.editors import LatentEditor
 
     return LatentEditor.from_folder(
-        model_folder(name), name=_called(name), device=device, autoencoder=autoencoder
+        model_folder(name, weights=weights),
+        name=_called(name),
+        device=device,
+        autoencoder=autoencoder,
     )
+
+
+def pull(name: str, *, whole: bool = True) -> Path:
+    """Download the weights of a catalogue's model into the hub's cache.
+
+    Args:
+        name: Catalogue name.
+        whole: Whether to download what its edits need too, where it can edit.
+
+    Returns:
+        The folder that holds them.
+
+    Raises:
+        UnknownName: If the name is not in the catalogue.
+        ModelError: If the hub cannot be reached, or does not give them.
+    """
+    from photovax.models import hub
+
+    if name not in CATALOG:
+        raise unknown("model", name, CATALOG)
+    entry = CATALOG[name]
+    if entry.folder is not None:
+        return entry.folder
+    return hub.pull(name, entry, whole=whole and bool(entry.edits))
 
 
 def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
@@ -244,16 +222,26 @@ def usual_edit(name: str, mode: str) -> Edit:
         UnknownName: If there is no such model or way of editing.
         ModelError: If the model is no more than an autoencoder.
     """
-    model_folder(name)
-    edits = dict(CATALOG[name].edits if name in CATALOG else USUAL_EDITS)
-    for known, edit in edits.items():
-        if known == mode:
+    if name in CATALOG:
+        edits = dict(CATALOG[name].edits)
+        if not edits:
+            raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
+        known = [found for found in MODES if found in edits]
+        if mode in MODES and mode not in known:
+            raise UsageError(f"model {name} cannot {mode}; it knows {', '.join(known)}")
+    else:
+        model_folder(name)
+        edits = USUAL_EDITS
+    for usual, edit in edits.items():
+        if usual == mode:
             return edit
     raise unknown("mode", mode, dict.fromkeys(MODES))
 
 
 def _called(name: str) -> str:
-    return name if name in CATALOG else Path(name).resolve().name
+    if name in CATALOG or not Path(name).is_dir():
+        return name
+    return Path(name).resolve().name
 
 
 def pick_device(name: str = "auto") -> torch.device:

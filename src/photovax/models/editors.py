@@ -26,6 +26,7 @@ from photovax.errors import ModelError, UsageError
 from photovax.models.autoencoders import KLAutoencoder, file_digest
 from photovax.models.catalog import denoiser_folders, fed_size
 from photovax.models.context import Context
+from photovax.models.loading import load_folder, weight_files
 from photovax.models.quiet import quiet_loading
 from photovax.randomness import draw_noise
 
@@ -90,9 +91,14 @@ class LatentEditor:
         from transformers import CLIPTextModel, CLIPTokenizer
 
         if autoencoder is None:
-            autoencoder = KLAutoencoder.from_folder(
+            found = load_folder(
                 folder / "vae", name=name, device=device, size=fed_size(str(folder))
             )
+            if not isinstance(found, KLAutoencoder):
+                raise ModelError(
+                    f"model {name}: {folder / 'vae'} holds no AutoencoderKL: it cannot edit here"
+                )
+            autoencoder = found
         denoisers = denoiser_folders(folder, name=name)
         loading: dict[str, Any] = {
             "torch_dtype": torch.float32,
@@ -100,18 +106,24 @@ class LatentEditor:
             "local_files_only": True,
             "low_cpu_mem_usage": False,
         }
+        weights: list[Path] = []
         try:
             with quiet_loading():
                 unets: dict[Mode, Any] = {}
                 for mode, part in denoisers.items():
                     maker: Any = UNet2DConditionModel
-                    unet = maker.from_pretrained(part, **loading)
+                    files, variant = weight_files(part, name=name)
+                    weights += files
+                    unet = maker.from_pretrained(part, variant=variant, **loading)
                     unets[mode] = unet.to(device)
+                files, variant = weight_files(folder / "text_encoder", name=name)
+                weights += files
                 text_encoder: Any = CLIPTextModel.from_pretrained(
                     folder / "text_encoder",
                     dtype=torch.float32,
                     use_safetensors=True,
                     local_files_only=True,
+                    variant=variant,
                 )
                 tokenizer: Any = CLIPTokenizer.from_pretrained(
                     folder / "tokenizer", local_files_only=True
@@ -123,7 +135,6 @@ class LatentEditor:
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
-        weights = [*folder.glob("unet*/*.safetensors"), *folder.glob("text_encoder/*.safetensors")]
         digests = [autoencoder.digest, *(file_digest(file) for file in sorted(weights))]
         return cls(
             autoencoder,

@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file as load_safetensors
 from torch import Tensor, nn
 
 from photovax.errors import ModelError
@@ -23,7 +25,15 @@ __all__ = ["TINY", "TinyAutoencoder"]
 
 
 # What torch has been seen to raise on files that are no state dicts of the right shape.
-_DAMAGED = (OSError, RuntimeError, ValueError, AttributeError, EOFError, UnpicklingError)
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    UnpicklingError,
+    SafetensorError,
+)
 
 
 class _Block(nn.Module):
@@ -67,12 +77,12 @@ def _level(blocks: int, *, pooled: bool = False) -> list[nn.Module]:
     ]
 
 
-def _encoder(channels: int, *, pooled: bool) -> nn.Sequential:
+def _encoder(channels: int, *, pooled: bool = False) -> nn.Sequential:
     levels = [*_level(3), *_level(3), *_level(3, pooled=pooled)]
     return nn.Sequential(_conv(3, 64), _Block(64), *levels, _conv(64, channels))
 
 
-def _decoder(channels: int, *, pooled: bool) -> nn.Sequential:
+def _decoder(channels: int, *, pooled: bool = False) -> nn.Sequential:
     layers: list[nn.Module] = [_SoftClamp(), _conv(channels, 64), nn.ReLU()]
     for blocks, here in ((3, pooled), (3, False), (3, False)):
         layers += [_Block(64, pooled=here) for _ in range(blocks)]
@@ -86,6 +96,10 @@ def _deep_encoder() -> nn.Sequential:
 
 
 TINY: dict[str, tuple[int, Callable[[], nn.Sequential], Callable[[], nn.Sequential] | None]] = {
+    "taesd": (8, lambda: _encoder(4), lambda: _decoder(4)),
+    "taesdxl": (8, lambda: _encoder(4), lambda: _decoder(4)),
+    "taesd3": (8, lambda: _encoder(16), lambda: _decoder(16)),
+    "taef1": (8, lambda: _encoder(16), lambda: _decoder(16)),
     "taef2": (8, lambda: _encoder(32, pooled=True), lambda: _decoder(32, pooled=True)),
     "taesana": (32, _deep_encoder, None),
 }
@@ -103,12 +117,17 @@ class TinyAutoencoder:
         decodes: Whether there is a decoder.
     """
 
-    size = 512
-
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module | None, *, name: str, digest: str
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module | None,
+        *,
+        name: str,
+        digest: str,
+        size: int = 512,
     ) -> None:
         self.name = name
+        self.size = size
         self.digest = digest
         self.multiple = TINY[name][0]
         self.decodes = decoder is not None
@@ -116,40 +135,48 @@ class TinyAutoencoder:
         self._decoder = None if decoder is None else _frozen(decoder)
 
     @classmethod
-    def from_folder(cls, folder: Path, *, name: str, device: torch.device) -> TinyAutoencoder:
-        """Load ``NAME_encoder.pth`` and, where the family has one, ``NAME_decoder.pth``.
+    def load(
+        cls, place: Path, *, name: str, device: torch.device, size: int = 512
+    ) -> TinyAutoencoder:
+        """Load from a folder of loose files, or from one file with both parts.
+
+        Args:
+            place: A folder with ``NAME_encoder.pth`` and, where the family has one,
+                ``NAME_decoder.pth``, as the project has them; or the ``.safetensors`` file of the
+                hub, with the layers of both numbered as diffusers numbers them.
+            name: As in ``TINY``.
+            device: Where to load it.
+            size: Short side, in pixels, at which its editors are usually fed a photo.
 
         Raises:
             ModelError: If a file is missing or does not fit.
         """
         _, make_encoder, make_decoder = TINY[name]
-        parts: list[nn.Module | None] = []
+        parts: dict[str, nn.Module] = {"encoder": make_encoder()}
+        if make_decoder is not None:
+            parts["decoder"] = make_decoder()
         digests = []
-        for part, make in (("encoder", make_encoder), ("decoder", make_decoder)):
-            if make is None:
-                parts.append(None)
-                continue
-            file = folder / f"{name}_{part}.pth"
+        for part, module in parts.items():
+            file = place / f"{name}_{part}.pth" if place.is_dir() else place
             if not file.is_file():
                 raise ModelError(
-                    f"model {name}: no {file.name} in {folder}; download it from the taesd "
+                    f"model {name}: no {file.name} in {place}; download it from the taesd "
                     "project and say --weights FOLDER"
                 )
-            module = make()
             try:
-                # weights_only: nothing but tensors is unpickled.
-                state = torch.load(file, map_location="cpu", weights_only=True)
+                state = _state(file, part)
                 module.load_state_dict({key: value.float() for key, value in state.items()})
             except _DAMAGED as error:
                 reason = str(error).strip().splitlines()[0]
                 raise ModelError(f"model {name}: {file} cannot be loaded: {reason}") from error
-            parts.append(module.to(device))
             digests.append(file_digest(file))
-        encoder, decoder = parts
-        if encoder is None:
-            raise ModelError(f"model {name}: there is no encoder")
-        digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-        return cls(encoder, decoder, name=name, digest=digest)
+        return cls(
+            parts["encoder"].to(device),
+            parts["decoder"].to(device) if "decoder" in parts else None,
+            name=name,
+            digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+            size=size,
+        )
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to latents (N, C, H / multiple, W / multiple)."""
@@ -171,6 +198,22 @@ class TinyAutoencoder:
             raise ModelError(f"model {self.name} has no decoder")
         images: Tensor = self._decoder(latents).clamp(0, 1)
         return images
+
+
+def _state(file: Path, part: str) -> dict[str, Tensor]:
+    """The weights of one part, by the names of ``Sequential``."""
+    if file.suffix == ".pth":
+        # weights_only: nothing but tensors is unpickled.
+        unpickled: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        return unpickled
+    # diffusers does not count the clamp that decoders begin with.
+    offset = 1 if part == "decoder" else 0
+    state = {}
+    for key, value in load_safetensors(file).items():
+        if key.startswith(f"{part}.layers."):
+            layer, rest = key.removeprefix(f"{part}.layers.").split(".", 1)
+            state[f"{int(layer) + offset}.{rest}"] = value
+    return state
 
 
 def _frozen(module: nn.Module) -> nn.Module:

@@ -1,0 +1,152 @@
+"""``photovax certificate``: what is certified of a photo, and whether that holds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from photovax.cli import options
+from photovax.recipe import DEFAULT, load_recipe
+from photovax.service import service_installed
+
+if TYPE_CHECKING:
+    from photovax.service.register import Gap
+    from photovax.service.verification import Verification
+
+app = typer.Typer(
+    help="Signed statements on what was measured of an immunized photo.", no_args_is_help=True
+)
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data", help="The provider's folder: keys, register, jobs.", envvar="PHOTOVAX_DATA"
+    ),
+]
+DATA = Path("photovax-data")
+STALE = 10
+
+
+@app.command("issue")
+def issue(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
+    original: Annotated[
+        Path, typer.Option(help="The photo before it was immunized.", show_default=False)
+    ],
+    recipe: Annotated[str, typer.Option(help="The recipe that made it.")] = DEFAULT,
+    total: Annotated[
+        float | None,
+        typer.Option(
+            help="All that renewals may ever change, in levels. [default: the recipe's budget]",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="[default: PHOTO.certificate.json]"),
+    ] = None,
+    data: Data = DATA,
+    weights: options.Weights = None,
+    device: options.Device = "auto",
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Measure a photo on the models of the register and sign what was found."""
+    with service_installed():
+        from photovax.service.issuing import Issuer
+        from photovax.service.keys import KeyRing
+    from photovax.photo import read_photo
+    from photovax.saving import write_text
+    from photovax.service.register import Register
+
+    models = Register(data / "register.json").supported()
+    issuer = Issuer(models, KeyRing(data / "keys"), weights=weights, device=device)
+    text = issuer.certify(photo, read_photo(original), load_recipe(recipe), total=total)
+    target = output or photo.with_name(f"{photo.name}.certificate.json")
+    write_text(text, target, overwrite=overwrite)
+    typer.echo(f"{target}: signed with key {issuer.ring.current}")
+
+
+@app.command("verify")
+def verify_file(
+    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", show_default=False)],
+    photo: Annotated[
+        Path | None, typer.Option(help="The photo it is said to be about.", show_default=False)
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="The issuer's published keys.json. [default: those of --data]", show_default=False
+        ),
+    ] = None,
+    data: Data = DATA,
+    as_json: options.AsJson = False,
+) -> None:
+    """Verify a certificate, and say what it lacks against today's register, if there is one.
+
+    Exit code 0: it holds, 10: it holds but is stale, 9: it does not hold.
+    """
+    with service_installed():
+        from photovax.service.certificates import read_certificate
+        from photovax.service.keys import read_keys
+        from photovax.service.verification import Seen, verify
+    from photovax.photo import read_photo
+    from photovax.service.register import Register, gaps
+
+    seen = None if photo is None else Seen.of(photo, read_photo(photo))
+    found = verify(read_certificate(certificate), read_keys(keys or data / "keys"), photo=seen)
+    register = data / "register.json"
+    lacks: tuple[Gap, ...] = ()
+    if register.exists():
+        lacks = gaps(found.certificate, Register(register).supported())
+    if as_json:
+        typer.echo(json.dumps(_data(found, lacks), indent=1))
+    else:
+        for line in _lines(found, lacks):
+            typer.echo(line)
+    if not found.valid:
+        from photovax.errors import CertificateError
+
+        sys.exit(CertificateError.exit_code)
+    sys.exit(STALE if lacks else 0)
+
+
+@app.command("rotate")
+def rotate(data: Data = DATA) -> None:
+    """Sign with a new key from now on; certificates of the old ones stay valid."""
+    with service_installed():
+        from photovax.service.keys import KeyRing
+
+    ring = KeyRing(data / "keys")
+    typer.echo(f"{ring.rotate()} signs now; publish {ring.folder / 'keys.json'}")
+
+
+def _data(found: Verification, lacks: tuple[Gap, ...]) -> dict[str, object]:
+    return {
+        "valid": found.valid,
+        "reasons": found.reasons,
+        "photo": found.photo,
+        "lacking": {gap.model.name: gap.reason for gap in lacks},
+        "certificate": found.certificate.model_dump(),
+    }
+
+
+def _lines(found: Verification, lacks: tuple[Gap, ...]) -> list[str]:
+    says = found.certificate
+    lines = [f"does not hold: {reason}" for reason in found.reasons] or ["it holds"]
+    lines.append(f"  issued   {says.issued}, key {says.key}, serial {says.serial}")
+    lines.append(
+        f"  changed  {says.budget.used:g} of {says.budget.total:g} {says.budget.unit} "
+        f"({says.budget.norm})"
+    )
+    lines += [
+        f"  {model.name}: {model.verdict}, latent moved by {model.effect.shift:.2f}, by noise of "
+        f"the same size {model.floor.shift:.2f} ({model.measured})"
+        for model in says.models
+    ]
+    lines += [f"  not covered: {limit}" for limit in says.not_covered]
+    lines += [f"stale: {gap.model.name} {gap.model.version}: {gap.reason}" for gap in lacks]
+    return lines

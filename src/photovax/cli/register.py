@@ -1,0 +1,91 @@
+"""``photovax register``: the models that photos are to be immunized against, by date."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from photovax.cli import options
+from photovax.cli.certificate import DATA, Data
+from photovax.errors import UsageError
+from photovax.service import service_installed
+
+app = typer.Typer(help="The models that certificates are held against.", no_args_is_help=True)
+
+Since = Annotated[
+    str | None, typer.Option(help="First day, YYYY-MM-DD. [default: today]", show_default=False)
+]
+Until = Annotated[
+    str | None, typer.Option(help="Last day of support. [default: open]", show_default=False)
+]
+
+
+@app.command("add")
+def add(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Catalogue name or folder.", show_default=False)
+    ],
+    version: Annotated[str, typer.Option(help="Of its weights.", show_default=False)],
+    name: Annotated[
+        str | None,
+        typer.Option(help="What certificates call it. [default: MODEL's]", show_default=False),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    data: Data = DATA,
+    weights: options.Weights = None,
+) -> None:
+    """Put a model on the register; certificates without it become stale."""
+    with service_installed():
+        from photovax.service.register import Register, registered
+
+    entry = registered(
+        model, name=name, version=version, since=_day(since), until=_day(until), weights=weights
+    )
+    Register(data / "register.json").add(entry)
+    typer.echo(f"{entry.name} {entry.version}, sha256 {entry.sha256}, since {entry.since}")
+
+
+@app.command("end")
+def end(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    version: Annotated[str, typer.Argument(metavar="VERSION", show_default=False)],
+    until: Until = None,
+    data: Data = DATA,
+) -> None:
+    """Set the last day of a model's support; today when none is given."""
+    with service_installed():
+        from photovax.service.register import Register, today
+
+    last = _day(until) or today()
+    Register(data / "register.json").end(name, version, last)
+    typer.echo(f"{name} {version}: supported until {last}")
+
+
+@app.command("list")
+def show(data: Data = DATA, as_json: options.AsJson = False) -> None:
+    """List every model that is or was on the register."""
+    with service_installed():
+        from photovax.service.register import Register, today
+
+    models = list(Register(data / "register.json"))
+    if as_json:
+        rows = [asdict(each) for each in models]
+        typer.echo(json.dumps(rows, indent=1, default=date.isoformat))
+        return
+    for each in models:
+        state = "" if each.supported(today()) else "  (not supported today)"
+        until = f" until {each.until}" if each.until else ""
+        typer.echo(f"{each.name} {each.version}: since {each.since}{until}{state}")
+        typer.echo(f"  sha256 {each.sha256}")
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"a day is written YYYY-MM-DD, got {text!r}") from None

@@ -1,0 +1,89 @@
+"""``photovax renew``: an immunized photo brought up to today's register."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from photovax.cli import options
+from photovax.cli.certificate import DATA, Data
+from photovax.recipe import DEFAULT, load_recipe
+from photovax.service import service_installed
+
+
+def command(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
+    certificate: Annotated[Path, typer.Option(help="Its certificate.", show_default=False)],
+    original: Annotated[
+        Path | None,
+        typer.Option(
+            help="The photo before it was ever immunized, if it is there.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="[default: NAME.renewed.png beside PHOTO]", show_default=False
+        ),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="How to immunize, but for the budget.")] = DEFAULT,
+    data: Data = DATA,
+    mask: options.MaskFile = None,
+    edit_region: options.EditRegion = False,
+    weights: options.Weights = None,
+    device: options.Device = "auto",
+    max_pixels: options.MaxPixels = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
+) -> None:
+    """Immunize a photo against what its certificate lacks today, within its first budget.
+
+    With the original it is made anew from that; without, the photo is changed further by what is
+    left of the budget. The new certificate goes beside the result.
+    """
+    with service_installed():
+        from photovax.service.certificates import read_certificate
+        from photovax.service.issuing import Issuer
+        from photovax.service.keys import KeyRing
+        from photovax.service.verification import Seen
+    from photovax.masks import load_mask
+    from photovax.photo import MAX_PIXELS, read_photo
+    from photovax.saving import check_apart, check_output, write_text
+    from photovax.service.register import Register
+    from photovax.service.renewal import Renewer, Wish
+
+    target = output or photo.with_name(f"{photo.stem}.renewed.png")
+    for source in filter(None, (photo, original)):
+        check_apart(source, target)
+    check_output(target, overwrite=overwrite)
+    ring, cap = KeyRing(data / "keys"), max_pixels or MAX_PIXELS
+    renewer = Renewer(
+        ring=ring,
+        models=Register(data / "register.json").supported(),
+        recipe=load_recipe(recipe),
+        issuer=lambda models: Issuer(models, ring, weights=weights, device=device),
+    )
+    read = read_photo(photo, max_pixels=cap)
+    with options.progress(quiet=False) as show:
+        done = renewer.renew(
+            Wish(
+                photo=read,
+                seen=Seen.of(photo, read),
+                certificate=read_certificate(certificate),
+                output=target,
+                original=None if original is None else read_photo(original, max_pixels=cap),
+                mask=None if mask is None else load_mask(mask, read, edit_region=edit_region),
+                overwrite=overwrite,
+                callback=show and (lambda step: show(photo, step)),
+            )
+        )
+    if done is None:
+        typer.echo("nothing is lacking: the certificate covers every model supported today")
+        return
+    new = target.with_name(f"{target.name}.certificate.json")
+    write_text(done.certificate, new, overwrite=overwrite)
+    for gap in done.gaps:
+        typer.echo(f"lacked: {gap.model.name} {gap.model.version}: {gap.reason}")
+    typer.echo(f"{target}: made from {done.basis}, within the same total budget")
+    typer.echo(f"{new}: its certificate")

@@ -1,0 +1,350 @@
+"""Ask a photovax service from Python.
+
+with Client("http://127.0.0.1:8765") as client:
+job = client.wait(client.immunize("photo.jpg"))
+client.save_photo(job, "photo.immunized.png")
+client.save_certificate(job, "photo.certificate.json")
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx2
+
+from photovax.errors import PhotovaxError
+from photovax.saving import write_text
+
+__all__ = ["Client", "Model", "RemoteJob", "ServiceError"]
+
+Format = Literal["same", "png", "tif", "webp"]
+_CHUNK_SECONDS = 60.0
+
+
+class ServiceError(PhotovaxError):
+    """What a service refused or could not do.
+
+    Attributes:
+        status: HTTP's; 200 where the request was fine but its job failed, 0 without an answer.
+        kind: A word for programs, such as ``too-many-pixels``.
+    """
+
+    def __init__(self, status: int, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.kind = status, kind
+
+
+@dataclass(frozen=True)
+class RemoteJob:
+    """A job as the service tells of it.
+
+    Attributes:
+        id: The service's name for it.
+        kind: ``immunizations``, ``renewals``, ``checks`` or ``edits``.
+        state: ``queued``, ``running``, ``done``, ``failed``, ``cancelled`` or ``expired``.
+        done: Steps done.
+        steps: Steps in all; 0 until that is known.
+        seconds_left: Estimated, while it runs.
+        created: RFC 3339.
+        expires: When pictures and result are deleted.
+        result: What came out, but for the pictures.
+        error: ``kind`` and ``message``, where it failed.
+        links: Where its parts are.
+    """
+
+    id: str
+    kind: str
+    state: str
+    done: int
+    steps: int
+    seconds_left: float | None
+    created: str
+    expires: str | None
+    result: dict[str, Any] | None
+    error: dict[str, str] | None
+    links: dict[str, str]
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state not in ("queued", "running")
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """From the service's answer; what is not known here is left out."""
+        return cls(**{field.name: data[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on the service's register."""
+
+    name: str
+    version: str
+    sha256: str
+    since: str
+    until: str | None
+    supported: bool
+
+
+class Client:
+    """One service.
+
+    Args:
+        url: Where it is.
+        token: Where it asks for one.
+        http: Another HTTP client than one made here; it is not closed.
+    """
+
+    def __init__(
+        self, url: str, *, token: str | None = None, http: httpx2.Client | None = None
+    ) -> None:
+        self._own = http is None
+        self._http = http or httpx2.Client(base_url=url, timeout=_CHUNK_SECONDS)
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._own:
+            self._http.close()
+
+    def immunize(
+        self,
+        photo: str | Path,
+        *,
+        mask: str | Path | None = None,
+        recipe: str | None = None,
+        levels: float | None = None,
+        file_type: Format = "same",
+        strip_gps: bool = False,
+        key: str | None = None,
+    ) -> RemoteJob:
+        """Have a photo immunized.
+
+        Args:
+            photo: The file.
+            mask: A picture of its size, white where it may change.
+            recipe: One of the service's; its default when None.
+            levels: Largest change, of 255.
+            file_type: Of the result.
+            strip_gps: Leave out where it was taken.
+            key: Sent twice, it gives the same job twice; a random one when None.
+
+        Raises:
+            ServiceError: If the service refuses.
+        """
+        fields = {
+            "recipe": recipe,
+            "levels": levels,
+            "format": file_type,
+            "strip_gps": strip_gps,
+        }
+        return self._post("immunizations", {"photo": photo, "mask": mask}, fields, key)
+
+    def renew(
+        self,
+        photo: str | Path,
+        certificate: str | Path,
+        *,
+        original: str | Path | None = None,
+        recipe: str | None = None,
+        file_type: Format = "same",
+        key: str | None = None,
+    ) -> RemoteJob:
+        """Have a photo brought up to today's register.
+
+        Raises:
+            ServiceError: If the service refuses.
+        """
+        fields = {
+            "certificate": Path(certificate).read_text(encoding="utf-8"),
+            "recipe": recipe,
+            "format": file_type,
+        }
+        return self._post("renewals", {"photo": photo, "original": original}, fields, key)
+
+    def check(
+        self,
+        photo: str | Path,
+        *,
+        original: str | Path | None = None,
+        certificate: str | Path | None = None,
+        key: str | None = None,
+    ) -> RemoteJob:
+        """Ask how strongly a photo is immunized, by its original or its certificate.
+
+        Raises:
+            ServiceError: If the service refuses.
+        """
+        text = None if certificate is None else Path(certificate).read_text(encoding="utf-8")
+        fields = {"certificate": text}
+        return self._post("checks", {"photo": photo, "original": original}, fields, key)
+
+    def edit(
+        self, job: RemoteJob, prompt: str, *, mode: Literal["instruct", "img2img"] = "instruct",
+        seed: int = 0,
+    ) -> RemoteJob:  # fmt: skip
+        """Try an edit of the original and the result of an immunization.
+
+        Raises:
+            ServiceError: If the service refuses.
+        """
+        data = {"prompt": prompt, "mode": mode, "seed": str(seed)}
+        return self._job(self._ask("POST", job.links["edits"], data=data))
+
+    def get(self, job: RemoteJob) -> RemoteJob:
+        """The job as it is now.
+
+        Raises:
+            ServiceError: If it has expired or was deleted.
+        """
+        return self._job(self._ask("GET", job.links["self"]))
+
+    def follow(self, job: RemoteJob) -> Iterator[RemoteJob]:
+        """The job at each change, until it has ended.
+
+        Raises:
+            ServiceError: If there is no such job.
+        """
+        with self._http.stream("GET", job.links["events"], headers=self._headers) as answer:
+            if answer.status_code >= 400:
+                answer.read()
+            _check(answer)
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    yield RemoteJob.of(json.loads(line.removeprefix("data: ")))
+
+    def wait(
+        self, job: RemoteJob, *, callback: Callable[[RemoteJob], None] | None = None
+    ) -> RemoteJob:
+        """Wait for a job to end well.
+
+        Args:
+            job: The job.
+            callback: Called at each change.
+
+        Raises:
+            ServiceError: If it ends in any other way than done.
+        """
+        for state in self.follow(job):
+            job = state
+            if callback is not None:
+                callback(job)
+        job = self.get(job)
+        if job.state != "done":
+            failure = job.error or {"kind": job.state, "message": f"the job is {job.state}"}
+            raise ServiceError(200, failure["kind"], failure["message"])
+        return job
+
+    def delete(self, job: RemoteJob) -> None:
+        """Stop a job and delete everything that belongs to it.
+
+        Raises:
+            ServiceError: If it has gone already.
+        """
+        self._ask("DELETE", job.links["self"])
+
+    def picture(self, job: RemoteJob, which: str = "photo") -> bytes:
+        """A picture file of a job that is done: ``photo``, ``original`` or ``immunized``.
+
+        Raises:
+            ServiceError: If it has gone.
+        """
+        return self._ask("GET", job.links[which]).content
+
+    def save_photo(self, job: RemoteJob, path: str | Path) -> None:
+        """Write the immunized photo to a new file.
+
+        Raises:
+            FileExistsError: If the file is there.
+            ServiceError: If it has gone.
+        """
+        data = self.picture(job)
+        with Path(path).open("xb") as file:
+            file.write(data)
+
+    def save_certificate(self, job: RemoteJob, path: str | Path) -> None:
+        """Write the certificate to a new file.
+
+        Raises:
+            OutputExists: If the file is there.
+            ServiceError: If it has gone.
+        """
+        write_text(self._ask("GET", job.links["certificate"]).text, Path(path))
+
+    def models(self) -> list[Model]:
+        """The service's register.
+
+        Raises:
+            ServiceError: If it cannot be had.
+        """
+        return [Model(**row) for row in self._ask("GET", "/v1/models").json()]
+
+    def _post(
+        self,
+        kind: str,
+        pictures: Mapping[str, str | Path | None],
+        values: Mapping[str, Any],
+        key: str | None,
+    ) -> RemoteJob:
+        data = {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
+        headers = {"Idempotency-Key": key or secrets.token_hex(16)}
+        with ExitStack() as stack:
+            files = {
+                # The file's own name is nobody's business.
+                name: (name, stack.enter_context(Path(path).open("rb")))
+                for name, path in pictures.items()
+                if path is not None
+            }
+            answer = self._ask("POST", f"/v1/{kind}", data=data, files=files, headers=headers)
+        return self._job(answer)
+
+    def _ask(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> httpx2.Response:
+        try:
+            merged = {**self._headers, **(headers or {})}
+            answer = self._http.request(method, url, headers=merged, **options)
+        except httpx2.HTTPError as error:
+            raise ServiceError(
+                0, "unreachable", f"the service cannot be reached: {error}"
+            ) from None
+        _check(answer)
+        return answer
+
+    @staticmethod
+    def _job(answer: httpx2.Response) -> RemoteJob:
+        return RemoteJob.of(answer.json())
+
+
+def _check(answer: httpx2.Response) -> None:
+    if answer.status_code < 400:
+        return
+    try:
+        problem = answer.json()
+        kind, detail = problem["type"].rpartition(":")[2], problem["detail"]
+    except (ValueError, KeyError, TypeError):
+        kind, detail = "unknown", f"the service answered {answer.status_code}"
+    raise ServiceError(answer.status_code, kind, detail)

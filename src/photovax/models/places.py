@@ -1,0 +1,133 @@
+"""Where the weights of a model lie on this machine, in the order in which they are looked for.
+
+Imports nothing heavy, and downloads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from photovax.errors import ModelError
+from photovax.models import hub
+from photovax.models.entries import CATALOG
+from photovax.registry import unknown
+
+__all__ = [
+    "autoencoder_in",
+    "autoencoder_place",
+    "cached_repository",
+    "check_fits",
+    "pipeline_folder",
+]
+
+
+def pipeline_folder(name: str, weights: Path | None) -> Path:
+    """The pipeline folder of a catalogue's model: in ``weights``, or in the hub's cache.
+
+    Raises:
+        ModelError: If it is no more than an autoencoder, or not there.
+    """
+    entry = CATALOG[name]
+    if entry.folder is not None:
+        return entry.folder
+    if not entry.edits:
+        raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
+    for folder in _offered(name, weights):
+        if any(folder.glob("unet*/config.json")):
+            return folder
+    for source in entry.sources:
+        found = hub.cached(source, whole=True)
+        if found is not None:
+            return found
+    raise _missing(name, weights, whole=True)
+
+
+def autoencoder_place(name: str, weights: Path | None) -> Path:
+    """The folder or file that holds the autoencoder of a catalogue's model.
+
+    Raises:
+        ModelError: If it is neither in ``weights`` nor in the hub's cache.
+    """
+    entry = CATALOG[name]
+    if entry.folder is not None:
+        return entry.folder / "vae"
+    if weights is not None and weights.is_file():
+        return weights
+    for folder in _offered(name, weights):
+        if entry.files and all((folder / file).is_file() for file in entry.files):
+            return folder
+        own = autoencoder_in(folder)
+        if (own / "config.json").is_file():
+            return own
+    if weights is not None:
+        for file in (weights / f"{name}.safetensors", weights / name / f"{name}.safetensors"):
+            if file.is_file():
+                return file
+    for source in entry.sources:
+        found = hub.cached(source, whole=False)
+        if found is not None:
+            return found / (source.file or source.part)
+    raise _missing(name, weights, whole=False)
+
+
+def _offered(name: str, weights: Path | None) -> list[Path]:
+    """The folders that ``--weights`` may mean, the more telling first."""
+    return [] if weights is None else [weights / name, weights]
+
+
+def autoencoder_in(folder: Path) -> Path:
+    """The folder of the autoencoder in a pipeline's folder, or that folder if it is one."""
+    return next((folder / part for part in ("vae", "movq") if (folder / part).is_dir()), folder)
+
+
+def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
+    entry = CATALOG[name]
+    places = [str(weights)] if weights is not None else []
+    if entry.sources:
+        places.append(f"the hub's cache ({hub.cache_folder()})")
+    where = f" in {' or '.join(places)}" if places else ""
+    short = "" if whole or not entry.edits else " --autoencoder"
+    ways = [f"run 'photovax models pull {name}{short}'"] if entry.sources else []
+    if entry.gated:
+        ways[0] += " (its licence must be accepted on the hub first)"
+    ways.append(hub.by_hand(name, entry, whole=whole))
+    return ModelError(f"model {name}: no weights{where}; {', or '.join(ways)}")
+
+
+def cached_repository(name: str) -> Path:
+    """The cached snapshot of a hub repository that is in no catalogue.
+
+    Raises:
+        UnknownName: If the name is not of the form of one.
+        ModelError: If it is not cached.
+    """
+    if not hub.looks_like_repository(name):
+        raise unknown("model", name, CATALOG)
+    marks = ("vae/config.json", "movq/config.json", "config.json")
+    found = hub.snapshot(name, marks)
+    if found is None:
+        raise ModelError(
+            f"model {name}: neither a folder nor in the hub's cache ({hub.cache_folder()}); if it "
+            f"is on the hub, run: hf download {name}"
+        )
+    return found
+
+
+def check_fits(name: str, folder: Path) -> None:
+    """Refuse the folder of another model's autoencoder under this one's name.
+
+    Raises:
+        ModelError: If its configuration says so.
+    """
+    entry = CATALOG[name]
+    config: dict[str, object] = {}
+    with suppress(OSError, ValueError):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for key in ("_class_name", "latent_channels", "scaling_factor"):
+        wanted, got = entry.config.get(key), config.get(key)
+        if wanted is not None and got is not None and wanted != got:
+            raise ModelError(
+                f"model {name}: {folder} is of another model: {key} is {got}, expected {wanted}"
+            )

@@ -1,0 +1,97 @@
+"""The service as one ASGI application: guard, API, page and figures."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.staticfiles import StaticFiles
+
+from photovax.service.api import routes
+from photovax.service.guard import Guard
+from photovax.service.jobs import Jobs
+from photovax.service.keys import KeyRing, key_set, read_keys
+from photovax.service.problems import handle_problems
+from photovax.service.register import Register
+from photovax.service.settings import Settings
+from photovax.service.supervisor import Supervisor
+from photovax.service.tokens import Tokens
+from photovax.version import VERSION
+
+__all__ = ["build_app"]
+
+PAGE = Path(__file__).parent / "page"
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The service; its workers run while the application does.
+
+    Raises:
+        UsageError: If another service runs on the same folder, once it starts.
+        CertificateError: If the keys cannot be read.
+    """
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    jobs = Jobs(settings.database, settings.pictures)
+    KeyRing(settings.keys)
+    Register(settings.register)
+    supervisor = Supervisor(settings, jobs)
+    registry = CollectorRegistry()
+    registry.register(_JobFigures(jobs, supervisor))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        supervisor.start()
+        try:
+            yield
+        finally:
+            supervisor.stop()
+
+    app = FastAPI(
+        title="photovax",
+        version=VERSION,
+        summary="Immunize photos against edits by diffusion models.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    handle_problems(app)
+    app.include_router(routes(settings, jobs, supervisor))
+
+    @app.get("/.well-known/photovax-keys.json", include_in_schema=False)
+    def published_keys() -> dict[str, Any]:
+        return key_set(read_keys(settings.keys))
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    app.add_middleware(
+        Guard, settings=settings, tokens=Tokens(settings.token_file), registry=registry
+    )
+    return app
+
+
+class _JobFigures(Collector):
+    """Jobs by state, and workers, as they are when asked."""
+
+    def __init__(self, jobs: Jobs, supervisor: Supervisor) -> None:
+        self._jobs, self._supervisor = jobs, supervisor
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges."""
+        states = GaugeMetricFamily("photovax_jobs", "Jobs by state.", labels=["state"])
+        for state, count in self._jobs.counts().items():
+            states.add_metric([state], count)
+        yield states
+        yield GaugeMetricFamily(
+            "photovax_workers", "Workers that run.", value=self._supervisor.alive
+        )

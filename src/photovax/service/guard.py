@@ -1,0 +1,179 @@
+"""What stands before the API: who may ask, how often, how much, and headers on every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from photovax.service.problems import Problem, problem
+from photovax.service.settings import Settings
+from photovax.service.tokens import Rates, Tokens
+
+__all__ = ["Guard"]
+
+_OPEN = ("/v1/health", "/v1/openapi.json")
+_BODY_SECONDS = 30.0
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Guard:
+    """ASGI middleware.
+
+    It comes before the API reads a body: FastAPI would take in a whole upload, and only then ask
+    whose it is.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, tokens: Tokens, registry: CollectorRegistry
+    ) -> None:
+        self._app, self._settings, self._tokens = app, settings, tokens
+        self._rates = Rates(settings.requests_per_minute)
+        self._count = Counter(
+            "photovax_requests", "Requests answered.", ("route", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "photovax_request_seconds", "Time to the end of the answer.", registry=registry
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer, began = _Answer(scope, send), time.perf_counter()
+        try:
+            headers = Headers(scope=scope)
+            try:
+                scope.setdefault("state", {})["owner"] = self._admitted(scope, headers)
+            except Problem as error:
+                refused = problem(error.status, error.kind, error.detail, error.headers)
+                await refused(scope, receive, answer.send)
+                return
+            body = _Body(receive, self._settings.max_bytes, answer)
+            await self._app(scope, body.receive, answer.send)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._count.labels(route, str(answer.status)).inc()
+            self._seconds.observe(time.perf_counter() - began)
+
+    def _admitted(self, scope: Scope, headers: Headers) -> str:
+        """Whose request it is: a token's id, or nothing where there are none."""
+        self._check_site(scope, headers)
+        path = scope["path"]
+        if path in _OPEN or not (path.startswith("/v1/") or path == "/metrics"):
+            return ""
+        owner, address = "", (scope.get("client") or ("", 0))[0]
+        if self._settings.tokens:
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            found = self._tokens.owner(token) if scheme.lower() == "bearer" else None
+            if found is None:
+                self._check_rate(f"nobody at {address}")
+                raise Problem(
+                    *(401, "no-token", "send Authorization: Bearer and a token of this service"),
+                    {"WWW-Authenticate": "Bearer"},
+                )
+            owner = found
+        self._check_rate(owner or address)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._settings.max_bytes:
+            raise Problem(413, "too-large", _too_large(self._settings.max_bytes))
+        return owner
+
+    def _check_site(self, scope: Scope, headers: Headers) -> None:
+        """Refuse what other sites make a browser send, and names that were rebound to us."""
+        host = headers.get("host", "")
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if self._settings.hosts and name not in self._settings.hosts:
+            raise Problem(421, "wrong-host", "this service does not go by that name")
+        if scope["method"] in ("GET", "HEAD"):
+            return
+        origin = headers.get("origin")
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") or (
+            origin is not None and urlsplit(origin).netloc != host
+        ):
+            raise Problem(403, "cross-site", "requests from other sites are not answered")
+
+    def _check_rate(self, client: str) -> None:
+        if wait := self._rates.wait(client):
+            raise Problem(
+                *(429, "too-many-requests", "slow down"), {"Retry-After": str(int(wait) + 1)}
+            )
+
+
+class _Answer:
+    """The way out: adds headers, and says that a body was too large whatever the API says."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
+        self.status = 499  # gone before there was an answer
+        self.refused: Problem | None = None
+        self._replaced = False
+
+    async def send(self, message: Message) -> None:
+        if self._replaced:
+            return
+        if message["type"] == "http.response.start":
+            if self.refused is not None:
+                self._replaced = True
+                refused = self.refused
+                response = problem(refused.status, refused.kind, refused.detail)
+                headers = response.raw_headers
+                message = {**message, "status": refused.status, "headers": headers}
+                self._finish(message)
+                await self._send(message)
+                await self._send({"type": "http.response.body", "body": response.body})
+                return
+            self._finish(message)
+        await self._send(message)
+
+    def _finish(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = MutableHeaders(scope=message)
+        for name, value in _HEADERS.items():
+            headers[name] = value
+        if self._scope["path"].startswith("/v1/"):
+            headers["Cache-Control"] = "no-store"
+
+
+class _Body:
+    """The way in: ends a body that is too large or too slow."""
+
+    def __init__(self, receive: Receive, limit: int, answer: _Answer) -> None:
+        self._receive, self._limit, self._answer = receive, limit, answer
+        self._size = 0
+        self._whole = False
+
+    async def receive(self) -> Message:
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
+            self._answer.refused = Problem(408, "too-slow", "the upload stood still")
+            return {"type": "http.disconnect"}
+        self._size += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._size > self._limit:
+            self._answer.refused = Problem(413, "too-large", _too_large(self._limit))
+            return {"type": "http.disconnect"}
+        return message
+
+
+def _too_large(limit: int) -> str:
+    return f"larger than the {limit:,} bytes that one request may have"

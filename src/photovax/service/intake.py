@@ -1,0 +1,146 @@
+"""From a request to a job: uploads are hashed, decoded elsewhere, and queued, or leave nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fastapi import UploadFile
+
+from photovax.errors import PhotoError
+from photovax.service.decode import decoded
+from photovax.service.job import Job, QueueFull, new_id
+from photovax.service.jobs import Jobs
+from photovax.service.settings import Settings
+
+__all__ = ["Intake"]
+
+_CHUNK = 1024**2
+_SUFFIXES = {"TIFF": ".tif", "WEBP": ".webp"}
+
+
+class Intake:
+    """Takes requests in.
+
+    Args:
+        settings: The service's.
+        jobs: Its table.
+    """
+
+    def __init__(self, settings: Settings, jobs: Jobs) -> None:
+        self._settings, self._jobs = settings, jobs
+        self._decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+    def take(
+        self,
+        kind: str,
+        parameters: Mapping[str, Any],
+        uploads: Mapping[str, UploadFile | None],
+        *,
+        owner: str,
+        idempotency: str | None,
+    ) -> Job:
+        """Queue a job, or find the one of a former request with the same key.
+
+        Args:
+            kind: Of the job.
+            parameters: What was asked; ``suffix`` "" means the photo's own type.
+            uploads: The pictures, ``photo`` among them.
+            owner: Whose request it is.
+            idempotency: The client's key.
+
+        Raises:
+            Clash: If the key was used for another request.
+            QueueFull: If too many jobs wait.
+            PhotoError: If a picture cannot be read.
+            OSError: If there is no room.
+        """
+        files = {name: upload.file for name, upload in uploads.items() if upload is not None}
+        digests = {name: _digest(file) for name, file in files.items()}
+        asked = json.dumps([kind, dict(parameters), digests], sort_keys=True)
+        request = hashlib.sha256(asked.encode()).hexdigest()
+        if (known := self._jobs.by_key(owner, idempotency, request)) is not None:
+            return known
+        if (waiting := self._jobs.counts()["queued"]) >= self._settings.queue:
+            raise QueueFull(f"{waiting} jobs wait already; try again later")
+        job = new_id()
+        folder = self._jobs.folder(job)
+        try:
+            folder.mkdir(mode=0o700)
+            formats = {name: self._decode(name, file, folder) for name, file in files.items()}
+            full = {**parameters, "sha256": digests["photo"]}
+            full["suffix"] = parameters.get("suffix") or _suffix(formats["photo"])
+            queued = self._queue(job, kind, full, request, owner, idempotency)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if queued.id != job:  # the same request came in twice at once
+            shutil.rmtree(folder, ignore_errors=True)
+        return queued
+
+    def follow(self, of: Job, parameters: Mapping[str, Any], *, owner: str) -> Job:
+        """Queue an edit of what an immunization gave.
+
+        Raises:
+            QueueFull: If too many jobs wait.
+            OSError: If its pictures have gone, or there is no room.
+        """
+        job = new_id()
+        folder = self._jobs.folder(job)
+        request = hashlib.sha256(json.dumps([of.id, dict(parameters)]).encode()).hexdigest()
+        made = self._jobs.output(of)
+        try:
+            folder.mkdir(mode=0o700)
+            shutil.copy(made / "original.png", folder / "original")
+            shutil.copy(made / (of.result or {})["file"], folder / "immunized")
+            return self._queue(job, "edits", {**parameters, "of": of.id}, request, owner, None)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _queue(
+        self,
+        job: str,
+        kind: str,
+        parameters: dict[str, Any],
+        request: str,
+        owner: str,
+        idempotency: str | None,
+    ) -> Job:
+        return self._jobs.add(
+            job,
+            kind,
+            parameters,
+            request=request,
+            owner=owner,
+            idempotency=idempotency,
+            limit=self._settings.queue,
+        )
+
+    def _decode(self, name: str, file: BinaryIO, folder: Path) -> dict[str, Any]:
+        raw = folder / f"{name}.upload"
+        with raw.open("wb") as target:
+            shutil.copyfileobj(file, target, _CHUNK)
+        try:
+            with self._decoding:
+                return decoded(raw, folder / f"{name}.npz", self._settings)
+        except PhotoError as error:
+            raise type(error)(f"{name}: {error}") from None
+
+
+def _suffix(facts: Mapping[str, Any]) -> str:
+    """The lossless file type nearest to what came in."""
+    suffix = _SUFFIXES.get(facts["format"], ".png")
+    return ".png" if suffix == ".webp" and facts["grey"] else suffix
+
+
+def _digest(file: BinaryIO) -> str:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest

@@ -1,0 +1,175 @@
+// What happens on the page, in the order in which a person meets it.
+
+import { show } from "./compare.js";
+import * as service from "./service.js";
+
+const $ = (id) => document.getElementById(id);
+let job = null;
+
+function complain(error) {
+  $("problem").textContent = error.message;
+  $("problem").hidden = false;
+  if (error.status === 401) {
+    $("access").hidden = false;
+    $("access").open = true;
+    $("token").focus();
+  }
+}
+
+function time(seconds) {
+  if (seconds === null) return "";
+  return seconds < 90 ? `, about ${Math.ceil(seconds)} seconds left` : `, about ${Math.ceil(seconds / 60)} minutes left`;
+}
+
+function tell(state) {
+  const bar = $("bar");
+  if (state.state === "running" && state.steps) {
+    bar.max = state.steps;
+    bar.value = state.done;
+    $("said").textContent = `Step ${state.done} of ${state.steps}${time(state.seconds_left)}`;
+  } else {
+    bar.removeAttribute("value");
+    $("said").textContent = state.state === "queued" ? "Waiting for its turn" : "Starting";
+  }
+}
+
+function ended(state, what) {
+  if (state.state === "done") return;
+  const why = state.state === "cancelled" ? "stopped" : (state.error?.message ?? state.state);
+  throw new service.Problem(200, `${what}: ${why}`);
+}
+
+async function take(file) {
+  if (!file || !$("work").hidden) return;
+  $("problem").hidden = true;
+  $("outcome").hidden = true;
+  $("work").hidden = false;
+  $("said").textContent = "Uploading";
+  $("bar").removeAttribute("value");
+  try {
+    job = await service.immunize(file);
+    job = await service.follow(job, tell);
+    if (job.state === "cancelled") return;
+    ended(job, "The photo was not immunized");
+    $("said").textContent = "Fetching the result";
+    await outcome();
+  } catch (error) {
+    complain(error);
+  } finally {
+    $("work").hidden = true;
+    $("file").value = "";
+  }
+}
+
+async function outcome() {
+  const [first, second, certificate] = await Promise.all(
+    [job.links.original, job.links.photo, job.links.certificate].map(service.picture),
+  );
+  offer($("photo"), second, job.result.file.replace("photo", "immunized"));
+  offer($("certificate"), certificate, "certificate.json");
+  const seen = job.result.visible;
+  const models = Object.entries(job.result.models).map(
+    ([name, found]) =>
+      `${name}: ${found.verdict}, thrown off by ${found.effect.shift.toFixed(2)}, by noise of the same size ${found.floor.shift.toFixed(2)}`,
+  );
+  const notes = job.result.notes.map((note) => `Note: ${note}.`);
+  $("figures").textContent = [
+    `Changed by ${seen.linf} of 255 levels at most.`, `${models.join("; ")}.`, ...notes,
+  ].join(" ");
+  $("until").textContent = `The server deletes photo and result at ${new Date(job.expires).toLocaleTimeString()}.`;
+  $("edits").hidden = true;
+  $("editing").textContent = "";
+  $("edit").hidden = false;
+  $("forget").disabled = false;
+  $("outcome").hidden = false;
+  try {
+    await show(first, second);
+  } catch {
+    // TIFF is not shown by most browsers.
+    complain(new Error("This browser cannot show the file type; download it to see it."));
+  }
+  $("outcome-title").focus();
+}
+
+function offer(link, blob, name) {
+  if (link.href) URL.revokeObjectURL(link.href);
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+}
+
+$("file").addEventListener("change", () => take($("file").files[0]));
+$("token").addEventListener("change", () => {
+  service.remember($("token").value);
+  $("problem").hidden = true;
+  list();
+});
+
+for (const kind of ["dragenter", "dragover"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    $("drop").classList.add("over");
+  });
+}
+document.addEventListener("dragleave", () => $("drop").classList.remove("over"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("drop").classList.remove("over");
+  take(event.dataTransfer.files[0]);
+});
+document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+
+async function forget() {
+  try {
+    await service.remove(job);
+  } catch (error) {
+    if (error.status !== 404 && error.status !== 410) return complain(error);
+  }
+  $("until").textContent = "Deleted from the server. This page still holds the result.";
+  $("edit").hidden = true;
+  $("forget").disabled = true;
+  return undefined;
+}
+$("stop").addEventListener("click", () => job && forget());
+$("forget").addEventListener("click", forget);
+
+$("edit").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = event.submitter ?? $("edit").querySelector("button");
+  button.disabled = true;
+  $("problem").hidden = true;
+  try {
+    let tried = await service.edit(job, $("prompt").value);
+    tried = await service.follow(tried, (state) => {
+      $("editing").textContent = `Edit ${Math.min(state.done + 1, 2)} of 2 …`;
+    });
+    ended(tried, "The edit was not made");
+    for (const which of ["original", "immunized"]) {
+      const image = $(`edit-${which}`);
+      if (image.src) URL.revokeObjectURL(image.src);
+      image.src = URL.createObjectURL(await service.picture(tried.links[which]));
+    }
+    $("edits").hidden = false;
+    $("editing").textContent = "Both edits are shown below.";
+  } catch (error) {
+    $("editing").textContent = "";
+    complain(error);
+  } finally {
+    button.disabled = false;
+  }
+});
+
+async function list() {
+  try {
+    const rows = (await service.models()).filter((model) => model.supported);
+    $("models").replaceChildren(
+      ...rows.map((model) => {
+        const item = document.createElement("li");
+        item.textContent = `${model.name} ${model.version}, since ${model.since}`;
+        return item;
+      }),
+    );
+  } catch (error) {
+    complain(error);
+  }
+}
+list();

@@ -1,0 +1,99 @@
+"""What a provider can set, and where everything is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from photovax.errors import UsageError
+from photovax.recipe import DEFAULT
+
+__all__ = ["Settings", "is_loopback"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One provider's service.
+
+    Attributes:
+        data: Folder of keys, register, tokens, jobs and, while they are needed, pictures.
+        recipe: Preset or recipe file that photos are immunized with.
+        levels: Largest change in levels; the recipe's own when None.
+        total: All that renewals may ever change, in the unit of the recipe's budget; the
+            recipe's own budget when None.
+        recipes: Other presets or files that a client may name.
+        weights: Where to look for weights that do not ship with photovax.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+        workers: Processes that immunize; each holds the models and one photo in memory.
+        queue: Jobs that may wait; more are turned away.
+        job_seconds: How long one job may take.
+        keep_seconds: How long a result is kept after its job ended.
+        lease_seconds: After how long without a sign of life a worker counts as dead.
+        attempts: How often a job is begun that takes its worker down.
+        max_bytes: Of one upload, all its parts together.
+        max_pixels: Of one picture.
+        decode_seconds: Of processor time, to decode one picture.
+        decode_bytes: Of memory, to decode one picture.
+        requests_per_minute: Of one token, or of one address where there are no tokens.
+        tokens: Whether clients need a token.
+        hosts: Names under which the service may be asked for; any when empty.
+    """
+
+    data: Path
+    recipe: str = DEFAULT
+    levels: float | None = None
+    total: float | None = None
+    recipes: tuple[str, ...] = ()
+    weights: Path | None = None
+    device: str = "auto"
+    workers: int = 1
+    queue: int = 500
+    job_seconds: float = 1800
+    keep_seconds: float = 3600
+    lease_seconds: float = 30
+    attempts: int = 3
+    max_bytes: int = 64 * 1024**2
+    max_pixels: int = 50_000_000
+    decode_seconds: int = 60
+    decode_bytes: int = 4 * 1024**3
+    requests_per_minute: int = 600
+    tokens: bool = False
+    hosts: tuple[str, ...] = field(default=("127.0.0.1", "localhost", "[::1]"))
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "queue", "attempts", "max_bytes", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        for name in ("job_seconds", "keep_seconds", "lease_seconds"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} must be above 0, got {getattr(self, name)}")
+
+    @property
+    def keys(self) -> Path:
+        """The folder of signing keys."""
+        return self.data / "keys"
+
+    @property
+    def register(self) -> Path:
+        """The register of models."""
+        return self.data / "register.json"
+
+    @property
+    def token_file(self) -> Path:
+        """Hashes of the clients' tokens."""
+        return self.data / "tokens.json"
+
+    @property
+    def database(self) -> Path:
+        """The table of jobs."""
+        return self.data / "jobs.sqlite"
+
+    @property
+    def pictures(self) -> Path:
+        """One folder for each job that has pictures."""
+        return self.data / "pictures"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach that address."""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,146 @@
+"""Keeps the workers running and the table tidy, from a thread of the service."""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TextIO
+
+from photovax.errors import UsageError
+from photovax.service.jobs import Jobs
+from photovax.service.settings import Settings
+from photovax.service.worker import pack
+
+__all__ = ["Supervisor"]
+
+_ROUND = 0.25
+_PATIENCE = 5.0
+_LONGEST_PAUSE = 60.0
+
+
+@dataclass
+class _Worker:
+    """One process, or the pause before its next."""
+
+    name: str = ""
+    process: subprocess.Popen[str] | None = None
+    began: float = 0.0
+    pause: float = 0.5
+    again: float = 0.0
+
+
+class Supervisor:
+    """The workers of one service.
+
+    Args:
+        settings: The service's.
+        jobs: Its table.
+    """
+
+    def __init__(self, settings: Settings, jobs: Jobs) -> None:
+        self._settings, self._jobs = settings, jobs
+        self._workers = [_Worker() for _ in range(settings.workers)]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._rounds, daemon=True)
+        self._lock: TextIO | None = None
+
+    def start(self) -> None:
+        """Take up what a former service left, and start the workers.
+
+        Raises:
+            UsageError: If another service runs on the same folder.
+        """
+        lock = (self._settings.data / "serve.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise UsageError(f"another service runs on {self._settings.data}") from None
+        self._lock = lock
+        self._jobs.release_all()
+        self._jobs.sweep()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the workers; their jobs go on when the service starts again."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for worker in self._workers:
+            if worker.process is not None:
+                self._kill(worker)
+        if self._lock is not None:
+            self._lock.close()
+
+    @property
+    def alive(self) -> int:
+        """How many workers run."""
+        return sum(
+            worker.process is not None and worker.process.poll() is None for worker in self._workers
+        )
+
+    def _rounds(self) -> None:
+        while not self._stop.wait(_ROUND):
+            try:
+                self._round()
+            except (OSError, sqlite3.Error) as error:  # a full disk may have room again
+                print(f"service: {type(error).__name__}", file=sys.stderr, flush=True)
+
+    def _round(self) -> None:
+        for worker in self._workers:
+            self._tend(worker)
+        self._stop_those(self._jobs.deaf(_PATIENCE))
+        late = self._jobs.overdue(self._settings.job_seconds)
+        self._stop_those([name for _, name in late])
+        for job, _ in late:
+            shutil.rmtree(self._jobs.folder(job), ignore_errors=True)
+        self._jobs.expire(self._settings.keep_seconds)
+
+    def _tend(self, worker: _Worker) -> None:
+        now = time.monotonic()
+        if worker.process is not None and worker.process.poll() is not None:
+            self._kill(worker)
+            # One that dies at once, for want of a model, is not started over and over.
+            quick = now - worker.began < 2 * worker.pause + 5
+            worker.pause = min(2 * worker.pause, _LONGEST_PAUSE) if quick else 0.5
+            worker.again = now + worker.pause
+        if worker.process is None and now >= worker.again:
+            self._spawn(worker)
+
+    def _spawn(self, worker: _Worker) -> None:
+        worker.name, worker.began = secrets.token_hex(8), time.monotonic()
+        worker.process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "photovax.service.worker", worker.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        if worker.process.stdin is not None:
+            with suppress(BrokenPipeError):  # it died at once: seen at the next round
+                worker.process.stdin.write(pack(self._settings) + "\n")
+                worker.process.stdin.flush()
+
+    def _stop_those(self, names: list[str]) -> None:
+        for worker in self._workers:
+            if worker.name in names and worker.process is not None:
+                self._kill(worker)
+
+    def _kill(self, worker: _Worker) -> None:
+        """End a worker and give back its job."""
+        if worker.process is None:
+            return
+        worker.process.kill()
+        worker.process.wait()
+        if worker.process.stdin is not None:
+            with suppress(BrokenPipeError):
+                worker.process.stdin.close()
+        worker.process = None
+        self._jobs.release(worker.name)

@@ -1,0 +1,238 @@
+"""What a worker does for each kind of job: pictures and parameters in, files and figures out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from photovax.errors import UsageError
+from photovax.models.catalog import DEFAULT_MODEL, usual_edit
+from photovax.optimise import Step
+from photovax.photo import Metadata, Photo, read_photo
+from photovax.recipe import Recipe, load_recipe
+from photovax.saving import write_photo
+from photovax.service.issuing import Issuer
+from photovax.service.keys import KeyRing
+from photovax.service.likeness import dhash
+from photovax.service.parcels import read_parcel
+from photovax.service.register import Gap, Register, Registered, gaps
+from photovax.service.renewal import Renewer, Wish
+from photovax.service.settings import Settings
+from photovax.service.verification import Seen, verify
+
+if TYPE_CHECKING:
+    from photovax.adversary.edits import Adversary
+
+__all__ = ["Bench"]
+
+Tick = Callable[[int, int], None]
+"""Called with steps done and steps in all."""
+
+
+class Bench:
+    """Models and keys, loaded when first needed and kept while the register stays as it is."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._issuers: dict[tuple[Registered, ...], Issuer] = {}
+
+    def warm(self) -> None:
+        """Load what most jobs need."""
+        self._issuer(self._today)
+
+    def do(
+        self, kind: str, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        """Do one job.
+
+        Args:
+            kind: ``immunizations``, ``renewals``, ``checks`` or ``edits``.
+            folder: With the pictures that came with it.
+            output: For those that come out; made.
+            asked: Its parameters.
+            tick: Told of progress; may raise to stop.
+
+        Raises:
+            PhotovaxError: For every reason why it cannot be done.
+        """
+        output.mkdir()
+        does = {
+            "immunizations": self._immunize,
+            "renewals": self._renew,
+            "checks": self._check,
+            "edits": self._edit,
+        }
+        return does[kind](folder, output, asked, tick)
+
+    @property
+    def _today(self) -> tuple[Registered, ...]:
+        return Register(self._settings.register).supported()
+
+    @property
+    def _ring(self) -> KeyRing:
+        # Read anew each time: keys are rotated from the command line.
+        return KeyRing(self._settings.keys)
+
+    def _issuer(self, models: tuple[Registered, ...]) -> Issuer:
+        if models not in self._issuers:
+            if len(self._issuers) > 2:
+                self._issuers.clear()
+            self._issuers[models] = Issuer(
+                models, self._ring, weights=self._settings.weights, device=self._settings.device
+            )
+        issuer = self._issuers[models]
+        issuer.ring = self._ring
+        return issuer
+
+    @cached_property
+    def _adversary(self) -> Adversary:
+        from photovax.adversary.edits import Adversary  # most jobs need no pipelines
+
+        return Adversary(DEFAULT_MODEL, device=self._settings.device)
+
+    def _recipe(self, asked: dict[str, Any]) -> Recipe:
+        recipe = load_recipe(asked.get("recipe") or self._settings.recipe)
+        levels = asked.get("levels") or self._settings.levels
+        return recipe if levels is None else recipe.with_levels(levels)
+
+    def _immunize(
+        self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        photo = read_parcel(folder / "photo.npz")
+        if asked.get("strip_gps"):
+            photo = photo.without_gps()
+        mask = _mask(folder, photo)
+        recipe, issuer = self._recipe(asked), self._issuer(self._today)
+        result = issuer.immunizer.immunize(photo, recipe, mask=mask, callback=_steps(tick))
+        file = output / f"photo{asked['suffix']}"
+        saved = issuer.immunizer.save(result, file)
+        text = issuer.certify(
+            file, photo, recipe, total=self._settings.total, masked=mask is not None
+        )
+        (output / "certificate.json").write_text(text, encoding="utf-8")
+        write_photo(replace(photo, metadata=Metadata(icc=photo.metadata.icc)), _original(output))
+        return {
+            "file": file.name,
+            "visible": _finite(asdict(saved.visible)),
+            "models": _models(text),
+            "notes": list(photo.notes),
+        }
+
+    def _renew(
+        self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        photo = read_parcel(folder / "photo.npz")
+        first = folder / "original.npz"
+        renewer = Renewer(self._ring, self._today, self._recipe(asked), self._issuer)
+        wish = Wish(
+            photo=photo,
+            seen=Seen(asked["sha256"], dhash(photo.visible())),
+            certificate=asked["certificate"],
+            output=output / f"photo{asked['suffix']}",
+            original=read_parcel(first) if first.exists() else None,
+            mask=_mask(folder, photo),
+            callback=_steps(tick),
+        )
+        done = renewer.renew(wish)
+        if done is None:
+            return {"lacking": [], "basis": None, "file": None}
+        (output / "certificate.json").write_text(done.certificate, encoding="utf-8")
+        return {
+            "lacking": [_gap(gap) for gap in done.gaps],
+            "basis": done.basis,
+            "file": wish.output.name,
+            "models": _models(done.certificate),
+        }
+
+    def _check(
+        self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        photo = read_parcel(folder / "photo.npz")
+        first, text = folder / "original.npz", asked.get("certificate")
+        if text is None and not first.exists():
+            raise UsageError("a check needs the original, or the photo's certificate, or both")
+        found: dict[str, Any] = {}
+        if text is not None:
+            seen = Seen(asked["sha256"], dhash(photo.visible()))
+            held = verify(text, self._ring.public, photo=seen)
+            found["certificate"] = {
+                "valid": held.valid,
+                "reasons": list(held.reasons),
+                "photo": held.photo,
+                "lacking": [_gap(gap) for gap in gaps(held.certificate, self._today)],
+            }
+        if first.exists():
+            size = load_recipe(self._settings.recipe).size
+            issuer = self._issuer(self._today)
+            checked = issuer.check(photo, read_parcel(first), size=size)
+            found |= {
+                "verdict": checked.verdict.value,
+                "visible": _finite(asdict(checked.visible)),
+                "models": {
+                    name: {
+                        "verdict": each.verdict.value,
+                        "effect": asdict(each.effect),
+                        "floor": asdict(each.floor),
+                    }
+                    for name, each in checked.models.items()
+                },
+            }
+        return found
+
+    def _edit(
+        self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        edit = usual_edit(DEFAULT_MODEL, asked["mode"]).asking(asked["prompt"])
+        size = load_recipe(self._settings.recipe).size
+        for count, name in enumerate(("original", "immunized")):
+            tick(count, 2)
+            pixels = read_photo(folder / name).visible()
+            made = self._adversary.edit(pixels, edit, seed=asked["seed"], size=size)
+            write_photo(Photo(made, None, Metadata(), "PNG", ()), output / f"{name}.png")
+        tick(2, 2)
+        return {}
+
+
+def _original(output: Path) -> Path:
+    return output / "original.png"
+
+
+def _mask(folder: Path, photo: Photo) -> np.ndarray | None:
+    """The pixels that may change, bool (H, W), where a mask came with the photo."""
+    file = folder / "mask.npz"
+    if not file.exists():
+        return None
+    mask = read_parcel(file)
+    if (mask.height, mask.width) != (photo.height, photo.width):
+        raise UsageError(
+            f"the mask is {mask.width} x {mask.height} pixels, the photo {photo.width} x "
+            f"{photo.height}"
+        )
+    kept: np.ndarray = mask.visible().mean(axis=2) >= 128
+    return kept
+
+
+def _steps(tick: Tick) -> Callable[[Step], None]:
+    return lambda step: tick(step.index + 1, step.steps)
+
+
+def _gap(gap: Gap) -> dict[str, str]:
+    return {"name": gap.model.name, "version": gap.model.version, "reason": gap.reason}
+
+
+def _models(text: str) -> dict[str, Any]:
+    """What a certificate says of each model."""
+    return {
+        each["name"]: {name: each[name] for name in ("verdict", "effect", "floor")}
+        for each in json.loads(text)["models"]
+    }
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if value == float("inf") else value for name, value in figures.items()}

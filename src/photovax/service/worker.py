@@ -1,0 +1,167 @@
+"""A worker: a process that takes jobs from the table, one after another, until it is let go.
+
+It is given its settings as one line on its standard input, and ends when that closes: with the
+service, however that ended.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import sys
+import threading
+import time
+import traceback
+import warnings
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from photovax.errors import PhotovaxError
+from photovax.service.job import Job, LostJob
+from photovax.service.jobs import Jobs
+from photovax.service.settings import Settings
+
+__all__ = ["Pulse", "kind_of", "pack", "run", "unpack"]
+
+_PATHS = ("data", "weights")
+_POLL = 0.2
+_BEAT = 0.4
+
+
+def pack(settings: Settings) -> str:
+    """Settings as one line."""
+    return json.dumps(asdict(settings), default=str)
+
+
+def unpack(line: str) -> Settings:
+    """The settings of such a line."""
+    data: dict[str, Any] = json.loads(line)
+    for name in _PATHS:
+        data[name] = data[name] and Path(data[name])
+    return Settings(**{**data, "recipes": tuple(data["recipes"]), "hosts": tuple(data["hosts"])})
+
+
+class Pulse:
+    """Tells the table, beside the work, that the worker lives and how far it is.
+
+    A step of a large photo takes longer than a lease, so the work itself cannot.
+    """
+
+    def __init__(self, jobs: Jobs, job: Job, worker: str, lease: float) -> None:
+        self._jobs, self._job, self._worker, self._lease = jobs, job, worker, lease
+        self._at = (0, 0)
+        self._lost = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def tick(self, done: int, steps: int) -> None:
+        """Note progress.
+
+        Raises:
+            LostJob: If the job is not this worker's any more.
+        """
+        self._at = (done, steps)
+        if self._lost:
+            raise LostJob("lost while it was worked on")
+
+    def __enter__(self) -> Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        # Short work may end before the first beat.
+        with suppress(LostJob, sqlite3.Error):
+            self._jobs.progress(self._job, self._worker, self._lease, *self._at)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(min(_BEAT, self._lease / 3)):
+            try:
+                self._jobs.progress(self._job, self._worker, self._lease, *self._at)
+            except LostJob:
+                self._lost = True
+                return
+            except sqlite3.Error:
+                continue  # a full disk may have room again before the lease ends
+
+
+def run(settings: Settings, worker: str) -> None:
+    """Work until the process ends."""
+    from photovax.service.work import Bench
+
+    jobs = Jobs(settings.database, settings.pictures)
+    bench = Bench(settings)
+    bench.warm()
+    while True:
+        job = jobs.claim(worker, settings.lease_seconds, attempts=settings.attempts)
+        if job is None:
+            time.sleep(_POLL)
+            continue
+        began = time.monotonic()
+        end = _work(bench, jobs, job, worker, settings.lease_seconds)
+        _say(f"{job.kind} attempt {job.attempt}: {end}, {time.monotonic() - began:.1f} s")
+
+
+def _work(bench: Any, jobs: Jobs, job: Job, worker: str, lease: float) -> str:
+    folder = jobs.folder(job.id)
+    try:
+        with Pulse(jobs, job, worker, lease) as pulse:
+            made = bench.do(job.kind, folder, jobs.output(job), job.parameters, pulse.tick)
+        jobs.finish(job, worker, made)
+        return "done"
+    except LostJob:
+        pass
+    except PhotovaxError as error:
+        message = str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "the photo")
+        if _failed(jobs, job, worker, kind_of(error), message):
+            return f"failed, {kind_of(error)}"
+    except Exception as error:  # noqa: BLE001 - one bad job must not stop the next
+        # Without its message, in which a prompt might stand.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        _say(f"unforeseen {type(error).__name__}\n{frames}")
+        if _failed(jobs, job, worker, "internal", "something unforeseen went wrong"):
+            return f"failed, {type(error).__name__}"
+    now = jobs.get(job.id)
+    if now is None or now.state.final:
+        shutil.rmtree(folder, ignore_errors=True)
+    jobs.let_go(job, worker)
+    return "lost"
+
+
+def _failed(jobs: Jobs, job: Job, worker: str, kind: str, message: str) -> bool:
+    try:
+        jobs.fail(job, worker, kind, message)
+    except LostJob:
+        return False
+    shutil.rmtree(jobs.folder(job.id), ignore_errors=True)
+    return True
+
+
+def kind_of(error: PhotovaxError) -> str:
+    """An error's class as a word for programs: ``TooManyPixels`` is ``too-many-pixels``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+
+
+def _say(line: str) -> None:
+    print(f"worker {os.getpid()}: {line}", file=sys.stderr, flush=True)
+
+
+def _end_with_the_service() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    # What libraries log may hold a prompt.
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    given = unpack(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_service, daemon=True).start()
+    run(given, sys.argv[1])

@@ -1,0 +1,140 @@
+"""The page in a real browser; skipped where there is no Chromium or no Playwright."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+
+from photovax.demo import SAMPLE
+from photovax.service.certificates import parse_certificate
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+    pytest.mark.slow,
+]
+QUICK = {"preset": "fast", "steps": 60, "size": 64, "views": [{"name": "short_side"}]}
+PHONE = {"width": 360, "height": 740}
+UNNAMED = """
+[...document.querySelectorAll('a, button, input, img, progress, canvas')].filter(each =>
+  !(each.alt || each.ariaLabel || each.getAttribute('aria-labelledby') || each.labels?.length
+    || each.textContent.trim())).map(each => each.id)
+"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "quick.json").write_text(json.dumps(QUICK))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-c", "from photovax.cli import main; main()", "serve"),
+        *("--port", str(port), "--data", str(folder / "data"), "--device", "cpu"),
+        *("--recipe", str(folder / "quick.json")),
+    ]
+    service = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
+    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    try:
+        while True:
+            try:
+                httpx2.get(f"{url}/v1/models")
+                break
+            except httpx2.HTTPError:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        yield url
+    finally:
+        service.terminate()
+        service.wait()
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Any]:
+    """A page that may ask nobody but the service, and must not throw."""
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport=PHONE, accept_downloads=True)
+        astray: list[str] = []
+        page.on(
+            "request",
+            lambda asked: (
+                None if asked.url.startswith((address, "blob:")) else astray.append(asked.url)
+            ),
+        )
+        page.on("pageerror", lambda error: astray.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector("#models li")
+        yield page
+        browser.close()
+        assert astray == []
+
+
+def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    Image.open(SAMPLE).crop((150, 20, 246, 100)).save(photo)
+    page.set_input_files("#file", photo)
+    page.wait_for_selector("#work:not([hidden])")
+    page.get_by_text("of 60").wait_for(timeout=60_000)
+    page.wait_for_selector("#outcome:not([hidden])", timeout=60_000)
+    assert page.evaluate("document.activeElement.id") == "outcome-title"
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate(UNNAMED) == []
+
+    page.focus("#slider")
+    page.keyboard.press("Home")
+    assert "100%" in page.evaluate("getComputedStyle(before).clipPath")
+    page.focus("#amplified")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#difference:not([hidden])")
+
+    for link, name in (("#photo", "immunized.png"), ("#certificate", "certificate.json")):
+        with page.expect_download() as waiting:
+            page.focus(link)
+            page.keyboard.press("Enter")
+        assert waiting.value.suggested_filename == name
+        waiting.value.save_as(tmp_path / name)
+    first, second = (
+        np.asarray(Image.open(tmp_path / name)).astype(int)
+        for name in ("photo.png", "immunized.png")
+    )
+    says = parse_certificate((tmp_path / "certificate.json").read_text())[0]
+    assert np.abs(first - second).max() == says.budget.used <= 8
+
+    page.focus("#prompt")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#edits:not([hidden])", timeout=60_000)
+    page.focus("#forget")
+    page.keyboard.press("Enter")
+    page.get_by_text("Deleted from the server").wait_for()
+
+
+def test_a_bad_file_gives_a_reason_and_the_page_goes_on(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("no picture")
+    page.set_input_files("#file", tmp_path / "bad.jpg")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "not a picture" in page.inner_text("#problem")
+    assert page.is_hidden("#work")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "file"
+
+
+def test_it_is_dark_where_people_want_it_dark(page: Any) -> None:
+    colours = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    light, dark = (sum(map(int, colour[4:-1].split(","))) for colour in colours)
+    assert dark < 150 < 600 < light

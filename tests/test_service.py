@@ -1,0 +1,517 @@
+"""The service: its API, what it refuses, what it forgets, and what it never says."""
+
+import concurrent.futures
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from photovax.cli import app
+from photovax.client import Client, ServiceError
+from photovax.demo import SAMPLE
+from photovax.errors import UsageError
+from photovax.photo import read_photo
+from photovax.service.app import build_app
+from photovax.service.certificates import parse_certificate
+from photovax.service.jobs import Jobs
+from photovax.service.keys import read_keys
+from photovax.service.settings import Settings
+from photovax.service.supervisor import Supervisor
+from photovax.service.tokens import Rates, Tokens
+from photovax.service.verification import Seen, verify
+
+ROOT = Path(__file__).parents[1]
+CASES = Path(os.environ.get("PHOTOVAX_SHARED", ROOT.parent / "shared")) / "cases/make_cases.py"
+QUICK = {"preset": "fast", "steps": 4, "size": 64, "views": [{"name": "short_side"}]}
+HOME = "http://127.0.0.1"
+LIMIT = 400_000
+MUTATED = int(os.environ.get("PHOTOVAX_MUTATED", "8"))  # each takes a third of a second
+
+
+def _settings(folder: Path, **options: Any) -> Settings:
+    recipe = folder / "quick.json"
+    recipe.write_text(json.dumps(QUICK))
+    options = {
+        "recipe": str(recipe),
+        "device": "cpu",
+        "total": 16.0,
+        "max_bytes": LIMIT,
+        "max_pixels": 100_000,
+        **options,
+    }
+    return Settings(folder / "data", **options)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="module")
+def web(folder: Path) -> Iterator[TestClient]:
+    """The service with a worker."""
+    with TestClient(build_app(_settings(folder)), base_url=HOME) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client(web: TestClient) -> Client:
+    return Client(HOME, http=web)
+
+
+@pytest.fixture
+def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The service without a worker, so that nothing moves."""
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    with TestClient(build_app(_settings(tmp_path)), base_url=HOME) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def photo(folder: Path) -> Path:
+    Image.open(SAMPLE).crop((150, 20, 246, 100)).save(folder / "aunt-mabel.jpg", quality=92)
+    return folder / "aunt-mabel.jpg"
+
+
+def _post(web: TestClient, content: bytes, **options: Any) -> Any:
+    files = {"photo": ("x.jpg", content)}
+    return web.post("/v1/immunizations", files=files, **options)
+
+
+def _pictures(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "data/pictures").iterdir()]
+
+
+def _problem(answer: Any, status: int, kind: str) -> str:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["type"] == f"urn:photovax:problem:{kind}"
+    assert body["status"] == status
+    return str(body["detail"])
+
+
+def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path):
+    seen: list[str] = []
+    queued = client.immunize(photo, file_type="webp")
+    job = client.wait(queued, callback=lambda state: seen.append(state.state))
+    assert seen[-1] == "done"
+    assert (job.done, job.steps) == (4, 4)
+    client.save_photo(job, tmp_path / "photo.webp")
+    client.save_certificate(job, tmp_path / "c.json")
+    made, given = read_photo(tmp_path / "photo.webp"), read_photo(photo)
+    change = np.abs(made.pixels.astype(int) - given.pixels).max()
+    assert job.result["visible"]["linf"] == change <= 8
+    held = verify(
+        (tmp_path / "c.json").read_text(),
+        read_keys(folder / "data/keys"),
+        photo=Seen.of(tmp_path / "photo.webp", made),
+    )
+    assert held.valid
+    assert held.certificate.budget.total == 16
+    original = Image.open(io.BytesIO(client.picture(job, "original")))
+    assert (np.asarray(original) == given.pixels).all()
+
+    checked = client.wait(
+        client.check(tmp_path / "photo.webp", original=photo, certificate=tmp_path / "c.json")
+    )
+    assert checked.result["visible"]["linf"] == change
+    assert checked.result["certificate"] == {
+        "valid": True,
+        "reasons": [],
+        "photo": "same file",
+        "lacking": [],
+    }
+    renewed = client.wait(client.renew(tmp_path / "photo.webp", tmp_path / "c.json"))
+    assert renewed.result == {"lacking": [], "basis": None, "file": None}
+
+    edited = client.wait(client.edit(job, "make it night"))
+    first, second = (
+        Image.open(io.BytesIO(client.picture(edited, which))) for which in ("original", "immunized")
+    )
+    assert first.size == second.size == (80, 64)
+    client.delete(job)
+    assert not {job.id, edited.id} & set(_pictures(folder))
+    with pytest.raises(ServiceError) as caught:
+        client.picture(job)
+    assert (caught.value.status, caught.value.kind) == (409, "not-done")
+
+
+def test_a_renewal_covers_a_new_model_within_the_total(
+    client, web, photo, folder, tmp_path, editor_folder
+):
+    from photovax.service.register import Register, registered
+
+    job = client.wait(client.immunize(photo))
+    client.save_photo(job, tmp_path / "photo.png")
+    client.save_certificate(job, tmp_path / "c.json")
+    register = Register(folder / "data/register.json")
+    register.add(registered(str(editor_folder), name="newer", version="1"))
+    try:
+        assert [model.name for model in client.models()] == ["embedded", "newer"]
+        for original in (photo, None):
+            done = client.wait(
+                client.renew(tmp_path / "photo.png", tmp_path / "c.json", original=original)
+            )
+            assert [gap["name"] for gap in done.result["lacking"]] == ["newer"]
+            made = Image.open(io.BytesIO(client.picture(done)))
+            change = np.abs(np.asarray(made).astype(int) - read_photo(photo).pixels).max()
+            text = web.get(done.links["certificate"]).text
+            says = parse_certificate(text)[0]
+            assert change <= says.budget.used <= says.budget.total == 16
+            assert says.renews is not None
+            client.delete(done)
+    finally:
+        from photovax.service.register import today
+
+        register.end("newer", "1", today().replace(year=2000))
+
+
+def test_bad_certificates_fail_the_job_with_the_reason(client, photo, tmp_path):
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(ServiceError, match="not signed with Ed25519") as caught:
+        client.wait(client.renew(photo, tmp_path / "c.json"))
+    assert caught.value.kind == "certificate-error"
+
+
+def test_a_job_that_cannot_be_done_says_why_and_leaves_nothing(client, photo, folder, tmp_path):
+    Image.new("L", (5, 5)).save(tmp_path / "mask.png")
+    with pytest.raises(ServiceError, match="the mask is 5 x 5 pixels, the photo 96 x 80"):
+        client.wait(client.immunize(photo, mask=tmp_path / "mask.png"))
+
+
+def test_the_same_key_gives_the_same_job(idle, photo, tmp_path):
+    content = photo.read_bytes()
+    headers = {"Idempotency-Key": "k"}
+    first = _post(idle, content, headers=headers)
+    assert first.status_code == 202
+    assert first.headers["location"] == f"/v1/immunizations/{first.json()['id']}"
+    again = _post(idle, content, headers=headers)
+    assert again.json()["id"] == first.json()["id"]
+    assert _pictures(tmp_path) == [first.json()["id"]]
+    clash = _post(idle, content, headers=headers, data={"levels": "3"})
+    _problem(clash, 409, "clash")
+    assert _post(idle, content).json()["id"] != first.json()["id"]
+
+
+def test_what_is_refused_leaves_nothing(idle, photo, tmp_path):
+    good = photo.read_bytes()
+    noise = io.BytesIO()
+    Image.effect_noise((320, 330), 50).save(noise, "PNG")
+    assert "cut short" in _problem(_post(idle, good[:900]), 422, "unreadable-photo")
+    _problem(_post(idle, b"GIF89a"), 422, "unreadable-photo")
+    assert "105,600 pixels" in _problem(_post(idle, noise.getvalue()), 413, "too-many-pixels")
+    _problem(_post(idle, b"0" * (LIMIT + 1)), 413, "too-large")
+    _problem(_post(idle, good, data={"recipe": "/etc/passwd"}), 422, "no-such-recipe")
+    _problem(_post(idle, good, data={"levels": "17"}), 422, "wrong-request")
+    _problem(_post(idle, good, data={"levels": "nan"}), 422, "wrong-request")
+    _problem(_post(idle, good, data={"format": "../x"}), 422, "wrong-request")
+    _problem(idle.post("/v1/immunizations"), 422, "wrong-request")
+    _problem(idle.post("/v1/checks", files={"photo": ("x", good)}), 422, "wrong-request")
+    _problem(
+        idle.post(
+            "/v1/immunizations",
+            content=b"x",
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+        ),
+        400,
+        "bad-request",
+    )
+    for url in ("/v1/immunizations/..%2f..%2fkeys", "/v1/immunizations/" + "0" * 31, "/v1/x/y"):
+        assert idle.get(url).status_code in (404, 422)
+    _problem(idle.get("/v1/immunizations/" + "0" * 32), 404, "no-such-job")
+    assert idle.get("/..%2f..%2fapp.py").status_code == 404
+    assert _pictures(tmp_path) == []
+
+
+def test_an_upload_without_a_length_is_cut_at_the_limit(idle, tmp_path):
+    def chunks() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="photo"; filename="x"\r\n\r\n'
+        for _ in range(20):
+            yield b"0" * 65536
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = idle.post("/v1/immunizations", content=chunks(), headers=headers)
+    _problem(answer, 413, "too-large")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert _pictures(tmp_path) == []
+
+
+def test_every_answer_has_strict_headers(idle):
+    for url in ("/", "/v1/models", "/v1/nothing/x", "/nothing", "/metrics"):
+        headers = idle.get(url).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "access-control-allow-origin" not in headers
+    assert idle.get("/v1/models").headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "kind"),
+    [
+        ({"Host": "evil.example"}, 421, "wrong-host"),
+        ({"Origin": "https://evil.example"}, 403, "cross-site"),
+        ({"Origin": "null"}, 403, "cross-site"),
+        ({"Sec-Fetch-Site": "cross-site"}, 403, "cross-site"),
+    ],
+)
+def test_other_sites_cannot_ask(idle, photo, headers, status, kind):
+    _problem(_post(idle, photo.read_bytes(), headers=headers), status, kind)
+
+
+def test_tokens_are_asked_for_and_keep_jobs_apart(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    settings = _settings(tmp_path, tokens=True, requests_per_minute=30)
+    tokens = Tokens(settings.token_file)
+    ann, bob = tokens.add("ann"), tokens.add("bob")
+    with pytest.raises(UsageError, match="already"):
+        tokens.add("ann")
+    assert ann not in settings.token_file.read_text()
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        content = photo.read_bytes()
+        refused = _post(web, content)
+        _problem(refused, 401, "no-token")
+        assert refused.headers["www-authenticate"] == "Bearer"
+        _problem(web.get("/metrics"), 401, "no-token")
+        assert web.get("/").status_code == 200
+        job = Client(HOME, token=ann, http=web).immunize(photo)
+        with pytest.raises(ServiceError) as caught:
+            Client(HOME, token=bob, http=web).get(job)
+        assert caught.value.status == 404
+        Client(HOME, token=ann, http=web).delete(job)
+        bearer = {"Authorization": f"Bearer {bob}"}
+        statuses = [web.get("/v1/models", headers=bearer).status_code for _ in range(40)]
+        assert statuses.count(200) >= 25
+        limited = web.get("/v1/models", headers=bearer)
+        _problem(limited, 429, "too-many-requests")
+        assert 1 <= int(limited.headers["retry-after"]) <= 3
+        other = {"Authorization": f"Bearer {ann}"}
+        assert web.get("/v1/models", headers=other).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--host", "0.0.0.0", "--name", "a.example"], "clients need tokens"),  # noqa: S104
+        (["--tokens"], "clients need tokens"),
+        (["--host", "0.0.0.0"], "under which host name"),  # noqa: S104
+    ],
+)
+def test_it_is_not_exposed_without_tokens(tmp_path, options, message):
+    if "name" in message:
+        made = CliRunner().invoke(app, ["serve", "--new-token", "ann", "--data", str(tmp_path)])
+        assert Tokens(tmp_path / "tokens.json").owner(made.stdout.strip())
+    refused = CliRunner().invoke(app, ["serve", "--data", str(tmp_path), *options])
+    assert isinstance(refused.exception, UsageError)
+    assert message in str(refused.exception)
+
+
+def test_mutated_pictures_never_break_it(idle, photo, tmp_path):
+    random = np.random.default_rng(0)
+    good = np.frombuffer(photo.read_bytes(), dtype=np.uint8)
+    for _ in range(MUTATED):
+        bad = good.copy()
+        bad[random.integers(0, len(bad), 1 + int(random.integers(0, 40)))] = random.integers(0, 256)
+        content = bad[: random.integers(1, len(bad) + 1)].tobytes()
+        answer = _post(idle, content)
+        assert answer.status_code in (202, 413, 422), answer.text
+        if answer.status_code == 202:
+            assert idle.delete(answer.json()["links"]["self"]).status_code == 204
+    assert idle.get("/v1/models").status_code == 200
+    assert _pictures(tmp_path) == []
+
+
+def test_rates_fill_again(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("photovax.service.tokens.time.monotonic", lambda: now)
+    rates = Rates(60)
+    assert [rates.wait("a") for _ in range(61)] == [*[0.0] * 60, 1.0]
+    assert rates.wait("b") == 0
+    now += 1
+    assert rates.wait("a") == 0
+    assert rates.wait("a") > 0
+
+
+def test_a_full_queue_and_a_full_disk_turn_requests_away(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    content = photo.read_bytes()
+    with TestClient(build_app(_settings(tmp_path, queue=1)), base_url=HOME) as web:
+        assert _post(web, content).status_code == 202
+        full = _post(web, content)
+        _problem(full, 503, "queue-full")
+        assert full.headers["retry-after"] == "30"
+    assert len(_pictures(tmp_path)) == 1
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("photovax.service.intake.decoded", no_space)
+    with TestClient(build_app(_settings(tmp_path)), base_url=HOME) as web:
+        _problem(_post(web, content), 507, "no-room")
+    assert len(_pictures(tmp_path)) == 1
+
+
+def test_health_and_figures(client, web, idle):
+    health = web.get("/v1/health")
+    assert (health.status_code, health.json()["status"]) == (200, "ok")
+    assert idle.get("/v1/health").status_code == 503
+    text = web.get("/metrics").text
+    assert 'photovax_jobs{state="running"}' in text
+    assert re.search(r'photovax_requests_total\{route="/v1/health",status="200"\} [1-9]', text)
+    assert not re.search("[0-9a-f]{32}", text)
+
+
+def test_the_api_describes_itself(idle):
+    document = idle.get("/v1/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert {"/v1/immunizations", "/v1/renewals", "/v1/checks", "/v1/models"} <= set(
+        document["paths"]
+    )
+    (key,) = idle.get("/.well-known/photovax-keys.json").json()["keys"]
+    assert "d" not in key
+    assert idle.get("/docs").status_code == 404
+
+
+def test_the_service_itself_loads_no_models():
+    code = (
+        "import sys, photovax.service.app, photovax.client\n"
+        "print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(idle):
+    page = idle.get("/").text
+    for name in re.findall(r'(?:src|href)="([^"#]+)"', page):
+        assert not name.startswith(("http:", "https:", "//", "data:"))
+        assert idle.get("/" + name.lstrip("/")).status_code == 200
+    assert "<script>" not in page
+    assert "style=" not in page
+    assert " onclick=" not in page
+
+
+def test_what_has_expired_says_so(idle, photo, tmp_path):
+    links = _post(idle, photo.read_bytes()).json()["links"]
+    _problem(idle.get(links["self"] + "/photo"), 409, "not-done")
+    jobs = Jobs(tmp_path / "data/jobs.sqlite", tmp_path / "data/pictures")
+    job = jobs.claim("w", 60, attempts=1)
+    assert job is not None
+    jobs.finish(job, "w", {"file": "photo.png"})
+    # Deleted between the look into the table and the opening of the file.
+    _problem(idle.get(links["self"] + "/photo"), 410, "expired")
+    jobs.expire(0)
+    _problem(idle.get(links["self"]), 410, "expired")
+    assert _pictures(tmp_path) == []
+
+
+def test_many_uploads_at_once_lose_none(idle, photo, tmp_path):
+    content = photo.read_bytes()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: _post(idle, content), range(12)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == len(_pictures(tmp_path)) == 12
+
+
+def test_the_files_people_feed_such_tools_never_break_it(idle, tmp_path, tmp_path_factory):
+    if not CASES.exists():
+        pytest.skip(f"needs {CASES} (set PHOTOVAX_SHARED)")
+    cases = tmp_path_factory.mktemp("cases")
+    subprocess.run([sys.executable, CASES, cases], check=True, capture_output=True)  # noqa: S603
+    tried = 0
+    for case in json.loads((cases / "manifest.json").read_text("utf-8")):
+        file = cases / case["file"]
+        if case["expect"] == "error" and file.is_file():
+            answer = _post(idle, file.read_bytes())
+            assert answer.status_code in (413, 422), (case, answer.text)
+            assert str(tmp_path) not in answer.text
+            tried += 1
+    assert tried > 3
+    assert _pictures(tmp_path) == []
+
+
+def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, photo):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = _settings(tmp_path)
+    slow = tmp_path / "slow.json"
+    slow.write_text(json.dumps({**QUICK, "steps": 80}))
+    command = [
+        *(sys.executable, "-c", "from photovax.cli import main; main()", "serve"),
+        *("--port", str(port), "--data", str(settings.data), "--recipe", settings.recipe),
+        *("--also", str(slow), "--device", "cpu", "--keep", "5"),
+    ]
+    log = tmp_path / "log"
+
+    def serve() -> subprocess.Popen[bytes]:
+        with log.open("ab") as out:
+            return subprocess.Popen(command, stdout=out, stderr=out)  # noqa: S603
+
+    def up(client: Client) -> None:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                client.models()
+                return
+            except ServiceError:
+                assert time.monotonic() < end, log.read_text()
+                time.sleep(0.1)
+
+    service = serve()
+    try:
+        with Client(f"http://127.0.0.1:{port}") as client:
+            up(client)
+            job = client.immunize(photo, recipe="slow")
+            for state in client.follow(job):
+                if state.done:
+                    break
+            os.kill(service.pid, signal.SIGKILL)
+            service.wait()
+            service = serve()
+            up(client)
+            done = client.wait(job)
+            made = Image.open(io.BytesIO(client.picture(done)))
+            assert made.size == (96, 80)
+            edit = client.edit(done, "a very private prompt")
+            client.delete(edit)
+            with socket.create_connection(("127.0.0.1", port)) as gone:
+                gone.sendall(
+                    b"POST /v1/immunizations HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                    b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9999\r\n\r\n"
+                    b'--x\r\nContent-Disposition: form-data; name="photo"; filename="x"\r\n\r\nhalf'
+                )
+            assert client.models()
+            assert _pictures(tmp_path) == [job.id]
+            end = time.monotonic() + 15
+            while _pictures(tmp_path):
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            service.send_signal(signal.SIGTERM)
+            assert service.wait(20) in (0, -signal.SIGTERM)
+    finally:
+        service.kill()
+        service.wait()
+    said = log.read_text()
+    assert "immunizations attempt 2: done" in said
+    assert "aunt-mabel" not in said
+    assert "private" not in said
+    assert job.id not in said
