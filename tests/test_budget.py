@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from photovax.budget import BUDGETS, L2, Constraint, Linf, Within
@@ -60,6 +60,7 @@ def test_a_mask_leaves_the_outside_bit_equal():
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0.6, 40))
 def test_rounding_uses_what_a_linf_budget_allows(levels):
+    assume(not 0.999 < levels < 1)  # within what float noise may add, which is allowed
     start = torch.full((1, 3, 4, 4), 128 / 255)
     x = Linf(levels / 255).project(start + 1, start)
     if levels < 1:  # nearest rounding overshoots, and what is shrunk to fit rounds to nothing

@@ -22,7 +22,7 @@ from photovax.models.catalog import (
     pick_device,
     weights_digest,
 )
-from photovax.models.loading import weight_files
+from photovax.models.places import weight_files
 from photovax.models.quiet import quiet_loading
 
 __all__ = ["Adversary", "resized"]

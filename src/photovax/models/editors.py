@@ -26,7 +26,8 @@ from photovax.errors import ModelError, UsageError
 from photovax.models.autoencoders import KLAutoencoder, file_digest
 from photovax.models.catalog import denoiser_folders, fed_size
 from photovax.models.context import Context
-from photovax.models.loading import load_folder, weight_files
+from photovax.models.loading import load_folder
+from photovax.models.places import weight_files
 from photovax.models.quiet import quiet_loading
 from photovax.randomness import draw_noise
 

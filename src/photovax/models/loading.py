@@ -25,19 +25,13 @@ from safetensors import SafetensorError, safe_open
 from photovax.errors import ModelError
 from photovax.models.autoencoders import FrozenAutoencoder, file_digest
 from photovax.models.families import FAMILIES
+from photovax.models.places import STEMS, WANTED, weight_files
 from photovax.models.quiet import quiet_loading
 
-__all__ = ["load_file", "load_folder", "weight_files"]
-
-_STEMS = ("diffusion_pytorch_model", "model")  # of diffusers' and of transformers' parts
+__all__ = ["load_file", "load_folder"]
 
 # What the loaders have been seen to raise on files that are missing, damaged or do not fit.
 _DAMAGED = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
-
-_WANTED = (
-    "give a diffusers folder with config.json and safetensors weights (of a whole pipeline, or of "
-    "its autoencoder)"
-)
 
 # Prefixes under which whole checkpoints keep their autoencoder.
 _PREFIXES = ("first_stage_model.", "vae.")
@@ -97,34 +91,11 @@ def load_file(
     return FAMILIES[kind](model.to(device), name=name, digest=file_digest(file), size=size)
 
 
-def weight_files(folder: Path, *, name: str) -> tuple[list[Path], str | None]:
-    """The safetensors weights in the folder of a pipeline's part, several where it is cut up.
-
-    Returns:
-        The files, and ``"fp16"`` where there are none but in half precision.
-
-    Raises:
-        ModelError: If there are none.
-    """
-    for variant in (None, "fp16"):
-        mark = "" if variant is None else f".{variant}"
-        for stem in _STEMS:
-            file = folder / f"{stem}{mark}.safetensors"
-            if file.is_file():
-                return [file], variant
-            cut = sorted(folder.glob(f"{stem}{mark}-*-of-*.safetensors"))
-            if cut:
-                return cut, variant
-    pickled = any(folder.glob("*.bin")) or any(folder.glob("*.ckpt"))
-    found = "only pickled weights, which are not loaded," if pickled else "no safetensors weights"
-    raise ModelError(f"model {name}: {found} in {folder}; {_WANTED}")
-
-
 def _kind(folder: Path, name: str) -> str:
     """The class of the autoencoder in a folder."""
     file = folder / "config.json"
     if not file.is_file():
-        raise ModelError(f"model {name}: no config.json in {folder}; {_WANTED}")
+        raise ModelError(f"model {name}: no config.json in {folder}; {WANTED}")
     try:
         kind = str(json.loads(file.read_text(encoding="utf-8"))["_class_name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -199,7 +170,7 @@ def _from_lone_file(file: Path, config: Mapping[str, Any], name: str) -> Any:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         (folder / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
-        weights = folder / f"{_STEMS[0]}.safetensors"
+        weights = folder / f"{STEMS[0]}.safetensors"
         try:
             weights.symlink_to(file.resolve())
         except OSError:  # not everyone may link on Windows

@@ -15,12 +15,22 @@ from photovax.models.entries import CATALOG
 from photovax.registry import unknown
 
 __all__ = [
+    "STEMS",
+    "WANTED",
     "autoencoder_in",
     "autoencoder_place",
     "cached_repository",
     "check_fits",
     "pipeline_folder",
+    "weight_files",
 ]
+
+WANTED = (
+    "give a diffusers folder with config.json and safetensors weights (of a whole pipeline, or of "
+    "its autoencoder)"
+)
+
+STEMS = ("diffusion_pytorch_model", "model")  # of diffusers' and of transformers' parts
 
 
 def pipeline_folder(name: str, weights: Path | None) -> Path:
@@ -131,3 +141,26 @@ def check_fits(name: str, folder: Path) -> None:
             raise ModelError(
                 f"model {name}: {folder} is of another model: {key} is {got}, expected {wanted}"
             )
+
+
+def weight_files(folder: Path, *, name: str) -> tuple[list[Path], str | None]:
+    """The safetensors weights in the folder of a pipeline's part, several where it is cut up.
+
+    Returns:
+        The files, and ``"fp16"`` where there are none but in half precision.
+
+    Raises:
+        ModelError: If there are none.
+    """
+    for variant in (None, "fp16"):
+        mark = "" if variant is None else f".{variant}"
+        for stem in STEMS:
+            file = folder / f"{stem}{mark}.safetensors"
+            if file.is_file():
+                return [file], variant
+            cut = sorted(folder.glob(f"{stem}{mark}-*-of-*.safetensors"))
+            if cut:
+                return cut, variant
+    pickled = any(folder.glob("*.bin")) or any(folder.glob("*.ckpt"))
+    found = "only pickled weights, which are not loaded," if pickled else "no safetensors weights"
+    raise ModelError(f"model {name}: {found} in {folder}; {WANTED}")
