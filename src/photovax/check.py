@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,7 @@ from photovax.models.catalog import DEFAULT_MODEL, fed_size, load_autoencoder, p
 from photovax.models.contracts import Autoencoder
 from photovax.photo import Photo
 
-__all__ = ["Check", "ModelCheck", "Verdict", "check", "noisy"]
+__all__ = ["Check", "ModelCheck", "Verdict", "check", "check_loaded", "noisy"]
 
 FLOOR_SEEDS = (0, 1, 2)
 PASS_SHIFT = 0.40
@@ -107,16 +107,28 @@ def check(
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
     """
+    place = pick_device(device)
+    names = dict.fromkeys(models)
+    if not names:
+        raise UsageError("a check needs at least one model")
+    loaded = {name: load_autoencoder(name, device=place, weights=weights) for name in names}
+    return check_loaded(photo, original, loaded, device=place, size=size)
+
+
+def check_loaded(
+    photo: Photo,
+    original: Photo,
+    models: Mapping[str, Autoencoder],
+    *,
+    device: torch.device,
+    size: int | None = None,
+) -> Check:
+    """As ``check``, on models that are loaded already, by catalogue name or folder."""
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
-    place = pick_device(device)
-    names = list(dict.fromkeys(models))
-    loaded = [load_autoencoder(name, device=place, weights=weights) for name in names]
-    if not loaded:
-        raise UsageError("a check needs at least one model")
     found = {
-        model.name: _check_model(model, before, after, visible, place, fed_size(name, size))
-        for name, model in zip(names, loaded, strict=True)
+        model.name: _check_model(model, before, after, visible, device, fed_size(name, size))
+        for name, model in models.items()
     }
     return Check(visible, found)
 

@@ -25,6 +25,11 @@ Each message is one line: what was got, what is allowed, what to type.
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, in one line; its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class PhotovaxError(Exception):
     """Base of every error this package raises on purpose."""
 

@@ -19,10 +19,11 @@ import torch
 from torch import Generator, Tensor
 
 from photovax.budget import BUDGETS, Constraint, Within
+from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, ModelError, SaveError, UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
-from photovax.models.autoencoders import KLAutoencoder, file_digest
+from photovax.models.autoencoders import KLAutoencoder
 from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, load_editor, pick_device
 from photovax.models.contracts import Autoencoder
 from photovax.models.editors import LatentEditor

@@ -14,7 +14,7 @@ import numpy as np
 from photovax.errors import UsageError
 from photovax.photo import Photo, read_photo
 
-__all__ = ["load_mask", "read_mask"]
+__all__ = ["load_mask", "read_mask", "white_of"]
 
 
 def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndarray:
@@ -46,11 +46,20 @@ def read_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndar
         PhotoError: If the mask cannot be read.
         UsageError: If its size is not the photo's.
     """
-    mask = read_photo(path)
+    white = white_of(read_photo(path), photo, name=f"mask {path}")
+    return ~white if edit_region else white
+
+
+def white_of(mask: Photo, photo: Photo, *, name: str) -> np.ndarray:
+    """Where a mask is white, bool (H, W).
+
+    Raises:
+        UsageError: If its size is not the photo's.
+    """
     if (mask.height, mask.width) != (photo.height, photo.width):
         raise UsageError(
-            f"mask {path} is {mask.width} x {mask.height} pixels, the photo "
+            f"{name} is {mask.width} x {mask.height} pixels, the photo "
             f"{photo.width} x {photo.height}; a mask needs the photo's size"
         )
     white: np.ndarray = mask.visible().mean(axis=2) >= 128
-    return ~white if edit_region else white
+    return white

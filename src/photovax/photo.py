@@ -107,6 +107,11 @@ class Photo:
             return self.pixels
         return np.where(self.alpha[..., None] == 0, np.uint8(255), self.pixels)
 
+    def visible_rgb(self) -> NDArray[np.uint8]:
+        """The same in three channels, as editors see even a grey photo: uint8 (H, W, 3)."""
+        seen = self.visible()
+        return np.repeat(seen, 3, axis=2) if self.grey else seen
+
     def with_pixels(self, pixels: NDArray[np.uint8]) -> Photo:
         """The same photo with other pixels.
 

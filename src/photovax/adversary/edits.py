@@ -13,7 +13,7 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from photovax.edit import Edit, Mode
-from photovax.errors import ModelError, UsageError
+from photovax.errors import ModelError, UsageError, first_line
 from photovax.models.catalog import (
     DEFAULT_MODEL,
     denoiser_folders,
@@ -23,7 +23,7 @@ from photovax.models.catalog import (
     weights_digest,
 )
 from photovax.models.places import weight_files
-from photovax.models.quiet import quiet_loading
+from photovax.models.quiet import FROM_DISK, quiet_loading
 
 __all__ = ["Adversary", "resized"]
 
@@ -34,12 +34,6 @@ _PIPELINES: dict[Mode, str] = {
 }
 _MULTIPLE = 8
 _UNUSED = ("safety_checker", "feature_extractor")
-_LOADING = {
-    "torch_dtype": torch.float32,  # weights come in half precision, too coarse for many CPUs
-    "use_safetensors": True,
-    "local_files_only": True,
-    "low_cpu_mem_usage": False,  # asks for accelerate, which nothing else here needs
-}
 
 
 class Adversary:
@@ -148,7 +142,7 @@ class Adversary:
                 kind: Any = getattr(diffusers, _PIPELINES[mode])
                 denoiser: Any = UNet2DConditionModel
                 folder = self._denoisers[mode]
-                loading = {**_LOADING, "variant": weight_files(folder, name=self.model)[1]}
+                loading = {**FROM_DISK, "variant": weight_files(folder, name=self.model)[1]}
                 unet = denoiser.from_pretrained(folder, **loading)
                 if self._pipelines:
                     shared = next(iter(self._pipelines.values())).components
@@ -163,7 +157,7 @@ class Adversary:
                         self._folder, unet=unet, safety_checker=None, **loading
                     )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise ModelError(
                 f"model {self.model}: {self._folder} cannot be loaded: {reason}"
             ) from error

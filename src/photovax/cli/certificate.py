@@ -12,6 +12,7 @@ import typer
 from photovax.cli import options
 from photovax.recipe import DEFAULT, load_recipe
 from photovax.service import service_installed
+from photovax.service.settings import Settings
 
 if TYPE_CHECKING:
     from photovax.service.register import Gap
@@ -62,8 +63,8 @@ def issue(
     from photovax.saving import write_text
     from photovax.service.register import Register
 
-    models = Register(data / "register.json").supported()
-    issuer = Issuer(models, KeyRing(data / "keys"), weights=weights, device=device)
+    models = Register(Settings(data).register).supported()
+    issuer = Issuer(models, KeyRing(Settings(data).keys), weights=weights, device=device)
     text = issuer.certify(photo, read_photo(original), load_recipe(recipe), total=total)
     target = output or photo.with_name(f"{photo.name}.certificate.json")
     write_text(text, target, overwrite=overwrite)
@@ -97,8 +98,10 @@ def verify_file(
     from photovax.service.register import Register, gaps
 
     seen = None if photo is None else Seen.of(photo, read_photo(photo))
-    found = verify(read_certificate(certificate), read_keys(keys or data / "keys"), photo=seen)
-    register = data / "register.json"
+    found = verify(
+        read_certificate(certificate), read_keys(keys or Settings(data).keys), photo=seen
+    )
+    register = Settings(data).register
     lacks: tuple[Gap, ...] = ()
     if register.exists():
         lacks = gaps(found.certificate, Register(register).supported())
@@ -120,7 +123,7 @@ def rotate(data: Data = DATA) -> None:
     with service_installed():
         from photovax.service.keys import KeyRing
 
-    ring = KeyRing(data / "keys")
+    ring = KeyRing(Settings(data).keys)
     typer.echo(f"{ring.rotate()} signs now; publish {ring.folder / 'keys.json'}")
 
 

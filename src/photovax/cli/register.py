@@ -13,6 +13,7 @@ from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
 from photovax.errors import UsageError
 from photovax.service import service_installed
+from photovax.service.settings import Settings
 
 app = typer.Typer(help="The models that certificates are held against.", no_args_is_help=True)
 
@@ -46,7 +47,7 @@ def add(
     entry = registered(
         model, name=name, version=version, since=_day(since), until=_day(until), weights=weights
     )
-    Register(data / "register.json").add(entry)
+    Register(Settings(data).register).add(entry)
     typer.echo(f"{entry.name} {entry.version}, sha256 {entry.sha256}, since {entry.since}")
 
 
@@ -62,7 +63,7 @@ def end(
         from photovax.service.register import Register, today
 
     last = _day(until) or today()
-    Register(data / "register.json").end(name, version, last)
+    Register(Settings(data).register).end(name, version, last)
     typer.echo(f"{name} {version}: supported until {last}")
 
 
@@ -72,7 +73,7 @@ def show(data: Data = DATA, as_json: options.AsJson = False) -> None:
     with service_installed():
         from photovax.service.register import Register, today
 
-    models = list(Register(data / "register.json"))
+    models = list(Register(Settings(data).register))
     if as_json:
         rows = [asdict(each) for each in models]
         typer.echo(json.dumps(rows, indent=1, default=date.isoformat))

@@ -11,6 +11,7 @@ from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
 from photovax.recipe import DEFAULT, load_recipe
 from photovax.service import service_installed
+from photovax.service.settings import Settings
 
 
 def command(
@@ -57,10 +58,10 @@ def command(
     for source in filter(None, (photo, original)):
         check_apart(source, target)
     check_output(target, overwrite=overwrite)
-    ring, cap = KeyRing(data / "keys"), max_pixels or MAX_PIXELS
+    ring, cap = KeyRing(Settings(data).keys), max_pixels or MAX_PIXELS
     renewer = Renewer(
         ring=ring,
-        models=Register(data / "register.json").supported(),
+        models=Register(Settings(data).register).supported(),
         recipe=load_recipe(recipe),
         issuer=lambda models: Issuer(models, ring, weights=weights, device=device),
     )

@@ -22,13 +22,13 @@ from photovax.errors import MetricUnavailable, PhotovaxError
 from photovax.evaluation.plan import NONE, Asked, Floor, Plan
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.store import array_text, text_array
-from photovax.evaluation.subject import Subject, noise_like, rgb
+from photovax.evaluation.subject import Subject, noise_like
 from photovax.evaluation.units import Protection, Unit, Units
 from photovax.immunize import Immunizer
 from photovax.metrics.clip import Clip
 from photovax.metrics.contracts import PairMetric, load_metrics
 from photovax.metrics.following import following
-from photovax.metrics.perceptual import Backbone, load_backbone
+from photovax.metrics.perceptual import Backbone, Lite0, load_backbone
 from photovax.metrics.visible import visibility
 from photovax.models.catalog import fed_size
 from photovax.photo import read_photo
@@ -85,9 +85,13 @@ class Evaluation:
         self.metrics: dict[str, PairMetric]
         self.metrics, self.left_out = load_metrics(plan.metrics, weights=weights)
         self.backbone: Backbone | None
-        self.backbone, reason = load_backbone()
-        if reason is not None:
-            self.left_out["set distances"] = reason
+        lite0 = self.metrics.get("lite0")
+        if isinstance(lite0, Lite0):  # one network for both
+            self.backbone = lite0
+        else:
+            self.backbone, reason = load_backbone()
+            if reason is not None:
+                self.left_out["set distances"] = reason
         self.clip: Clip | None = None
         try:
             self.clip = None if clip is None else Clip(clip)
@@ -176,10 +180,10 @@ class Evaluation:
         if known is None or not file.exists():
             figures = self._make(subject, protection, file)
         elif self.metrics.keys() <= known["visible"].keys():
-            return rgb(read_photo(file).visible())
+            return read_photo(file).visible_rgb()
         else:
             figures = known["figures"]
-        pixels = rgb(read_photo(file).visible())
+        pixels = read_photo(file).visible_rgb()
         visible = {name: metric(subject.pixels, pixels) for name, metric in self.metrics.items()}
         subject.store.add(protection.key, {"figures": figures, "visible": visible})
         return pixels
@@ -212,7 +216,7 @@ class Evaluation:
         file = subject.store.file(unit.reference, ".png")
         known = subject.store.get(unit.reference)
         if known is not None and file.exists():
-            made = rgb(read_photo(file).pixels)
+            made = read_photo(file).visible_rgb()
             if self.clip is None or "clip" in known["follows"]:
                 return made
         else:

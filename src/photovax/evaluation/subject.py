@@ -11,13 +11,14 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from photovax.check import noisy
+from photovax.digests import file_digest
 from photovax.errors import UsageError
 from photovax.evaluation.plan import Asked, Floor
 from photovax.evaluation.store import PhotoStore
 from photovax.masks import read_mask
 from photovax.photo import Photo, read_photo
 
-__all__ = ["FLOOR_SEED", "Subject", "noise_like", "rgb"]
+__all__ = ["FLOOR_SEED", "Subject", "noise_like"]
 
 FLOOR_SEED = 11
 
@@ -53,7 +54,7 @@ class Subject:
             UsageError: If the mask has another size.
         """
         photo = read_photo(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_digest(path)
         beside = path.with_name(f"{path.stem}.mask.png")
         kept = read_mask(beside, photo) if beside.exists() else None
         store = PhotoStore(folder / f"{path.stem}-{digest[:8]}")
@@ -62,7 +63,7 @@ class Subject:
     @cached_property
     def pixels(self) -> np.ndarray:
         """The photo as editors see it, uint8 (H, W, 3)."""
-        return rgb(self.photo.visible())
+        return self.photo.visible_rgb()
 
     @property
     def seed(self) -> int:
@@ -92,11 +93,6 @@ class Subject:
         if self.kept is None:
             return None
         return hashlib.sha256(np.packbits(self.kept).tobytes()).hexdigest()
-
-
-def rgb(pixels: np.ndarray) -> np.ndarray:
-    """A uint8 picture (H, W, 1 or 3) with three channels."""
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
 def _repainted(kept: np.ndarray, kind: str) -> np.ndarray:

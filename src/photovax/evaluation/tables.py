@@ -241,13 +241,13 @@ def _paired(
 
 def _above(
     cases: Sequence[Case], by_key: dict[str, Case], value: Callable[[Case], float | None]
-) -> tuple[Interval, Interval] | None:
-    """The floor's interval, and that of the paired difference to it."""
+) -> Interval | None:
+    """Interval of the paired difference to the floor."""
     kept, values, floors = _paired(cases, by_key, value)
     if not kept:
         return None
     groups = [case.photo for case in kept]
-    return _interval(kept, floors), paired(np.array(values), np.array(floors), groups=groups)
+    return paired(np.array(values), np.array(floors), groups=groups)
 
 
 def _displacement(
@@ -261,16 +261,17 @@ def _displacement(
     known = [(case, value) for case in cases if (value := value_of(case, metric)) is not None]
     if not known:
         return None
-    floor = _above(cases, by_key, lambda case: value_of(case, metric))
     closer = results.higher_is_closer[metric]
-    effect = _above(cases, by_key, lambda case: _effect(case, metric, closer))
+    kept, values, floors = _paired(cases, by_key, lambda case: value_of(case, metric))
+    near, far = (floors, values) if closer else (values, floors)
+    groups = [case.photo for case in kept]
     return Displacement(
         label,
         mode,
         metric,
         _interval([case for case, _ in known], [value for _, value in known]),
-        floor and floor[0],
-        effect and effect[1],
+        _interval(kept, floors) if kept else None,
+        paired(near, far, groups=groups) if kept else None,
     )
 
 
@@ -287,7 +288,6 @@ def _following(
         return min(case.wanted[score], PSNR_CAP) - min(case.follows[score], PSNR_CAP)
 
     losses = [value for case in scored if (value := lost(case)) is not None]
-    floor = _above(scored, by_key, lost)
     return Following(
         label,
         mode,
@@ -295,7 +295,7 @@ def _following(
         _interval(scored, [min(case.wanted[score], PSNR_CAP) for case in scored]),
         _interval(scored, [min(case.follows[score], PSNR_CAP) for case in scored]),
         _interval(scored, losses),
-        floor and floor[1],
+        _above(scored, by_key, lost),
     )
 
 
@@ -346,10 +346,9 @@ def _survival(results: Results, by_key: dict[str, Case], metric: str) -> list[Su
         without: float | None = None
         for purification in sorted(results.plan.purifications, key=lambda name: name != NONE):
             cases = [c for c in results.cases if (c.label, c.purification) == (label, purification)]
-            difference = _above(cases, by_key, lambda case: _effect(case, metric, closer))
-            if difference is None:
+            above = _above(cases, by_key, lambda case: _effect(case, metric, closer))
+            if above is None:
                 continue
-            above = difference[1]
             if purification == NONE:
                 without = above.mean
             share = above.mean / without if without else float("nan")

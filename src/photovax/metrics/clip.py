@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from photovax.errors import MetricUnavailable
+from photovax.errors import MetricUnavailable, first_line
 from photovax.models.quiet import quiet_loading
 
 __all__ = ["Clip", "prepared"]
@@ -47,7 +47,7 @@ class Clip:
                     raise ValueError(f"it lacks {min(found['missing_keys'])}")
                 self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise MetricUnavailable(
                 f"clip: {folder} cannot be loaded ({reason}); give the folder of a CLIPModel with "
                 "config.json, model.safetensors and the tokenizer's files"

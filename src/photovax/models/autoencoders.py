@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
@@ -12,7 +10,7 @@ from torch import Generator, Tensor
 
 from photovax.randomness import draw_noise
 
-__all__ = ["FrozenAutoencoder", "KLAutoencoder", "channel_statistics", "file_digest"]
+__all__ = ["FrozenAutoencoder", "KLAutoencoder", "channel_statistics"]
 
 
 class FrozenAutoencoder:
@@ -129,9 +127,3 @@ def channel_statistics(config: Any, like: Tensor) -> tuple[Tensor, Tensor]:
         torch.tensor(config.latents_mean, device=like.device, dtype=like.dtype).view(shape),
         torch.tensor(config.latents_std, device=like.device, dtype=like.dtype).view(shape),
     )
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

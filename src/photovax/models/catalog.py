@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from photovax.digests import file_digest
 from photovax.edit import MODES, SIZES, Edit, Mode, valid_size
-from photovax.errors import ModelError, UsageError
+from photovax.errors import ModelError, UsageError, first_line
 from photovax.models.entries import CATALOG, USUAL_EDITS, Entry
 from photovax.models.places import (
     autoencoder_in,
@@ -187,8 +188,7 @@ def weights_digest(folder: Path) -> str:
     """SHA-256 over the digests of all weight files of a pipeline's folder."""
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*/*.safetensors")):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(file_digest(file)))
     return digest.hexdigest()
 
 
@@ -252,8 +252,6 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     import torch
 
-    from photovax.errors import UsageError
-
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -262,7 +260,7 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UsageError(
             f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda or mps"
         ) from None

@@ -21,14 +21,15 @@ from diffusers import UNet2DConditionModel
 from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint
 
+from photovax.digests import file_digest
 from photovax.edit import Edit, Mode
-from photovax.errors import ModelError, UsageError
-from photovax.models.autoencoders import KLAutoencoder, file_digest
+from photovax.errors import ModelError, UsageError, first_line
+from photovax.models.autoencoders import KLAutoencoder
 from photovax.models.catalog import denoiser_folders, fed_size
 from photovax.models.context import Context
 from photovax.models.loading import load_folder
 from photovax.models.places import weight_files
-from photovax.models.quiet import quiet_loading
+from photovax.models.quiet import FROM_DISK, quiet_loading
 from photovax.randomness import draw_noise
 
 __all__ = ["LatentEditor"]
@@ -101,12 +102,6 @@ class LatentEditor:
                 )
             autoencoder = found
         denoisers = denoiser_folders(folder, name=name)
-        loading: dict[str, Any] = {
-            "torch_dtype": torch.float32,
-            "use_safetensors": True,
-            "local_files_only": True,
-            "low_cpu_mem_usage": False,
-        }
         weights: list[Path] = []
         try:
             with quiet_loading():
@@ -115,7 +110,7 @@ class LatentEditor:
                     maker: Any = UNet2DConditionModel
                     files, variant = weight_files(part, name=name)
                     weights += files
-                    unet = maker.from_pretrained(part, variant=variant, **loading)
+                    unet = maker.from_pretrained(part, variant=variant, **FROM_DISK)
                     unets[mode] = unet.to(device)
                 files, variant = weight_files(folder / "text_encoder", name=name)
                 weights += files
@@ -134,7 +129,7 @@ class LatentEditor:
                 )
                 scheduler: Any = getattr(diffusers, config["_class_name"]).from_config(config)
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
         digests = [autoencoder.digest, *(file_digest(file) for file in sorted(weights))]
         return cls(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from photovax.errors import ModelError
+from photovax.errors import ModelError, first_line
 from photovax.models.entries import Entry, Source
 
 __all__ = [
@@ -114,7 +114,7 @@ def pull(name: str, entry: Entry, *, whole: bool) -> Path:
                 f"model {name}: the hub cannot be reached; {_elsewhere(name)}"
             ) from error
         except (HfHubHTTPError, OSError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             raise ModelError(
                 f"model {name}: {source.repository} cannot be downloaded ({reason}); "
                 f"{_elsewhere(name)}"

@@ -22,11 +22,12 @@ from diffusers.loaders.single_file_utils import (
 )
 from safetensors import SafetensorError, safe_open
 
-from photovax.errors import ModelError
-from photovax.models.autoencoders import FrozenAutoencoder, file_digest
+from photovax.digests import file_digest
+from photovax.errors import ModelError, first_line
+from photovax.models.autoencoders import FrozenAutoencoder
 from photovax.models.families import FAMILIES
 from photovax.models.places import STEMS, WANTED, weight_files
-from photovax.models.quiet import quiet_loading
+from photovax.models.quiet import FROM_DISK, quiet_loading
 
 __all__ = ["load_file", "load_folder"]
 
@@ -113,10 +114,7 @@ def _loaded(folder: Path, kind: str, variant: str | None, name: str, *, shown: P
         with quiet_loading():
             model, found = getattr(diffusers, kind).from_pretrained(
                 folder,
-                torch_dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                low_cpu_mem_usage=False,  # asks for accelerate, which nothing else here needs
+                **FROM_DISK,
                 variant=variant,
                 output_loading_info=True,
             )
@@ -179,5 +177,4 @@ def _from_lone_file(file: Path, config: Mapping[str, Any], name: str) -> Any:
 
 
 def _unloadable(name: str, place: Path, error: Exception) -> ModelError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ModelError(f"model {name}: {place} cannot be loaded: {reason}")
+    return ModelError(f"model {name}: {place} cannot be loaded: {first_line(error)}")

@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-__all__ = ["quiet_loading"]
+__all__ = ["FROM_DISK", "quiet_loading"]
+
+FROM_DISK: dict[str, Any] = {
+    "torch_dtype": torch.float32,  # weights may be stored in half precision
+    "use_safetensors": True,
+    "local_files_only": True,
+    "low_cpu_mem_usage": False,  # asks for accelerate, which nothing else here needs
+}
+"""How diffusers' ``from_pretrained`` is called everywhere."""
 
 
 @contextmanager

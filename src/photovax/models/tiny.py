@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file as load_safetensors
 from torch import Tensor, nn
 
-from photovax.errors import ModelError
-from photovax.models.autoencoders import file_digest
+from photovax.digests import file_digest
+from photovax.errors import ModelError, first_line
 
 __all__ = ["TINY", "TinyAutoencoder"]
 
@@ -167,7 +167,7 @@ class TinyAutoencoder:
                 state = _state(file, part)
                 module.load_state_dict({key: value.float() for key, value in state.items()})
             except _DAMAGED as error:
-                reason = str(error).strip().splitlines()[0]
+                reason = first_line(error)
                 raise ModelError(f"model {name}: {file} cannot be loaded: {reason}") from error
             digests.append(file_digest(file))
         return cls(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from photovax.adversary.purify import load_purifier
-from photovax.check import Check, ModelCheck, check
+from photovax.check import Check, ModelCheck, check_loaded
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect
@@ -72,7 +72,6 @@ class Issuer:
             raise UsageError("no model on the register is supported today; see: photovax register")
         self.models = tuple(models)
         self.ring = ring
-        self._weights, self._device = weights, device
         names = [each.model for each in models]
         self.immunizer = Immunizer(names, weights=weights, device=device)
         loaded = dict(zip(dict.fromkeys(names), self.immunizer.models, strict=True))
@@ -82,14 +81,8 @@ class Issuer:
 
     def check(self, photo: Photo, original: Photo, *, size: int | None = None) -> Check:
         """A photo against its original on all the models; see ``photovax.check``."""
-        return check(
-            photo,
-            original,
-            models=[each.model for each in self.models],
-            weights=self._weights,
-            size=size,
-            device=self._device,
-        )
+        loaded = {m.model: found for m, found in zip(self.models, self._loaded, strict=True)}
+        return check_loaded(photo, original, loaded, device=self.immunizer.device, size=size)
 
     def certify(
         self,
@@ -223,7 +216,7 @@ class Issuer:
     def _survival(
         self, model: Autoencoder, photo: Photo, before: Photo, size: int
     ) -> dict[str, float]:
-        first, second = (_rgb(each.visible()) for each in (before, photo))
+        first, second = before.visible_rgb(), photo.visible_rgb()
         left = {}
         for name in SURVIVES:
             treat = load_purifier(name)
@@ -267,7 +260,3 @@ def _less(facts: ModelFacts, further: float) -> ModelFacts:
             "measured": "at least, carried over",
         }
     )
-
-
-def _rgb(pixels: np.ndarray) -> np.ndarray:
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels

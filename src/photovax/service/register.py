@@ -7,7 +7,6 @@ is not among those it covers; see ``gaps``.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, model_folder, pick_device
 from photovax.registry import unknown
@@ -97,8 +97,7 @@ def registered(
 def _embedded() -> Registered:
     """The model that ships with photovax; hashed, not loaded, since the service needs no torch."""
     weights = model_folder(DEFAULT_MODEL) / "vae" / "diffusion_pytorch_model.safetensors"
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_digest(weights)
     return Registered(DEFAULT_MODEL, VERSION, DEFAULT_MODEL, digest, today())
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from photovax.digests import file_digest
 from photovax.photo import Photo
 from photovax.service.certificates import Certificate, PhotoFacts, parse_certificate
 from photovax.service.keys import PublicKey
@@ -29,9 +29,7 @@ class Seen:
     @classmethod
     def of(cls, file: Path, photo: Photo) -> Seen:
         """A file and what was read from it."""
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(digest, dhash(photo.visible()))
+        return cls(file_digest(file), dhash(photo.visible()))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from photovax.errors import UsageError
+from photovax.masks import white_of
 from photovax.models.catalog import DEFAULT_MODEL, usual_edit
 from photovax.optimise import Step
 from photovax.photo import Metadata, Photo, read_photo
@@ -116,7 +117,9 @@ class Bench:
             file, photo, recipe, total=self._settings.total, masked=mask is not None
         )
         (output / "certificate.json").write_text(text, encoding="utf-8")
-        write_photo(replace(photo, metadata=Metadata(icc=photo.metadata.icc)), _original(output))
+        write_photo(
+            replace(photo, metadata=Metadata(icc=photo.metadata.icc)), output / "original.png"
+        )
         return {
             "file": file.name,
             "visible": _finite(asdict(saved.visible)),
@@ -199,23 +202,12 @@ class Bench:
         return {}
 
 
-def _original(output: Path) -> Path:
-    return output / "original.png"
-
-
 def _mask(folder: Path, photo: Photo) -> np.ndarray | None:
     """The pixels that may change, bool (H, W), where a mask came with the photo."""
     file = folder / "mask.npz"
     if not file.exists():
         return None
-    mask = read_parcel(file)
-    if (mask.height, mask.width) != (photo.height, photo.width):
-        raise UsageError(
-            f"the mask is {mask.width} x {mask.height} pixels, the photo {photo.width} x "
-            f"{photo.height}"
-        )
-    kept: np.ndarray = mask.visible().mean(axis=2) >= 128
-    return kept
+    return white_of(read_parcel(file), photo, name="the mask")
 
 
 def _steps(tick: Tick) -> Callable[[Step], None]:
