@@ -1,0 +1,45 @@
+"""``photovax demo``: what it writes and says, at a few steps of each attack."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from photovax import demo
+from photovax.cli import app
+from photovax.photo import read_photo
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """The demo's own recipes and edits, cut short."""
+    recipes = {n: replace(demo.PRESETS[n], steps=2) for n in (demo.DEFAULT, demo.DIFFUSION)}
+    monkeypatch.setattr(demo, "PRESETS", recipes)
+    monkeypatch.setattr(demo, "EDITS", tuple(replace(edit, steps=4) for edit in demo.EDITS))
+
+
+def test_it_writes_immunized_photos_and_a_sheet_and_says_what_was_measured(short, tmp_path):
+    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    original = read_photo(demo.SAMPLE).pixels
+    names = ["encoder", *(f"diffusion-{edit.mode}" for edit in demo.EDITS)]
+    for name in names:
+        pixels = read_photo(tmp_path / f"sample.{name}.png").pixels
+        change = np.abs(pixels.astype(int) - original)
+        assert 0 < change.max() <= demo.LEVELS, name
+        assert (tmp_path / f"sample.{name}.png.json").exists()
+        assert f"sample.{name}.png, {change.max()} of 255 levels" in result.output
+    kept = np.asarray(Image.open(demo.SAMPLE_MASK).convert("L")) > 127
+    inpaint = read_photo(tmp_path / "sample.diffusion-inpaint.png").pixels
+    assert np.array_equal(
+        inpaint[~kept], original[~kept]
+    )  # what is repainted is not worth changing
+    with Image.open(tmp_path / "demo.png") as sheet:
+        assert sheet.width > 5 * 256 * original.shape[1] / original.shape[0]
+        assert sheet.height > len(demo.EDITS) * 256
+    for edit in demo.EDITS:
+        for attack in ("encoder", "diffusion"):
+            assert f"{edit.mode:<8} {attack:<9} attack: PSNR" in result.output
+    assert result.output.count("further from the true edit") == 2  # only instruct has a true edit
