@@ -1,0 +1,240 @@
+"""What docs/results.md says: ``python -m benchmarks.results OUT --photos FOLDER``.
+
+Each experiment is a plan like those of ``photovax evaluate``; all keep what is done in ``OUT``, so
+that they share photos and edits, an interrupted run goes on, and several processes with
+``--shard`` help each other. Without ``--shard`` the report of each experiment is written to
+``OUT/NAME``, and its tables are printed as Markdown. In all it takes about five hours of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from photovax.adversary.purify import PURIFICATIONS
+from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
+from photovax.evaluation.plots import displacement_plot, survival_plot
+from photovax.evaluation.report import write_report
+from photovax.evaluation.results import Results
+from photovax.evaluation.run import Evaluation
+from photovax.evaluation.tables import ALL, Tables, tables
+from photovax.metrics.statistics import Interval
+from photovax.models.catalog import DEFAULT_MODEL
+from photovax.photo import read_photo
+from photovax.strip import stacked, strip
+
+METRICS = ("psnr", "ssim", "ms_ssim", "vifp", "fsim", "lpips", "lite0")
+LEADING = "lpips"
+RECIPES = Path(__file__).parent / "recipes"
+ENCODER = ("photoguard-demo", "fast")
+OTHERS = ("photoguard-img2img", "photoguard-inpaint", "advdm", "sds", "diffusionguard", "pid")
+PUBLISHED = tuple(
+    str(RECIPES / f"photoguard-diffusion-{norm}-one-draw.toml") for norm in ("linf", "l2")
+)
+# IMPRESS takes minutes a photo.
+PURIFIERS = tuple(name for name in PURIFICATIONS if name not in (NONE, "impress"))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One plan, and the photos it is for.
+
+    Attributes:
+        recipes: Presets and recipe files.
+        levels: Largest change in 8-bit levels, where a recipe bounds that.
+        photos: How many; every fifth, unless it is all.
+        edits: Which of the six usual requests, by name; all when empty.
+        mode: Only requests for this way of editing.
+        purifications: Beside none.
+        seeds: Of each edit.
+    """
+
+    recipes: tuple[str, ...]
+    levels: tuple[float, ...]
+    photos: int
+    edits: tuple[str, ...] = ()
+    mode: str | None = None
+    purifications: tuple[str, ...] = ()
+    seeds: int = 1
+
+    def plan(self) -> Plan:
+        """What to do."""
+        asked: Iterable[Asked] = load_edits(None, DEFAULT_MODEL)
+        kept = [one for one in asked if not self.edits or one.name in self.edits]
+        return Plan(
+            variants(self.recipes, self.levels),
+            tuple(one for one in kept if self.mode in (None, one.edit.mode)),
+            (NONE, *self.purifications),
+            seeds=self.seeds,
+            metrics=METRICS,
+        )
+
+    def of(self, photos: Sequence[Path]) -> Sequence[Path]:
+        """Its photos among all."""
+        return photos if self.photos >= len(photos) else photos[::5][: self.photos]
+
+
+EXPERIMENTS = {
+    "all-photos": Experiment(ENCODER, (16,), 60),
+    "through-the-edit": Experiment((*ENCODER, "fast-diffusion"), (16,), 8),
+    "purified": Experiment(
+        ENCODER,
+        (16,),
+        4,
+        edits=("instruct: looks", "inpaint: colours", "img2img: looks"),
+        purifications=PURIFIERS,
+    ),
+    "all-recipes": Experiment((*ENCODER, "fast-diffusion", *OTHERS), (16,), 3),
+    "half-the-budget": Experiment(ENCODER, (8,), 8),
+    "three-seeds": Experiment(ENCODER, (16,), 8, seeds=3),
+    "published-through-the-edit": Experiment((*ENCODER, *PUBLISHED), (16,), 1, mode="inpaint"),
+}
+
+
+def main() -> None:
+    """Do what is not done yet, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photos and masks")
+    parser.add_argument("--weights", type=Path, help="folder with lpips-alex.safetensors")
+    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
+    parser.add_argument("--shard", default="1/1", help="I/N: every N-th photo, without tables")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    index, count = (int(part) for part in options.shard.split("/"))
+    photos = find_photos([options.photos])
+    for name in options.only:
+        experiment = EXPERIMENTS[name]
+        evaluation = Evaluation(experiment.plan(), options.out, weights=options.weights)
+        own = experiment.of(photos)
+        evaluation.run(own[index - 1 :: count])
+        if count > 1:
+            continue
+        folder = options.out / name
+        folder.mkdir(exist_ok=True)
+        results = evaluation.results(own)
+        write_report(results, folder, device=evaluation.device)
+        found = tables(results, metric=LEADING)
+        print(f"\n## {name}: {len(own)} photos, {experiment.seeds} seeds\n", flush=True)
+        print("\n\n".join(markdown(rows) for rows in sheets(found)), flush=True)
+        save_pictures(results, found, folder)
+
+
+def sheets(found: Tables) -> list[list[list[str]]]:
+    """The tables of an experiment, each a head and its lines; none that is empty."""
+    made = [_displacement(found), _following(found), _visible(found), _sets(found)]
+    made.append(_survival(found) if len({r.purification for r in found.survival}) > 1 else [])
+    return [rows for rows in made if len(rows) > 1]
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _displacement(found: Tables) -> list[list[str]]:
+    shown = ("ssim", "psnr", "vifp", "fsim", LEADING)
+    cells = {(row.label, row.mode, row.metric): row for row in found.displacement}
+    rows = [["recipe", "edits", "SSIM", "PSNR", "VIFp", "FSIMc", "LPIPS", "LPIPS beyond noise"]]
+    for label, mode in dict.fromkeys((row.label, row.mode) for row in found.displacement):
+        if mode != ALL:
+            means = [cells[label, mode, name].value.mean for name in shown]
+            beyond = cells[label, mode, LEADING].above
+            rows.append([label, mode, *(f"{mean:.3g}" for mean in means), _with_interval(beyond)])
+    return rows
+
+
+def _following(found: Tables) -> list[list[str]]:
+    rows = [["recipe", "edits", "score", "original", "immunized", "lost beyond noise"]]
+    for row in found.following:
+        means = (f"{value.mean:.3g}" for value in (row.wanted, row.value))
+        rows.append([row.label, row.mode, row.score, *means, _with_interval(row.above)])
+    return rows
+
+
+def _visible(found: Tables) -> list[list[str]]:
+    shown = ("psnr", "ssim", LEADING)
+    rows = [["recipe", "made for", "levels", "PSNR", "SSIM", "LPIPS", "latent shift", "seconds"]]
+    for row in found.visible:
+        means = [f"{row.metrics[name].mean:.3g}" for name in shown]
+        figures = [row.figures.get(name) for name in ("linf", "shift", "seconds")]
+        largest, shift, seconds = ("" if value is None else f"{value:.3g}" for value in figures)
+        made_for = "all" if len(row.modes) > 1 else row.modes[0]
+        rows.append([row.label, made_for, largest, *means, shift, seconds])
+    return rows
+
+
+def _sets(found: Tables) -> list[list[str]]:
+    rows = [["recipe", "edits", "FID-like", "KID-like", "precision", "recall"]]
+    for row in found.sets:
+        frechet = "" if row.frechet is None else f"{row.frechet:.3g}"
+        kernel = f"{row.kernel[0]:.3f} ± {row.kernel[1]:.3f}"
+        rows.append(
+            [row.label, str(row.n), frechet, kernel, f"{row.precision:.2f}", f"{row.recall:.2f}"]
+        )
+    return rows
+
+
+def _survival(found: Tables) -> list[list[str]]:
+    labels = list(dict.fromkeys(row.label for row in found.survival))
+    cells = {(row.label, row.purification): row for row in found.survival}
+    head = ["purification"]
+    for label in labels:
+        head += [f"{label}: LPIPS beyond noise", "share"]
+    rows, worst = [head], ["the worst for each photo"]
+    for name in dict.fromkeys(row.purification for row in found.survival):
+        line = [name]
+        for label in labels:
+            row = cells[label, name]
+            line += [_with_interval(row.above), f"{row.share:.0%}"]
+        rows.append(line)
+    for label in labels:
+        worst += [_with_interval(found.worst[label]), ""]
+    return [*rows, worst]
+
+
+def _with_interval(value: Interval | None) -> str:
+    if value is None:
+        return ""
+    return f"{value.mean:.3g} [{value.low:.2g}, {value.high:.2g}]"
+
+
+def save_pictures(results: Results, found: Tables, folder: Path) -> None:
+    """Plots as SVG, and for each way of editing a strip of a photo in the middle of the order."""
+    beyond = [r for r in found.displacement if r.metric == LEADING and r.above is not None]
+    (folder / "displacement.svg").write_text(displacement_plot(beyond, "LPIPS"))
+    if len({row.purification for row in found.survival}) > 1:
+        (folder / "survival.svg").write_text(survival_plot(found.survival, "LPIPS"))
+    strips: list[Image.Image] = []
+    label = results.plan.variants[-1].label
+    for mode in results.plan.modes:
+        cases = [c for c in results.cases if c.label == label and c.asked.edit.mode == mode]
+        cases = [c for c in cases if c.picture is not None and c.purification == NONE]
+        cases.sort(key=lambda case: case.between[LEADING] or 0.0)
+        case = cases[len(cases) // 2]
+        (file,) = (
+            one
+            for one in results.protected
+            if (one.photo, one.label) == (case.photo, label) and mode in one.modes
+        )
+        assert case.picture is not None
+        pictures: list[tuple[str, np.ndarray]] = [
+            ("original", read_photo(file.original).visible_rgb()),
+            (f"immunized, {label}", read_photo(file.file).visible_rgb()),
+            (f"of the original: {case.prompt}", read_photo(case.clean_picture).visible_rgb()),
+            ("of the immunized", read_photo(case.picture).visible_rgb()),
+        ]
+        strips.append(strip(pictures, side=256))
+    stacked(strips).save(folder / "rows.jpg", quality=88)
+
+
+if __name__ == "__main__":
+    main()
