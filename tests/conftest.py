@@ -1,8 +1,10 @@
 import json
 import os
+import secrets
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 from photovax.immunize import Immunizer
 from photovax.recipe import Recipe
 from photovax.registry import Part
+from tests.postgres import postgres_server, with_schema
 
 # Many threads make small work slower, and two test processes would fight for the cores.
 torch.set_num_threads(1)
@@ -22,6 +25,31 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def immunizer() -> Immunizer:
     return Immunizer(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def postgres_database() -> Iterator[str]:
+    """The URL of a PostgreSQL database: $PHOTOVAX_TEST_DATABASE, or one of a server of our own."""
+    pytest.importorskip("psycopg")
+    if given := os.environ.get("PHOTOVAX_TEST_DATABASE"):
+        yield given
+        return
+    with postgres_server() as url:
+        if url is None:
+            pytest.skip("needs PostgreSQL's initdb, or a URL in PHOTOVAX_TEST_DATABASE")
+        yield url
+
+
+@pytest.fixture
+def postgres(postgres_database: str) -> Iterator[str]:
+    """The same, with a schema in which nothing is yet."""
+    import psycopg
+
+    name = f"photovax_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+        yield with_schema(postgres_database, name)
+        connection.execute(f"DROP SCHEMA {name} CASCADE")
 
 
 @pytest.fixture

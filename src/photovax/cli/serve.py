@@ -18,6 +18,14 @@ def command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
     data: Data = DATA,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of a PostgreSQL database for jobs of several services. [default: a file]",
+            envvar="PHOTOVAX_DATABASE",
+            show_default=False,
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Preset or recipe file.")] = DEFAULT,
     also: Annotated[
         list[str] | None,
@@ -73,6 +81,7 @@ def command(
     exposed = not is_loopback(host)
     settings = Settings(
         data=data,
+        database=database or None,
         recipe=recipe,
         recipes=tuple(also or ()),
         levels=levels,

@@ -34,11 +34,12 @@ def build_app(settings: Settings) -> FastAPI:
     """The service; its workers run while the application does.
 
     Raises:
-        UsageError: If another service runs on the same folder, once it starts.
+        UsageError: If the database cannot be reached; or, once it starts, if another service
+            runs on the same folder.
         CertificateError: If the keys cannot be read.
     """
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    jobs = Jobs(settings.database, settings.pictures)
+    jobs = Jobs(settings.jobs, settings.pictures)
     KeyRing(settings.keys)
     Register(settings.register)
     supervisor = Supervisor(settings, jobs)
@@ -52,6 +53,7 @@ def build_app(settings: Settings) -> FastAPI:
             yield
         finally:
             supervisor.stop()
+            jobs.close()
 
     app = FastAPI(
         title="photovax",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from photovax.errors import PhotovaxError
 
-__all__ = ["Clash", "Job", "LostJob", "QueueFull", "State", "job_of", "new_id"]
+__all__ = ["Clash", "Job", "LostJob", "QueueFull", "State", "Unreachable", "job_of", "new_id"]
 
 
 class State(StrEnum):
@@ -40,6 +39,10 @@ class QueueFull(PhotovaxError):
 
 class LostJob(PhotovaxError):
     """The job was cancelled, or another worker has it now."""
+
+
+class Unreachable(PhotovaxError):
+    """The table of jobs cannot be read or written at this time."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def job_of(row: sqlite3.Row) -> Job:
+def job_of(row: Any) -> Job:
     """The job in a row of the table."""
     return Job(
         id=row["id"],

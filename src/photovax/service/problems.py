@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from photovax.errors import CertificateError, PhotoError, PhotovaxError, TooManyPixels, UsageError
-from photovax.service.job import Clash, QueueFull
+from photovax.service.job import Clash, QueueFull, Unreachable
 from photovax.service.worker import kind_of
 
 __all__ = ["Problem", "handle_problems", "no_room", "problem"]
@@ -21,6 +21,7 @@ __all__ = ["Problem", "handle_problems", "no_room", "problem"]
 _STATUS: dict[type[PhotovaxError], int] = {
     Clash: 409,
     QueueFull: 503,
+    Unreachable: 503,
     TooManyPixels: 413,
     PhotoError: 422,
     UsageError: 422,

@@ -17,6 +17,7 @@ class Settings:
 
     Attributes:
         data: Folder of keys, register, tokens, jobs and, while they are needed, pictures.
+        database: URL of a PostgreSQL database for the table of jobs; a file in ``data`` when None.
         recipe: Preset or recipe file that photos are immunized with.
         levels: Largest change in levels; the recipe's own when None.
         total: All that renewals may ever change, in the unit of the recipe's budget; the
@@ -40,6 +41,7 @@ class Settings:
     """
 
     data: Path
+    database: str | None = field(default=None, repr=False)  # a password may stand in it
     recipe: str = DEFAULT
     levels: float | None = None
     total: float | None = None
@@ -84,9 +86,9 @@ class Settings:
         return self.data / "tokens.json"
 
     @property
-    def database(self) -> Path:
-        """The table of jobs."""
-        return self.data / "jobs.sqlite"
+    def jobs(self) -> Path | str:
+        """Where the table of jobs is."""
+        return self.database or self.data / "jobs.sqlite"
 
     @property
     def pictures(self) -> Path:

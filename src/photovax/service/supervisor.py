@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import secrets
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from photovax.errors import UsageError
+from photovax.service.job import Unreachable
 from photovax.service.jobs import Jobs
 from photovax.service.settings import Settings
 from photovax.service.worker import pack
@@ -24,6 +24,8 @@ __all__ = ["Supervisor"]
 _ROUND = 0.25
 _PATIENCE = 5.0
 _LONGEST_PAUSE = 60.0
+_SWEEP = 600.0
+_UPLOAD = 3600.0  # an upload under way changed its folder later than that
 
 
 @dataclass
@@ -51,22 +53,28 @@ class Supervisor:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._rounds, daemon=True)
         self._lock: TextIO | None = None
+        self._swept = 0.0
 
     def start(self) -> None:
         """Take up what a former service left, and start the workers.
 
         Raises:
-            UsageError: If another service runs on the same folder.
+            UsageError: If another service runs on the same folder, with jobs of its own.
         """
-        lock = (self._settings.data / "serve.lock").open("w")
+        shared = self._jobs.shared
+        lock = (self._settings.data / "serve.lock").open("a+")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
             lock.close()
-            raise UsageError(f"another service runs on {self._settings.data}") from None
+            raise UsageError(
+                f"{self._settings.data} cannot be locked ({error.strerror}); another service may "
+                "run on it"
+            ) from None
         self._lock = lock
-        self._jobs.release_all()
-        self._jobs.sweep()
+        if not shared:  # elsewhere workers may be at these jobs, and uploads under way
+            self._jobs.release_all()
+            self._jobs.sweep()
         self._thread.start()
 
     def stop(self) -> None:
@@ -91,18 +99,22 @@ class Supervisor:
         while not self._stop.wait(_ROUND):
             try:
                 self._round()
-            except (OSError, sqlite3.Error) as error:  # a full disk may have room again
+            except (OSError, Unreachable) as error:  # a full disk may have room again
                 print(f"service: {type(error).__name__}", file=sys.stderr, flush=True)
 
     def _round(self) -> None:
         for worker in self._workers:
             self._tend(worker)
-        self._stop_those(self._jobs.deaf(_PATIENCE))
-        late = self._jobs.overdue(self._settings.job_seconds)
+        names = [worker.name for worker in self._workers]
+        self._stop_those(self._jobs.deaf(names, _PATIENCE))
+        late = self._jobs.overdue(names, self._settings.job_seconds)
         self._stop_those([name for _, name in late])
         for job, _ in late:
             shutil.rmtree(self._jobs.folder(job), ignore_errors=True)
         self._jobs.expire(self._settings.keep_seconds)
+        if (now := time.monotonic()) - self._swept > _SWEEP:
+            self._swept = now
+            self._jobs.sweep(_UPLOAD)
 
     def _tend(self, worker: _Worker) -> None:
         now = time.monotonic()
@@ -143,4 +155,5 @@ class Supervisor:
             with suppress(BrokenPipeError):
                 worker.process.stdin.close()
         worker.process = None
-        self._jobs.release(worker.name)
+        with suppress(Unreachable):  # then its lease runs out
+            self._jobs.release(worker.name)

@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import shutil
-import sqlite3
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from photovax.errors import PhotovaxError
-from photovax.service.job import Job, LostJob
+from photovax.service.job import Job, LostJob, State, Unreachable
 from photovax.service.jobs import Jobs
 from photovax.service.settings import Settings
 
@@ -32,6 +31,7 @@ __all__ = ["Pulse", "kind_of", "pack", "run", "unpack"]
 _PATHS = ("data", "weights")
 _POLL = 0.2
 _BEAT = 0.4
+_AGAIN = 5.0
 
 
 def pack(settings: Settings) -> str:
@@ -78,7 +78,7 @@ class Pulse:
         self._stop.set()
         self._thread.join()
         # Short work may end before the first beat.
-        with suppress(LostJob, sqlite3.Error):
+        with suppress(LostJob, Unreachable):
             self._jobs.progress(self._job, self._worker, self._lease, *self._at)
 
     def _beat(self) -> None:
@@ -88,25 +88,29 @@ class Pulse:
             except LostJob:
                 self._lost = True
                 return
-            except sqlite3.Error:
-                continue  # a full disk may have room again before the lease ends
+            except Unreachable:
+                continue  # it may be back before the lease ends
 
 
 def run(settings: Settings, worker: str) -> None:
     """Work until the process ends."""
     from photovax.service.work import Bench
 
-    jobs = Jobs(settings.database, settings.pictures)
+    jobs = Jobs(settings.jobs, settings.pictures)
     bench = Bench(settings)
     bench.warm()
     while True:
-        job = jobs.claim(worker, settings.lease_seconds, attempts=settings.attempts)
-        if job is None:
-            time.sleep(_POLL)
-            continue
-        began = time.monotonic()
-        end = _work(bench, jobs, job, worker, settings.lease_seconds)
-        _say(f"{job.kind} attempt {job.attempt}: {end}, {time.monotonic() - began:.1f} s")
+        try:
+            job = jobs.claim(worker, settings.lease_seconds, attempts=settings.attempts)
+            if job is None:
+                time.sleep(_POLL)
+                continue
+            began = time.monotonic()
+            end = _work(bench, jobs, job, worker, settings.lease_seconds)
+            _say(f"{job.kind} attempt {job.attempt}: {end}, {time.monotonic() - began:.1f} s")
+        except Unreachable as error:
+            _say(str(error))
+            time.sleep(_AGAIN)
 
 
 def _work(bench: Any, jobs: Jobs, job: Job, worker: str, lease: float) -> str:
@@ -118,6 +122,9 @@ def _work(bench: Any, jobs: Jobs, job: Job, worker: str, lease: float) -> str:
         return "done"
     except LostJob:
         pass
+    except Unreachable:
+        # Whether the end was noted is not known: if not, the job is taken up when its lease ends.
+        raise
     except PhotovaxError as error:
         message = str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "the photo")
         if _failed(jobs, job, worker, kind_of(error), message):
@@ -129,7 +136,8 @@ def _work(bench: Any, jobs: Jobs, job: Job, worker: str, lease: float) -> str:
         if _failed(jobs, job, worker, "internal", "something unforeseen went wrong"):
             return f"failed, {type(error).__name__}"
     now = jobs.get(job.id)
-    if now is None or now.state.final:
+    # Done means by another worker, and then the pictures are its.
+    if now is None or (now.state.final and now.state is not State.DONE):
         shutil.rmtree(folder, ignore_errors=True)
     jobs.let_go(job, worker)
     return "lost"
