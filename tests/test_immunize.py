@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from PIL import Image
 from photovax.batch import MaskOptions, immunize_files
 from photovax.check import Verdict, check, noisy
 from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
-from photovax.immunize import check_promises
+from photovax.immunize import Immunizer, check_promises
+from photovax.metrics.latent import latent_effect
 from photovax.photo import read_photo
 from photovax.registry import Part
 
@@ -152,6 +154,32 @@ def test_webp_that_cannot_hold_a_photo_is_refused(immunizer, quick, photo_file, 
     assert not (tmp_path / "out.webp").exists()
     immunized(immunizer, quick, tmp_path / "opaque.png", tmp_path / "out.webp")
     assert read_photo(tmp_path / "out.webp").alpha is None
+
+
+def test_a_model_with_large_losses_does_not_drown_another(
+    quick, photo_file, editor_folder, monkeypatch
+):
+    both = Immunizer(["embedded", str(editor_folder)], device="cpu")
+    photo = read_photo(photo_file)
+    recipe = dataclasses.replace(quick, objective=Part("posterior_shift"), steps=6, draws=None)
+    loud: Any = both.models[1]
+    quiet = loud.posterior
+    # The loss is the square of this, so it is a million times larger.
+    monkeypatch.setattr(loud, "posterior", lambda x: [1000 * part for part in quiet(x)])
+
+    def shifts(models):
+        both.models = models
+        changed = both.immunize(photo, recipe).photo.visible()
+        return [
+            latent_effect(model, photo.visible(), changed, both.device, size=96).shift
+            for model in models
+        ]
+
+    models = both.models
+    together = shifts(models)
+    for model, shift in zip(models, together, strict=True):
+        (alone,) = shifts([model])
+        assert shift > 0.5 * alone
 
 
 def test_noise_and_no_change_fail_the_check(photo_file):

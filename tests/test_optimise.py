@@ -10,6 +10,7 @@ from photovax.optimise import SCHEDULES, pgd
 
 ORIGIN = torch.full((2, 3, 4, 5), 0.5)
 WEIGHT = torch.randn(1, 3, 4, 5, generator=Generator().manual_seed(0))
+OTHER = torch.randn(1, 3, 4, 5, generator=Generator().manual_seed(1))
 
 
 def linear_loss(x, generator):
@@ -90,6 +91,76 @@ def test_losses_are_taken_in_turn():
     found = descend([asking(0), asking(1), asking(2)], draws=1, steps=5)
     assert asked == [0, 1, 2, 0, 1]
     assert found.passes == 5
+
+
+def other_loss(x, generator):
+    return 1000 * (x * OTHER).flatten(1).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "step_size"), [(BALL, 0.05), (L2(0.3), 0.2)], ids=["linf", "l2"]
+)
+def test_losses_of_different_units_weigh_the_same(constraint, step_size):
+    found = descend(
+        [linear_loss, other_loss], constraint, groups=["small", "large"], step_size=step_size
+    )
+    together = WEIGHT / WEIGHT.abs().mean() + OTHER / OTHER.abs().mean()
+    best = ORIGIN + constraint.radius * constraint.direction(together.expand_as(ORIGIN))
+    torch.testing.assert_close(found.x, constraint.project(best, ORIGIN), atol=1e-3, rtol=0)
+    # Where they are reported, they are what they are.
+    expected = (linear_loss(found.x, None) + other_loss(found.x, None)) / 2
+    torch.testing.assert_close(found.losses, expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"draws": 1}, {"random": True}, {"momentum": 0.9}])
+def test_the_unit_of_a_group_does_not_matter(options):
+    def valley(x, generator):
+        return ((x - 0.45) ** 2).flatten(1).sum(1)
+
+    def huge(x, generator):
+        return 2**20 * valley(x, generator)
+
+    near = [linear_loss, linear_loss, valley, valley]
+    far = [linear_loss, linear_loss, huge, huge]
+    groups = [0, 0, 1, 1]
+    found, same = (descend(losses, groups=groups, steps=9, **options) for losses in (near, far))
+    assert torch.equal(found.x, same.x)
+
+
+@pytest.mark.parametrize("draws", [None, 1])
+def test_one_group_is_none(draws):
+    def valley(x, generator):
+        return ((x - 0.45) ** 2).flatten(1).sum(1)
+
+    losses = [linear_loss, valley]
+    plain = descend(losses, steps=9, draws=draws)
+    grouped = descend(losses, steps=9, draws=draws, groups=["a", "a"])
+    assert torch.equal(plain.x, grouped.x)
+    assert torch.equal(plain.losses, grouped.losses)
+
+
+def test_every_step_asks_every_group_in_turn():
+    asked: list[str] = []
+
+    def asking(name):
+        def loss(x, generator):
+            if x.requires_grad:
+                asked.append(name)
+            return linear_loss(x, generator)
+
+        return loss
+
+    found = descend([asking(n) for n in ("a1", "a2", "b")], groups="aab", draws=1, steps=3)
+    assert asked == ["a1", "b", "a2", "b", "a1", "b"]
+    assert found.passes == 6
+
+
+def test_a_group_that_ignores_the_photo_is_an_error():
+    def ignoring(x, generator):
+        return (x * 0).flatten(1).sum(1)
+
+    with pytest.raises(GradientError, match="zero everywhere at step 0"):
+        descend([linear_loss, ignoring], groups=[0, 1])
 
 
 def test_an_interruption_keeps_the_best_so_far():

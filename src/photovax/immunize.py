@@ -87,7 +87,8 @@ class Immunizer:
     """Models, loaded once, for any number of photos.
 
     Args:
-        models: Catalogue names or folders; the loss is the mean over all of them.
+        models: Catalogue names or folders. Every step goes through all of them, one after the
+            other, and gives each the same weight, whatever the scale of its loss.
         weights: Where to look for weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
@@ -170,12 +171,14 @@ class Immunizer:
         scene = _Scene(origin, None if mask is None else ~inside, recipe.kept_region_only)
         views: list[View] = []
         losses: list[LossFn] = []
-        for model in self.models:
+        groups: list[int] = []
+        for number, model in enumerate(self.models):
             surrogate = self._attacked(model, objective)
             fed = [fitted(VIEWS.create(part), recipe.size or model.size) for part in recipe.views]
             # A view named twice has twice the weight, but binds once.
             bound = {view: _seen_loss(surrogate, objective, view, scene) for view in set(fed)}
             losses += [bound[view] for view in fed]
+            groups += [number] * len(fed)
             views += fed
         descent = pgd(
             losses,
@@ -184,6 +187,7 @@ class Immunizer:
             steps=recipe.steps,
             step_size=recipe.step_size,
             generator=Generator(self.device).manual_seed(recipe.seed),
+            groups=groups,
             schedule=SCHEDULES[recipe.schedule],
             momentum=recipe.momentum,
             draws=recipe.draws,

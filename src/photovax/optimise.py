@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -78,7 +78,8 @@ class Descent:
 
     Attributes:
         x: The best images found (N, C, H, W), inside the set.
-        losses: Their losses (N,), each the mean over all losses with the same random draws.
+        losses: Their losses (N,), each the mean over all losses with the same random draws, in
+            the losses' own units.
         steps: Steps taken.
         passes: Forward and backward passes through a loss.
         stopped: Why it ended.
@@ -99,6 +100,7 @@ def pgd(
     steps: int,
     step_size: float,
     generator: Generator,
+    groups: Sequence[Hashable] | None = None,
     schedule: Schedule = linear,
     momentum: float = 0.0,
     draws: int | None = None,
@@ -114,6 +116,10 @@ def pgd(
     in an l2 ball. Each step is followed by the projection, so the result is always inside.
     Ctrl-C ends the descent early with the best so far.
 
+    Losses of several groups may have different units. What is lowered then is the sum over
+    groups, each divided by the mean magnitude of its first gradient, so that a group whose numbers
+    are a thousand times larger weighs no more than the others.
+
     Args:
         losses: One function per view or model; each gives one number per image.
         origin: Float32 (N, C, H, W) in [0, 1].
@@ -121,10 +127,12 @@ def pgd(
         steps: How many steps.
         step_size: Size of the first step, in the unit of images.
         generator: Source of all randomness.
+        groups: For each loss a label, the same for losses of one unit, such as those of one model;
+            all are of one when None.
         schedule: How the step size falls.
         momentum: Share of the former direction kept (Dong et al., arXiv 1710.06081: each
             gradient is divided by its mean magnitude before it is added).
-        draws: Losses used per step, taken in turn; all when None.
+        draws: Losses of each group used per step, taken in turn; all when None.
         random: Whether a loss may answer otherwise when asked again. A lucky draw must not
             win, so the finalists are then scored anew on draws that are the same for both.
         random_start: Start at a random image of the set; at the origin otherwise.
@@ -138,13 +146,14 @@ def pgd(
 
     Raises:
         LossShapeError: If a loss is not shaped (N,).
-        GradientError: If a gradient is not finite, or zero everywhere.
+        GradientError: If the gradient of a group is not finite, or zero everywhere.
         KeyboardInterrupt: If interrupted before the first step was done.
     """
-    count = len(losses) if draws is None else min(draws, len(losses))
-    exact = not random and count == len(losses)
+    parts = _grouped(losses, groups, draws)
+    turn = max(part.turn for part in parts)
+    exact = not random and turn == 1
     # Losses taken in turn are only comparable over a whole turn, random ones over several.
-    window = 1 if exact else math.ceil(len(losses) / count) * (4 if random else 1)
+    window = 1 if exact else turn * (4 if random else 1)
     x = constraint.sample(origin, generator) if random_start else origin.clone()
     best = _Best(window, steps if seconds is None else 0)
     clock = _Clock(steps, seconds)
@@ -154,10 +163,8 @@ def pgd(
     try:
         while not clock.over(index):
             began = time.perf_counter()
-            chosen = [losses[(index * count + k) % len(losses)] for k in range(count)]
-            values, gradient = _value_and_gradient(chosen, x, generator)
-            _check(gradient, index)
-            best.see(index, x, values)
+            values, balanced, gradient = _step(parts, index, x, generator)
+            best.see(index, x, balanced)
             if momentum:
                 gradient /= gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
                 velocity = gradient if velocity is None else velocity.mul_(momentum).add_(gradient)
@@ -178,8 +185,8 @@ def pgd(
         if index == 0:
             raise
         stopped = "interrupted"
-    x, final = _finalist(losses, x, best, exact=exact, draws=4 if random else 1)
-    return Descent(x, final, index, index * count, stopped)
+    x, final = _finalist(parts, x, best, exact=exact, draws=4 if random else 1)
+    return Descent(x, final, index, index * sum(part.count for part in parts), stopped)
 
 
 def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0) -> Tensor:
@@ -253,6 +260,76 @@ class _Best:
         return steps - 1 - self._changed
 
 
+@dataclass
+class _Group:
+    """Losses of one unit.
+
+    Attributes:
+        losses: Taken in turn.
+        count: How many of them a step uses.
+        unit: What its losses (N,) are divided by beside those of other groups; None when it is
+            alone.
+    """
+
+    losses: list[LossFn] = field(default_factory=list)
+    count: int = 1
+    unit: Tensor | None = None
+
+    @property
+    def turn(self) -> int:
+        """Steps in which all its losses are used."""
+        return math.ceil(len(self.losses) / self.count)
+
+    def chosen(self, index: int) -> list[LossFn]:
+        """The losses of a step."""
+        first = index * self.count
+        return [self.losses[(first + k) % len(self.losses)] for k in range(self.count)]
+
+
+def _grouped(
+    losses: Sequence[LossFn], labels: Sequence[Hashable] | None, draws: int | None
+) -> list[_Group]:
+    groups: dict[Hashable, _Group] = {}
+    for loss, label in zip(losses, labels or [None] * len(losses), strict=True):
+        groups.setdefault(label, _Group()).losses.append(loss)
+    if not groups:
+        raise LossShapeError("pgd needs at least one loss, got none")
+    for group in groups.values():
+        group.count = len(group.losses) if draws is None else min(draws, len(group.losses))
+    return list(groups.values())
+
+
+def _step(
+    groups: Sequence[_Group], index: int, x: Tensor, generator: Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses (N,) in their own units and in balanced ones, and the gradient of the latter.
+
+    Group after group, so that the memory is that of the one that takes the most.
+    """
+    means: list[Tensor] = []
+    total: Tensor | None = None
+    for group in groups:
+        values, gradient = _value_and_gradient(group.chosen(index), x, generator)
+        _check(gradient, index)
+        means.append(values)
+        if len(groups) > 1:
+            if group.unit is None:
+                size = gradient.abs().mean(dim=(1, 2, 3))
+                group.unit = torch.where(size > 0, size, torch.ones_like(size))
+            gradient /= group.unit.view(-1, 1, 1, 1)
+        total = gradient if total is None else total.add_(gradient)
+        del gradient  # a large photo needs the room for the next group's passes
+    assert total is not None  # noqa: S101 - there is at least one group
+    return *_joined(groups, means), total
+
+
+def _joined(groups: Sequence[_Group], means: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean over groups of their mean losses (N,): in their own units, and in balanced ones."""
+    units = [1.0 if group.unit is None else group.unit for group in groups]
+    balanced = [mean / unit for mean, unit in zip(means, units, strict=True)]
+    return torch.stack(list(means)).mean(0), torch.stack(balanced).mean(0)
+
+
 def _value_and_gradient(
     losses: Sequence[LossFn], x: Tensor, generator: Generator
 ) -> tuple[Tensor, Tensor]:
@@ -270,8 +347,7 @@ def _value_and_gradient(
         (part,) = torch.autograd.grad(values.sum(), x)
         gradient = part if gradient is None else gradient.add_(part)
         total += values.detach()
-    if gradient is None:
-        raise LossShapeError("pgd needs at least one loss, got none")
+    assert gradient is not None  # noqa: S101 - no group is empty
     return total / len(losses), gradient.div_(len(losses))
 
 
@@ -288,13 +364,18 @@ def _check(gradient: Tensor, index: int) -> None:
 
 
 def _finalist(
-    losses: Sequence[LossFn], last: Tensor, best: _Best, *, exact: bool, draws: int
+    groups: Sequence[_Group], last: Tensor, best: _Best, *, exact: bool, draws: int
 ) -> tuple[Tensor, Tensor]:
     """The better of the last image and the best one seen, per image, scored alike."""
-    final = score(losses, last, draws=draws)
+
+    def scores(x: Tensor) -> tuple[Tensor, Tensor]:
+        return _joined(groups, [score(group.losses, x, draws=draws) for group in groups])
+
+    final, balanced = scores(last)
     if best.x is None or best.losses is None:
         return last, final
-    other = best.losses if exact else score(losses, best.x, draws=draws)
-    better = other < final
+    known = exact and len(groups) == 1
+    other, other_balanced = (best.losses, best.losses) if known else scores(best.x)
+    better = other_balanced < balanced
     last[better] = best.x[better]
     return last, torch.where(better, other, final)

@@ -38,7 +38,7 @@ class Recipe:
         step_size: Size of the first step, in units of [0, 1].
         schedule: How the step size falls: ``constant``, ``linear`` or ``cosine``.
         momentum: Share of the former direction kept.
-        draws: Views (times models) used per step, taken in turn; all when None.
+        draws: Views of each model used per step, taken in turn; all when None.
         random_start: Start from a random allowed image instead of the photo.
         patience: Stop after this many steps without 0.1 % of improvement; never when None.
         kept_region_only: The model is fed the photo with everything outside the mask in mid
