@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from photovax.allocator import kept_memory
 from photovax.budget import BUDGETS, Constraint, Within
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, ModelError, SaveError, UsageError
@@ -180,23 +181,24 @@ class Immunizer:
             losses += [bound[view] for view in fed]
             groups += [number] * len(fed)
             views += fed
-        descent = pgd(
-            losses,
-            origin,
-            constraint,
-            steps=recipe.steps,
-            step_size=recipe.step_size,
-            generator=Generator(self.device).manual_seed(recipe.seed),
-            groups=groups,
-            schedule=SCHEDULES[recipe.schedule],
-            momentum=recipe.momentum,
-            draws=recipe.draws,
-            random=objective.random or any(view.random for view in views),
-            random_start=recipe.random_start,
-            patience=recipe.patience,
-            seconds=seconds,
-            callback=callback,
-        )
+        with kept_memory():
+            descent = pgd(
+                losses,
+                origin,
+                constraint,
+                steps=recipe.steps,
+                step_size=recipe.step_size,
+                generator=Generator(self.device).manual_seed(recipe.seed),
+                groups=groups,
+                schedule=SCHEDULES[recipe.schedule],
+                momentum=recipe.momentum,
+                draws=recipe.draws,
+                random=objective.random or any(view.random for view in views),
+                random_start=recipe.random_start,
+                patience=recipe.patience,
+                seconds=seconds,
+                callback=callback,
+            )
         levels = round_within(descent.x, origin, constraint)[0].permute(1, 2, 0).cpu().numpy()
         if not allowed.all():
             # Also puts back the colour under full transparency, which models never saw.
