@@ -3,7 +3,8 @@
 Resizing: each photo is immunized at its own size and saved; the saved file is then resized with
 Lanczos, as an ordinary tool does, and its latent shift there is compared with that of the same
 photo resized first and immunized small. Memory: the first photo, enlarged, is immunized in a
-process of its own, whose peak is printed.
+process of its own, whose peak is printed. ``--memory-only --random sd15 --steps 2`` measures that
+with the true shape of a model with random weights, which takes minutes a step.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.shapes import write_random
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import latent_effect
+from photovax.models.catalog import DEFAULT_MODEL
 from photovax.photo import read_photo
 from photovax.recipe import DEFAULT, PRESETS
 
@@ -65,8 +68,9 @@ def survival(photos: list[Path], size: int) -> None:
     print(f"kept of the shift after resizing: {mean(ratios):.2f}, least {min(ratios):.2f}")
 
 
-def immunize_enlarged(path: Path, megapixels: float) -> None:
+def immunize_enlarged(path: Path, megapixels: float, random: str | None, steps: int) -> None:
     """Immunize a photo of that many pixels with the default recipe, and print the peak memory."""
+    recipe = replace(PRESETS[DEFAULT], steps=steps)
     with tempfile.TemporaryDirectory() as name:
         picture = Image.open(path).convert("RGB")
         scale = (megapixels * 1e6 / (picture.width * picture.height)) ** 0.5
@@ -74,14 +78,17 @@ def immunize_enlarged(path: Path, megapixels: float) -> None:
         big.save(Path(name) / "big.png", compress_level=1)
         size = big.size
         del picture, big
-        immunizer = Immunizer()
+        if random is not None:
+            write_random(random, Path(name))
+        immunizer = Immunizer([random or DEFAULT_MODEL], weights=Path(name), device="cpu")
         began = time.perf_counter()
-        result = immunizer.immunize(read_photo(Path(name) / "big.png"), PRESETS[DEFAULT])
+        result = immunizer.immunize(read_photo(Path(name) / "big.png"), recipe)
         saved = immunizer.save(result, Path(name) / "out.png")
         seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"{size[0]} x {size[1]}: {seconds:.0f} s, {saved.visible.linf} of 255 levels, peak "
+        f"{random or DEFAULT_MODEL}, {size[0]} x {size[1]}: {result.steps} steps and saving "
+        f"{seconds:.0f} s, {saved.visible.linf} of 255 levels, peak "
         f"{peak:.2f} GiB",
         flush=True,
     )
@@ -94,9 +101,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--megapixels", type=float, default=24)
     parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--random", help="catalogue name of a true shape, for --memory-only")
+    parser.add_argument("--steps", type=int, default=PRESETS[DEFAULT].steps)
     options = parser.parse_args()
     if options.memory_only:
-        immunize_enlarged(options.photos[0], options.megapixels)
+        immunize_enlarged(options.photos[0], options.megapixels, options.random, options.steps)
         return
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     command = [sys.executable, "-m", "benchmarks.large", str(options.photos[0]), "--memory-only"]
