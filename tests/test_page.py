@@ -20,16 +20,30 @@ from photovax.service.certificates import parse_certificate
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
-    pytest.mark.slow,
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+# Root has no sandbox; the rest keeps Chromium's own services from asking for anything.
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
 QUICK = {"preset": "fast", "steps": 60, "size": 64, "views": [{"name": "short_side"}]}
 PHONE = {"width": 360, "height": 740}
 UNNAMED = """
 [...document.querySelectorAll('a, button, input, img, progress, canvas')].filter(each =>
   !(each.alt || each.ariaLabel || each.getAttribute('aria-labelledby') || each.labels?.length
     || each.textContent.trim())).map(each => each.id)
+"""
+
+DROP = """
+new Promise((resolve) => {
+  const canvas = document.createElement("canvas");
+  canvas.toBlob((blob) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([blob], "photo.png", { type: "image/png" }));
+    document.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+    resolve();
+  });
+})
 """
 
 
@@ -65,7 +79,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def page(address: str) -> Iterator[Any]:
     """A page that may ask nobody but the service, and must not throw."""
     with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport=PHONE, accept_downloads=True)
         astray: list[str] = []
         page.on(
@@ -129,6 +143,22 @@ def test_a_bad_file_gives_a_reason_and_the_page_goes_on(page: Any, tmp_path: Pat
     assert page.is_hidden("#work")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
+
+
+def test_a_dropped_photo_can_be_stopped(page: Any, address: str) -> None:
+    held: list[Any] = []
+    page.route("**/v1/immunizations", lambda route: held.append(route))
+    page.evaluate(DROP)
+    page.get_by_text("Uploading").wait_for()
+    assert page.is_disabled("#stop")
+    with page.expect_response("**/v1/immunizations") as answer:
+        held[0].continue_()
+    job = answer.value.json()["links"]["self"]
+    page.click("#stop")
+    page.wait_for_selector("#work", state="hidden")
+    assert page.is_hidden("#problem")
+    assert page.is_hidden("#outcome")
+    assert httpx2.get(address + job).json()["state"] == "cancelled"
 
 
 def test_it_is_dark_where_people_want_it_dark(page: Any) -> None:

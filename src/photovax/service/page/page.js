@@ -44,10 +44,12 @@ async function take(file) {
   $("problem").hidden = true;
   $("outcome").hidden = true;
   $("work").hidden = false;
+  $("stop").disabled = true; // until there is a job to stop
   $("said").textContent = "Uploading";
   $("bar").removeAttribute("value");
   try {
     job = await service.immunize(file);
+    $("stop").disabled = false;
     job = await service.follow(job, tell);
     if (job.state === "cancelled") return;
     ended(job, "The photo was not immunized");
@@ -129,7 +131,7 @@ async function forget() {
   $("forget").disabled = true;
   return undefined;
 }
-$("stop").addEventListener("click", () => job && forget());
+$("stop").addEventListener("click", forget);
 $("forget").addEventListener("click", forget);
 
 $("edit").addEventListener("submit", async (event) => {
