@@ -51,13 +51,19 @@ _MEDIA = {".png": "image/png", ".tif": "image/tiff", ".webp": "image/webp"}
 _POLL = 0.3
 _KEEP_ALIVE = 15.0
 _CHUNK = 1024**2
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "model": ProblemView,
-        "content": {"application/problem+json": {}},
-    }
-    for status in (401, 403, 404, 409, 410, 413, 421, 422, 429, 503, 507)
+# Not as a model, which would be said to come as application/json.
+_PROBLEM = {
+    "description": "A problem document.",
+    "content": {"application/problem+json": {"schema": ProblemView.model_json_schema()}},
 }
+_PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys(
+    (400, 401, 403, 404, 408, 409, 410, 413, 421, 422, 429, 503, 507), _PROBLEM
+)
+
+
+def _gives(*media: str) -> dict[int | str, dict[str, Any]]:
+    """For the document, which else leaves out what is not JSON of a model."""
+    return {200: {"description": "The file.", "content": {each: {} for each in media}}}
 
 
 def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
@@ -186,13 +192,17 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         """Stop a job and delete everything that belongs to it."""
         jobs.cancel(found(kind, job, own).id)
 
-    @router.get("/{kind}/{job}/events", response_class=StreamingResponse)
+    @router.get(
+        "/{kind}/{job}/events",
+        response_class=StreamingResponse,
+        responses=_gives("text/event-stream"),
+    )
     def events(own: Owner, kind: Kind, job: Id) -> StreamingResponse:
         """Progress as server-sent events, until the job has ended."""
         found(kind, job, own)
         return StreamingResponse(_events(jobs, job, view), media_type="text/event-stream")
 
-    @router.get("/{kind}/{job}/photo", response_class=Response)
+    @router.get("/{kind}/{job}/photo", response_class=Response, responses=_gives(*_MEDIA.values()))
     def photo(own: Owner, kind: Pictured, job: Id) -> Response:
         """The immunized photo."""
         made = finished(kind, job, own)
@@ -202,20 +212,26 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         suffix = Path(name).suffix
         return _file(jobs.output(made) / name, _MEDIA[suffix], f"immunized{suffix}")
 
-    @router.get("/{kind}/{job}/certificate", response_class=Response)
+    @router.get(
+        "/{kind}/{job}/certificate", response_class=Response, responses=_gives("application/json")
+    )
     def certificate(own: Owner, kind: Pictured, job: Id) -> Response:
         """The photo's certificate."""
         made = finished(kind, job, own)
         file = jobs.output(made) / "certificate.json"
         return _file(file, "application/json", "certificate.json")
 
-    @router.get("/immunizations/{job}/original", response_class=Response)
+    @router.get(
+        "/immunizations/{job}/original", response_class=Response, responses=_gives("image/png")
+    )
     def original(own: Owner, job: Id) -> Response:
         """The photo as it was decoded, for comparing."""
         made = finished("immunizations", job, own)
         return _file(jobs.output(made) / "original.png", "image/png", "original.png")
 
-    @router.get("/edits/{job}/pictures/{which}", response_class=Response)
+    @router.get(
+        "/edits/{job}/pictures/{which}", response_class=Response, responses=_gives("image/png")
+    )
     def edited(own: Owner, job: Id, which: Literal["original", "immunized"]) -> Response:
         """What the editor made of the one or the other."""
         made = finished("edits", job, own)
@@ -232,7 +248,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         """The public keys, as at /.well-known/photovax-keys.json."""
         return key_set(read_keys(settings.keys))
 
-    @router.get("/health")
+    @router.get("/health", responses={503: {"model": Health, "description": "No worker runs."}})
     def health(response: Response) -> Health:
         """Whether the service does its work; 503 where no worker runs."""
         alive = supervisor.alive
