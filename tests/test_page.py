@@ -1,11 +1,6 @@
 """The page in a real browser; skipped where there is no Chromium or no Playwright."""
 
-import json
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +12,7 @@ from PIL import Image
 
 from photovax.demo import SAMPLE
 from photovax.service.certificates import parse_certificate
+from tests.serving import recipe_file, served
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -26,7 +22,6 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-QUICK = {"preset": "fast", "steps": 60, "size": 64, "views": [{"name": "short_side"}]}
 PHONE = {"width": 360, "height": 740}
 UNNAMED = """
 [...document.querySelectorAll('a, button, input, img, progress, canvas')].filter(each =>
@@ -50,29 +45,8 @@ new Promise((resolve) => {
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("served")
-    (folder / "quick.json").write_text(json.dumps(QUICK))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-c", "from photovax.cli import main; main()", "serve"),
-        *("--port", str(port), "--data", str(folder / "data"), "--device", "cpu"),
-        *("--recipe", str(folder / "quick.json")),
-    ]
-    service = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
-    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
-    try:
-        while True:
-            try:
-                httpx2.get(f"{url}/v1/models")
-                break
-            except httpx2.HTTPError:
-                assert time.monotonic() < end
-                time.sleep(0.1)
+    with served(folder / "data", recipe_file(folder, steps=60)) as url:
         yield url
-    finally:
-        service.terminate()
-        service.wait()
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""The service as a process of its own, on a free port of this machine."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import httpx2
+
+QUICK = {"preset": "fast", "steps": 4, "size": 64, "views": [{"name": "short_side"}]}
+
+
+def recipe_file(folder: Path, name: str = "quick", **options: Any) -> Path:
+    """A recipe that a test can afford, but for what it asks otherwise."""
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({**QUICK, **options}))
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def serve(
+    port: int, data: Path, recipe: Path, *options: str, log: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start it; without a log its errors are shown with the test's."""
+    command = [
+        *(sys.executable, "-c", "from photovax.cli import main; main()", "serve"),
+        *("--port", str(port), "--data", str(data), "--device", "cpu", "--recipe", str(recipe)),
+        *options,
+    ]
+    return subprocess.Popen(command, stdout=log or subprocess.DEVNULL, stderr=log)  # noqa: S603
+
+
+def wait_until_up(port: int) -> str:
+    """Its address, once it answers."""
+    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    while True:
+        try:
+            httpx2.get(f"{url}/v1/models")
+            return url
+        except httpx2.HTTPError:
+            assert time.monotonic() < end, "the service does not answer"
+            time.sleep(0.1)
+
+
+@contextmanager
+def served(data: Path, recipe: Path, *options: str) -> Iterator[str]:
+    """Its address, while it runs."""
+    port = free_port()
+    service = serve(port, data, recipe, *options)
+    try:
+        yield wait_until_up(port)
+    finally:
+        service.terminate()
+        service.wait()
