@@ -33,20 +33,19 @@ from photovax.service.settings import Settings
 from photovax.service.supervisor import Supervisor
 from photovax.service.tokens import Rates, Tokens
 from photovax.service.verification import Seen, verify
+from tests.mutated import mutated
+from tests.serving import free_port, recipe_file, serve, wait_until_up
 
 ROOT = Path(__file__).parents[1]
 CASES = Path(os.environ.get("PHOTOVAX_SHARED", ROOT.parent / "shared")) / "cases/make_cases.py"
-QUICK = {"preset": "fast", "steps": 4, "size": 64, "views": [{"name": "short_side"}]}
 HOME = "http://127.0.0.1"
 LIMIT = 400_000
 MUTATED = int(os.environ.get("PHOTOVAX_MUTATED", "8"))  # each takes a third of a second
 
 
 def _settings(folder: Path, **options: Any) -> Settings:
-    recipe = folder / "quick.json"
-    recipe.write_text(json.dumps(QUICK))
     options = {
-        "recipe": str(recipe),
+        "recipe": str(recipe_file(folder)),
         "device": "cpu",
         "total": 16.0,
         "max_bytes": LIMIT,
@@ -323,19 +322,24 @@ def test_it_is_not_exposed_without_tokens(tmp_path, options, message):
     assert message in str(refused.exception)
 
 
-def test_mutated_pictures_never_break_it(idle, photo, tmp_path):
-    random = np.random.default_rng(0)
-    good = np.frombuffer(photo.read_bytes(), dtype=np.uint8)
-    for _ in range(MUTATED):
-        bad = good.copy()
-        bad[random.integers(0, len(bad), 1 + int(random.integers(0, 40)))] = random.integers(0, 256)
-        content = bad[: random.integers(1, len(bad) + 1)].tobytes()
+def test_mutated_pictures_never_break_it(idle, tmp_path):
+    for content in mutated(MUTATED):
         answer = _post(idle, content)
         assert answer.status_code in (202, 413, 422), answer.text
         if answer.status_code == 202:
             assert idle.delete(answer.json()["links"]["self"]).status_code == 204
     assert idle.get("/v1/models").status_code == 200
     assert _pictures(tmp_path) == []
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(2000, marks=pytest.mark.slow)])
+def test_mutated_pictures_never_break_the_decoder(count):
+    command = [sys.executable, "-m", "tests.mutated", str(count)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    ends = json.loads(done.stdout)["ends"]
+    assert sum(ends.values()) == count
+    assert {"accepted", "UnreadablePhoto", "TooManyPixels"} <= set(ends)
 
 
 def test_rates_fill_again(monkeypatch):
@@ -449,45 +453,25 @@ def test_the_files_people_feed_such_tools_never_break_it(idle, tmp_path, tmp_pat
 
 
 def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, photo):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = _settings(tmp_path)
-    slow = tmp_path / "slow.json"
-    slow.write_text(json.dumps({**QUICK, "steps": 80}))
-    command = [
-        *(sys.executable, "-c", "from photovax.cli import main; main()", "serve"),
-        *("--port", str(port), "--data", str(settings.data), "--recipe", settings.recipe),
-        *("--also", str(slow), "--device", "cpu", "--keep", "5"),
-    ]
-    log = tmp_path / "log"
+    port, settings, log = free_port(), _settings(tmp_path), tmp_path / "log"
+    slow = recipe_file(tmp_path, "slow", steps=80)
 
-    def serve() -> subprocess.Popen[bytes]:
+    def start() -> subprocess.Popen[bytes]:
+        options = ("--also", str(slow), "--keep", "5")
         with log.open("ab") as out:
-            return subprocess.Popen(command, stdout=out, stderr=out)  # noqa: S603
+            return serve(port, settings.data, Path(settings.recipe), *options, log=out)
 
-    def up(client: Client) -> None:
-        end = time.monotonic() + 60
-        while True:
-            try:
-                client.models()
-                return
-            except ServiceError:
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.1)
-
-    service = serve()
+    service = start()
     try:
-        with Client(f"http://127.0.0.1:{port}") as client:
-            up(client)
+        with Client(wait_until_up(port)) as client:
             job = client.immunize(photo, recipe="slow")
             for state in client.follow(job):
                 if state.done:
                     break
             os.kill(service.pid, signal.SIGKILL)
             service.wait()
-            service = serve()
-            up(client)
+            service = start()
+            wait_until_up(port)
             done = client.wait(job)
             made = Image.open(io.BytesIO(client.picture(done)))
             assert made.size == (96, 80)

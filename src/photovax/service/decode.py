@@ -11,12 +11,14 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from photovax.errors import PhotoError, TooManyPixels, UnreadablePhoto
-from photovax.service.settings import Settings
 
-__all__ = ["decoded"]
+if TYPE_CHECKING:  # every import is paid for again with each picture
+    from photovax.service.settings import Settings
+
+__all__ = ["decode", "decoded", "limit"]
 
 _TOO_MUCH = "took more memory or time to decode than a picture may"
 _SLACK = 64 * 1024**2
@@ -66,33 +68,51 @@ def decoded(file: Path, parcel: Path, settings: Settings) -> dict[str, Any]:
     raise kind(answer["message"])
 
 
-def _main(file: Path, parcel: Path, pixels: int, memory: int, seconds: int, size: int) -> int:
-    from photovax.photo import read_photo
-    from photovax.service.parcels import write_parcel
-
-    for limit, value in (
+def limit(memory: int, seconds: int, size: int) -> None:
+    """Limit what this process may use from now on: bytes, processor time, bytes of one file."""
+    for kind, value in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, size),
         (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(limit, (value, value))
+        resource.setrlimit(kind, (value, value))
+
+
+def decode(file: Path, parcel: Path, pixels: int) -> tuple[int, dict[str, Any] | None]:
+    """Decode a picture file into a parcel.
+
+    Returns:
+        An exit code, and what to say: nothing for want of memory.
+    """
+    from photovax.photo import read_photo
+    from photovax.service.parcels import write_parcel
+
     try:
         photo = read_photo(file, max_pixels=pixels)
         write_parcel(photo, parcel)
     except PhotoError as error:
         if isinstance(error.__cause__, MemoryError):
-            return 3  # said nothing: for want of memory
+            return 3, None
         reason = str(error).removeprefix(f"{file}: ").split("; ")[0].replace(str(file), "it")
-        print(json.dumps({"kind": type(error).__name__, "message": reason}))
-        return error.exit_code
+        return error.exit_code, {"kind": type(error).__name__, "message": reason}
     except OSError as error:
-        answer = {"kind": "OSError", "errno": error.errno or 0, "message": error.strerror or ""}
+        said = {"kind": "OSError", "errno": error.errno or 0, "message": error.strerror or ""}
+        return 4, said
+    return 0, {"format": photo.format, "grey": photo.grey}
+
+
+def _main(file: Path, parcel: Path, pixels: int, memory: int, seconds: int, size: int) -> int:
+    # Loaded before the limits: a picture may use them, not the program.
+    import photovax.photo
+    import photovax.service.parcels  # noqa: F401
+
+    limit(memory, seconds, size)
+    code, answer = decode(file, parcel, pixels)
+    if answer is not None:
         print(json.dumps(answer))
-        return 4
-    print(json.dumps({"format": photo.format, "grey": photo.grey}))
-    return 0
+    return code
 
 
 if __name__ == "__main__":
