@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 from photovax import demo
 from photovax.cli import app
 from photovax.photo import read_photo
+from photovax.recipe import DEFAULT, DIFFUSION, PRESETS
 
 
 @pytest.fixture
 def short(monkeypatch):
     """The demo's own recipes and edits, cut short."""
-    recipes = {n: replace(demo.PRESETS[n], steps=2) for n in (demo.DEFAULT, demo.DIFFUSION)}
+    recipes = {name: replace(PRESETS[name], steps=2) for name in (DEFAULT, DIFFUSION)}
     monkeypatch.setattr(demo, "PRESETS", recipes)
     monkeypatch.setattr(demo, "EDITS", tuple(replace(edit, steps=4) for edit in demo.EDITS))
 
