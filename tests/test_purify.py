@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,11 @@ from photovax.adversary.purify import PURIFICATIONS, PURIFIERS, Purifier, load_p
 from photovax.adversary.purify.retouching import Rotate
 from photovax.demo import SAMPLE
 from photovax.errors import ModelError, UnknownName, UsageError
+from photovax.metrics.latent import latent_effect
 from photovax.metrics.visible import psnr
 from photovax.models.catalog import load_autoencoder
+from photovax.photo import read_photo
+from photovax.recipe import PRESETS
 from photovax.registry import Part
 
 CPU = torch.device("cpu")
@@ -102,6 +106,30 @@ def test_other_formats_are_as_pillow_saves_them(name, kind, photo):
     Image.fromarray(photo).save(file, kind)
     with Image.open(file) as reopened:
         assert np.array_equal(loaded(name)(photo, 0), np.asarray(reopened))
+
+
+def test_the_denoiser_takes_effect_off_a_photo_it_never_saw(immunizer, tmp_path):
+    with Image.open(SAMPLE) as sample:
+        sample.convert("RGB").crop((80, 0, 336, 256)).save(tmp_path / "square.png")
+    photo = read_photo(tmp_path / "square.png")
+    pixels = photo.pixels
+    recipe = replace(PRESETS["fast"], steps=24).with_levels(8)
+    immunized = immunizer.immunize(photo, recipe).photo.visible_rgb()
+    denoise = loaded("denoiser")
+    (model,) = immunizer.models
+
+    def shift(before: np.ndarray, after: np.ndarray) -> float:
+        return latent_effect(model, before, after, CPU, size=256).shift
+
+    plain = shift(pixels, immunized)
+    assert shift(pixels, denoise(immunized, 0)) < 0.8 * plain
+    assert shift(denoise(pixels, 0), denoise(immunized, 0)) < 0.8 * plain
+
+
+def test_a_denoiser_without_its_weights_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("photovax.adversary.purify.denoiser.WEIGHTS", tmp_path / "none")
+    with pytest.raises(ModelError, match=r"purifier denoiser: .*none cannot be loaded"):
+        load_purifier("denoiser", device="cpu")
 
 
 def test_five_bits_leave_32_levels():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from photovax.adversary.purify import (  # noqa: F401  they register
+    denoiser,
     filters,
     models,
     retouching,
@@ -42,13 +43,14 @@ PURIFICATIONS: dict[str, Part] = {
     "nlmeans": Part("nlmeans"),
     "tv": Part("tv"),
     "autoencoder": Part("autoencoder"),
+    "denoiser": Part("denoiser"),
     "impress": Part("impress"),
     "regenerate": Part("regenerate"),
 }
 """Purifiers and their options, by what users call them; from cheap to dear."""
 
 _WITH_WEIGHTS = ("autoencoder", "impress")
-_ON_DEVICE = (*_WITH_WEIGHTS, "regenerate")
+_ON_DEVICE = (*_WITH_WEIGHTS, "denoiser", "regenerate")
 
 
 def load_purifier(name: str, *, device: str = "auto", weights: Path | None = None) -> Purifier:

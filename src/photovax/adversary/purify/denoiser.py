@@ -1,0 +1,79 @@
+"""A network that learned to take this package's own perturbations off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from photovax.adversary.purify.contract import PURIFIERS
+from photovax.errors import ModelError
+from photovax.models.catalog import pick_device
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["DILATIONS", "Denoiser", "network"]
+
+WEIGHTS = Path(__file__).parent / "denoiser.safetensors"
+DILATIONS = (1, 2, 3, 4, 3, 2, 1)
+WIDTH = 48
+
+
+def network() -> nn.Sequential:
+    """The untrained network: float (N, 3, H, W) in [0, 1] to the estimated change of it.
+
+    Seven dilated convolutions, as in Zhang et al., *Learning Deep CNN Denoiser Prior for Image
+    Restoration* (arXiv 1704.03264), without batch normalisation.
+    """
+    from torch import nn
+
+    layers: list[Any] = []
+    for index, dilation in enumerate(DILATIONS):
+        before = 3 if index == 0 else WIDTH
+        after = 3 if index == len(DILATIONS) - 1 else WIDTH
+        layers.append(nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation))
+        if after != 3:
+            layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+@PURIFIERS.register("denoiser")
+class Denoiser:
+    """An adaptive adversary: a network trained on pairs of originals and immunized photos.
+
+    A public tool gives anyone as many pairs as they like. Trained by ``training.train_denoiser``
+    on the outputs of this package's own recipes; what they were is in its model card.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+
+    Raises:
+        ModelError: If its weights cannot be loaded.
+        UsageError: If the device is not there.
+    """
+
+    def __init__(self, *, device: str = "auto") -> None:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        self._device = pick_device(device)
+        self._network = network()
+        try:
+            weights = {name: value.float() for name, value in load_file(WEIGHTS).items()}
+            self._network.load_state_dict(weights)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"purifier denoiser: {WEIGHTS} cannot be loaded: {reason}") from error
+        self._network.eval().requires_grad_(False).to(self._device)
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """The picture less the change that the network sees in it."""
+        import torch
+
+        planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(self._device) / 255
+        with torch.no_grad():
+            clean = (planes - self._network(planes)).clamp(0, 1).mul(255).round().byte()
+        levels: np.ndarray = clean[0].permute(1, 2, 0).cpu().numpy()
+        return np.ascontiguousarray(levels)
