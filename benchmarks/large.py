@@ -3,8 +3,8 @@
 Resizing: each photo is immunized at its own size and saved; the saved file is then resized with
 Lanczos, as an ordinary tool does, and its latent shift there is compared with that of the same
 photo resized first and immunized small. Memory: the first photo, enlarged, is immunized in a
-process of its own, whose peak is printed. ``--memory-only --random sd15 --steps 2`` measures that
-with the true shape of a model with random weights, which takes minutes a step.
+process of its own, whose peak is printed. ``--memory-only --random sd15 --steps 3 --limit 6`` does
+so with the true shape of a model with random weights below 6 GiB, which takes minutes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def survival(photos: list[Path], size: int) -> None:
     print(f"kept of the shift after resizing: {mean(ratios):.2f}, least {min(ratios):.2f}")
 
 
-def immunize_enlarged(path: Path, megapixels: float, random: str | None, steps: int) -> None:
+def immunize_enlarged(
+    path: Path, megapixels: float, random: str | None, steps: int, limit: float | None
+) -> None:
     """Immunize a photo of that many pixels with the default recipe, and print the peak memory."""
     recipe = replace(PRESETS[DEFAULT], steps=steps)
     with tempfile.TemporaryDirectory() as name:
@@ -80,7 +82,12 @@ def immunize_enlarged(path: Path, megapixels: float, random: str | None, steps: 
         del picture, big
         if random is not None:
             write_random(random, Path(name))
-        immunizer = Immunizer([random or DEFAULT_MODEL], weights=Path(name), device="cpu")
+        immunizer = Immunizer(
+            [random or DEFAULT_MODEL],
+            weights=Path(name),
+            device="cpu",
+            memory=None if limit is None else int(limit * 2**30),
+        )
         began = time.perf_counter()
         result = immunizer.immunize(read_photo(Path(name) / "big.png"), recipe)
         saved = immunizer.save(result, Path(name) / "out.png")
@@ -103,9 +110,12 @@ def main() -> None:
     parser.add_argument("--memory-only", action="store_true")
     parser.add_argument("--random", help="catalogue name of a true shape, for --memory-only")
     parser.add_argument("--steps", type=int, default=PRESETS[DEFAULT].steps)
+    parser.add_argument("--limit", type=float, help="GiB of memory, for --memory-only")
     options = parser.parse_args()
     if options.memory_only:
-        immunize_enlarged(options.photos[0], options.megapixels, options.random, options.steps)
+        immunize_enlarged(
+            options.photos[0], options.megapixels, options.random, options.steps, options.limit
+        )
         return
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     command = [sys.executable, "-m", "benchmarks.large", str(options.photos[0]), "--memory-only"]

@@ -9,6 +9,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.allocator import kept_memory
 from photovax.budget import BUDGETS, Constraint, Within
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, ModelError, SaveError, UsageError
+from photovax.footprint import peak_bytes, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import KLAutoencoder
@@ -33,9 +36,10 @@ from photovax.optimise import SCHEDULES, Step, pgd
 from photovax.photo import Photo, read_photo
 from photovax.randomness import twin
 from photovax.recipe import Recipe
+from photovax.registry import Part
 from photovax.saving import write_photo, write_text
 from photovax.version import VERSION
-from photovax.views import VIEWS, View, fitted
+from photovax.views import VIEWS, View, fitted, resize
 
 __all__ = ["Immunized", "Immunizer", "Saved", "round_within"]
 
@@ -92,11 +96,13 @@ class Immunizer:
             other, and gives each the same weight, whatever the scale of its loss.
         weights: Where to look for weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+        memory: Bytes that the process may hold on a CPU. What would take more is done in a way that
+            takes less memory and more time; what would still take more is refused.
 
     Raises:
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
-        UsageError: If the device is not there.
+        UsageError: If the device is not there, or memory is limited on one that is no CPU.
     """
 
     def __init__(
@@ -105,8 +111,12 @@ class Immunizer:
         *,
         weights: Path | None = None,
         device: str = "auto",
+        memory: int | None = None,
     ) -> None:
         self.device = pick_device(device)
+        self.memory = memory
+        if memory is not None and self.device.type != "cpu":
+            raise UsageError(f"memory can be limited on the cpu only, not on {self.device.type}")
         self.models: list[Autoencoder] = [
             load_autoencoder(name, device=self.device, weights=weights)
             for name in dict.fromkeys(models)
@@ -150,7 +160,8 @@ class Immunizer:
             callback: Called after every step.
 
         Raises:
-            UsageError: If the mask does not fit, or no pixel is visible.
+            UsageError: If the mask does not fit, no pixel is visible, or it would take more memory
+                than is allowed.
             OptimiserError: If the loss or its gradient is of no use.
             KeyboardInterrupt: If interrupted before the first step; later, the best so far is
                 returned.
@@ -170,6 +181,9 @@ class Immunizer:
             constraint = Within(constraint, inside)
         objective = OBJECTIVES.create(recipe.objective)
         scene = _Scene(origin, None if mask is None else ~inside, recipe.kept_region_only)
+        if self.memory is not None:
+            for model in self.models:
+                self._fit_memory(self.memory, model, objective, recipe, scene)
         views: list[View] = []
         losses: list[LossFn] = []
         groups: list[int] = []
@@ -181,7 +195,8 @@ class Immunizer:
             losses += [bound[view] for view in fed]
             groups += [number] * len(fed)
             views += fed
-        with kept_memory():
+        # What is kept lies in pieces, so a process holds more than its tensors need.
+        with kept_memory() if self.memory is None else nullcontext():
             descent = pgd(
                 losses,
                 origin,
@@ -220,6 +235,45 @@ class Immunizer:
     ) -> Autoencoder | LatentEditor:
         """What an objective attacks of a model: its autoencoder alone, or the whole editor."""
         return self.editor(model) if objective.needs == "editor" else model
+
+    def _fit_memory(
+        self,
+        memory: int,
+        model: Autoencoder,
+        objective: Objective[Any],
+        recipe: Recipe,
+        scene: _Scene,
+    ) -> None:
+        """Let a model recompute where it would else take too much memory.
+
+        Raises:
+            UsageError: If it takes too much even so.
+        """
+        surrogate = self._attacked(model, objective)
+        like = torch.empty(scene.origin.shape, device="meta")
+        seen = [
+            fitted(VIEWS.create(part), recipe.size or model.size)(like, Generator())
+            for part in recipe.views
+        ]
+        height, width = max((view.shape[-2:] for view in seen), key=lambda sides: sides.numel())
+        held, photo = resident_bytes(), scene.origin.nbytes
+        # The picture, the best one so far, the last direction, and the other models' gradients.
+        copies = 2 + (recipe.momentum > 0) + (len(self.models) > 1)
+
+        def step() -> tuple[float, float]:
+            each = scene.bytes_per_pixel(surrogate, model, objective) * height * width
+            return each, held + max(PHOTO_COPIES * photo, copies * photo + each)
+
+        each, needed = step()
+        if needed > memory:
+            surrogate.recompute()
+            each, needed = step()
+        if needed > memory:
+            raise UsageError(
+                f"{memory / 2**30:.2f} GiB of memory are too little: a step takes about "
+                f"{needed / 2**30:.2f} GiB, of which {model.name} at {width} x {height} pixels "
+                f"{each / 2**30:.2f} GiB; give a smaller --size, or more memory"
+            )
 
     def digests(self, recipe: Recipe) -> list[str]:
         """SHA-256 of the weights that a recipe attacks, for each model.
@@ -326,6 +380,13 @@ def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
     )
 
 
+PHOTO_COPIES = 5
+"""Float32 copies of a photo that a descent holds between its passes, and the checks of its file,
+beside the original."""
+
+PROBE = 128
+"""Sides, in pixels, of the picture on which a model's memory is counted: it grows with pixels."""
+
 TOLERANCE = 1e-4
 """Float noise allowed when a size is compared with the radius; a thousandth of a level at 8."""
 
@@ -403,6 +464,30 @@ class _Scene:
             return objective.bind(surrogate, seen)
         repaint = view(self.repaint.float(), twin(generator)) > 0.5
         return objective.bind(surrogate, seen, repaint)
+
+    def bytes_per_pixel(
+        self, surrogate: Any, model: Autoencoder, objective: Objective[Any]
+    ) -> float:
+        """What a forward and backward pass takes for each pixel that a model is fed."""
+        size = (PROBE, PROBE)
+        repaint = self.repaint
+        if repaint is not None:
+            repaint = F.interpolate(repaint.float(), size) > 0.5
+        small = _Scene(resize(self.origin, *size), repaint, self.kept_region_only)
+        generator = Generator(self.origin.device)
+        loss = _seen_loss(surrogate, objective, VIEWS.create(Part("identity")), small)
+
+        def attack() -> None:
+            images = small.origin.clone().requires_grad_()
+            torch.autograd.grad(loss(images, generator).sum(), images)
+
+        def measure() -> None:
+            with torch.no_grad():
+                latents = model.encode(small.origin)
+                if model.decodes:
+                    model.decode(latents)
+
+        return max(peak_bytes(attack), peak_bytes(measure)) / PROBE**2
 
 
 def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: _Scene) -> LossFn:

@@ -66,6 +66,16 @@ def command(
         ),
     ] = None,
     device: options.Device = "auto",
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            parser=options.parse_bytes,
+            metavar="SIZE",
+            help="Memory that may be taken, as in 4GiB; slower where it is needed, and refused "
+            "where it is not enough. For the CPU.",
+            show_default=False,
+        ),
+    ] = None,
     strip_gps: Annotated[bool, typer.Option(help="Leave out where it was taken.")] = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
@@ -78,7 +88,7 @@ def command(
     from photovax.immunize import Immunizer
     from photovax.photo import MAX_PIXELS
 
-    immunizer = Immunizer(model, weights=weights, device=device)
+    immunizer = Immunizer(model, weights=weights, device=device, memory=memory)
     done: list[Outcome] = []
     with options.progress(quiet=as_json) as show:
         for outcome in immunize_files(

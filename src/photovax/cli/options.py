@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from photovax.errors import UsageError
 from photovax.models.catalog import CATALOG, DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -65,6 +67,19 @@ Size = Annotated[
         show_default=False,
     ),
 ]
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from text such as ``4GiB``, ``1.5 GB`` or ``800MiB``.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG])(i?)B?", text.strip())
+    if found is None:
+        raise UsageError(f"memory must be a size such as 4GiB or 800MiB, got {text!r}")
+    base = 1024 if found[3] else 1000
+    return int(float(found[1]) * base ** ("kMG".index(found[2]) + 1))
 
 
 def adjusted(

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from photovax.footprint import recompute
 from photovax.randomness import draw_noise
 
 __all__ = ["FrozenAutoencoder", "KLAutoencoder", "channel_statistics"]
@@ -55,6 +56,10 @@ class FrozenAutoencoder:
     def decode_unclipped(self, latents: Tensor) -> Tensor:
         """As ``decode``, but values may lie outside [0, 1], where clipping kills gradients."""
         return self._decoded(self._unscaled(latents)) / 2 + 0.5
+
+    def recompute(self) -> None:
+        """Take less memory and more time for the same gradients; see ``footprint.recompute``."""
+        recompute(self.model)
 
     def _fed(self, images: Tensor) -> Tensor:
         """Images as the model takes them: RGB in [-1, 1], with sides that divide."""

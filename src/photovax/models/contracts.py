@@ -47,6 +47,10 @@ class Autoencoder(Encoder, Protocol):
         """Whether there is a decoder."""
         ...
 
+    def recompute(self) -> None:
+        """Take less memory and more time for the same gradients from now on."""
+        ...
+
     def decode(self, latents: Tensor) -> Tensor:
         """Latents as ``encode`` gives them to images (N, 3, H, W) in [0, 1]."""
         ...

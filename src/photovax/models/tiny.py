@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from photovax.digests import file_digest
 from photovax.errors import ModelError, first_line
+from photovax.footprint import Recomputed
 
 __all__ = ["TINY", "TinyAutoencoder"]
 
@@ -39,7 +40,7 @@ _DAMAGED = (
 class _Block(nn.Module):
     def __init__(self, channels: int, *, pooled: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Sequential(
+        self.conv: nn.Module = nn.Sequential(
             _conv(channels, channels),
             nn.ReLU(),
             _conv(channels, channels),
@@ -177,6 +178,12 @@ class TinyAutoencoder:
             digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
             size=size,
         )
+
+    def recompute(self) -> None:
+        """Take less memory and more time for the same gradients."""
+        for module in self._encoder.modules():
+            if isinstance(module, _Block) and not isinstance(module.conv, Recomputed):
+                module.conv = Recomputed(module.conv)
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to latents (N, C, H / multiple, W / multiple)."""
