@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -215,6 +216,14 @@ def test_private_keys_are_their_owners_only(tmp_path):
         (tmp_path / "keys" / name).write_text("{}")
         with pytest.raises(CertificateError):
             KeyRing(tmp_path / "keys")
+
+
+def test_services_that_start_at_once_have_one_key(tmp_path):
+    for n in range(5):
+        with ThreadPoolExecutor(4) as pool:
+            rings = list(pool.map(lambda _, n=n: KeyRing(tmp_path / f"{n}/keys"), range(4)))
+        assert len({ring.current for ring in rings}) == 1
+        assert all(list(ring.public) == [ring.current] for ring in rings)
 
 
 def test_keys_are_published_as_json_web_keys(provider):

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from photovax.errors import CertificateError
 from photovax.saving import write_text
+from photovax.service.locks import locked
 
 __all__ = ["KeyRing", "PublicKey", "key_set", "read_keys", "timestamp"]
 
@@ -124,8 +125,10 @@ class KeyRing:
         self.folder = folder
         if not (folder / _PRIVATE).exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            known = read_keys(folder) if (folder / _PUBLIC).exists() else {}
-            self._adopt(Ed25519PrivateKey.generate(), known)
+            with locked(folder):
+                if not (folder / _PRIVATE).exists():  # another service may have made one just now
+                    known = read_keys(folder) if (folder / _PUBLIC).exists() else {}
+                    self._adopt(Ed25519PrivateKey.generate(), known)
         self.public = read_keys(folder)
         self._private = self._load()
 

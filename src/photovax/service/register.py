@@ -6,10 +6,8 @@ is not among those it covers; see ``gaps``.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,6 +18,7 @@ from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, model_folde
 from photovax.registry import unknown
 from photovax.saving import write_text
 from photovax.service.certificates import Certificate
+from photovax.service.locks import locked
 from photovax.version import VERSION
 
 __all__ = ["Gap", "Register", "Registered", "check_weights", "gaps", "registered", "today"]
@@ -116,7 +115,9 @@ class Register:
         self.path = path
         if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._write([_embedded()])
+            with locked(path):
+                if not path.exists():  # another service may have begun it just now
+                    self._write([_embedded()])
 
     def __iter__(self) -> Iterator[Registered]:
         """Every model that ever was on it, oldest first."""
@@ -132,7 +133,7 @@ class Register:
         Raises:
             UsageError: If this version is there already.
         """
-        with self._locked():
+        with locked(self.path):
             known = self._read()
             for each in known:
                 if (each.name, each.version) == (model.name, model.version):
@@ -147,7 +148,7 @@ class Register:
         Raises:
             UnknownName: If it is not on the register.
         """
-        with self._locked():
+        with locked(self.path):
             known = self._read()
             if not any((each.name, each.version) == (name, version) for each in known):
                 listed = {f"{each.name} {each.version}": None for each in known}
@@ -181,13 +182,6 @@ class Register:
         rows = {"models": [asdict(each) for each in models]}
         text = json.dumps(rows, indent=1, default=date.isoformat) + "\n"
         write_text(text, self.path, overwrite=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer at a time."""
-        with self.path.with_name(f".{self.path.name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
 def gaps(certificate: Certificate, models: Sequence[Registered]) -> tuple[Gap, ...]:
