@@ -372,6 +372,14 @@ def test_a_full_queue_and_a_full_disk_turn_requests_away(tmp_path, photo, monkey
     assert len(_pictures(tmp_path)) == 1
 
 
+def test_a_table_out_of_reach_is_said_as_such(idle, tmp_path):
+    for file in (tmp_path / "data").glob("jobs.sqlite*"):
+        file.write_bytes(b"no database" * 1000)
+    answer = idle.get("/v1/immunizations/" + "0" * 32)
+    assert "out of reach" in _problem(answer, 503, "unreachable")
+    assert answer.headers["retry-after"] == "30"
+
+
 def test_health_and_figures(client, web, idle):
     health = web.get("/v1/health")
     assert (health.status_code, health.json()["status"]) == (200, "ok")

@@ -167,9 +167,9 @@ class Jobs:
             row = connection.execute(
                 "UPDATE jobs SET state = 'running', worker = ?, lease = ?, started = ?, "
                 "attempt = attempt + 1, done = 0 WHERE id = (SELECT id FROM jobs "
-                "WHERE state = 'queued' OR (state = 'running' AND lease < ?) "
+                "WHERE state = 'queued' OR (state = 'running' AND lease < ? AND attempt < ?) "
                 f"ORDER BY created LIMIT 1 {free}) RETURNING *",
-                (worker, now + lease, now, now),
+                (worker, now + lease, now, now, attempts),
             ).fetchone()
         return None if row is None else job_of(row)
 
