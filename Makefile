@@ -1,4 +1,4 @@
-.PHONY: demo test lint format
+.PHONY: demo test lint format audit
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,6 +22,13 @@ lint: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Asks a public database which versions are known to be vulnerable, so it takes a network that reaches
+# one. What could not be asked for counts as a failure (--strict).
+audit:
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
 
 test: lint
 	$(BIN)/pytest
