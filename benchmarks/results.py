@@ -82,17 +82,17 @@ class Experiment:
 
 EXPERIMENTS = {
     "all-photos": Experiment(ENCODER, (16,), 60),
-    "through-the-edit": Experiment((*ENCODER, "fast-diffusion"), (16,), 8),
+    "through-the-edit": Experiment((*ENCODER, "fast-diffusion"), (16,), 6),
     "purified": Experiment(
         ENCODER,
         (16,),
-        4,
+        3,
         edits=("instruct: looks", "inpaint: colours", "img2img: looks"),
         purifications=PURIFIERS,
     ),
-    "all-recipes": Experiment((*ENCODER, "fast-diffusion", *OTHERS), (16,), 3),
-    "half-the-budget": Experiment(ENCODER, (8,), 8),
-    "three-seeds": Experiment(ENCODER, (16,), 8, seeds=3),
+    "all-recipes": Experiment((*ENCODER, "fast-diffusion", *OTHERS), (16,), 2),
+    "half-the-budget": Experiment(ENCODER, (8,), 6),
+    "three-seeds": Experiment(ENCODER, (16,), 6, seeds=3),
     "published-through-the-edit": Experiment((*ENCODER, *PUBLISHED), (16,), 1, mode="inpaint"),
 }
 
