@@ -229,8 +229,8 @@ def save_pictures(results: Results, found: Tables, folder: Path) -> None:
         pictures: list[tuple[str, np.ndarray]] = [
             ("original", read_photo(file.original).visible_rgb()),
             (f"immunized, {label}", read_photo(file.file).visible_rgb()),
-            (f"of the original: {case.prompt}", read_photo(case.clean_picture).visible_rgb()),
-            ("of the immunized", read_photo(case.picture).visible_rgb()),
+            (f"edit of the original:\n{case.prompt}", read_photo(case.clean_picture).visible_rgb()),
+            ("edit of the immunized", read_photo(case.picture).visible_rgb()),
         ]
         strips.append(strip(pictures, side=256))
     stacked(strips).save(folder / "rows.jpg", quality=88)
