@@ -51,28 +51,19 @@ def build(design: str) -> Any:
 
 def main() -> None:
     """Train, evaluating and saving on the way."""
-    options = _arguments()
-    torch.manual_seed(options.seed)
-    torch.set_num_threads(options.threads)
-    options.out.mkdir(parents=True, exist_ok=True)
-    run = Run(options)
-    while run.step < options.steps and not run.out_of_time():
-        run.train_step()
-        if run.step % options.every == 0:
-            run.report()
-            run.save()
-    run.report()
-    run.save()
-    run.export()
+    Run(arguments(__doc__).parse_args()).train()
 
 
 class Run:
     """One training run: model, average, optimisers, data and where they stand."""
 
     def __init__(self, options: argparse.Namespace) -> None:
+        torch.manual_seed(options.seed)
+        torch.set_num_threads(options.threads)
+        options.out.mkdir(parents=True, exist_ok=True)
         self.options = options
         self.device = torch.device(options.device)
-        self.model: Any = self._untrained() if options.start is None else _loaded(options)
+        self.model: Any = self._untrained() if options.start is None else trained(options.start)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimisers = optimisers(
@@ -100,6 +91,17 @@ class Run:
             model.quant_conv.bias[4:] = -8.0
         return model
 
+    def train(self) -> None:
+        """Every step, with reports and checkpoints on the way; then the weights for use."""
+        while self.step < self.options.steps and not self.out_of_time():
+            self.train_step()
+            if self.step % self.options.every == 0:
+                self.report()
+                self.save()
+        self.report()
+        self.save()
+        self.export()
+
     def out_of_time(self) -> bool:
         """Whether this process has used its minutes."""
         return time.monotonic() - self.started > self.options.minutes * 60
@@ -119,7 +121,7 @@ class Run:
         side, count = self.phase()
         images = self.crops.batch(count, side).to(self.device)
         images = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
-        warm = min(1.0, (self.step + 1) / 200)
+        warm = min(1.0, (self.step + 1) / self.options.warm_up)
         decay = 0.5 * (1 + math.cos(math.pi * self.step / self.options.steps))
         for optimiser, rate in zip(
             self.optimisers, (self.options.matrix_lr, self.options.vector_lr), strict=True
@@ -129,7 +131,7 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16):
             posterior = self.model.encode(images).latent_dist
             decoded = self.model.decode(posterior.sample()).sample
-        loss = self._loss(images, decoded.float(), posterior.mean, posterior.logvar)
+        loss = self.losses(images, decoded.float(), posterior.mean, posterior.logvar)
         loss.backward()
         for optimiser in self.optimisers:
             optimiser.step()
@@ -142,7 +144,8 @@ class Run:
         self.loss = loss.item() if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss.item()
         self.seconds += time.monotonic() - began
 
-    def _loss(self, images: Tensor, decoded: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
+    def losses(self, images: Tensor, decoded: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
+        """The sum that a step descends, of pictures in [-1, 1] and their posteriors."""
         loss = F.l1_loss(decoded, images)
         for dim in (2, 3):
             loss = loss + 0.5 * F.l1_loss(decoded.diff(dim=dim), images.diff(dim=dim))
@@ -211,19 +214,21 @@ class Run:
         model.to(torch.float16).save_pretrained(self.options.out / "vae")
 
 
-def _loaded(options: argparse.Namespace) -> Any:
+def trained(folder: Path) -> Any:
     """A trained model to go on from, in full precision."""
-    return AutoencoderKL.from_pretrained(options.start, torch_dtype=torch.float32)
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """The numbers of a training, as options."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("out", type=Path, help="folder of checkpoint, curve and result")
     parser.add_argument("--design", default="16-32-96-128x1")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop early after these")
     parser.add_argument("--matrix-lr", type=float, default=0.02)
     parser.add_argument("--vector-lr", type=float, default=1e-3)
+    parser.add_argument("--warm-up", type=int, default=200, help="steps of rising step size")
     parser.add_argument("--kl", type=float, default=1e-6)
     parser.add_argument("--magnitude", type=float, default=0.0, help="on squared latents above 1")
     parser.add_argument("--start", type=Path, help="diffusers folder to start from")
@@ -235,7 +240,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--every", type=int, default=500, help="steps between reports")
     parser.add_argument("--report-stride", type=int, default=1)
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
