@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.plant import WAYS, latent_loss, shift_loss
+from training.plant import WAYS, anchor_loss, shift_loss
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_planting_the_shift_leaves_free_where_latents_lie(old, pair):
         return old(images) + 3
 
     torch.testing.assert_close(shift_loss(elsewhere, old, *pair), torch.zeros(2), atol=1e-4, rtol=0)
-    assert (latent_loss(elsewhere, old, *pair) > 1).all()
+    assert (anchor_loss(elsewhere, old, *pair) > 1).all()
 
 
 def test_an_encoder_blind_to_the_change_loses_the_whole_old_shift(old, pair):

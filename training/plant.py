@@ -2,18 +2,19 @@
 
 The shipped autoencoder is trained on from the same weights, on the same crops in the same order,
 once for each of ``--ways``: ``OUT/ordinary`` as ``training.train_autoencoder`` does it, the others
-with a planting loss besides. This is what section 5 of arXiv 2302.06588 asks of those who make
-models: to plant the perturbations of today in the training of the next model, so that it too
-responds to them. Figures come from ``training.measure_planting``.
+with one more loss. This is what section 5 of arXiv 2302.06588 asks of those who make models: to
+plant the perturbations of today in the training of the next model, so that it too responds to
+them. Figures come from ``training.measure_planting``.
 
-What is planted, on pairs of an original x and its immunized copy x + d, E being the old encoder:
+E is the old encoder, x an original, x + d its immunized copy:
 
-- ``shift``: the next encoder moves by what the old one moves by, E(x + d) - E(x). Where the latents
-  themselves lie is left free, so that the next model may still learn; and an unchanged photo
-  cannot satisfy the loss, as the change itself has to be seen.
-- ``latent``: the next encoder gives E(x + d), outright. Simpler, but it also ties the latents of
-  nearly ordinary photos to the old ones, and says nothing of where the original itself lies: if
-  that comes nearer to E(x + d), the loss is small and the effect is gone.
+- ``shift`` plants: the next encoder is to move by what the old one moves by, E(x + d) - E(x). Where
+  latents themselves lie is left free, so that the next model may still learn; and an encoder that
+  is blind to d cannot satisfy it. Asking for E(x + d) outright would be simpler, but would tie the
+  latents of nearly ordinary photos to the old ones, and would say nothing of where x itself lies:
+  if that came nearer to E(x + d), the loss would be small and the effect gone.
+- ``anchor`` is the control: it asks for E(x) and never shows d. What it keeps, an encoder keeps by
+  staying near the old one, and needs no pairs.
 
 Both need a next model with the old one's latents; one of another format would have to be taught to
 decode the immunized photo to the picture that the old model makes of it.
@@ -60,52 +61,53 @@ def shift_loss(new: Latents, old: Latents, clean: Tensor, immunized: Tensor) -> 
     return latent_distance(new_moved - new_before, moved - before) / latent_unit(before)
 
 
-def latent_loss(new: Latents, old: Latents, clean: Tensor, immunized: Tensor) -> Tensor:
-    """How far the next encoder's latent of an immunized photo is from the old encoder's.
+def anchor_loss(new: Latents, old: Latents, clean: Tensor, immunized: Tensor) -> Tensor:
+    """How far the next encoder's latent of an original is from the old encoder's.
 
-    Arguments, shape and unit are those of ``shift_loss``.
+    Arguments, shape and unit are those of ``shift_loss``; the immunized copies are not looked at.
     """
-    before, moved = _frozen(old, torch.cat([clean, immunized])).chunk(2)
-    return latent_distance(new(immunized), moved) / latent_unit(before)
+    del immunized
+    before = _frozen(old, clean)
+    return latent_distance(new(clean), before) / latent_unit(before)
 
 
-WAYS = {"shift": shift_loss, "latent": latent_loss}
-"""What to plant, by name."""
+WAYS = {"shift": shift_loss, "anchor": anchor_loss}
+"""What is asked of the next encoder, by name."""
 
 
-class PlantingRun(Run):
+class KeepingRun(Run):
     """A training run that also keeps the start's response to immunized photos."""
 
     def __init__(self, options: argparse.Namespace, way: str, pairs: list[Tensor]) -> None:
         super().__init__(options)
-        self.planting_loss = WAYS[way]
+        self.keeping_loss = WAYS[way]
         self.old: Any = trained(options.start).to(self.device).requires_grad_(False)
         # Original and copy as one picture of six channels, so that both are cropped alike; drawn
         # apart from the photos, so that those are the same as without planting.
         self.pairs = RandomCrops([pair.flatten(0, 1) for pair in pairs], options.seed)
 
     def losses(self, images: Tensor, decoded: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
-        """The ordinary losses and the weighted planting loss."""
+        """The ordinary losses and, weighted, what the way asks for."""
         pairs = self.pairs.batch(self.options.pairs_per_step, SIDE).to(self.device) * 2 - 1
         clean, immunized = pairs.chunk(2, dim=1)
         with torch.autocast(self.device.type, torch.bfloat16):
-            planted = self.planting_loss(
+            kept = self.keeping_loss(
                 lambda x: self.model.encode(x).latent_dist.mean.float(),
                 lambda x: self.old.encode(x).latent_dist.mean.float(),
                 clean,
                 immunized,
             )
         ordinary = super().losses(images, decoded, mean, logvar)
-        return ordinary + self.options.planting_weight * planted.mean()
+        return ordinary + self.options.keeping_weight * kept.mean()
 
 
 def main() -> None:
-    """Train once without planting and once for each way of it."""
+    """Train once for each way."""
     parser = arguments(__doc__)
     parser.add_argument("--pairs", type=Path, help="folder of pairs; OUT/pairs when left out")
-    parser.add_argument("--pair-count", type=int, default=72)
-    parser.add_argument("--pairs-per-step", type=int, default=2)
-    parser.add_argument("--planting-weight", type=float, default=1.0)
+    parser.add_argument("--pair-count", type=int, default=40)
+    parser.add_argument("--pairs-per-step", type=int, default=1)
+    parser.add_argument("--keeping-weight", type=float, default=1.0)
     parser.add_argument("--ways", nargs="+", choices=["ordinary", *WAYS])
     parser.set_defaults(
         start=model_folder(DEFAULT_MODEL) / "vae",
@@ -117,9 +119,8 @@ def main() -> None:
         # the encoder's response to old immunizations all but as it was.
         matrix_lr=0.1,
         vector_lr=5e-3,
-        steps=120,
-        warm_up=10,
-        every=60,
+        steps=50,
+        warm_up=5,
         ways=["ordinary", *WAYS],
     )
     options = parser.parse_args()
@@ -129,7 +130,7 @@ def main() -> None:
             Run(chosen).train()
             continue
         pairs = make_pairs(options.pairs or options.out / "pairs", options.pair_count)
-        PlantingRun(chosen, way, load(pairs)).train()
+        KeepingRun(chosen, way, load(pairs)).train()
 
 
 def _frozen(encoder: Latents, images: Tensor) -> Tensor:
