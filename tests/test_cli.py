@@ -24,7 +24,7 @@ def test_immunize_then_check(photo_file, tmp_path):
     (tmp_path / "bad.jpg").write_text("no picture")
     done = photovax(
         *("immunize", photo_file, "bad.jpg", "--recipe", "quick.toml", "--budget", 6, "--json"),
-        *("--device", "cpu"),
+        *("--device", "cpu", "--forbid-ai"),
         cwd=tmp_path,
     )
     assert done.returncode == 3, done.stderr
@@ -32,6 +32,8 @@ def test_immunize_then_check(photo_file, tmp_path):
     assert good["record"]["realised"]["linf"] == 6
     assert "bad.jpg" in bad["error"]
     assert "1 of 2 photos immunized" in done.stderr
+    with Image.open(tmp_path / "photo.immunized.png") as picture:
+        assert b"DMI-PROHIBITED-AIMLTRAINING" in picture.info["xmp"]
     assert not (tmp_path / "bad.immunized.png").exists()
     checked = photovax(
         *("check", "photo.immunized.png", "--original", "photo.jpg", "--json"), cwd=tmp_path

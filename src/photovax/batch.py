@@ -44,6 +44,7 @@ def immunize_files(
     seconds: float | None = None,
     overwrite: bool = False,
     strip_gps: bool = False,
+    forbid_ai: bool = False,
     max_pixels: int = MAX_PIXELS,
     callback: Callable[[Path, Step], None] | None = None,
 ) -> Iterator[Outcome]:
@@ -57,11 +58,15 @@ def immunize_files(
             check_apart(source, output)
             check_output(output, overwrite=overwrite)
             photo = read_photo(source, max_pixels=max_pixels)
+            if strip_gps:
+                photo = photo.without_gps()
+            if forbid_ai:
+                photo = photo.forbidding_ai()
             allowed = (
                 None if mask is None else load_mask(mask.path, photo, edit_region=mask.edit_region)
             )
             result = immunizer.immunize(
-                photo.without_gps() if strip_gps else photo,
+                photo,
                 recipe,
                 mask=allowed,
                 seconds=seconds,

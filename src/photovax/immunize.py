@@ -37,6 +37,7 @@ from photovax.photo import Photo, read_photo
 from photovax.randomness import twin
 from photovax.recipe import Recipe
 from photovax.registry import Part
+from photovax.rights import forbids_training
 from photovax.saving import write_photo, write_text
 from photovax.version import VERSION
 from photovax.views import VIEWS, View, fitted, resize
@@ -395,7 +396,7 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
     """Compare a reopened file with what was promised.
 
     Raises:
-        BudgetExceeded: If size, channels, transparency, mask or budget do not hold.
+        BudgetExceeded: If size, channels, transparency, rights, mask or budget do not hold.
     """
     given = result.original
     broken = None
@@ -405,6 +406,8 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
         broken = "pixels other than those that were written"
     elif not _same(given.alpha, reopened.alpha):
         broken = "another transparency"
+    elif forbids_training(result.photo.metadata) and not forbids_training(reopened.metadata):
+        broken = "no word against AI training"
     elif (reopened.pixels != given.pixels)[~result.allowed].any():
         broken = "changes outside the mask"
     else:

@@ -12,7 +12,7 @@ import re
 import struct
 from dataclasses import dataclass, replace
 
-__all__ = ["ExifTable", "Metadata", "tidied"]
+__all__ = ["ExifTable", "Metadata", "tidied", "without_properties"]
 
 _PREFIX = b"Exif\0\0"
 _ORIENTATION, _GPS = 0x0112, 0x8825
@@ -53,7 +53,7 @@ class Metadata:
             except ValueError:
                 exif = None
         if xmp is not None:
-            xmp = _without_properties(xmp, _NS_EXIF, rb"GPS\w*")
+            xmp = without_properties(xmp, _NS_EXIF, rb"GPS\w*")
         return replace(self, exif=exif, xmp=xmp)
 
 
@@ -80,8 +80,8 @@ def tidied(metadata: Metadata) -> tuple[Metadata, int, list[str]]:
     if xmp is not None:
         if orientation is None and (found := re.search(rb'tiff:Orientation(?:="|>)([1-8])', xmp)):
             orientation = int(found[1])
-        xmp = _without_properties(xmp, _NS_TIFF, rb"Orientation")
-        xmp = xmp and _without_properties(xmp, _NS_XMP, rb"Thumbnails")
+        xmp = without_properties(xmp, _NS_TIFF, rb"Orientation")
+        xmp = xmp and without_properties(xmp, _NS_XMP, rb"Thumbnails")
         if xmp is None:
             notes.append("XMP that is not whole XML in UTF-8: not kept")
     return replace(metadata, exif=exif, xmp=xmp), orientation or 1, notes
@@ -208,7 +208,7 @@ class ExifTable:
         return _PREFIX + bytes(self.body) if kept else None
 
 
-def _without_properties(xmp: bytes, namespace: bytes, names: bytes) -> bytes | None:
+def without_properties(xmp: bytes, namespace: bytes, names: bytes) -> bytes | None:
     """Cut properties out of an XMP packet and leave every other byte.
 
     Searched as bytes, since an XML library would rename prefixes that other readers look for.

@@ -23,6 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from photovax.channels import bits_per_channel, eight_bit, raw_mode
 from photovax.errors import AnimatedPhoto, TooManyPixels, UnreadablePhoto
 from photovax.metadata import Metadata, tidied
+from photovax.rights import forbidding_ai
 
 __all__ = ["MAX_PIXELS", "Metadata", "Photo", "printable_name", "read_photo"]
 
@@ -133,6 +134,14 @@ class Photo:
     def without_gps(self) -> Photo:
         """The same photo without the EXIF GPS table and XMP's ``exif:GPS…`` properties."""
         return replace(self, metadata=self.metadata.without_gps())
+
+    def forbidding_ai(self) -> Photo:
+        """The same photo with XMP that forbids training AI with it and editing it by AI.
+
+        See ``photovax.rights``; what that loses, or cannot say, is added to the notes.
+        """
+        metadata, notes = forbidding_ai(self.metadata)
+        return replace(self, metadata=metadata, notes=(*self.notes, *notes))
 
 
 def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Photo:

@@ -77,6 +77,10 @@ def command(
         ),
     ] = None,
     strip_gps: Annotated[bool, typer.Option(help="Leave out where it was taken.")] = False,
+    forbid_ai: Annotated[
+        bool,
+        typer.Option(help="Say in the photo's XMP that training AI and AI editing are forbidden."),
+    ] = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
     overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
@@ -99,6 +103,7 @@ def command(
             seconds=seconds,
             overwrite=overwrite,
             strip_gps=strip_gps,
+            forbid_ai=forbid_ai,
             max_pixels=max_pixels or MAX_PIXELS,
             callback=show,
         ):
