@@ -21,6 +21,7 @@ from photovax.evaluation.run import Evaluation, Progress
 from photovax.evaluation.store import PhotoStore
 from photovax.evaluation.subject import Subject, noise_like
 from photovax.evaluation.tables import tables
+from photovax.evaluation.units import Units
 from photovax.metrics.following import asked_colour, following
 from photovax.metrics.true_edits import TRUE_EDITS, truth
 from photovax.recipe import PRESETS, Recipe
@@ -375,6 +376,13 @@ def test_recipes_stand_at_every_budget_and_their_own():
     with pytest.raises(UsageError, match="name a recipe"):
         variants(["noise", "none"])
     assert not Variant("x", PRESETS["diffusionguard"]).applies("img2img")
+
+
+def test_a_recipe_is_left_out_where_it_does_not_apply_and_not_an_error(immunizer):
+    edits = tuple(asked for asked in load_edits(None, "embedded") if asked.edit.mode != "inpaint")
+    units = Units(Plan(variants(["diffusionguard"]), edits, seeds=1), immunizer, "editor", 64)
+    instructions = [asked for asked in edits if asked.edit.mode == "instruct"]
+    assert units.per_photo == 2 * len(instructions)  # the recipe and its noise
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,9 @@ class Units:
         self._recipes: dict[tuple[str, str], tuple[Recipe, list[str]]] = {}
         for variant in plan.variants:
             for mode in plan.modes:
-                recipe = variant.against(mode)
-                self._recipes[variant.label, mode] = (recipe, immunizer.digests(recipe))
+                if variant.applies(mode):
+                    recipe = variant.against(mode)
+                    self._recipes[variant.label, mode] = (recipe, immunizer.digests(recipe))
 
     @property
     def per_photo(self) -> int:
