@@ -1,9 +1,9 @@
-"""What docs/results.md says: ``python -m benchmarks.results OUT --photos FOLDER``.
+"""The embedded editor's figures: ``python -m benchmarks.results OUT --photos FOLDER``.
 
 Each experiment is a plan like those of ``photovax evaluate``; all keep what is done in ``OUT``, so
 that they share photos and edits, an interrupted run goes on, and several processes with
 ``--shard`` help each other. Without ``--shard`` the report of each experiment is written to
-``OUT/NAME``, and its tables are printed as Markdown. In all it takes about five hours of one core.
+``OUT/NAME``, and its tables are printed as Markdown. In all it takes hours.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from PIL import Image
 from photovax.adversary.purify import PURIFICATIONS
 from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
 from photovax.evaluation.plots import displacement_plot, survival_plot
-from photovax.evaluation.report import write_report
+from photovax.evaluation.report import interval_text, markdown_table, write_report
 from photovax.evaluation.results import Results
 from photovax.evaluation.run import Evaluation
 from photovax.evaluation.tables import ALL, Tables, tables
-from photovax.metrics.statistics import Interval
 from photovax.models.catalog import DEFAULT_MODEL
 from photovax.photo import read_photo
 from photovax.strip import stacked, strip
@@ -123,7 +122,7 @@ def main() -> None:
         write_report(results, folder, device=evaluation.device)
         found = tables(results, metric=LEADING)
         print(f"\n## {name}: {len(own)} photos, {experiment.seeds} seeds\n", flush=True)
-        print("\n\n".join(markdown(rows) for rows in sheets(found)), flush=True)
+        print("\n".join(markdown_table(rows) for rows in sheets(found)), flush=True)
         save_pictures(results, found, folder)
 
 
@@ -134,12 +133,6 @@ def sheets(found: Tables) -> list[list[list[str]]]:
     return [rows for rows in made if len(rows) > 1]
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table as Markdown."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
 def _displacement(found: Tables) -> list[list[str]]:
     shown = ("ssim", "psnr", "vifp", "fsim", LEADING)
     cells = {(row.label, row.mode, row.metric): row for row in found.displacement}
@@ -148,7 +141,7 @@ def _displacement(found: Tables) -> list[list[str]]:
         if mode != ALL:
             means = [cells[label, mode, name].value.mean for name in shown]
             beyond = cells[label, mode, LEADING].above
-            rows.append([label, mode, *(f"{mean:.3g}" for mean in means), _with_interval(beyond)])
+            rows.append([label, mode, *(f"{mean:.3g}" for mean in means), interval_text(beyond)])
     return rows
 
 
@@ -156,7 +149,7 @@ def _following(found: Tables) -> list[list[str]]:
     rows = [["recipe", "edits", "score", "original", "immunized", "lost beyond noise"]]
     for row in found.following:
         means = (f"{value.mean:.3g}" for value in (row.wanted, row.value))
-        rows.append([row.label, row.mode, row.score, *means, _with_interval(row.above)])
+        rows.append([row.label, row.mode, row.score, *means, interval_text(row.above)])
     return rows
 
 
@@ -194,17 +187,11 @@ def _survival(found: Tables) -> list[list[str]]:
         line = [name]
         for label in labels:
             row = cells[label, name]
-            line += [_with_interval(row.above), f"{row.share:.0%}"]
+            line += [interval_text(row.above), f"{row.share:.0%}"]
         rows.append(line)
     for label in labels:
-        worst += [_with_interval(found.worst[label]), ""]
+        worst += [interval_text(found.worst[label]), ""]
     return [*rows, worst]
-
-
-def _with_interval(value: Interval | None) -> str:
-    if value is None:
-        return ""
-    return f"{value.mean:.3g} [{value.low:.2g}, {value.high:.2g}]"
 
 
 def save_pictures(results: Results, found: Tables, folder: Path) -> None:

@@ -24,7 +24,8 @@ from photovax.immunize import Immunizer
 from photovax.photo import read_photo
 from photovax.recipe import PRESETS, Recipe
 from training.checkpoints import write_checkpoint, write_report
-from training.photos import MIDDLE, photo_files, photo_folder
+from training.measure_editor import psnr
+from training.photos import MIDDLE, centre_crops, photo_files, photo_folder
 
 HELD_OUT = 12  # every so many pairs are only validated on
 CROP = 64
@@ -74,18 +75,6 @@ def crops(pairs: list[Tensor], count: int, random: np.random.Generator) -> tuple
     return clean, changed
 
 
-def middle(pair: Tensor) -> Tensor:
-    """The middle square of a pair, so that photos of all shapes can be one batch."""
-    top, left = ((side - MIDDLE) // 2 for side in pair.shape[-2:])
-    return pair[..., top : top + MIDDLE, left : left + MIDDLE]
-
-
-def psnr(first: Tensor, second: Tensor) -> float:
-    """Mean PSNR in dB."""
-    errors = (first - second).square().flatten(1).mean(1).clamp_min(1e-10)
-    return float((-10 * errors.log10()).mean())
-
-
 def main() -> None:
     """Make pairs, train, and write the weights in half precision."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -100,7 +89,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     pairs = make_pairs(options.out / "pairs", options.pairs)
     kept = load([pair for index, pair in enumerate(pairs) if index % HELD_OUT])
-    held_out = torch.stack([middle(pair) for pair in load(pairs[::HELD_OUT])]).float() / 255
+    # Both pictures of a pair as one of six channels, cut alike.
+    held_out = centre_crops([pair.flatten(0, 1) for pair in load(pairs[::HELD_OUT])], MIDDLE)
     model, random = network(), np.random.default_rng(options.seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     step, seconds = 0, 0.0
@@ -124,14 +114,18 @@ def main() -> None:
         seconds += time.monotonic() - began
         if step % 250 == 0 or step == options.steps:
             with torch.no_grad():
-                clean, changed = held_out.unbind(1)
+                clean, changed = held_out.chunk(2, dim=1)
                 line: dict[str, Any] = {
                     "step": step,
                     "minutes": round(seconds / 60, 1),
                     "loss": round(loss.item(), 6),
-                    "immunized": round(psnr(changed, clean), 2),
-                    "denoised": round(psnr((changed - model(changed)).clamp(0, 1), clean), 2),
-                    "clean_denoised": round(psnr((clean - model(clean)).clamp(0, 1), clean), 2),
+                    "immunized": round(psnr(changed, clean).mean().item(), 2),
+                    "denoised": round(
+                        psnr((changed - model(changed)).clamp(0, 1), clean).mean().item(), 2
+                    ),
+                    "clean_denoised": round(
+                        psnr((clean - model(clean)).clamp(0, 1), clean).mean().item(), 2
+                    ),
                 }
             write_report(line, options.out)
             state = {

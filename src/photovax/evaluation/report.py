@@ -30,7 +30,7 @@ from photovax.photo import read_photo
 from photovax.saving import write_text
 from photovax.version import VERSION
 
-__all__ = ["Report", "write_report"]
+__all__ = ["Report", "interval_text", "markdown_table", "write_report"]
 
 # Of the metrics that are there, the first is what survival and the choice of pictures go by.
 _LEADING = ("lpips", "lite0", "ssim", "psnr")
@@ -65,7 +65,7 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
     warned = cautions(results, found)
     facts = _facts(results, device)
     paper = _paper_table(results, found)
-    markdown = _markdown(paper)
+    markdown = markdown_table(paper)
     page = _page(results, found, warned, facts, leading, paper)
     write_text(page, out / "report.html", overwrite=True)
     write_text(markdown, out / "table.md", overwrite=True)
@@ -158,7 +158,8 @@ def _paper_table(results: Results, found: Tables) -> list[list[str]]:
     return lines
 
 
-def _markdown(table: list[list[str]]) -> str:
+def markdown_table(table: Sequence[Sequence[str]]) -> str:
+    """A head and its lines as a table in Markdown."""
     rows = ["| " + " | ".join(row) + " |" for row in table]
     return "\n".join([rows[0], "|" + "---|" * len(table[0]), *rows[1:]]) + "\n"
 
@@ -174,7 +175,7 @@ def _page(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("photovax.evaluation", "."), autoescape=True
     )
-    environment.filters |= {"interval": _interval, "signed": _signed, "number": _number}
+    environment.filters |= {"interval": interval_text, "signed": _signed, "number": _number}
     label = results.metric_labels[leading]
     recipes = [row for row in found.displacement if row.above is not None]
     plots = []
@@ -276,7 +277,8 @@ def _number(value: float | None) -> str:
     return NOT_KNOWN if value is None or not np.isfinite(value) else f"{value:.3g}"
 
 
-def _interval(value: Interval | None) -> str:
+def interval_text(value: Interval | None) -> str:
+    """A mean and its 95 % interval for a table."""
     if value is None:
         return NOT_KNOWN
     return f"{_number(value.mean)} [{_number(value.low)}, {_number(value.high)}]"
