@@ -79,7 +79,7 @@ def test_requests_from_the_document_are_answered_as_it_says(schema, given_settin
 
 
 def test_what_jobs_give_is_what_the_document_says(schema, given_settings):
-    jobs = Jobs(given_settings.database, given_settings.pictures)
+    jobs = Jobs(given_settings.jobs, given_settings.pictures)
     done = {}
     for kind, names in FILES.items():
         added = new_id()
