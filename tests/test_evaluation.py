@@ -373,9 +373,23 @@ def test_recipes_stand_at_every_budget_and_their_own():
     assert [v.label for v in variants(["photoguard-img2img"])] == ["photoguard-img2img 7.65/255"]
     through = Variant("x", PRESETS["fast-diffusion"]).against("inpaint")
     assert through.kept_region_only
+    assert through.needs_mask
     with pytest.raises(UsageError, match="name a recipe"):
         variants(["noise", "none"])
     assert not Variant("x", PRESETS["diffusionguard"]).applies("img2img")
+
+
+@pytest.mark.parametrize("name", ["photoguard-diffusion-linf", "diffusionguard"])
+def test_published_attacks_on_inpainting_get_the_mask(
+    name: str, photos: list[Path], tmp_path: Path
+):
+    kind = replace(PRESETS[name], views=(Part("short_side"),), steps=1)
+    repainted = Asked("red", Edit("inpaint", steps=2, guidance=1), ("red background",))
+    plan = Plan((Variant(name, kind),), (repainted,), seeds=1, size=64)
+    evaluation = Evaluation(plan, tmp_path, device="cpu")
+    evaluation.run(photos[:1])
+    assert not evaluation.failures
+    assert name in {one.label for one in evaluation.results(photos[:1]).protected}
 
 
 def test_a_recipe_is_left_out_where_it_does_not_apply_and_not_an_error(immunizer):

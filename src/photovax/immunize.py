@@ -169,11 +169,6 @@ class Immunizer:
         """
         began = time.perf_counter()
         allowed = _allowed(photo, mask)
-        if recipe.kept_region_only and mask is None:
-            raise UsageError(
-                "this recipe shows the model only what an inpainting editor keeps: "
-                "it needs a mask (--mask FILE)"
-            )
         visible = photo.visible()
         origin = tensor(visible, self.device)
         inside = torch.from_numpy(allowed).to(self.device)[None, None]
@@ -181,6 +176,11 @@ class Immunizer:
         if not allowed.all():
             constraint = Within(constraint, inside)
         objective = OBJECTIVES.create(recipe.objective)
+        if recipe.needs_mask and mask is None:
+            raise UsageError(
+                "this recipe attacks inpainting, where a model sees only what is kept: "
+                "it needs a mask (--mask FILE)"
+            )
         scene = _Scene(origin, None if mask is None else ~inside, recipe.kept_region_only)
         if self.memory is not None:
             for model in self.models:

@@ -90,6 +90,11 @@ class Recipe:
         """The budget's radius, in units of [0, 1]."""
         return float(self.budget.options["radius"])
 
+    @property
+    def needs_mask(self) -> bool:
+        """Whether it attacks inpainting, and so must know what an editor would keep."""
+        return self.kept_region_only or "inpaint" in _modes(self.objective)
+
     def with_levels(self, levels: float) -> Recipe:
         """The same recipe with another largest change, in 8-bit levels.
 
@@ -182,11 +187,10 @@ def _in_mode(objective: Part, mode: str) -> Part:
         options["edit"] = _edit_in_mode(options["edit"], mode)
     elif "mode" in options:
         options["mode"] = mode
-    elif _terms_with_mode(objective):
+    elif any(map(_has_mode, _terms(objective))):
         options["terms"] = [
             {**term, "options": dict(_in_mode(part, mode).options)} if _has_mode(part) else term
-            for term in options["terms"]
-            for part in (Part(term["name"], term.get("options", {})),)
+            for term, part in zip(options["terms"], _terms(objective), strict=True)
         ]
     else:
         raise UsageError(f"objective {objective.name} goes through no edit: leave out --mode")
@@ -197,9 +201,16 @@ def _has_mode(part: Part) -> bool:
     return bool({"edit", "mode"} & part.options.keys())
 
 
-def _terms_with_mode(objective: Part) -> bool:
+def _modes(objective: Part) -> set[str]:
+    """The ways of editing that an objective or its terms go through, where they say so."""
+    edit = objective.options.get("edit")
+    own = edit if isinstance(edit, Mapping) else objective.options
+    return {str(own["mode"])} if "mode" in own else set().union(*map(_modes, _terms(objective)))
+
+
+def _terms(objective: Part) -> list[Part]:
     terms = objective.options.get("terms", ()) if objective.name == "sum" else ()
-    return any({"edit", "mode"} & dict(term.get("options", {})).keys() for term in terms)
+    return [Part(term["name"], term.get("options", {})) for term in terms]
 
 
 def _edit_in_mode(edit: Mapping[str, Any], mode: str) -> dict[str, Any]:

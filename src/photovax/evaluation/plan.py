@@ -123,13 +123,13 @@ class Variant:
         adapted = self.against(mode)
         if adapted.objective.name == "first_step_norm":
             return mode != "img2img"  # its first step sees no photo
-        return mode == "inpaint" or not adapted.kept_region_only
+        return mode == "inpaint" or not adapted.needs_mask
 
     def floor(self, mode: Mode) -> Floor:
         """The noise to compare with in a way of editing."""
         adapted = self.against(mode)
         norm = "l2" if adapted.budget.name == "l2" else "linf"
-        return Floor(norm, adapted.radius, adapted.kept_region_only)
+        return Floor(norm, adapted.radius, adapted.needs_mask)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ class Units:
         for variant in self.plan.variants:
             for asked in self.plan.edits:
                 mode = asked.edit.mode
-                maskless = subject.kept is None and variant.against(mode).kept_region_only
+                maskless = subject.kept is None and variant.against(mode).needs_mask
                 if variant.applies(mode) and asked.name not in left_out and not maskless:
                     yield variant, asked
 
@@ -147,7 +147,7 @@ class Units:
         """Labels and protections of a recipe and its noise; for the recipe also its noise's."""
         mode = asked.edit.mode
         recipe, digests = self._recipes[variant.label, mode]
-        floor, masked = variant.floor(mode), recipe.kept_region_only
+        floor, masked = variant.floor(mode), recipe.needs_mask
         mask = subject.mask_digest() if masked else None
         noise = Protection(
             key_of(subject.digest, "noise", asdict(floor), FLOOR_SEED, mask), floor, masked
