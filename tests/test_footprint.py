@@ -7,8 +7,9 @@ import torch
 from torch import Generator
 
 from photovax.errors import UsageError
-from photovax.footprint import peak_bytes, resident_bytes
+from photovax.footprint import peak_bytes
 from photovax.immunize import Immunizer
+from photovax.memory import resident_bytes
 from photovax.models.catalog import load_autoencoder, load_editor
 from photovax.models.tiny import TINY, TinyAutoencoder
 from photovax.objectives import OBJECTIVES

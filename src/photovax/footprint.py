@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["Recomputed", "peak_bytes", "recompute", "resident_bytes"]
+__all__ = ["Recomputed", "peak_bytes", "recompute"]
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
@@ -27,14 +25,6 @@ def peak_bytes(run: Callable[[], object]) -> int:
     with live:
         run()
     return live.peak
-
-
-def resident_bytes() -> int:
-    """Bytes of memory that this process holds now; 0 where the system does not tell (not Linux)."""
-    told = Path("/proc/self/statm")
-    if not told.exists():
-        return 0
-    return int(told.read_text().split()[1]) * int(os.sysconf("SC_PAGE_SIZE"))
 
 
 def recompute(network: nn.Module) -> None:

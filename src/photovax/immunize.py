@@ -24,7 +24,8 @@ from photovax.allocator import kept_memory
 from photovax.budget import BUDGETS, Constraint, Within
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, ModelError, SaveError, UsageError
-from photovax.footprint import peak_bytes, resident_bytes
+from photovax.footprint import peak_bytes
+from photovax.memory import PHOTO_COPIES, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import KLAutoencoder
@@ -380,10 +381,6 @@ def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
         f"({constraint.radius * 255:g} levels); use a larger one"
     )
 
-
-PHOTO_COPIES = 5
-"""Float32 copies of a photo that a descent holds between its passes, and the checks of its file,
-beside the original."""
 
 PROBE = 128
 """Sides, in pixels, of the picture on which a model's memory is counted: it grows with pixels."""

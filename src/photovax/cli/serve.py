@@ -50,7 +50,9 @@ def command(
             "--name", help="Host name clients use; needed beyond this machine.", show_default=False
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Photos at the same time.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Photos at the same time, if memory allows.")
+    ] = 1,
     keep: Annotated[float, typer.Option(min=1, help="Seconds for which results are kept.")] = 3600,
     job_time: Annotated[float, typer.Option(min=1, help="Seconds for one job.")] = 1800,
     max_megabytes: Annotated[int, typer.Option(min=1, help="Of one upload.")] = 64,

@@ -25,7 +25,8 @@ class Settings:
         recipes: Other presets or files that a client may name.
         weights: Where to look for weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
-        workers: Processes that immunize; each holds the models and one photo in memory.
+        workers: Processes that immunize, or fewer while memory is short; each holds the models
+            and one photo in memory.
         queue: Jobs that may wait; more are turned away.
         job_seconds: How long one job may take.
         keep_seconds: How long a result is kept after its job ended.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import secrets
 import shutil
 import subprocess
@@ -11,11 +12,14 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from typing import TextIO
 
 from photovax.errors import UsageError
+from photovax.memory import available_bytes, peak_resident_bytes, resident_bytes
 from photovax.service.job import Unreachable
 from photovax.service.jobs import Jobs
+from photovax.service.room import lacking_bytes, worker_bytes
 from photovax.service.settings import Settings
 from photovax.service.worker import pack
 
@@ -24,6 +28,7 @@ __all__ = ["Supervisor"]
 _ROUND = 0.25
 _PATIENCE = 5.0
 _LONGEST_PAUSE = 60.0
+_SHORT_OF_MEMORY = 5.0
 _SWEEP = 600.0
 _UPLOAD = 3600.0  # an upload under way changed its folder later than that
 
@@ -34,9 +39,15 @@ class _Worker:
 
     name: str = ""
     process: subprocess.Popen[str] | None = None
+    told: FileIO | None = None
     began: float = 0.0
     pause: float = 0.5
     again: float = 0.0
+
+    @property
+    def warm(self) -> bool:
+        """Whether it has its models: its end of the pipe is closed then."""
+        return self.told is not None and self.told.read(1) == b""
 
 
 class Supervisor:
@@ -54,6 +65,8 @@ class Supervisor:
         self._thread = threading.Thread(target=self._rounds, daemon=True)
         self._lock: TextIO | None = None
         self._swept = 0.0
+        self._peak = 0
+        self._short = False
 
     def start(self) -> None:
         """Take up what a former service left, and start the workers.
@@ -91,18 +104,22 @@ class Supervisor:
     @property
     def alive(self) -> int:
         """How many workers run."""
-        return sum(
-            worker.process is not None and worker.process.poll() is None for worker in self._workers
-        )
+        return sum(process.poll() is None for process in self._running)
+
+    @property
+    def _running(self) -> list[subprocess.Popen[str]]:
+        return [worker.process for worker in self._workers if worker.process is not None]
 
     def _rounds(self) -> None:
         while not self._stop.wait(_ROUND):
             try:
                 self._round()
             except (OSError, Unreachable) as error:  # a full disk may have room again
-                print(f"service: {type(error).__name__}", file=sys.stderr, flush=True)
+                _say(type(error).__name__)
 
     def _round(self) -> None:
+        for process in self._running:
+            self._peak = max(self._peak, peak_resident_bytes(process.pid))
         for worker in self._workers:
             self._tend(worker)
         names = [worker.name for worker in self._workers]
@@ -124,17 +141,44 @@ class Supervisor:
             quick = now - worker.began < 2 * worker.pause + 5
             worker.pause = min(2 * worker.pause, _LONGEST_PAUSE) if quick else 0.5
             worker.again = now + worker.pause
-        if worker.process is None and now >= worker.again:
+        if worker.process is None and now >= worker.again and self._may_start(worker):
             self._spawn(worker)
+
+    def _may_start(self, worker: _Worker) -> bool:
+        """Whether memory has room for this one; where it has none, it is asked again later."""
+        available = available_bytes()
+        if available is None:
+            return True
+        if not all(each.warm for each in self._workers if each.process is not None):
+            return False  # how much one takes is seen when it has its models
+        each = worker_bytes(self._peak, self._settings.max_pixels)
+        held = [resident_bytes(process.pid) for process in self._running]
+        lacking = lacking_bytes(available, each, held)
+        if lacking:
+            worker.again = time.monotonic() + _SHORT_OF_MEMORY
+            if not self._short:
+                _say(
+                    f"{len(held)} of {len(self._workers)} workers run; another may take "
+                    f"{each / 2**30:.2f} GiB of memory, {lacking / 2**30:.2f} GiB more than is left"
+                )
+        self._short = lacking > 0
+        return not lacking
 
     def _spawn(self, worker: _Worker) -> None:
         worker.name, worker.began = secrets.token_hex(8), time.monotonic()
-        worker.process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "photovax.service.worker", worker.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        worker.told = FileIO(ours)
+        try:
+            worker.process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", "photovax.service.worker", worker.name, str(theirs)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+                pass_fds=(theirs,),
+            )
+        finally:
+            os.close(theirs)
         if worker.process.stdin is not None:
             with suppress(BrokenPipeError):  # it died at once: seen at the next round
                 worker.process.stdin.write(pack(self._settings) + "\n")
@@ -154,6 +198,12 @@ class Supervisor:
         if worker.process.stdin is not None:
             with suppress(BrokenPipeError):
                 worker.process.stdin.close()
-        worker.process = None
+        if worker.told is not None:
+            worker.told.close()
+        worker.process = worker.told = None
         with suppress(Unreachable):  # then its lease runs out
             self._jobs.release(worker.name)
+
+
+def _say(line: str) -> None:
+    print(f"service: {line}", file=sys.stderr, flush=True)

@@ -92,13 +92,20 @@ class Pulse:
                 continue  # it may be back before the lease ends
 
 
-def run(settings: Settings, worker: str) -> None:
-    """Work until the process ends."""
+def run(settings: Settings, worker: str, told: int) -> None:
+    """Work until the process ends.
+
+    Args:
+        settings: The service's.
+        worker: Its name in the table.
+        told: A file descriptor, closed to tell that the models are loaded.
+    """
     from photovax.service.work import Bench
 
     jobs = Jobs(settings.jobs, settings.pictures)
     bench = Bench(settings)
     bench.warm()
+    os.close(told)
     while True:
         try:
             job = jobs.claim(worker, settings.lease_seconds, attempts=settings.attempts)
@@ -172,4 +179,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     given = unpack(sys.stdin.readline())
     threading.Thread(target=_end_with_the_service, daemon=True).start()
-    run(given, sys.argv[1])
+    run(given, sys.argv[1], int(sys.argv[2]))
