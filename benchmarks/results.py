@@ -90,8 +90,8 @@ EXPERIMENTS = {
         purifications=PURIFIERS,
     ),
     "all-recipes": Experiment((*ENCODER, "fast-diffusion", *OTHERS), (16,), 2),
-    "half-the-budget": Experiment(ENCODER, (8,), 6),
-    "three-seeds": Experiment(ENCODER, (16,), 6, seeds=3),
+    "half-the-budget": Experiment(ENCODER, (8,), 12),
+    "three-seeds": Experiment(ENCODER, (16,), 12, seeds=3),
     "published-through-the-edit": Experiment((*ENCODER, *PUBLISHED), (16,), 1, mode="inpaint"),
 }
 
