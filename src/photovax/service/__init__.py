@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from photovax.errors import UsageError
+from photovax.extras import extra_installed
 
 __all__ = ["service_installed"]
 
 
-@contextmanager
-def service_installed() -> Iterator[None]:
-    """One line for whoever runs this without the packages it needs.
-
-    Raises:
-        UsageError: If one of them is missing.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"this needs the package {error.name}; type: pip install 'photovax[service]'"
-        ) from error
+def service_installed() -> AbstractContextManager[None]:
+    """One line for whoever runs this without the packages it needs: ``UsageError``."""
+    return extra_installed("service")

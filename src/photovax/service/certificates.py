@@ -19,6 +19,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from photovax.errors import CertificateError
+from photovax.extras import extra_installed
+from photovax.provenance.container import media_type
 from photovax.recipe import Recipe
 from photovax.service.keys import KeyRing
 
@@ -49,7 +51,8 @@ class PhotoFacts(_Facts):
     """The file the certificate is about.
 
     Attributes:
-        sha256: Of the whole file.
+        sha256: Of the whole file, or of what it was before a C2PA manifest was put in; see
+            ``photovax.provenance.container``.
         dhash: Of its picture; see ``likeness.py``.
         width: In pixels.
         height: In pixels.
@@ -236,12 +239,17 @@ def parse_certificate(text: str) -> tuple[Certificate, bytes, bytes]:
 
 
 def read_certificate(path: Path) -> str:
-    """The text of a certificate file.
+    """The text of a certificate file, or of the certificate in a photo's C2PA manifest.
 
     Raises:
         CertificateError: If it cannot be read, or is far too long.
+        UsageError: If it is in a photo, and the package that reads manifests is missing.
     """
     try:
+        if media_type(path) is not None:
+            with extra_installed("c2pa"):
+                from photovax.provenance.manifest import embedded_certificate
+            return embedded_certificate(path)
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from fastapi import UploadFile
 
 from photovax.errors import PhotoError
+from photovax.provenance.container import stream_digest
 from photovax.service.decode import decoded
 from photovax.service.job import Job, QueueFull, new_id
 from photovax.service.jobs import Jobs
@@ -74,7 +75,7 @@ class Intake:
         try:
             folder.mkdir(mode=0o700)
             formats = {name: self._decode(name, file, folder) for name, file in files.items()}
-            full = {**parameters, "sha256": digests["photo"]}
+            full = {**parameters, "sha256": stream_digest(files["photo"])}
             full["suffix"] = parameters.get("suffix") or _suffix(formats["photo"])
             queued = self._queue(job, kind, full, request, owner, idempotency)
         except BaseException:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from photovax.digests import file_digest
 from photovax.photo import Photo
+from photovax.provenance.container import photo_digest
 from photovax.service.certificates import Certificate, PhotoFacts, parse_certificate
 from photovax.service.keys import PublicKey
 from photovax.service.likeness import SAME_PICTURE, dhash, distance
@@ -21,7 +21,11 @@ _CLOCK_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Seen:
-    """What a certificate is held against: a file's SHA-256, and the hash of its picture."""
+    """What a certificate is held against: a file's SHA-256, and the hash of its picture.
+
+    The SHA-256 is that of the file as it was before a C2PA manifest was put in, so that a
+    certificate goes on to hold for a photo that was signed after it was certified.
+    """
 
     sha256: str
     dhash: str
@@ -29,7 +33,7 @@ class Seen:
     @classmethod
     def of(cls, file: Path, photo: Photo) -> Seen:
         """A file and what was read from it."""
-        return cls(file_digest(file), dhash(photo.visible()))
+        return cls(photo_digest(file), dhash(photo.visible()))
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Verification:
     Attributes:
         certificate: What it says; believe it only where ``valid``.
         reasons: Why it does not hold, a line each; none where it does.
-        photo: Whether the photo is the one certified; None where none was given.
+        photo: Whether the photo is the one certified, whatever C2PA manifest it holds; None where
+            none was given.
     """
 
     certificate: Certificate
