@@ -16,7 +16,7 @@ from photovax.immunize import Immunizer, check_promises
 from photovax.metadata import Metadata
 from photovax.photo import Photo, read_photo
 from photovax.recipe import Recipe
-from photovax.rights import forbidding_ai, forbids_training
+from photovax.rights import cawg_entries, forbidding_ai, forbids_training
 from photovax.saving import write_photo
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -149,3 +149,38 @@ def test_immunized_files_say_so_when_asked_only(
         check_promises(outcome.result, silent)
     (outcome,) = immunize_files(immunizer, {tmp_path / "in.jpg": tmp_path / "c.png"}, quick)
     assert read_photo(tmp_path / "c.png").metadata.xmp == packet()
+
+
+@pytest.mark.parametrize(
+    ("xmp", "entries"),
+    [
+        (None, {}),
+        (b"no XMP", {}),
+        (packet(f' plus:DataMining="{TERMS}ALLOWED"'), {}),
+        (packet(f' plus:DataMining="{NO_TRAINING}"'), {"ai_generative_training", "ai_training"}),
+        (
+            packet(f' plus:DataMining="{TERMS}PROHIBITED-EXCEPTSEARCHENGINEINDEXING"'),
+            {"ai_generative_training", "ai_training"},
+        ),
+        (
+            packet(f' plus:DataMining="{TERMS}PROHIBITED"'),
+            {"ai_generative_training", "ai_training", "data_mining"},
+        ),
+    ],
+    ids=["none", "damaged", "allowed", "training", "not search engines", "all"],
+)
+def test_cawg_entries_say_no_more_than_xmp(xmp, entries):
+    assert cawg_entries(Metadata(xmp=xmp)) == {
+        f"cawg.{name}": {"use": "notAllowed"} for name in entries
+    }
+
+
+def test_editing_is_a_constraint_on_inference_in_the_words_of_xmp():
+    said, _ = forbidding_ai(Metadata())
+    assert cawg_entries(said)["cawg.ai_inference"] == {
+        "use": "constrained",
+        "constraints_info": NO_EDITING,
+    }
+    text = "<plus:OtherConstraints><rdf:Alt><rdf:li>Ask.</rdf:li></rdf:Alt></plus:OtherConstraints>"
+    own, _ = forbidding_ai(Metadata(xmp=packet("", text)))
+    assert "cawg.ai_inference" not in cawg_entries(own)

@@ -12,7 +12,7 @@ from xml.parsers.expat import ExpatError, ParserCreate
 
 from photovax.metadata import Metadata, without_properties
 
-__all__ = ["forbidding_ai", "forbids_training"]
+__all__ = ["cawg_entries", "forbidding_ai", "forbids_training"]
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
@@ -66,6 +66,35 @@ def forbids_training(metadata: Metadata) -> bool:
         return False
 
 
+def cawg_entries(metadata: Metadata) -> dict[str, dict[str, str]]:
+    """What the XMP packet says about AI, as entries of CAWG's training and data mining assertion.
+
+    CAWG Training and Data Mining 1.1, section 3. It parts what PLUS has in one: models that make
+    pictures from models that only recognise. Editing is a use for inference, but so is an image
+    search or a description for the blind: hence ``constrained``, with the text of XMP. Nothing is
+    said about data mining unless XMP prohibits that as a whole.
+
+    Returns:
+        Entry to its ``use`` and, where constrained, ``constraints_info``; none where XMP says
+        nothing, or says it twice.
+    """
+    try:
+        said = _Statement.of(metadata.xmp or _EMPTY)
+    except ValueError:
+        return {}
+    entries: dict[str, dict[str, str]] = {}
+    if said.forbids_training:
+        entries = {
+            name: {"use": "notAllowed"}
+            for name in ("cawg.ai_generative_training", "cawg.ai_training")
+        }
+        if said.terms == [_PROHIBITED]:
+            entries["cawg.data_mining"] = {"use": "notAllowed"}
+    if said.forbids_editing:
+        entries["cawg.ai_inference"] = {"use": "constrained", "constraints_info": _NO_EDITING}
+    return entries
+
+
 def _saying_so(xmp: bytes) -> tuple[bytes, list[str]]:
     """A packet with what it lacks put in, and notes; ValueError if it is not XMP."""
     said, added, notes = _Statement.of(xmp), "", list[str]()
@@ -80,7 +109,7 @@ def _saying_so(xmp: bytes) -> tuple[bytes, list[str]]:
             f'<plus:OtherConstraints><rdf:Alt><rdf:li xml:lang="x-default">{_NO_EDITING}</rdf:li>'
             "</rdf:Alt></plus:OtherConstraints>"
         )
-    elif not any(_NO_EDITING in text for text in said.constraints):
+    elif not said.forbids_editing:
         notes.append("its own XMP text of other constraints: kept, so AI editing is not forbidden")
     if added:
         # Declares its own prefixes, since the packet may have others for the same names.
@@ -104,6 +133,11 @@ class _Statement:
     def forbids_training(self) -> bool:
         """Whether training of any kind is forbidden, and that said once."""
         return len(self.terms) == 1 and self.terms[0] in _WIDER | {_NO_TRAINING}
+
+    @property
+    def forbids_editing(self) -> bool:
+        """Whether the text that forbids editing by AI is there."""
+        return any(_NO_EDITING in text for text in self.constraints)
 
     @classmethod
     def of(cls, xmp: bytes) -> _Statement:
