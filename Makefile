@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "pip>=25.1"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[evaluate,heic,postgres,service]" --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[c2pa,evaluate,heic,postgres,service]" --group dev
 	# The second opinion on similarity; asks for torchvision, which what is tested does not need.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt piq
 	touch $@

@@ -39,7 +39,7 @@ from photovax.randomness import twin
 from photovax.recipe import Recipe
 from photovax.registry import Part
 from photovax.rights import forbids_training
-from photovax.saving import write_photo, write_text
+from photovax.saving import record_of, write_photo, write_text
 from photovax.version import VERSION
 from photovax.views import VIEWS, View, fitted, resize
 
@@ -313,7 +313,7 @@ class Immunizer:
 
         write_photo(result.photo, path, overwrite=overwrite, verify=verify)
         visible, effects, digest = measured[0]
-        saved = Saved(path, path.with_name(path.name + ".json"), visible, effects)
+        saved = Saved(path, record_of(path), visible, effects)
         record = json.dumps(self._record(result, saved, digest), indent=1) + "\n"
         write_text(record, saved.record, overwrite=overwrite)
         return saved

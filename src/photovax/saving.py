@@ -23,6 +23,8 @@ __all__ = [
     "check_output",
     "default_output",
     "plan_outputs",
+    "record_of",
+    "write_bytes",
     "write_photo",
     "write_text",
 ]
@@ -104,8 +106,23 @@ def write_text(text: str, path: Path, *, overwrite: bool = False) -> None:
         OutputExists: the file is there.
         SaveError: no such folder, no space, not allowed, ...
     """
-    data = text.encode()
-    _write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
+    write_bytes(text.encode(), path, overwrite=overwrite)
+
+
+def write_bytes(
+    data: bytes,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    verify: Callable[[Path], None] | None = None,
+) -> None:
+    """Write a file, whole or not at all; ``verify`` is as for ``write_photo``.
+
+    Raises:
+        OutputExists: the file is there.
+        SaveError: no such folder, no space, not allowed, ...
+    """
+    _write_atomically(path, lambda file: file.write(data), overwrite=overwrite, verify=verify)
 
 
 def _write_atomically(
@@ -142,6 +159,11 @@ def default_output(source: Path, *, suffix: str = ".png") -> Path:
     """
     name = source.stem if source.suffix.lower() in _PICTURE_SUFFIXES else source.name
     return source.with_name(f"{name}.immunized{suffix}")
+
+
+def record_of(photo: Path) -> Path:
+    """The JSON file beside an immunized photo that says how it was made."""
+    return photo.with_name(f"{photo.name}.json")
 
 
 def plan_outputs(sources: Sequence[Path], *, folder: Path | None = None) -> dict[Path, Path]:

@@ -18,6 +18,7 @@ from photovax.cli import (
     register,
     renew,
     serve,
+    sign,
 )
 from photovax.errors import PhotovaxError
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("immunize")(immunize.command)
+app.command("sign")(sign.command)
 app.command("check")(check.command)
 app.command("edit")(edit.command)
 app.command("evaluate")(evaluate.command)

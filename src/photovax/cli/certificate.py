@@ -88,6 +88,8 @@ def verify_file(
 ) -> None:
     """Verify a certificate, and say what it lacks against today's register, if there is one.
 
+    A photo with its certificate in a C2PA manifest does for CERTIFICATE and --photo in one.
+
     Exit code 0: it holds, 10: it holds but is stale, 9: it does not hold.
     """
     with service_installed():
@@ -95,21 +97,26 @@ def verify_file(
         from photovax.service.keys import read_keys
         from photovax.service.verification import Seen, verify
     from photovax.photo import read_photo
+    from photovax.provenance.container import holds_manifest, media_type
     from photovax.service.register import Register, gaps
 
+    text = read_certificate(certificate)
+    if photo is None and media_type(certificate) is not None:
+        photo = certificate
     seen = None if photo is None else Seen.of(photo, read_photo(photo))
-    found = verify(
-        read_certificate(certificate), read_keys(keys or Settings(data).keys), photo=seen
-    )
+    found = verify(text, read_keys(keys or Settings(data).keys), photo=seen)
     register = Settings(data).register
     lacks: tuple[Gap, ...] = ()
     if register.exists():
         lacks = gaps(found.certificate, Register(register).supported())
+    manifest = photo is not None and holds_manifest(photo)
     if as_json:
-        typer.echo(json.dumps(_data(found, lacks), indent=1))
+        typer.echo(json.dumps(_data(found, lacks) | {"c2pa_manifest": manifest}, indent=1))
     else:
         for line in _lines(found, lacks):
             typer.echo(line)
+        if manifest:
+            typer.echo("  the certificate says nothing of the C2PA manifest in the photo")
     if not found.valid:
         from photovax.errors import CertificateError
 
