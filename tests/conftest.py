@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from PIL import Image
 
 from photovax.immunize import Immunizer
@@ -25,6 +26,14 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def immunizer() -> Immunizer:
     return Immunizer(device="cpu")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache."""
+    place = tmp_path / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(place))
+    return place
 
 
 @pytest.fixture(scope="session")

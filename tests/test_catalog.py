@@ -1,7 +1,6 @@
 """Models by name: what the catalogue says of each, and where their weights are looked for."""
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -32,37 +31,12 @@ from photovax.models.editors import LatentEditor
 from photovax.models.families import FAMILIES, MoVQAutoencoder
 from photovax.models.tiny import TINY
 from photovax.photo import read_photo
+from tests.hub_cache import keep
 
 parts: Any = diffusers  # its classes look empty to a type checker
 CPU = torch.device("cpu")
 ON_HUB = {name: entry for name, entry in CATALOG.items() if entry.sources}
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """An empty hub cache."""
-    place = tmp_path / "hub"
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(place))
-    return place
-
-
-def keep(cache, repository, files, *, commit=COMMIT, newest=True):
-    """Lay a folder out as the hub's client does, with blobs and links to them."""
-    folder = cache / f"models--{repository.replace('/', '--')}"
-    snapshot = folder / "snapshots" / commit
-    blobs = folder / "blobs"
-    for directory in (snapshot, blobs, folder / "refs"):
-        directory.mkdir(parents=True, exist_ok=True)
-    for number, file in enumerate(path for path in files.rglob("*") if path.is_file()):
-        blob = blobs / f"{number:064x}"
-        shutil.copyfile(file, blob)
-        link = snapshot / file.relative_to(files)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(blob, link.parent))
-    if newest:
-        (folder / "refs" / "main").write_text(commit)
-    return snapshot
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture
@@ -316,6 +290,14 @@ def test_pull_asks_for_the_pinned_files_and_no_more(monkeypatch, tmp_path):
         ["vae/config.json", "vae/diffusion_pytorch_model.fp16.safetensors"],
         ["taef2.safetensors"],
     ]
+    pull("sd35")
+    assert {
+        "transformer/diffusion_pytorch_model-*.safetensors",
+        "text_encoder_3/model-*.safetensors",
+        "text_encoder_3/model.safetensors.index.json",
+        "text_encoder/model.safetensors",
+        "tokenizer_3/*",
+    } < set(asked.asked[-1][2])
     assert not any(".bin" in pattern or ".ckpt" in pattern for pattern in asked.asked[1][2])
 
 
@@ -331,6 +313,8 @@ def test_pull_passes_gated_and_vanished_sources_over(monkeypatch, tmp_path):
     with pytest.raises(ModelError, match=r"model sd3: accept the licence at .* 'hf auth login'"):
         pull("sd3")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", Hub([gone]))
+    with pytest.raises(ModelError, match=r"sd35: \S*3.5-medium is gone or private$"):
+        pull("sd35")  # of large there is only the autoencoder
     with pytest.raises(ModelError, match=r"Wan2\.1-T2V-1\.3B-Diffusers is gone or private"):
         pull("wan")
 
@@ -366,7 +350,10 @@ def test_the_command_line_lists_shows_and_pulls(monkeypatch, tmp_path, cache, sd
     shown = photovax("show", "sd3").output
     assert "16 channels, 1/8 size, (z - 0.0609) * 1.5305" in shown
     assert "to be accepted on the hub" in shown
-    assert json.loads(photovax("show", "sd3", "--json").output)["attacks"] == "latent, posterior"
+    assert (
+        json.loads(photovax("show", "sd3", "--json").output)["attacks"]
+        == "latent, posterior, denoiser"
+    )
     asked = Hub([str(tmp_path)])
     monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
     assert photovax("pull", "sd15", "--autoencoder").output.strip() == str(tmp_path)

@@ -122,8 +122,10 @@ def test_noise_is_found_again_whatever_the_denoiser_predicts(editor, scheduler, 
         editor.unets["img2img"] = lambda *_, answer=perfect, **__: (answer,)
         noisy = editor.noised(latents, noise, times)
         torch.testing.assert_close(noisy, forward)
-        found = editor.noise_in(noisy, times, context, "img2img")
-        torch.testing.assert_close(found, noise, atol=1e-5, rtol=1e-4)
+        found = editor.predicted(noisy, times, context, "img2img")
+        wanted = editor.target(latents, noise)
+        torch.testing.assert_close(wanted, noise)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_inpainting_never_sees_what_it_repaints(editor, image, repaint):

@@ -119,9 +119,8 @@ def _error(editor, images):
         context = editor.context(images, Edit("img2img", guidance=1), generator)
         times = editor.random_times(len(images), generator)
         noise = torch.randn(latents.shape, generator=generator)
-        return (
-            editor.noise_in(editor.noised(latents, noise, times), times, context, "img2img") - noise
-        )
+        noisy = editor.noised(latents, noise, times)
+        return editor.predicted(noisy, times, context, "img2img") - noise
 
 
 def test_lowering_is_the_opposite_of_raising(editor, images):
@@ -170,9 +169,11 @@ def test_the_kept_region_shrinks_and_never_grows(images, repaint):
 def test_a_sum_needs_what_its_terms_need():
     light: Objective[Any] = LatentDrift()
     heavy: Objective[Any] = FirstStepNorm()
+    whole: Objective[Any] = EditDrift(TWO_STEPS)
     assert Sum([(1, light)]).needs == "autoencoder"
     assert not Sum([(1, light)]).random
-    assert Sum([(1, light), (1, heavy)]).needs == "editor"
+    assert Sum([(1, heavy), (1, light)]).needs == "denoiser"
+    assert Sum([(1, whole), (1, heavy), (1, light)]).needs == "editor"
     assert Sum([(1, light), (1, heavy)]).random
 
 

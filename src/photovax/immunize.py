@@ -29,9 +29,17 @@ from photovax.memory import PHOTO_COPIES, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import KLAutoencoder
-from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, load_editor, pick_device
+from photovax.models.catalog import (
+    DEFAULT_MODEL,
+    load_autoencoder,
+    load_denoiser,
+    load_editor,
+    pick_device,
+)
 from photovax.models.contracts import Autoencoder
 from photovax.models.editors import LatentEditor
+from photovax.models.flows import FlowDenoiser
+from photovax.models.places import no_whole_edit
 from photovax.objectives import OBJECTIVES, LossFn, Objective
 from photovax.optimise import SCHEDULES, Step, pgd
 from photovax.photo import Photo, read_photo
@@ -125,22 +133,38 @@ class Immunizer:
         ]
         self._names = list(dict.fromkeys(models))
         self._weights = weights
-        self._editors: dict[str, LatentEditor] = {}
+        self._denoisers: dict[str, LatentEditor | FlowDenoiser] = {}
 
     def editor(self, model: Autoencoder) -> LatentEditor:
         """The whole editor of one of the models, loaded when first asked for.
 
         Raises:
+            ModelError: If there is no more than an autoencoder, or its edits are not run here.
+        """
+        found = self._denoiser(model, load_editor)
+        if not isinstance(found, LatentEditor):
+            raise no_whole_edit(found.name)
+        return found
+
+    def denoiser(self, model: Autoencoder) -> LatentEditor | FlowDenoiser:
+        """The denoiser of one of the models, loaded when first asked for.
+
+        Raises:
             ModelError: If there is no more than an autoencoder.
         """
+        return self._denoiser(model, load_denoiser)
+
+    def _denoiser(
+        self, model: Autoencoder, load: Callable[..., LatentEditor | FlowDenoiser]
+    ) -> LatentEditor | FlowDenoiser:
         name = self._names[self.models.index(model)]
         if not isinstance(model, KLAutoencoder):
             raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
-        if name not in self._editors:
-            self._editors[name] = load_editor(
+        if name not in self._denoisers:
+            self._denoisers[name] = load(
                 name, device=self.device, autoencoder=model, weights=self._weights
             )
-        return self._editors[name]
+        return self._denoisers[name]
 
     def immunize(
         self,
@@ -234,9 +258,11 @@ class Immunizer:
 
     def _attacked(
         self, model: Autoencoder, objective: Objective[Any]
-    ) -> Autoencoder | LatentEditor:
-        """What an objective attacks of a model: its autoencoder alone, or the whole editor."""
-        return self.editor(model) if objective.needs == "editor" else model
+    ) -> Autoencoder | LatentEditor | FlowDenoiser:
+        """What an objective attacks of a model: the least that it needs."""
+        if objective.needs == "editor":
+            return self.editor(model)
+        return self.denoiser(model) if objective.needs == "denoiser" else model
 
     def _fit_memory(
         self,
@@ -281,7 +307,7 @@ class Immunizer:
         """SHA-256 of the weights that a recipe attacks, for each model.
 
         Raises:
-            ModelError: If the recipe needs a whole editor and a model is none.
+            ModelError: If the recipe needs more of a model than there is.
         """
         objective = OBJECTIVES.create(recipe.objective)
         return [self._attacked(model, objective).digest for model in self.models]

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from photovax.footprint import recompute
 from photovax.randomness import draw_noise
 
-__all__ = ["FrozenAutoencoder", "KLAutoencoder", "channel_statistics"]
+__all__ = ["FrozenAutoencoder", "KLAutoencoder", "channel_statistics", "continued"]
 
 
 class FrozenAutoencoder:
@@ -63,11 +63,7 @@ class FrozenAutoencoder:
 
     def _fed(self, images: Tensor) -> Tensor:
         """Images as the model takes them: RGB in [-1, 1], with sides that divide."""
-        height, width = images.shape[-2:]
-        padding = (-width % self.multiple, -height % self.multiple)
-        x = images.expand(-1, 3, -1, -1) * 2 - 1
-        if any(padding):
-            x = F.pad(x, (0, padding[0], 0, padding[1]), mode="replicate")
+        x = continued(images.expand(-1, 3, -1, -1) * 2 - 1, self.multiple)
         return x.contiguous(memory_format=self.memory_format)
 
     def _downscale(self) -> int:
@@ -123,6 +119,13 @@ class KLAutoencoder(FrozenAutoencoder):
         if config.latents_mean is not None and config.latents_std is not None:
             return channel_statistics(config, like)
         return float(config.shift_factor or 0.0), 1.0
+
+
+def continued(images: Tensor, multiple: int) -> Tensor:
+    """Images (N, C, H, W), continued by their last row and column to sides that divide."""
+    height, width = images.shape[-2:]
+    padding = (0, -width % multiple, 0, -height % multiple)
+    return F.pad(images, padding, mode="replicate") if any(padding) else images
 
 
 def channel_statistics(config: Any, like: Tensor) -> tuple[Tensor, Tensor]:

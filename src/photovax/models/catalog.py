@@ -20,6 +20,8 @@ from photovax.models.places import (
     autoencoder_place,
     cached_repository,
     check_fits,
+    holds_transformer,
+    no_whole_edit,
     pipeline_folder,
 )
 from photovax.registry import unknown
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from photovax.models.autoencoders import KLAutoencoder
     from photovax.models.contracts import Autoencoder
     from photovax.models.editors import LatentEditor
+    from photovax.models.flows import FlowDenoiser
 
 __all__ = [
     "CATALOG",
@@ -38,6 +41,7 @@ __all__ = [
     "denoiser_folders",
     "fed_size",
     "load_autoencoder",
+    "load_denoiser",
     "load_editor",
     "model_folder",
     "pick_device",
@@ -122,10 +126,13 @@ def load_editor(
 
     Raises:
         UnknownName: If the name is none of these.
-        ModelError: If its weights are not there, or cannot be loaded.
+        ModelError: If its weights are not there, cannot be loaded, or are those of a model whose
+            edits are not run here.
     """
     from photovax.models.editors import LatentEditor
 
+    if name in CATALOG and CATALOG[name].denoiser is not None:
+        raise no_whole_edit(name)
     return LatentEditor.from_folder(
         model_folder(name, weights=weights),
         name=_called(name),
@@ -134,12 +141,33 @@ def load_editor(
     )
 
 
+def load_denoiser(
+    name: str,
+    *,
+    device: torch.device,
+    autoencoder: KLAutoencoder | None = None,
+    weights: Path | None = None,
+) -> LatentEditor | FlowDenoiser:
+    """A denoiser with its autoencoder, from where ``load_editor`` looks: all editors have one.
+
+    Raises:
+        UnknownName: If the name is none of these.
+        ModelError: If its weights are not there, or cannot be loaded.
+    """
+    folder = model_folder(name, weights=weights)
+    if not holds_transformer(folder):
+        return load_editor(name, device=device, autoencoder=autoencoder, weights=weights)
+    from photovax.models.flows import load_flow
+
+    return load_flow(folder, name=_called(name), device=device, autoencoder=autoencoder)
+
+
 def pull(name: str, *, whole: bool = True) -> Path:
     """Download the weights of a catalogue's model into the hub's cache.
 
     Args:
         name: Catalogue name.
-        whole: Whether to download what its edits need too, where it can edit.
+        whole: Whether to download what its edits or its denoiser need too, where it has them.
 
     Returns:
         The folder that holds them.
@@ -155,7 +183,7 @@ def pull(name: str, *, whole: bool = True) -> Path:
     entry = CATALOG[name]
     if entry.folder is not None:
         return entry.folder
-    return hub.pull(name, entry, whole=whole and bool(entry.edits))
+    return hub.pull(name, entry, whole=whole and entry.whole)
 
 
 def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
@@ -176,6 +204,8 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
                 "4 (img2img), 8 (instruct) and 9 (inpaint)"
             )
         found[_MODE_OF_CHANNELS[channels]] = config.parent
+    if not found and holds_transformer(folder):
+        raise no_whole_edit(name)
     if not found:
         raise ModelError(
             f"model {name}: no unet in {folder}; an edit needs a whole pipeline's folder, "
@@ -206,13 +236,15 @@ def fed_size(name: str, size: int | None = None) -> int:
     if name in CATALOG:
         return CATALOG[name].size
     folder = model_folder(name)
+    transformer = holds_transformer(folder)
     # What a denoiser was trained at tells; the sample size of an autoencoder often does not.
-    for config in sorted(folder.glob("unet*/config.json")):
+    parts = "transformer" if transformer else "unet*"
+    for config in sorted(folder.glob(f"{parts}/config.json")):
         with suppress(OSError, ValueError, KeyError):
             trained = 8 * int(json.loads(config.read_text(encoding="utf-8"))["sample_size"])
             if valid_size(trained):
                 return trained
-    return 512
+    return 1024 if transformer else 512
 
 
 def usual_edit(name: str, mode: str) -> Edit:
@@ -224,6 +256,8 @@ def usual_edit(name: str, mode: str) -> Edit:
     """
     if name in CATALOG:
         edits = dict(CATALOG[name].edits)
+        if CATALOG[name].denoiser is not None:
+            raise no_whole_edit(name)
         if not edits:
             raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
         known = [found for found in MODES if found in edits]

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from photovax.edit import Edit, Mode
 from photovax.models.context import Context
 
-__all__ = ["Autoencoder", "DifferentiableEditor", "Encoder", "PosteriorEncoder"]
+__all__ = ["Autoencoder", "Denoiser", "DifferentiableEditor", "Encoder", "PosteriorEncoder"]
 
 
 class Encoder(Protocol):
@@ -56,35 +56,53 @@ class Autoencoder(Encoder, Protocol):
         ...
 
 
-class DifferentiableEditor(Encoder, Protocol):
-    """An editor whose edits, and the parts of them, pass gradients back to the picture."""
+class Denoiser(Encoder, Protocol):
+    """A latent denoiser that is asked for one prediction, differentiably.
 
-    def edit(
-        self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
-    ) -> Tensor:
-        """Edited images (N, 3, H, W), not clipped to [0, 1]."""
-        ...
+    Of either kind: one of a diffusion model tells the noise in a latent (arXiv 2006.11239), one
+    of flow matching the velocity towards it (arXiv 2210.02747). The mean square of ``predicted``
+    less ``target`` is its training loss, and where the one exceeds the other, it sees too much
+    noise.
+    """
 
     def context(
         self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
     ) -> Context:
-        """What the denoiser is told of the pictures and the prompt."""
+        """What the denoiser is told of the pictures and the prompt, without guidance at 1."""
         ...
 
     def random_times(self, count: int, generator: Generator) -> Tensor:
-        """Uniform training timesteps (count,)."""
+        """Uniform training times (count,), in the denoiser's own unit."""
         ...
 
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """Latents as the forward process has them at timesteps (N,)."""
+        """Latents as the forward process has them at times (N,)."""
         ...
 
-    def noise_in(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
-        """The noise that the denoiser sees in noisy latents."""
+    def target(self, latents: Tensor, noise: Tensor) -> Tensor:
+        """What a perfect denoiser predicts of ``noised(latents, noise, times)``."""
+        ...
+
+    def predicted(self, noisy: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
+        """What this one predicts of noisy latents at times (N,).
+
+        Raises:
+            UsageError: If the model has no denoiser for this way of editing.
+        """
         ...
 
     def first_prediction(
         self, images: Tensor, context: Context, mode: Mode, generator: Generator
     ) -> Tensor:
-        """What the denoiser predicts, of whatever kind, from pure noise at its last timestep."""
+        """What the network itself predicts, of whatever kind, from pure noise at its last time."""
+        ...
+
+
+class DifferentiableEditor(Denoiser, Protocol):
+    """An editor whose whole edits pass gradients back to the picture."""
+
+    def edit(
+        self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
+    ) -> Tensor:
+        """Edited images (N, 3, H, W), not clipped to [0, 1]."""
         ...

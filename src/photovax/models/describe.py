@@ -25,7 +25,7 @@ def described(name: str) -> dict[str, Any]:
     if name not in CATALOG:
         raise unknown("model", name, CATALOG)
     entry = CATALOG[name]
-    whole = bool(entry.edits)
+    whole = entry.whole
     megabytes = 0.0
     if entry.folder is not None:
         files = entry.folder.glob("*/*.safetensors")
@@ -45,6 +45,7 @@ def described(name: str) -> dict[str, Any]:
         "size": f"{entry.size} pixels on the short side",
         "attacks": ", ".join(entry.attacks),
         "edits": ", ".join(entry.edits),
+        "denoiser": f"of {entry.denoiser}" if entry.denoiser else "",
         "note": entry.note,
         "sources": [_source(source) for source in entry.sources],
         "command": hub.command(name, entry.sources[0], whole=whole) if entry.sources else "",

@@ -26,9 +26,9 @@ from photovax.edit import Edit, Mode
 from photovax.errors import ModelError, UsageError, first_line
 from photovax.footprint import recompute
 from photovax.models.autoencoders import KLAutoencoder
-from photovax.models.catalog import denoiser_folders, fed_size
-from photovax.models.context import Context
-from photovax.models.loading import load_folder
+from photovax.models.catalog import denoiser_folders
+from photovax.models.context import Context, kept_part
+from photovax.models.loading import load_kl_autoencoder
 from photovax.models.places import weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
 from photovax.randomness import draw_noise
@@ -99,16 +99,9 @@ class LatentEditor:
         """
         from transformers import CLIPTextModel, CLIPTokenizer
 
-        if autoencoder is None:
-            found = load_folder(
-                folder / "vae", name=name, device=device, size=fed_size(str(folder))
-            )
-            if not isinstance(found, KLAutoencoder):
-                raise ModelError(
-                    f"model {name}: {folder / 'vae'} holds no AutoencoderKL: it cannot edit here"
-                )
-            autoencoder = found
         denoisers = denoiser_folders(folder, name=name)
+        if autoencoder is None:
+            autoencoder = load_kl_autoencoder(folder, name=name, device=device)
         weights: list[Path] = []
         try:
             with quiet_loading():
@@ -225,12 +218,9 @@ class LatentEditor:
             return Context(words, without, self.autoencoder.posterior(images)[0])
         if edit.mode == "img2img":
             return Context(words, without, None)
-        if repaint is None:
-            raise UsageError("inpainting needs a mask of what to repaint (--mask FILE)")
-        repaint = repaint.expand(count, -1, -1, -1)
-        kept = torch.where(repaint, 0.5, images)
+        kept, mask = kept_part(images, repaint)
         shown = self.autoencoder.sample(kept, generator)
-        small = F.interpolate(repaint.to(shown), size=shown.shape[-2:])
+        small = F.interpolate(mask.to(shown), size=shown.shape[-2:])
         return Context(words, without, torch.cat((small, shown), dim=1))
 
     def words(self, prompt: str) -> Tensor:
@@ -252,24 +242,28 @@ class LatentEditor:
         kept = self.scheduler.alphas_cumprod.to(latents)[times].view(-1, 1, 1, 1)
         return cast(Tensor, kept.sqrt() * latents + (1 - kept).sqrt() * noise)
 
-    def noise_in(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
+    def target(self, latents: Tensor, noise: Tensor) -> Tensor:
+        """The noise."""
+        return noise
+
+    def predicted(self, noisy: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
         """The noise that the denoiser sees in noisy latents, whatever it was trained to predict.
 
         Args:
-            latents: (N, C, h, w) at ``times``.
+            noisy: (N, C, h, w) at ``times``.
             times: Timesteps (N,).
             context: As ``context`` gives it; guidance is not applied.
             mode: Which denoiser.
         """
-        made = self._predicted(latents, times, context, mode)
+        made = self._output(noisy, times, context, mode)
         kind = self.scheduler.config.prediction_type
         if kind == "epsilon":
             return made
-        kept = self.scheduler.alphas_cumprod.to(latents)[times].view(-1, 1, 1, 1)
+        kept = self.scheduler.alphas_cumprod.to(noisy)[times].view(-1, 1, 1, 1)
         if kind == "v_prediction":
-            return cast(Tensor, kept.sqrt() * made + (1 - kept).sqrt() * latents)
+            return cast(Tensor, kept.sqrt() * made + (1 - kept).sqrt() * noisy)
         if kind == "sample":
-            return cast(Tensor, (latents - kept.sqrt() * made) / (1 - kept).sqrt())
+            return cast(Tensor, (noisy - kept.sqrt() * made) / (1 - kept).sqrt())
         raise ModelError(f"model {self.name}: cannot read noise from prediction type {kind!r}")
 
     def random_times(self, count: int, generator: Generator) -> Tensor:
@@ -287,9 +281,9 @@ class LatentEditor:
         noise = self._pure_noise(images, generator)
         last = int(self.scheduler.config.num_train_timesteps) - 1
         times = torch.full((len(images),), last, device=images.device)
-        return self._predicted(noise, times, context, mode)
+        return self._output(noise, times, context, mode)
 
-    def _predicted(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
+    def _output(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
         fed = latents if context.shown is None else torch.cat((latents, context.shown), dim=1)
         made: Tensor = self.denoiser(mode)(fed, times, context.words, return_dict=False)[0]
         return made

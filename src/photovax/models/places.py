@@ -15,12 +15,13 @@ from photovax.models.entries import CATALOG
 from photovax.registry import unknown
 
 __all__ = [
-    "STEMS",
     "WANTED",
     "autoencoder_in",
     "autoencoder_place",
     "cached_repository",
     "check_fits",
+    "holds_transformer",
+    "no_whole_edit",
     "pipeline_folder",
     "weight_files",
 ]
@@ -29,8 +30,6 @@ WANTED = (
     "give a diffusers folder with config.json and safetensors weights (of a whole pipeline, or of "
     "its autoencoder)"
 )
-
-STEMS = ("diffusion_pytorch_model", "model")  # of diffusers' and of transformers' parts
 
 
 def pipeline_folder(name: str, weights: Path | None) -> Path:
@@ -42,10 +41,10 @@ def pipeline_folder(name: str, weights: Path | None) -> Path:
     entry = CATALOG[name]
     if entry.folder is not None:
         return entry.folder
-    if not entry.edits:
+    if not entry.whole:
         raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
     for folder in _offered(name, weights):
-        if any(folder.glob("unet*/config.json")):
+        if holds_transformer(folder) or any(folder.glob("unet*/config.json")):
             return folder
     for source in entry.sources:
         found = hub.cached(source, whole=True)
@@ -98,7 +97,7 @@ def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
     if entry.sources:
         places.append(f"the hub's cache ({hub.cache_folder()})")
     where = f" in {' or '.join(places)}" if places else ""
-    short = "" if whole or not entry.edits else " --autoencoder"
+    short = "" if whole or not entry.whole else " --autoencoder"
     ways = [f"run 'photovax models pull {name}{short}'"] if entry.sources else []
     if entry.gated:
         ways[0] += " (its licence must be accepted on the hub first)"
@@ -123,6 +122,19 @@ def cached_repository(name: str) -> Path:
             f"is on the hub, run: hf download {name}"
         )
     return found
+
+
+def holds_transformer(folder: Path) -> bool:
+    """Whether the denoiser in a pipeline's folder is a transformer."""
+    return (folder / "transformer" / "config.json").is_file()
+
+
+def no_whole_edit(name: str) -> ModelError:
+    """What is said of a model that has a denoiser, but whose edits are not run."""
+    return ModelError(
+        f"model {name}: edits by a transformer are not run here; its denoiser can be attacked "
+        "(--recipe advdm, sds, mist or diffusionguard)"
+    )
 
 
 def check_fits(name: str, folder: Path) -> None:
@@ -154,7 +166,7 @@ def weight_files(folder: Path, *, name: str) -> tuple[list[Path], str | None]:
     """
     for variant in (None, "fp16"):
         mark = "" if variant is None else f".{variant}"
-        for stem in STEMS:
+        for stem in hub.STEMS:
             file = folder / f"{stem}{mark}.safetensors"
             if file.is_file():
                 return [file], variant

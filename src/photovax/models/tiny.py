@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from photovax.digests import file_digest
 from photovax.errors import ModelError, first_line
 from photovax.footprint import Recomputed
+from photovax.models.autoencoders import continued
 
 __all__ = ["TINY", "TinyAutoencoder"]
 
@@ -187,11 +188,7 @@ class TinyAutoencoder:
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to latents (N, C, H / multiple, W / multiple)."""
-        height, width = images.shape[-2:]
-        padding = (-width % self.multiple, -height % self.multiple)
-        x = images.expand(-1, 3, -1, -1)
-        if any(padding):
-            x = F.pad(x, (0, padding[0], 0, padding[1]), mode="replicate")
+        x = continued(images.expand(-1, 3, -1, -1), self.multiple)
         latents: Tensor = self._encoder(x.contiguous(memory_format=torch.channels_last))
         return latents
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Generator, Tensor
@@ -17,7 +17,10 @@ __all__ = ["OBJECTIVES", "LossFn", "Need", "Objective", "Sum"]
 LossFn = Callable[[Tensor, Generator], Tensor]
 """Images (N, C, H, W) in [0, 1] and a source of randomness to losses (N,)."""
 
-Need = Literal["autoencoder", "editor"]
+Need = Literal["autoencoder", "denoiser", "editor"]
+"""The least surrogate that will do: each is more than the one before."""
+
+_NEEDS: tuple[Need, ...] = get_args(Need)
 
 S = TypeVar("S", contravariant=True)
 
@@ -27,7 +30,7 @@ class Objective(Protocol[S]):
 
     @property
     def needs(self) -> Need:
-        """The surrogate to load for it: an autoencoder alone, or a whole editor."""
+        """The surrogate to load for it: an autoencoder alone, its denoiser, or a whole editor."""
         ...
 
     @property
@@ -60,9 +63,8 @@ class Sum(Objective[S]):
 
     @property
     def needs(self) -> Need:
-        """An editor as soon as one term does."""
-        every = [objective.needs for _, objective in self.terms]
-        return "editor" if "editor" in every else "autoencoder"
+        """The most that a term needs."""
+        return max((objective.needs for _, objective in self.terms), key=_NEEDS.index)
 
     @property
     def random(self) -> bool:

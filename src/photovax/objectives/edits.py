@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from photovax.edit import Edit, Mode
 from photovax.errors import UsageError
-from photovax.models.contracts import DifferentiableEditor
+from photovax.models.contracts import Denoiser, DifferentiableEditor
 from photovax.objectives.contract import OBJECTIVES, LossFn, Need
 from photovax.objectives.latent import latent_distance, target_picture
 from photovax.randomness import draw_noise, twin
@@ -102,8 +102,9 @@ class EditDrift:
 class DenoisingError:
     """Make the denoiser's own training loss, at random timesteps, as large as can be.
 
-    AdvDM (arXiv 2302.04578). With ``through_denoiser`` off, the gradient skips the denoiser: SDS
-    of Diff-Protect (arXiv 2311.12832), about half the memory and twice the speed.
+    AdvDM (arXiv 2302.04578); for a flow-matching transformer, the same with its velocity. With
+    ``through_denoiser`` off, the gradient skips the denoiser: SDS of Diff-Protect (arXiv
+    2311.12832), about half the memory and twice the speed.
 
     Attributes:
         mode: Whose denoiser.
@@ -117,17 +118,15 @@ class DenoisingError:
     prompt: str = ""
     through_denoiser: bool = True
     direction: Literal["raise", "lower"] = "raise"
-    needs: ClassVar[Need] = "editor"
+    needs: ClassVar[Need] = "denoiser"
     random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.direction not in ("raise", "lower"):
             raise UsageError(f"direction must be raise or lower, got {self.direction!r}")
 
-    def bind(
-        self, surrogate: DifferentiableEditor, origin: Tensor, repaint: Tensor | None = None
-    ) -> LossFn:
-        """Minus (or plus) the mean squared error of the predicted noise."""
+    def bind(self, surrogate: Denoiser, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
+        """Minus (or plus) the mean squared error of what is predicted."""
         edit = Edit(self.mode, self.prompt, guidance=1)
         sign = -1.0 if self.direction == "raise" else 1.0
 
@@ -138,7 +137,8 @@ class DenoisingError:
             noise = draw_noise(latents.shape, latents, generator)
             noisy = surrogate.noised(latents, noise, times)
             with torch.set_grad_enabled(self.through_denoiser and torch.is_grad_enabled()):
-                error = surrogate.noise_in(noisy, times, context, self.mode) - noise
+                predicted = surrogate.predicted(noisy, times, context, self.mode)
+                error = predicted - surrogate.target(latents, noise)
             value = error.square().flatten(1).mean(1)
             if not self.through_denoiser:
                 # The error's own gradient with respect to the latents, as if the denoiser were
@@ -169,7 +169,7 @@ class FirstStepNorm:
     mode: Mode = "inpaint"
     prompt: str = ""
     shrink: float = 0.1
-    needs: ClassVar[Need] = "editor"
+    needs: ClassVar[Need] = "denoiser"
     random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -178,9 +178,7 @@ class FirstStepNorm:
         if not 0 <= self.shrink < 0.5:
             raise UsageError(f"shrink must be from 0 to below 0.5, got {self.shrink:g}")
 
-    def bind(
-        self, surrogate: DifferentiableEditor, origin: Tensor, repaint: Tensor | None = None
-    ) -> LossFn:
+    def bind(self, surrogate: Denoiser, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
         """Minus the root mean square of the prediction."""
         edit = Edit(self.mode, self.prompt, guidance=1)
 

@@ -1,0 +1,115 @@
+"""Prompts in the words of a transformer, by its pipeline's own text encoders.
+
+They may be larger than the transformer, so they are in memory only while a prompt is encoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+from photovax.digests import file_digest
+from photovax.errors import ModelError, first_line
+from photovax.models.hub import VOCABULARIES
+from photovax.models.loading import DAMAGED, kept_precision
+from photovax.models.places import weight_files
+from photovax.models.quiet import FROM_DISK, quiet_loading
+
+__all__ = ["PromptEncoder"]
+
+
+class PromptEncoder:
+    """What a pipeline's ``encode_prompt`` makes of prompts, each encoded once.
+
+    Args:
+        folder: The pipeline's.
+        pipeline: Its class in diffusers.
+        options: What its ``encode_prompt`` is given besides the prompt.
+        name: What the user calls the model.
+        device: Where to encode.
+
+    Raises:
+        ModelError: If a text encoder has no weights that are loaded here, or no vocabulary.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        pipeline: str,
+        *,
+        options: Mapping[str, Any],
+        name: str,
+        device: torch.device,
+    ) -> None:
+        self._folder = folder
+        self._pipeline = pipeline
+        self._options = options
+        self._name = name
+        self._device = device
+        self._known: dict[str, tuple[Tensor, Tensor]] = {}
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        parts = [part for part in index if part.startswith(("text_encoder", "tokenizer"))]
+        # A part that is left out, as SD 3's largest encoder often is, is there as two nulls.
+        self._without = [part for part in parts if index[part][0] is None]
+        found = []
+        for part in parts:
+            if part in self._without:
+                continue
+            if part.startswith("text_encoder"):
+                found.append(weight_files(folder / part, name=name))
+            elif not any((folder / part / file).is_file() for file in VOCABULARIES):
+                # transformers would make one up.
+                raise ModelError(
+                    f"model {name}: no {' or '.join(VOCABULARIES)} in {folder / part}; give the "
+                    "whole folder of a diffusers pipeline"
+                )
+        self._files = [file for files, _ in found for file in files]
+        self._variant = next((variant for _, variant in found if variant is not None), None)
+
+    def __call__(self, prompt: str) -> tuple[Tensor, Tensor]:
+        """Embeddings of its tokens (1, tokens, width), and one of the whole (1, width).
+
+        Raises:
+            ModelError: If the pipeline's text encoders cannot be loaded.
+        """
+        if prompt not in self._known:
+            with torch.no_grad():
+                made = self._load().encode_prompt(prompt, device=self._device, **self._options)
+            # Besides the two there are None without guidance, and FLUX.1's positions, all zero.
+            tokens, pooled, *_ = (part.float() for part in made if part is not None)
+            self._known[prompt] = (tokens, pooled)
+        return self._known[prompt]
+
+    def digest(self) -> str:
+        """SHA-256 over the digests of the text encoders' weight files."""
+        digests = "".join(file_digest(file) for file in self._files)
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    def _load(self) -> Any:
+        kind: Any = getattr(diffusers, self._pipeline)
+        loading = {**FROM_DISK, "torch_dtype": kept_precision(self._files)}
+        try:
+            with quiet_loading():
+                pipeline = kind.from_pretrained(
+                    self._folder,
+                    **dict.fromkeys(("vae", "transformer", "scheduler", *self._without)),
+                    variant=self._variant,
+                    **loading,
+                )
+            # Where a text encoder is left out, a transformer's width says how wide its zeros are.
+            config = json.loads((self._folder / "transformer" / "config.json").read_text("utf-8"))
+        except DAMAGED as error:
+            reason = first_line(error)
+            raise ModelError(
+                f"model {self._name}: {self._folder} cannot be loaded: {reason}"
+            ) from error
+        pipeline.transformer = SimpleNamespace(config=SimpleNamespace(**config))
+        return pipeline.to(self._device)

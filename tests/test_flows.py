@@ -1,0 +1,487 @@
+"""Transformers of flow matching against diffusers' own pipelines, on tiny untrained parts."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+from photovax.adversary.edits import Adversary
+from photovax.edit import Edit, Mode
+from photovax.errors import ModelError, UsageError
+from photovax.immunize import Immunizer
+from photovax.metrics.latent import tensor
+from photovax.models.catalog import CATALOG, fed_size, load_denoiser, load_editor, usual_edit
+from photovax.models.flows import FlowDenoiser
+from photovax.objectives import DenoisingError, FirstStepNorm
+from photovax.photo import read_photo
+from photovax.recipe import PRESETS
+from photovax.registry import Part
+from photovax.views import resize
+from tests.hub_cache import keep
+
+parts: Any = diffusers  # its classes look empty to a type checker
+CPU = torch.device("cpu")
+KINDS = ("sd3", "flux", "kontext", "fill")
+MODES: dict[str, Mode] = {
+    "sd3": "img2img",
+    "flux": "img2img",
+    "kontext": "instruct",
+    "fill": "inpaint",
+}
+PIPELINES = {
+    "sd3": "StableDiffusion3Img2ImgPipeline",
+    "flux": "FluxImg2ImgPipeline",
+    "kontext": "FluxKontextPipeline",
+    "fill": "FluxFillPipeline",
+}
+SIZE = (32, 48)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, editor_folder) -> dict[str, Path]:
+    """An untrained pipeline folder of each kind, with the text encoders that it should have."""
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(editor_folder / "tokenizer")
+    clip = CLIPTextConfig.from_pretrained(editor_folder / "text_encoder")
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((c, -1.0) for c in "▁adgo")]
+    common: dict[str, Any] = {
+        "vae": parts.AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(4, 4, 8, 8),
+            norm_num_groups=2,
+            layers_per_block=1,
+            scaling_factor=1.5,
+            shift_factor=0.06,
+            use_quant_conv=False,
+            use_post_quant_conv=False,
+        ),
+        "scheduler": parts.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        "tokenizer": tokenizer,
+    }
+    t5 = T5EncoderModel(
+        T5Config(vocab_size=len(pieces), d_model=32, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    )
+    t5_tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0)
+    made = {
+        "sd3": parts.StableDiffusion3Pipeline(
+            **common,
+            text_encoder=CLIPTextModelWithProjection(clip),
+            text_encoder_2=CLIPTextModelWithProjection(clip),
+            tokenizer_2=tokenizer,
+            text_encoder_3=t5,
+            tokenizer_3=t5_tokenizer,
+            transformer=parts.SD3Transformer2DModel(
+                sample_size=8,
+                in_channels=4,
+                out_channels=4,
+                num_layers=2,
+                attention_head_dim=8,
+                num_attention_heads=2,
+                joint_attention_dim=32,
+                caption_projection_dim=16,
+                pooled_projection_dim=32,
+                pos_embed_max_size=12,
+            ),
+        )
+    }
+    for kind, channels, name in (
+        ("flux", 16, "FluxPipeline"),
+        ("kontext", 16, "FluxKontextPipeline"),
+        ("fill", 16 + 16 + 4 * 64, "FluxFillPipeline"),
+    ):
+        made[kind] = getattr(parts, name)(
+            **common,
+            text_encoder=CLIPTextModel(clip),
+            text_encoder_2=t5,
+            tokenizer_2=t5_tokenizer,
+            transformer=parts.FluxTransformer2DModel(
+                in_channels=channels,
+                out_channels=16,
+                num_layers=1,
+                num_single_layers=1,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=32,
+                pooled_projection_dim=16,
+                guidance_embeds=kind != "flux",
+                axes_dims_rope=(4, 4, 8),
+            ),
+        )
+    root = tmp_path_factory.mktemp("flows")
+    for kind, pipeline in made.items():
+        pipeline.save_pretrained(root / kind)
+    return {kind: root / kind for kind in made}
+
+
+def flow(folder: Path) -> FlowDenoiser:
+    """The denoiser of a folder."""
+    denoiser = load_denoiser(str(folder), device=CPU)
+    assert isinstance(denoiser, FlowDenoiser)
+    return denoiser
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def denoiser(kind, folders):
+    return flow(folders[kind])
+
+
+@pytest.fixture(scope="module")
+def image():
+    return torch.rand(1, 3, *SIZE, generator=Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def repaint():
+    mask = torch.zeros(1, 1, *SIZE, dtype=torch.bool)
+    mask[..., 5:25, 10:35] = True
+    return mask
+
+
+def watched(transformer):
+    """A list that fills with what a transformer is fed and what it answers."""
+    calls: list[dict[str, Any]] = []
+    transformer.register_forward_hook(
+        lambda _, args, fed, made: calls.append({**fed, "answer": made[0]}), with_kwargs=True
+    )
+    return calls
+
+
+def asked_by_the_pipeline(kind, folder, image, repaint):
+    """What diffusers' own pipeline asks its transformer in two steps of an edit."""
+    index = json.loads((folder / "model_index.json").read_text())
+    without = dict.fromkeys(part for part in index if index[part] == [None, None])
+    pipeline = getattr(parts, PIPELINES[kind]).from_pretrained(
+        folder, low_cpu_mem_usage=False, **without
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    calls = watched(pipeline.transformer)
+    options: dict[str, dict[str, Any]] = {
+        "sd3": {"strength": 0.6, "guidance_scale": 1},
+        "flux": {"strength": 0.6},
+        "kontext": {"_auto_resize": False, "max_area": SIZE[0] * SIZE[1]},
+        "fill": {"strength": 0.6, "mask_image": repaint.float()},
+    }
+    pipeline(
+        prompt="a dog",
+        image=image,
+        height=SIZE[0],
+        width=SIZE[1],
+        num_inference_steps=3,
+        generator=Generator().manual_seed(5),
+        output_type="latent",
+        **options[kind],
+    )
+    return calls
+
+
+def latents_of(kind, fed):
+    """The latents in what a pipeline's transformer is fed or answers; what is shown is left out."""
+    if kind == "sd3":
+        return fed
+    height, width = SIZE
+    own = fed[:, : height * width // 256, :16]
+    return getattr(parts, PIPELINES[kind])._unpack_latents(own, height, width, 8)
+
+
+def leave_out_the_largest_text_encoder(folder):
+    index = json.loads((folder / "model_index.json").read_text())
+    index["text_encoder_3"] = index["tokenizer_3"] = [None, None]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    shutil.rmtree(folder / "text_encoder_3")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "sd3 without T5"])
+def test_the_transformer_is_asked_what_the_pipeline_asks_it(
+    kind, folders, image, repaint, tmp_path
+):
+    kind, _, less = kind.partition(" ")
+    folder = folders[kind]
+    if less:
+        folder = shutil.copytree(folder, tmp_path / "less")
+        leave_out_the_largest_text_encoder(folder)
+    denoiser = flow(folder)
+    generator = Generator().manual_seed(5)
+    mode = denoiser.mode
+    assert mode == MODES[kind]
+    # In the pipelines' order of draws.
+    if kind != "kontext":
+        latents = denoiser.autoencoder.sample(image, generator)
+    else:
+        latents = denoiser.encode(image)
+    noise = torch.randn(latents.shape, generator=generator)
+    context = denoiser.context(image, Edit(mode, "a dog"), generator, repaint=repaint)
+    theirs = asked_by_the_pipeline(kind, folder, image, repaint)
+    assert len(theirs) == (3 if kind == "kontext" else 2)
+    ours = watched(denoiser.transformer)
+    for number, call in enumerate(theirs):
+        fed = call["hidden_states"]
+        times = call["timestep"] / (1000 if kind == "sd3" else 1)
+        noisy = latents_of(kind, fed)
+        if number == 0:
+            torch.testing.assert_close(
+                denoiser.noised(latents, noise, times), noisy, atol=1e-4, rtol=0
+            )
+        velocity = denoiser.predicted(noisy, times, context, mode)
+        assert velocity.shape == latents.shape
+        asked = ours[number]
+        for key in asked.keys() - {"return_dict"}:
+            assert (asked[key] is None) == (call[key] is None), key
+            if asked[key] is not None:
+                torch.testing.assert_close(asked[key], call[key], atol=1e-4, rtol=1e-6)
+        torch.testing.assert_close(velocity, latents_of(kind, call["answer"]), atol=1e-4, rtol=0)
+    assert set(asked) >= set(call) - {"joint_attention_kwargs"}
+
+
+def test_a_perfect_transformer_has_no_error(denoiser, image):
+    latents = denoiser.encode(image)
+    noise = torch.randn(latents.shape, generator=Generator().manual_seed(0))
+    times = torch.tensor([0.3])
+    ahead = denoiser.noised(latents, noise, times + 0.1)
+    velocity = (ahead - denoiser.noised(latents, noise, times)) / 0.1
+    torch.testing.assert_close(denoiser.target(latents, noise), velocity, atol=1e-4, rtol=1e-4)
+
+
+def test_the_gradient_is_that_of_finite_differences(kind, denoiser, image, repaint):
+    denoiser.autoencoder.model.double()
+    denoiser.transformer.double()
+    loss = DenoisingError(MODES[kind]).bind(denoiser, image, repaint)
+    x = image.double().requires_grad_()
+    direction = torch.randn(x.shape, generator=Generator().manual_seed(2), dtype=x.dtype)
+
+    def value(pixels):
+        return loss(pixels, Generator().manual_seed(3)).sum()
+
+    (gradient,) = torch.autograd.grad(value(x), x)
+    # The rotary embeddings compute in float32, which the differences have to bridge.
+    step = 1e-5 if kind == "sd3" else 1e-3
+    with torch.no_grad():
+        slope = (value(x + step * direction) - value(x - step * direction)) / (2 * step)
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-3, atol=0)
+    denoiser.recompute()
+    torch.testing.assert_close(torch.autograd.grad(value(x), x)[0], gradient, atol=0, rtol=0)
+
+
+def test_sds_pulls_as_it_would_by_the_noise(kind, denoiser, image, repaint):
+    """The error of the velocity is that of the noise that it implies, but for a factor above 0."""
+    generator = Generator().manual_seed(0)
+    latents = denoiser.encode(image)
+    noise = torch.randn(latents.shape, generator=generator)
+    times = torch.tensor([0.4])
+    context = denoiser.context(image, Edit(MODES[kind]), generator, repaint=repaint)
+    noisy = denoiser.noised(latents, noise, times)
+    velocity = denoiser.predicted(noisy, times, context, MODES[kind])
+    error = velocity - denoiser.target(latents, noise)
+    implied = noisy + (1 - times) * velocity
+    torch.testing.assert_close(implied - noise, (1 - times) * error, atol=1e-4, rtol=0)
+    x = image.clone().requires_grad_()
+    loss = DenoisingError(MODES[kind], through_denoiser=False).bind(denoiser, image, repaint)
+    (gradient,) = torch.autograd.grad(loss(x, Generator()).sum(), x)
+    assert gradient.abs().max() > 0
+
+
+def flow_matching_error(denoiser, kind, pixels, mask):
+    """The mean over draws of noise and time, of what was never optimised."""
+    images = resize(tensor(pixels, CPU), 64, 80)
+    repaint = resize(tensor(mask[..., None].astype(np.uint8) * 255, CPU), 64, 80) > 0.5
+    loss = DenoisingError(MODES[kind]).bind(denoiser, images, repaint)
+    generator = Generator().manual_seed(77)
+    with torch.no_grad():
+        return -np.mean([loss(images, generator).item() for _ in range(64)])
+
+
+@pytest.mark.parametrize("preset", ["advdm", "sds"])
+def test_presets_raise_the_error_above_that_of_noise_as_large(kind, preset, folders, photo_file):
+    photo = read_photo(photo_file)
+    immunizer = Immunizer([str(folders[kind])], device="cpu")
+    recipe = PRESETS[preset].with_mode(MODES[kind])
+    recipe = replace(recipe, size=64, steps=25, step_size=3 / 255)
+    mask = np.ones((photo.height, photo.width), dtype=bool)
+    mask[20:60, 30:70] = kind != "fill"
+    given = mask if kind == "fill" else None
+    result = immunizer.immunize(photo, recipe, mask=given)
+    denoiser = immunizer.denoiser(immunizer.models[0])
+    change = (result.photo.pixels - photo.pixels.astype(float)).astype(float)
+    signs = np.random.default_rng(0).choice((-1, 1), change.shape) * mask[..., None]
+    noise = signs * np.linalg.norm(change) / np.linalg.norm(signs)
+    noisy = (photo.pixels + noise).round().clip(0, 255).astype(np.uint8)
+    errors = [
+        flow_matching_error(denoiser, kind, pixels, ~mask)
+        for pixels in (photo.pixels, noisy, result.photo.pixels)
+    ]
+    assert errors[2] > 1.01 * max(errors[:2])
+    assert immunizer.digests(recipe) == [denoiser.digest]
+
+
+@pytest.mark.parametrize("kind", ["kontext", "fill"])
+def test_diffusionguard_attacks_those_that_are_shown_the_photo(kind, denoiser, image, repaint):
+    x = image.clone().requires_grad_()
+    loss = FirstStepNorm(MODES[kind]).bind(denoiser, image, repaint)(x, Generator().manual_seed(0))
+    (gradient,) = torch.autograd.grad(loss.sum(), x)
+    assert gradient.abs().max() > 0
+
+
+def test_odd_sides_are_continued(kind, denoiser, repaint):
+    grey = torch.rand(2, 1, 29, 41, generator=Generator().manual_seed(0))
+    loss = DenoisingError(MODES[kind]).bind(denoiser, grey, repaint[..., :29, :41])
+    assert denoiser.encode(grey).shape == (2, 4, 4, 6)
+    assert denoiser.posterior(grey)[0].shape == (2, 4, 4, 6)
+    assert loss(grey, Generator().manual_seed(0)).isfinite().all()
+
+
+def test_prompts_are_encoded_once_and_their_encoders_let_go(kind, folders, tmp_path, image):
+    folder = shutil.copytree(folders[kind], tmp_path / kind)
+    denoiser = flow(folder)
+    shutil.rmtree(folder / "text_encoder_2")
+    empty = denoiser._prompts("")
+    assert denoiser._prompts("") is empty
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        denoiser._prompts("a dog")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_half_precision_stays_bfloat16_or_is_widened(folders, tmp_path, image):
+    folder = shutil.copytree(folders["sd3"], tmp_path / "half")
+    for stored, used in ((torch.bfloat16, torch.bfloat16), (torch.float16, torch.float32)):
+        whole = parts.SD3Transformer2DModel.from_pretrained(
+            folders["sd3"] / "transformer", low_cpu_mem_usage=False
+        )
+        whole.to(stored).save_pretrained(folder / "transformer")
+        denoiser = flow(folder)
+        assert denoiser.transformer.dtype == used
+        x = image.clone().requires_grad_()
+        loss = DenoisingError().bind(denoiser, image)(x, Generator().manual_seed(0))
+        (gradient,) = torch.autograd.grad(loss.sum(), x)
+        assert loss.dtype == torch.float32
+        assert gradient.abs().max() > 0
+
+
+def test_another_way_of_editing_says_which_there_is(kind, denoiser, image, repaint):
+    other: Mode = "instruct" if MODES[kind] == "inpaint" else "inpaint"
+    loss = DenoisingError(other).bind(denoiser, image, repaint)
+    with pytest.raises(UsageError, match=f"cannot {other}; it knows .* --mode {MODES[kind]}"):
+        loss(image, Generator())
+
+
+def test_filling_without_a_mask_says_so(folders, image):
+    denoiser = flow(folders["fill"])
+    with pytest.raises(UsageError, match="needs a mask"):
+        denoiser.context(image, Edit("inpaint"), Generator())
+
+
+def test_too_large_a_picture_says_what_fits(folders):
+    denoiser = flow(folders["sd3"])
+    image = torch.rand(1, 3, 32, 208)
+    with pytest.raises(UsageError, match="sides up to 192 pixels, got 208 x 32"):
+        DenoisingError().bind(denoiser, image)(image, Generator())
+
+
+def test_whole_edits_are_refused(kind, folders, photo_file):
+    name = str(folders[kind])
+    for refused in (
+        lambda: load_editor(name, device=CPU),
+        lambda: load_editor("flux1-fill", device=CPU),
+        lambda: usual_edit("sd35", "img2img"),
+        lambda: Adversary(name, device="cpu"),
+        lambda: Immunizer([name], device="cpu").immunize(
+            read_photo(photo_file), replace(PRESETS["fast-diffusion"], size=64)
+        ),
+    ):
+        with pytest.raises(ModelError, match=r"edits by a transformer are not run.*advdm, sds"):
+            refused()
+
+
+CACHED = {"sd3": "sd35", "flux": "flux1-dev", "kontext": "flux1-kontext", "fill": "flux1-fill"}
+
+
+@pytest.fixture
+def fitting(kind, folders, tmp_path):
+    """A folder as the catalogue's model has it: its scaling, and weights that are cut up."""
+    folder = shutil.copytree(folders[kind], tmp_path / "fitting")
+    config = folder / "vae" / "config.json"
+    scales = {key: CATALOG[CACHED[kind]].config[key] for key in ("scaling_factor", "shift_factor")}
+    config.write_text(json.dumps(json.loads(config.read_text()) | scales))
+    part = folder / "transformer"
+    name = "SD3Transformer2DModel" if kind == "sd3" else "FluxTransformer2DModel"
+    model = getattr(parts, name).from_pretrained(part, low_cpu_mem_usage=False)
+    shutil.rmtree(part)
+    model.save_pretrained(part, max_shard_size="40KB")
+    assert len(list(part.glob("*.safetensors"))) > 1
+    return folder
+
+
+def test_a_cached_model_loads_by_its_name(kind, fitting, cache, image, repaint):
+    name = CACHED[kind]
+    with pytest.raises(ModelError, match=rf"model {name}: no weights.*pull {name}'.*accepted"):
+        load_denoiser(name, device=CPU)
+    source = CATALOG[name].sources[0]
+    keep(cache, source.repository, fitting)
+    found = load_denoiser(name, device=CPU)
+    assert isinstance(found, FlowDenoiser)
+    assert (found.name, found.mode) == (name, CATALOG[name].denoiser)
+    assert found.digest == flow(fitting).digest
+    assert load_denoiser(name, device=CPU, weights=fitting).digest == found.digest
+    loss = DenoisingError(found.mode).bind(found, image, repaint)
+    assert loss(image, Generator()).isfinite().all()
+    assert fed_size(source.repository) == (64 if kind == "sd3" else 1024)
+
+
+def test_the_cache_of_a_mere_autoencoder_is_no_denoiser(fitting, cache, kind):
+    keep(cache, "stabilityai/stable-diffusion-3.5-large", fitting)
+    with pytest.raises(ModelError, match="model sd35: no weights"):
+        load_denoiser("sd35", device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("text_encoder_2/model.safetensors", "no safetensors weights in .*text_encoder_2"),
+        ("transformer/diffusion_pytorch_model.safetensors", "no safetensors weights in .*former"),
+        ("tokenizer_2", r"no tokenizer\.json or .* in .*tokenizer_2"),
+        ("vae/config.json", r"no config\.json in .*vae"),
+        ("model_index.json", "give the whole folder"),
+    ],
+)
+def test_a_missing_part_is_one_line(missing, says, folders, tmp_path):
+    folder = shutil.copytree(folders["flux"], tmp_path / "half")
+    gone = folder / missing
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    with pytest.raises(ModelError, match=says) as caught:
+        load_denoiser(str(folder), device=CPU)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_other_transformers_are_refused(folders, tmp_path):
+    folder = shutil.copytree(folders["flux"], tmp_path / "other")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "Flux2Pipeline"}))
+    with pytest.raises(ModelError, match="holds a Flux2Pipeline; transformers are attacked here"):
+        load_denoiser(str(folder), device=CPU)
+
+
+def test_recipes_with_a_sum_ask_the_denoiser_too(folders, photo_file):
+    immunizer = Immunizer([str(folders["sd3"])], device="cpu")
+    recipe = replace(PRESETS["mist"], size=64, steps=1, views=(Part("short_side"),))
+    result = immunizer.immunize(read_photo(photo_file), recipe)
+    assert (result.photo.pixels != result.original.pixels).any()
