@@ -274,11 +274,11 @@ def test_the_gradient_is_that_of_finite_differences(kind, denoiser, image, repai
         return loss(pixels, Generator().manual_seed(3)).sum()
 
     (gradient,) = torch.autograd.grad(value(x), x)
-    # The rotary embeddings compute in float32, which the differences have to bridge.
-    step = 1e-5 if kind == "sd3" else 1e-3
+    # Rotary embeddings compute in float32, which coarser differences have to bridge.
+    step, tolerance = (1e-5, 1e-6) if kind == "sd3" else (1e-3, 3e-3)
     with torch.no_grad():
         slope = (value(x + step * direction) - value(x - step * direction)) / (2 * step)
-    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-3, atol=0)
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=tolerance, atol=0)
     denoiser.recompute()
     torch.testing.assert_close(torch.autograd.grad(value(x), x)[0], gradient, atol=0, rtol=0)
 
@@ -308,7 +308,7 @@ def flow_matching_error(denoiser, kind, pixels, mask):
     loss = DenoisingError(MODES[kind]).bind(denoiser, images, repaint)
     generator = Generator().manual_seed(77)
     with torch.no_grad():
-        return -np.mean([loss(images, generator).item() for _ in range(64)])
+        return -np.mean([loss(images, generator).item() for _ in range(32)])
 
 
 @pytest.mark.parametrize("preset", ["advdm", "sds"])
@@ -316,7 +316,7 @@ def test_presets_raise_the_error_above_that_of_noise_as_large(kind, preset, fold
     photo = read_photo(photo_file)
     immunizer = Immunizer([str(folders[kind])], device="cpu")
     recipe = PRESETS[preset].with_mode(MODES[kind])
-    recipe = replace(recipe, size=64, steps=25, step_size=3 / 255)
+    recipe = replace(recipe, size=64, steps=8, step_size=4 / 255)
     mask = np.ones((photo.height, photo.width), dtype=bool)
     mask[20:60, 30:70] = kind != "fill"
     given = mask if kind == "fill" else None
@@ -324,7 +324,7 @@ def test_presets_raise_the_error_above_that_of_noise_as_large(kind, preset, fold
     denoiser = immunizer.denoiser(immunizer.models[0])
     change = (result.photo.pixels - photo.pixels.astype(float)).astype(float)
     signs = np.random.default_rng(0).choice((-1, 1), change.shape) * mask[..., None]
-    noise = signs * np.linalg.norm(change) / np.linalg.norm(signs)
+    noise = signs * np.ceil(np.linalg.norm(change) / np.linalg.norm(signs))
     noisy = (photo.pixels + noise).round().clip(0, 255).astype(np.uint8)
     errors = [
         flow_matching_error(denoiser, kind, pixels, ~mask)
@@ -343,8 +343,8 @@ def test_diffusionguard_attacks_those_that_are_shown_the_photo(kind, denoiser, i
 
 
 def test_odd_sides_are_continued(kind, denoiser, repaint):
-    grey = torch.rand(2, 1, 29, 41, generator=Generator().manual_seed(0))
-    loss = DenoisingError(MODES[kind]).bind(denoiser, grey, repaint[..., :29, :41])
+    grey = torch.rand(2, 1, 20, 37, generator=Generator().manual_seed(0))  # latents of 3 x 5
+    loss = DenoisingError(MODES[kind]).bind(denoiser, grey, repaint[..., :20, :37])
     assert denoiser.encode(grey).shape == (2, 4, 4, 6)
     assert denoiser.posterior(grey)[0].shape == (2, 4, 4, 6)
     assert loss(grey, Generator().manual_seed(0)).isfinite().all()
