@@ -62,7 +62,7 @@ def test_edit_writes_a_seeded_picture_of_the_editors_size(editor_folder, photo_f
     ("arguments", "code", "message"),
     [
         ([*EDIT, "--mode", "paint"], 2, "no mode"),
-        (["edit", "photo.jpg", "--prompt", "x", "-o", "o.jpg"], 4, "not a lossless type"),
+        (["edit", "photo.jpg", "--prompt", "x", "-o", "o.gif"], 4, "not a type that is written"),
         ([*EDIT, "--mode", "inpaint"], 2, "needs a mask"),
         ([*EDIT, "--guidance", "0.5"], 2, "guidance must be 1"),
         (["edit", "photo.jpg", "--prompt", "x", "-o", "photo.jpg", "--overwrite"], 2, "itself"),
@@ -81,7 +81,8 @@ def test_edit_writes_a_seeded_picture_of_the_editors_size(editor_folder, photo_f
         (["immunize", "photo.jpg", "--memory", "1 MiB"], 2, "0.00 GiB of memory are too little"),
         (["immunize", "photo.jpg", "--recipe", "fats"], 2, "did you mean 'fast'"),
         (["immunize", "photo.jpg", "--model", "embeded"], 2, "did you mean 'embedded'"),
-        (["immunize", "photo.jpg", "-o", "out.jpg"], 4, "not a lossless type; use .png"),
+        (["immunize", "photo.jpg", "-o", "out.gif"], 4, "not a type that is written; use .png"),
+        (["immunize", "photo.jpg", "-o", "o.png", "--type", "jpg"], 2, "leave out --type"),
         (["check", "photo.jpg", "--original", "gone.jpg"], 3, "gone.jpg"),
     ],
 )

@@ -67,7 +67,8 @@ def test_the_curl_examples(address, folder):
             assert "event: end" in done.stdout
             assert json.loads(done.stdout.split("data: ")[-1])["state"] == "done"
     assert {"immunizations", "renewals", "checks", "edits"} == set(ids)
-    assert read_photo(folder / "photo.immunized.png").pixels.shape == (80, 96, 3)
+    made = read_photo(folder / "photo.immunized.jpg")
+    assert (made.pixels.shape, made.format) == ((80, 96, 3), "JPEG")
     assert read_photo(folder / "edited.png").pixels.shape == (64, 80, 3)
     says = parse_certificate((folder / "certificate.json").read_text("utf-8"))[0]
     assert [model.name for model in says.models] == ["embedded"]
@@ -78,5 +79,5 @@ def test_the_curl_examples(address, folder):
 def test_the_python_example(address, folder, monkeypatch):
     monkeypatch.chdir(folder)
     exec(_block("from photovax.client").replace(DEFAULT, address), {})  # noqa: S102
-    assert read_photo("photo.immunized.png").pixels.shape == (80, 96, 3)
+    assert read_photo("photo.immunized.jpg").pixels.shape == (80, 96, 3)
     parse_certificate(Path("photo.certificate.json").read_text("utf-8"))

@@ -44,6 +44,44 @@ def test_the_saved_file_keeps_the_budget_and_moves_the_model(
     assert (found.effect.damage or 0) > (found.floor.damage or 0)
 
 
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_jpeg_keeps_the_budget_as_it_is_decoded(immunizer, quick, photo_file, tmp_path, grey):
+    source = tmp_path / "in.jpg"
+    exif = Image.Exif()
+    exif[0x010E] = "a beach"
+    with Image.open(photo_file) as picture:
+        picture.convert("L" if grey else "RGB").save(source, dpi=(300, 300), exif=exif)
+    outcome = immunized(immunizer, quick, source, tmp_path / "out.jpg")
+    original, saved = read_photo(source), read_photo(tmp_path / "out.jpg")
+    change = np.abs(saved.pixels.astype(int) - original.pixels)
+    assert change.max() == outcome.saved.visible.linf <= 8
+    assert change.mean() > 4
+    assert (saved.format, saved.grey) == ("JPEG", grey)
+    assert saved.metadata.dpi == pytest.approx((300, 300))
+    assert saved.metadata.exif == original.metadata.exif
+    found = check(saved, original, device="cpu").models["embedded"]
+    assert found.effect.shift > 1.5 * found.floor.shift
+
+
+def test_what_jpeg_cannot_hold_is_said_before_the_work(immunizer, quick, photo_file, tmp_path):
+    def never(source, step):
+        raise AssertionError("work began")
+
+    options = MaskOptions(tmp_path / "mask.png")
+    original = read_photo(photo_file)
+    half = np.zeros((original.height, original.width), bool)
+    half[: original.height // 2] = True
+    Image.fromarray(half).save(options.path)
+    Image.fromarray(np.dstack([original.pixels, half * np.uint8(255)])).save(tmp_path / "rgba.png")
+    with pytest.raises(SaveError, match=r"JPEG would change pixels outside the mask, too; use"):
+        immunized(immunizer, quick, photo_file, tmp_path / "out.jpg", mask=options, callback=never)
+    with pytest.raises(SaveError, match="transparent, which JPEG cannot hold"):
+        immunized(immunizer, quick, tmp_path / "rgba.png", tmp_path / "out.jpg", callback=never)
+    with pytest.raises(BudgetExceeded, match=r"no JPEG file was found .* \(1 levels\); use .png"):
+        immunized(immunizer, quick.with_levels(1), photo_file, tmp_path / "out.jpg")
+    assert not list(tmp_path.glob("*out*"))
+
+
 def test_the_record_tells_how_and_what(immunizer, quick, photo_file, tmp_path):
     outcome = immunized(immunizer, quick, photo_file, tmp_path / "out.png")
     record = json.loads(outcome.saved.record.read_text())

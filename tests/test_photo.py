@@ -701,9 +701,9 @@ def test_tags_about_the_sources_pixels_do_not_spoil_a_tiff(tmp_path: Path) -> No
     assert ExifTable(back.metadata.exif).entries
 
 
-def test_a_lossy_or_unknown_suffix_is_refused(tmp_path: Path) -> None:
-    for name in ("x.jpg", "x.avif", "x"):
-        with pytest.raises(SaveError, match=r"is not a lossless type; use \.png, \.tif or \.webp"):
+def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
+    for name in ("x.heic", "x.avif", "x"):
+        with pytest.raises(SaveError, match=r"not a type that is written; use \.png, \.tif"):
             write_photo(plain(noise(4, 4, 3)), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -810,6 +810,8 @@ def test_default_output(source: str, result: str) -> None:
 
 def test_default_output_of_another_type() -> None:
     assert default_output(Path("a.png"), suffix=".tif") == Path("a.immunized.tif")
+    own = {name: default_output(Path(name), suffix=None).name for name in ("a.JPG", "b.heic")}
+    assert own == {"a.JPG": "a.immunized.JPG", "b.heic": "b.immunized.png"}
 
 
 def test_a_batch_never_gives_two_results_one_name() -> None:

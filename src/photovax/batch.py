@@ -12,7 +12,7 @@ from photovax.masks import load_mask
 from photovax.optimise import Step
 from photovax.photo import MAX_PIXELS, read_photo
 from photovax.recipe import Recipe
-from photovax.saving import check_apart, check_output
+from photovax.saving import check_apart, check_fits, check_output
 
 __all__ = ["MaskOptions", "Outcome", "immunize_files"]
 
@@ -65,6 +65,7 @@ def immunize_files(
             allowed = (
                 None if mask is None else load_mask(mask.path, photo, edit_region=mask.edit_region)
             )
+            check_fits(photo, output, masked=allowed is not None and not allowed.all())
             result = immunizer.immunize(
                 photo,
                 recipe,

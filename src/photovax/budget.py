@@ -14,7 +14,10 @@ from torch import Generator, Tensor
 
 from photovax.registry import Registry
 
-__all__ = ["BUDGETS", "L2", "Constraint", "Linf", "Within", "norm"]
+__all__ = ["BUDGETS", "L2", "TOLERANCE", "Constraint", "Linf", "Within", "norm"]
+
+TOLERANCE = 1e-4
+"""Float noise allowed when a size is compared with the radius; a thousandth of a level at 8."""
 
 
 class Constraint(Protocol):

@@ -24,7 +24,7 @@ from photovax.saving import write_text
 
 __all__ = ["Client", "Model", "RemoteJob", "ServiceError"]
 
-Format = Literal["same", "png", "tif", "webp"]
+Format = Literal["same", "png", "tif", "webp", "jpg"]
 _CHUNK_SECONDS = 60.0
 
 

@@ -10,7 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.allocator import kept_memory
-from photovax.budget import BUDGETS, Constraint, Within
+from photovax.budget import BUDGETS, TOLERANCE, Constraint, Within
 from photovax.digests import file_digest
-from photovax.errors import BudgetExceeded, ModelError, SaveError, UsageError
+from photovax.errors import BudgetExceeded, ModelError, UsageError
 from photovax.footprint import peak_bytes
+from photovax.jpeg import within_jpeg
 from photovax.memory import PHOTO_COPIES, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
@@ -47,7 +48,7 @@ from photovax.randomness import twin
 from photovax.recipe import Recipe
 from photovax.registry import Part
 from photovax.rights import forbids_training
-from photovax.saving import record_of, write_photo, write_text
+from photovax.saving import JPEG_SUFFIXES, check_fits, record_of, write_photo, write_text
 from photovax.version import VERSION
 from photovax.views import VIEWS, View, fitted, resize
 
@@ -321,8 +322,13 @@ class Immunizer:
             BudgetExceeded: If the reopened file changes more, or elsewhere, than allowed.
             SaveError: If it cannot be written, or the file type cannot hold the photo.
         """
-        if result.photo.grey and path.suffix.lower() == ".webp":
-            raise SaveError(f"{path}: the photo is grey, which WebP cannot hold; use .png or .tif")
+        check_fits(result.photo, path, masked=not result.allowed.all())
+        asked = result.photo
+        if path.suffix.lower() in JPEG_SUFFIXES:
+            constraint = BUDGETS.create(result.recipe.budget)
+            pixels = within_jpeg(asked.pixels, result.original.pixels, constraint)
+            asked, shown = (result.photo.with_pixels(each) for each in pixels)
+            result = replace(result, photo=shown)
         measured: list[tuple[Visibility, dict[str, LatentEffect], str]] = []
 
         def verify(written: Path) -> None:
@@ -337,7 +343,7 @@ class Immunizer:
             }
             measured.append((visibility(before, after), effects, file_digest(written)))
 
-        write_photo(result.photo, path, overwrite=overwrite, verify=verify)
+        write_photo(asked, path, overwrite=overwrite, verify=verify)
         visible, effects, digest = measured[0]
         saved = Saved(path, record_of(path), visible, effects)
         record = json.dumps(self._record(result, saved, digest), indent=1) + "\n"
@@ -410,9 +416,6 @@ def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
 
 PROBE = 128
 """Sides, in pixels, of the picture on which a model's memory is counted: it grows with pixels."""
-
-TOLERANCE = 1e-4
-"""Float noise allowed when a size is compared with the radius; a thousandth of a level at 8."""
 
 
 def check_promises(result: Immunized, reopened: Photo) -> None:

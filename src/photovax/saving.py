@@ -8,6 +8,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,11 +16,14 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from photovax.errors import OutputExists, SaveError, UsageError
+from photovax.jpeg import LEAST_LOSS
 from photovax.photo import Photo, printable_name
 from photovax.tiff import write_tiff
 
 __all__ = [
+    "JPEG_SUFFIXES",
     "check_apart",
+    "check_fits",
     "check_output",
     "default_output",
     "plan_outputs",
@@ -36,6 +40,9 @@ _PICTURE_SUFFIXES = {
 }
 _WEBP_SIDE = 16383
 
+JPEG_SUFFIXES = {".jpeg", ".jpg"}
+"""Of the one type with losses: decoded pixels are not those that were written."""
+
 
 def write_photo(
     photo: Photo,
@@ -44,11 +51,12 @@ def write_photo(
     overwrite: bool = False,
     verify: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a photo without loss: the whole file appears at once, or nothing does.
+    """Write a photo: the whole file appears at once, or nothing does.
 
-    The suffix tells the type: .png, .tif/.tiff, or .webp. Pixels, alpha, colour profile, EXIF and
-    XMP are kept by all. WebP has no grey (it becomes RGB), no place for the resolution, and drops
-    an alpha that is opaque everywhere.
+    The suffix tells the type: .png, .tif/.tiff and .webp without loss, .jpg/.jpeg with as little
+    as there can be. Pixels, alpha, colour profile, EXIF and XMP are kept by all that are without
+    loss. WebP has no grey (it becomes RGB), no place for the resolution, and drops an alpha that
+    is opaque everywhere; so does JPEG, which has no alpha at all.
 
     Args:
         photo: what to write.
@@ -59,7 +67,7 @@ def write_photo(
 
     Raises:
         OutputExists: the file is there, or came to be while this one was written.
-        SaveError: not a lossless type, no such folder, no space, not allowed, ...
+        SaveError: another type, no such folder, no space, not allowed, ...
     """
     path = Path(path)
     check_output(path, overwrite=overwrite)
@@ -72,13 +80,13 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
 
     Raises:
         OutputExists: the file is there.
-        SaveError: not a lossless type, or no such folder.
+        SaveError: a type that is not written, or no such folder.
     """
     name = printable_name(path)
     if path.suffix.lower() not in _WRITERS:
         raise SaveError(
-            f"{name}: {path.suffix or 'no suffix'} is not a lossless type; use .png, .tif or "
-            ".webp (a lossy one would change the immunized pixels)"
+            f"{name}: {path.suffix or 'no suffix'} is not a type that is written; use .png, .tif, "
+            ".webp or .jpg"
         )
     if os.path.isdir(path):
         raise SaveError(f"{name}: is a folder; name a file")
@@ -87,6 +95,30 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
         raise SaveError(f"{name}: there is no folder {folder}; make it first")
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
+
+
+def check_fits(photo: Photo, path: Path, *, masked: bool) -> None:
+    """Say at once that a file type cannot hold a photo.
+
+    Args:
+        photo: what is to be written.
+        path: where.
+        masked: whether pixels outside a mask must stay as they are.
+
+    Raises:
+        SaveError: WebP and grey; JPEG and transparency, or a mask.
+    """
+    name, suffix = printable_name(path), path.suffix.lower()
+    if suffix == ".webp" and photo.grey:
+        raise SaveError(f"{name}: the photo is grey, which WebP cannot hold; use .png or .tif")
+    if suffix in JPEG_SUFFIXES and photo.alpha is not None and (photo.alpha < 255).any():
+        raise SaveError(
+            f"{name}: the photo is transparent, which JPEG cannot hold; use .png, .tif or .webp"
+        )
+    if suffix in JPEG_SUFFIXES and masked:
+        raise SaveError(
+            f"{name}: JPEG would change pixels outside the mask, too; use .png, .tif or .webp"
+        )
 
 
 def check_apart(source: Path, output: Path) -> None:
@@ -147,18 +179,22 @@ def _write_atomically(
             temporary.unlink()
 
 
-def default_output(source: Path, *, suffix: str = ".png") -> Path:
+def default_output(source: Path, *, suffix: str | None = ".png") -> Path:
     """Where the result for a source goes: NAME.immunized.png beside it.
 
     Args:
         source: the input; a suffix that is not a picture's is taken for a part of the name.
-        suffix: of the result.
+        suffix: of the result; None for the source's own where that can be written, else .png.
 
     Returns:
         The path; nothing is looked up on disk.
     """
     name = source.stem if source.suffix.lower() in _PICTURE_SUFFIXES else source.name
-    return source.with_name(f"{name}.immunized{suffix}")
+    return source.with_name(f"{name}.immunized{suffix or _own_suffix(source)}")
+
+
+def _own_suffix(source: Path) -> str:
+    return source.suffix if source.suffix.lower() in _WRITERS else ".png"
 
 
 def record_of(photo: Path) -> Path:
@@ -166,7 +202,9 @@ def record_of(photo: Path) -> Path:
     return photo.with_name(f"{photo.name}.json")
 
 
-def plan_outputs(sources: Sequence[Path], *, folder: Path | None = None) -> dict[Path, Path]:
+def plan_outputs(
+    sources: Sequence[Path], *, folder: Path | None = None, suffix: str | None = ".png"
+) -> dict[Path, Path]:
     """A result's path for each source of a batch, no two the same.
 
     Where two would be (photo.jpg and photo.png), or one would be another source, the full file
@@ -176,6 +214,7 @@ def plan_outputs(sources: Sequence[Path], *, folder: Path | None = None) -> dict
     Args:
         sources: the inputs; repeated ones count once.
         folder: where the results go; beside each source when None.
+        suffix: as for ``default_output``.
 
     Returns:
         Source to result, in the order of the sources.
@@ -187,10 +226,15 @@ def plan_outputs(sources: Sequence[Path], *, folder: Path | None = None) -> dict
     def placed(path: Path) -> Path:
         return path if folder is None else folder / path.name
 
-    plan = {source: placed(default_output(source)) for source in sources}
+    plan = {source: placed(default_output(source, suffix=suffix)) for source in sources}
     while True:
         taken = Counter(_as_disks_see_it(path) for path in (*plan.values(), *plan))
-        full = {source: placed(source.with_name(f"{source.name}.immunized.png")) for source in plan}
+        full = {
+            source: placed(
+                source.with_name(f"{source.name}.immunized{suffix or _own_suffix(source)}")
+            )
+            for source in plan
+        }
         clashing = [
             source
             for source, result in plan.items()
@@ -288,9 +332,17 @@ def _write_webp(photo: Photo, file: BinaryIO) -> None:
     _image(photo).save(file, "WEBP", lossless=True, exact=True, quality=25, method=1, **given)
 
 
+def _write_jpeg(photo: Photo, file: BinaryIO) -> None:
+    known = photo.metadata
+    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp, "dpi": known.dpi}
+    given = {key: value for key, value in options.items() if value is not None}
+    _image(replace(photo, alpha=None)).save(file, "JPEG", **LEAST_LOSS, **given)
+
+
 _WRITERS: dict[str, Callable[[Photo, BinaryIO], None]] = {
     ".png": _write_png,
     ".tif": write_tiff,
     ".tiff": write_tiff,
     ".webp": _write_webp,
+    **dict.fromkeys(JPEG_SUFFIXES, _write_jpeg),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from photovax.immunize import Immunized, Saved
 
 
+class FileType(StrEnum):
+    """What results can be asked to be."""
+
+    same = "same"
+    png = "png"
+    tif = "tif"
+    webp = "webp"
+    jpg = "jpg"
+
+
 def command(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
     output: Annotated[
@@ -25,7 +36,7 @@ def command(
         typer.Option(
             "-o",
             "--output",
-            help="File for one photo (.png, .tif, .webp), folder for several. "
+            help="File for one photo (.png, .tif, .webp, .jpg), folder for several. "
             "[default: NAME.immunized.png beside the photo]",
             show_default=False,
         ),
@@ -65,6 +76,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    file_type: Annotated[
+        FileType | None,
+        typer.Option(
+            "--type",
+            help="Of the files; same: the photo's own, or png where that is not written. JPEG "
+            "loses a little of the effect, and the others nothing. [default: png]",
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
     memory: Annotated[
         int | None,
@@ -87,7 +107,7 @@ def command(
 ) -> None:
     """Immunize photos. Each comes back at its own size, measured as a file."""
     chosen = options.adjusted(load_recipe(recipe), budget=budget, size=size, mode=mode, seed=seed)
-    outputs = _outputs(photos, output)
+    outputs = _outputs(photos, output, file_type)
     from photovax.batch import MaskOptions, immunize_files
     from photovax.immunize import Immunizer
     from photovax.photo import MAX_PIXELS
@@ -115,20 +135,25 @@ def command(
     _finish(done, list(outputs))
 
 
-def _outputs(photos: list[Path], output: Path | None) -> dict[Path, Path]:
+def _outputs(
+    photos: list[Path], output: Path | None, file_type: FileType | None
+) -> dict[Path, Path]:
     """Where each photo goes."""
     from photovax.saving import plan_outputs
 
-    planned = plan_outputs(photos)
+    suffix = None if file_type is FileType.same else f".{(file_type or FileType.png).value}"
+    planned = plan_outputs(photos, suffix=suffix)
     if output is None:
         return planned
     if len(photos) == 1 and not output.is_dir() and output.suffix:
+        if file_type is not None:
+            raise UsageError(f"-o {output} says the type by its suffix: leave out --type")
         return {photos[0]: output}
     if output.exists() and not output.is_dir():
         raise UsageError(f"-o {output} is a file; for several photos give a folder")
     output.mkdir(parents=True, exist_ok=True)
     # Photos of several folders meet in one: what collides there keeps its whole name.
-    return plan_outputs(photos, folder=output)
+    return plan_outputs(photos, folder=output, suffix=suffix)
 
 
 def _show(outcome: Outcome, recipe: Recipe) -> None:

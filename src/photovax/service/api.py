@@ -43,11 +43,16 @@ Picture = Annotated[UploadFile, File(description="Any common picture file.")]
 MaybePicture = Annotated[UploadFile | None, File()]
 CertificateText = Annotated[str, Form(max_length=MAX_BYTES, description="Signed JSON.")]
 FileType = Annotated[
-    Literal["same", "png", "tif", "webp"],
-    Form(alias="format", description="Of the result; same: PNG where the photo's has losses."),
+    Literal["same", "png", "tif", "webp", "jpg"],
+    Form(alias="format", description="Of the result; same: PNG where the photo's does not do."),
 ]
 
-_MEDIA = {".png": "image/png", ".tif": "image/tiff", ".webp": "image/webp"}
+_MEDIA = {
+    ".png": "image/png",
+    ".tif": "image/tiff",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+}
 _POLL = 0.3
 _KEEP_ALIVE = 15.0
 _CHUNK = 1024**2

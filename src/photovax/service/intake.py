@@ -23,7 +23,7 @@ from photovax.service.settings import Settings
 __all__ = ["Intake"]
 
 _CHUNK = 1024**2
-_SUFFIXES = {"TIFF": ".tif", "WEBP": ".webp"}
+_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
 
 
 class Intake:
@@ -76,7 +76,8 @@ class Intake:
             folder.mkdir(mode=0o700)
             formats = {name: self._decode(name, file, folder) for name, file in files.items()}
             full = {**parameters, "sha256": stream_digest(files["photo"])}
-            full["suffix"] = parameters.get("suffix") or _suffix(formats["photo"])
+            masked = "mask" in files
+            full["suffix"] = parameters.get("suffix") or _suffix(formats["photo"], masked=masked)
             queued = self._queue(job, kind, full, request, owner, idempotency)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -135,10 +136,11 @@ class Intake:
             raise type(error)(f"{name}: {error}") from None
 
 
-def _suffix(facts: Mapping[str, Any]) -> str:
-    """The lossless file type nearest to what came in."""
+def _suffix(facts: Mapping[str, Any], *, masked: bool) -> str:
+    """The file type nearest to what came in, of those that can hold the result."""
     suffix = _SUFFIXES.get(facts["format"], ".png")
-    return ".png" if suffix == ".webp" and facts["grey"] else suffix
+    unfit = (suffix == ".webp" and facts["grey"]) or (suffix == ".jpg" and masked)
+    return ".png" if unfit else suffix
 
 
 def _digest(file: BinaryIO) -> str:
