@@ -54,6 +54,7 @@ class Task:
     photo: Path
     steps: int
     threads: int
+    momentum: float | None = None
 
 
 @dataclass
@@ -92,7 +93,7 @@ def published(task: Task, tell: Callable[[float], None]) -> None:
 def ours(task: Task, tell: Callable[[float], None]) -> None:
     """The same objective, budget and view by this package."""
     photo = read_photo(task.photo)
-    recipe = replace(quicker(), steps=task.steps, size=photo.height)
+    recipe = replace(quicker(task.momentum), steps=task.steps, size=photo.height)
     immunizer = Immunizer([task.model], weights=task.weights, device="cpu")
     immunizer.immunize(photo, recipe, callback=lambda step: tell(step.losses.item()))
 
@@ -158,7 +159,8 @@ def compare(name: str, options: argparse.Namespace, *, weights: Path | None, few
         with Image.open(SAMPLE) as sample:
             ImageOps.fit(sample.convert("RGB"), (size, size)).save(square)
         slow = Task(name, weights, square, options.few if few else options.steps, options.threads)
-        quick = replace(slow, steps=options.few if few else quicker().steps)
+        steps = options.few if few else quicker().steps
+        quick = replace(slow, steps=steps, momentum=options.momentum)
         plain, own = stepped_in_turn({published: slow, ours: quick})
     print(f"\n{name}{' with random weights' if few else ''}, {size} x {size}")
     # The first step also loads and binds; only those taken in turn are comparable.
@@ -195,6 +197,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="of the square; each model's own when left out")
     parser.add_argument("--steps", type=int, default=PRESETS[PUBLISHED].steps, help="of (a)")
     parser.add_argument("--few", type=int, default=4, help="steps with random weights, 3 or more")
+    parser.add_argument("--momentum", type=float, help="of (b); the default recipe's if left out")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     print(f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}")
