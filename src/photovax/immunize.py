@@ -49,8 +49,9 @@ from photovax.recipe import Recipe
 from photovax.registry import Part
 from photovax.rights import forbids_training
 from photovax.saving import JPEG_SUFFIXES, check_fits, record_of, write_photo, write_text
+from photovax.sweep import swept
 from photovax.version import VERSION
-from photovax.views import VIEWS, View, fitted, resize
+from photovax.views import VIEWS, Identity, Tiles, View, Window, fitted, resize
 
 __all__ = ["Immunized", "Immunizer", "Saved", "round_within"]
 
@@ -207,7 +208,7 @@ class Immunizer:
                 "this recipe attacks inpainting, where a model sees only what is kept: "
                 "it needs a mask (--mask FILE)"
             )
-        scene = _Scene(origin, None if mask is None else ~inside, recipe.kept_region_only)
+        scene = _Scene(origin, inside, None if mask is None else ~inside, recipe.kept_region_only)
         if self.memory is not None:
             for model in self.models:
                 self._fit_memory(self.memory, model, objective, recipe, scene)
@@ -218,7 +219,7 @@ class Immunizer:
             surrogate = self._attacked(model, objective)
             fed = [fitted(VIEWS.create(part), recipe.size or model.size) for part in recipe.views]
             # A view named twice has twice the weight, but binds once.
-            bound = {view: _seen_loss(surrogate, objective, view, scene) for view in set(fed)}
+            bound = {view: _view_loss(surrogate, objective, view, scene) for view in set(fed)}
             losses += [bound[view] for view in fed]
             groups += [number] * len(fed)
             views += fed
@@ -471,9 +472,10 @@ def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """The original, where an editor would repaint it, and whether models see only the rest."""
+    """The original, where it may change or be repainted, and whether models see only the rest."""
 
     origin: Tensor
+    inside: Tensor
     repaint: Tensor | None
     kept_region_only: bool
 
@@ -494,6 +496,17 @@ class _Scene:
         repaint = view(self.repaint.float(), twin(generator)) > 0.5
         return objective.bind(surrogate, seen, repaint)
 
+    def windows(self, view: Tiles) -> list[Window]:
+        """The tiles in which a pixel may change; a model learns nothing from the others."""
+        windows = view.windows(*self.origin.shape[-2:])
+        return [window for window in windows if window.core_of(self.inside).any()]
+
+    def cut(self, window: Window) -> _Scene:
+        """What a window sees of it, as a scene of its own."""
+        repaint = None if self.repaint is None else window.cut(self.repaint)
+        inside = window.cut(self.inside)
+        return _Scene(window.cut(self.origin), inside, repaint, self.kept_region_only)
+
     def bytes_per_pixel(
         self, surrogate: Any, model: Autoencoder, objective: Objective[Any]
     ) -> float:
@@ -502,7 +515,8 @@ class _Scene:
         repaint = self.repaint
         if repaint is not None:
             repaint = F.interpolate(repaint.float(), size) > 0.5
-        small = _Scene(resize(self.origin, *size), repaint, self.kept_region_only)
+        inside = F.interpolate(self.inside.float(), size) > 0.5
+        small = _Scene(resize(self.origin, *size), inside, repaint, self.kept_region_only)
         generator = Generator(self.origin.device)
         loss = _seen_loss(surrogate, objective, VIEWS.create(Part("identity")), small)
 
@@ -517,6 +531,17 @@ class _Scene:
                     model.decode(latents)
 
         return max(peak_bytes(attack), peak_bytes(measure)) / PROBE**2
+
+
+def _view_loss(surrogate: Any, objective: Objective[Any], view: View, scene: _Scene) -> LossFn:
+    """The objective's loss of one model that is fed the photo through one view, or in tiles."""
+    if not isinstance(view, Tiles):
+        return _seen_loss(surrogate, objective, view, scene)
+    windows = scene.windows(view)
+    whole = Identity()
+    return swept(
+        windows, [_seen_loss(surrogate, objective, whole, scene.cut(each)) for each in windows]
+    )
 
 
 def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: _Scene) -> LossFn:

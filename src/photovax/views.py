@@ -7,7 +7,9 @@ photo's own size, survives what an editor does before it encodes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -17,7 +19,17 @@ from torch import Generator, Tensor
 from photovax.errors import UsageError
 from photovax.registry import Registry
 
-__all__ = ["VIEWS", "Crop", "Identity", "ShortSide", "View", "fitted", "resize"]
+__all__ = [
+    "VIEWS",
+    "Crop",
+    "Identity",
+    "ShortSide",
+    "Tiles",
+    "View",
+    "Window",
+    "fitted",
+    "resize",
+]
 
 
 class View(Protocol):
@@ -112,9 +124,119 @@ class Crop:
         return images[..., top : top + height, left : left + width]
 
 
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a photo that a model is fed at once, and the core of it that is its own.
+
+    All in pixels of the photo. What is not core is halo: seen, but another window's.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    core_top: int
+    core_left: int
+    core_height: int
+    core_width: int
+
+    def cut(self, images: Tensor) -> Tensor:
+        """What it sees of images (..., H, W); no copy."""
+        bottom, right = self.top + self.height, self.left + self.width
+        return images[..., self.top : bottom, self.left : right]
+
+    def core_of(self, images: Tensor) -> Tensor:
+        """Its core of images (..., H, W); no copy."""
+        bottom, right = self.core_top + self.core_height, self.core_left + self.core_width
+        return images[..., self.core_top : bottom, self.core_left : right]
+
+    def core_in(self, piece: Tensor) -> Tensor:
+        """Its core of what ``cut`` gave; no copy."""
+        top, left = self.core_top - self.top, self.core_left - self.left
+        return piece[..., top : top + self.core_height, left : left + self.core_width]
+
+
+@VIEWS.register("tiles")
+@dataclass(frozen=True)
+class Tiles:
+    """All of the photo at its own size, in overlapping tiles, as editors that crop feed it.
+
+    It stands for many views at once: the loss is their mean, taken one tile at a time (see
+    ``photovax.sweep``), so a step costs as many passes as there are tiles, and moves every pixel.
+    Tiles are aligned to multiples of 8 pixels, as latents are, counted from ``down`` and ``right``.
+    An encoder answers otherwise where its own grid lies otherwise, and nobody knows where it will
+    lie in an adversary's crop: a recipe takes several alignments in turn.
+
+    Attributes:
+        side: Of a tile, halo and all, in pixels; the last of a row or column may be up to 7
+            larger, and a photo that is smaller is one tile. None: the model's, see ``fitted``.
+        halo: Pixels, at least, that a tile sees beyond what it decides about, save at the
+            photo's edge. 32 holds what autoencoders see of a place in truth; convolutions alone
+            reach further (78 pixels in the embedded one) with next to no weight, and group norms
+            and attention see the whole tile, whatever the halo.
+        down: Rows at the top that are left out, 0 to 7.
+        right: Columns at the left that are left out, 0 to 7.
+    """
+
+    side: int | None = None
+    halo: int = 32
+    down: int = 0
+    right: int = 0
+    random = False
+
+    def __post_init__(self) -> None:
+        if self.halo < 0:
+            raise UsageError(f"view tiles needs a halo of 0 pixels or more, got {self.halo}")
+        if self.side is not None and (self.side % 8 or self.side < 2 * self.halo + 8):
+            raise UsageError(
+                f"view tiles needs a side that is a multiple of 8 and at least 8 above twice the "
+                f"halo of {self.halo} pixels, got {self.side}"
+            )
+        for name, pixels in (("down", self.down), ("right", self.right)):
+            if not 0 <= pixels < 8:
+                raise UsageError(f"view tiles needs {name} from 0 to 7, got {pixels}")
+
+    def fitted(self, size: int) -> Tiles:
+        """The view for a model that is fed photos with a short side of ``size`` pixels."""
+        return self if self.side is not None else replace(self, side=size)
+
+    def windows(self, height: int, width: int) -> list[Window]:
+        """The tiles of a photo with these sides, row by row.
+
+        Their cores cover it once, save for what is left out at the top and left.
+        """
+        return [
+            Window(top, left, tall, wide, core_top, core_left, core_height, core_width)
+            for top, tall, core_top, core_height in self._spans(height, self.down)
+            for left, wide, core_left, core_width in self._spans(width, self.right)
+        ]
+
+    def _spans(self, length: int, shift: int) -> list[tuple[int, int, int, int]]:
+        """Start and length of the tiles along one axis, and of their cores."""
+        if self.side is None:
+            raise UsageError("view tiles has no size yet: give side, or fit it to a model")
+        shift = min(shift, length - 1)
+        # In blocks of 8 pixels, so that every tile starts on the same grid.
+        room = max(0, length - shift - self.side) // 8
+        gaps = math.ceil(room / ((self.side - 2 * self.halo) // 8))
+        starts = [shift + 8 * (k * room // max(1, gaps)) for k in range(gaps + 1)]
+        ends = [start + self.side for start in starts[:-1]] + [length]
+        # Cores meet in the middle of what two tiles both see.
+        meets = [(end + start) // 2 for end, start in zip(ends, starts[1:], strict=False)]
+        cores = pairwise([shift, *meets, length])
+        return [
+            (start, end - start, core, core_end - core)
+            for start, end, (core, core_end) in zip(starts, ends, cores, strict=True)
+        ]
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """The last tile, as large as any; the loss goes through all: see ``photovax.sweep``."""
+        return self.windows(*images.shape[-2:])[-1].cut(images)
+
+
 def fitted(view: View, size: int) -> View:
     """The view for a model that is fed photos with a short side of ``size`` pixels."""
-    return view.fitted(size) if isinstance(view, ShortSide) else view
+    return view.fitted(size) if isinstance(view, ShortSide | Tiles) else view
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:

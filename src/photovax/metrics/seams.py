@@ -1,0 +1,38 @@
+"""Can one see in a change where the tiles it was made in meet?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from photovax.views import Window
+
+__all__ = ["seam_ratio"]
+
+
+def seam_ratio(change: np.ndarray, windows: Sequence[Window]) -> float:
+    """Mean absolute difference of neighbours across seams, divided by that elsewhere.
+
+    1 where seams are like any other place. Rows and columns are pooled; a row counts as a seam
+    over the whole width.
+
+    Args:
+        change: Immunized minus original (H, W, C), signed.
+        windows: Those that ``Tiles.windows`` gave.
+
+    Returns:
+        NaN where there is no seam, or nothing but seams, or no change at all.
+    """
+    change = np.asarray(change, dtype=np.float32)
+    across: list[float] = []
+    elsewhere: list[float] = []
+    for axis in (0, 1):
+        starts = {(window.core_top, window.core_left)[axis] for window in windows} - {0}
+        steps = np.abs(np.diff(change, axis=axis)).mean(axis=tuple({0, 1, 2} - {axis}))
+        seam = np.isin(np.arange(1, len(steps) + 1), list(starts))
+        across += steps[seam].tolist()
+        elsewhere += steps[~seam].tolist()
+    if not across or not sum(elsewhere):
+        return float("nan")
+    return float(np.mean(across) / np.mean(elsewhere))
