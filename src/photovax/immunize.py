@@ -215,6 +215,7 @@ class Immunizer:
         views: list[View] = []
         losses: list[LossFn] = []
         groups: list[int] = []
+        passes: list[list[int]] = []
         for number, model in enumerate(self.models):
             surrogate = self._attacked(model, objective)
             fed = [fitted(VIEWS.create(part), recipe.size or model.size) for part in recipe.views]
@@ -222,6 +223,7 @@ class Immunizer:
             bound = {view: _view_loss(surrogate, objective, view, scene) for view in set(fed)}
             losses += [bound[view] for view in fed]
             groups += [number] * len(fed)
+            passes.append([scene.passes(view) for view in fed])
             views += fed
         # What is kept lies in pieces, so a process holds more than its tensors need.
         with kept_memory() if self.memory is None else nullcontext():
@@ -253,7 +255,7 @@ class Immunizer:
             recipe=recipe,
             loss=descent.losses.item(),
             steps=descent.steps,
-            passes=descent.passes,
+            passes=_passes(passes, recipe.draws, descent.steps),
             stopped=descent.stopped,
             seconds=time.perf_counter() - began,
         )
@@ -288,7 +290,9 @@ class Immunizer:
         height, width = max((view.shape[-2:] for view in seen), key=lambda sides: sides.numel())
         held, photo = resident_bytes(), scene.origin.nbytes
         # The picture, the best one so far, the last direction, and the other models' gradients.
-        copies = 2 + (recipe.momentum > 0) + (len(self.models) > 1)
+        # A sweep over tiles fills its own gradient, beside that of other views.
+        tiled = any(isinstance(VIEWS.create(part), Tiles) for part in recipe.views)
+        copies = 2 + (recipe.momentum > 0) + (len(self.models) > 1) + 2 * tiled
 
         def step() -> tuple[float, float]:
             each = scene.bytes_per_pixel(surrogate, model, objective) * height * width
@@ -501,6 +505,10 @@ class _Scene:
         windows = view.windows(*self.origin.shape[-2:])
         return [window for window in windows if window.core_of(self.inside).any()]
 
+    def passes(self, view: View) -> int:
+        """Passes through a model that a step with this view takes."""
+        return len(self.windows(view)) if isinstance(view, Tiles) else 1
+
     def cut(self, window: Window) -> _Scene:
         """What a window sees of it, as a scene of its own."""
         repaint = None if self.repaint is None else window.cut(self.repaint)
@@ -531,6 +539,16 @@ class _Scene:
                     model.decode(latents)
 
         return max(peak_bytes(attack), peak_bytes(measure)) / PROBE**2
+
+
+def _passes(each: Sequence[Sequence[int]], draws: int | None, steps: int) -> int:
+    """Passes in all, where each view of each model, taken in turn, takes so many."""
+    total = 0
+    for views in each:
+        drawn = steps * (len(views) if draws is None else min(draws, len(views)))
+        turns, rest = divmod(drawn, len(views))
+        total += turns * sum(views) + sum(views[:rest])
+    return total
 
 
 def _view_loss(surrogate: Any, objective: Objective[Any], view: View, scene: _Scene) -> LossFn:

@@ -20,10 +20,11 @@ from photovax.edit import SIZES, USUAL_STRENGTH, valid_size
 from photovax.errors import UsageError
 from photovax.registry import Part, unknown
 
-__all__ = ["DEFAULT", "DIFFUSION", "PRESETS", "Recipe", "load_recipe"]
+__all__ = ["DEFAULT", "DIFFUSION", "NATIVE", "PRESETS", "Recipe", "load_recipe"]
 
 DEFAULT = "fast"
 DIFFUSION = "fast-diffusion"
+NATIVE = "fast-native"
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,19 @@ def _at(*times: float) -> tuple[Part, ...]:
     return tuple(Part("short_side", {"times": factor}) for factor in times)
 
 
+def _tiled() -> tuple[Part, ...]:
+    """Tiles at eight alignments with the model's grid, each with the whole photo after it.
+
+    Every row and every column of a block of 8 x 8 pixels is met once.
+    """
+    alignments = ((0, 0), (4, 4), (2, 6), (6, 2), (1, 3), (5, 7), (3, 1), (7, 5))
+    return tuple(
+        part
+        for (down, right), whole in zip(alignments, _at(1, 1, 1.5, 1, 1, 1.5, 1, 1), strict=True)
+        for part in (Part("tiles", {"down": down, "right": right}), whole)
+    )
+
+
 # What an adversary may ask for; nobody knows.
 _ANY_PROMPT = [
     "make it night",
@@ -272,6 +286,19 @@ PRESETS: dict[str, Recipe] = {
         step_size=4 / 255,
         schedule="cosine",
         draws=1,
+    ),
+    # The photo at its own size, for adversaries who crop, and resized, for those who do not. A
+    # step goes through all tiles of one alignment and one view of the whole.
+    NATIVE: Recipe(
+        objective=Part("latent_drift"),
+        budget=_linf(8 / 255),
+        views=_tiled(),
+        steps=16,
+        # Few steps, so long ones: the first puts every pixel at the edge of the budget.
+        step_size=16 / 255,
+        schedule="cosine",
+        momentum=0.5,
+        draws=2,
     ),
     # Our own attack through the edit, in one denoising step: away from the edit of the original
     # on the same noise, while the latent drifts as well.
