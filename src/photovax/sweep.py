@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor
@@ -33,8 +33,8 @@ def swept(windows: Sequence[Window], losses: Sequence[LossFn]) -> LossFn:
 
     def mean(images: Tensor, generator: Generator) -> Tensor:
         if torch.is_grad_enabled() and images.requires_grad:
-            swept_loss: Tensor = _Sweep.apply(images, windows, losses, generator)
-            return swept_loss
+            apply: Any = _Sweep.apply
+            return cast(Tensor, apply(images, windows, losses, generator))
         return _sweep(images, windows, losses, generator, None)
 
     return mean
