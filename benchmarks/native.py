@@ -67,8 +67,8 @@ def measured(
             immunizer.save(result, saved)
             work = f", {result.passes} passes, {result.seconds:.0f} s"
         before, after = photo.pixels, read_photo(saved).pixels
-        first, second = (np.asarray(shrunk(each, 512)) for each in (path, saved))
-    resized = latent_effect(model, first, second, immunizer.device, size=model.size).shift
+        original, small = (np.asarray(shrunk(each, 512)) for each in (path, saved))
+    resized = latent_effect(model, original, small, immunizer.device, size=model.size).shift
     seams = seam_ratio(
         after.astype(np.float32) - before, Tiles(model.size).windows(*before.shape[:2])
     )

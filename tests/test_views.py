@@ -166,8 +166,8 @@ def test_crops_of_the_saved_photo_move_the_model_and_show_no_seams(immunizer, ph
 
 def noise(photo: Photo) -> np.ndarray:
     drawn = np.random.default_rng(0).integers(-16, 17, photo.pixels.shape)
-    noisy: np.ndarray = np.clip(photo.pixels + drawn, 0, 255).astype(np.uint8)
-    return noisy
+    pixels: np.ndarray = np.clip(photo.pixels + drawn, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def crop_shift(immunizer: Immunizer, photo: Photo, pixels: np.ndarray) -> float:

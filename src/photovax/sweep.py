@@ -33,8 +33,8 @@ def swept(windows: Sequence[Window], losses: Sequence[LossFn]) -> LossFn:
 
     def mean(images: Tensor, generator: Generator) -> Tensor:
         if torch.is_grad_enabled() and images.requires_grad:
-            apply: Any = _Sweep.apply
-            return cast(Tensor, apply(images, windows, losses, generator))
+            sweep: Any = _Sweep  # torch leaves apply untyped
+            return cast(Tensor, sweep.apply(images, windows, losses, generator))
         return _sweep(images, windows, losses, generator, None)
 
     return mean
