@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +11,9 @@ from PIL import Image
 from photovax.budget import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 from photovax.metrics.latent import tensor
+from photovax.saving import LEAST_LOSS
 
-__all__ = ["LEAST_LOSS", "within_jpeg"]
-
-LEAST_LOSS: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
-"""How JPEG files are written: a decoded channel is then seldom more than two levels off."""
+__all__ = ["within_jpeg"]
 
 _ROUNDS = 150
 _PATIENT = 50

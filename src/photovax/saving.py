@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from photovax.errors import OutputExists, SaveError, UsageError
-from photovax.jpeg import LEAST_LOSS
 from photovax.photo import Photo, printable_name
 from photovax.tiff import write_tiff
 
 __all__ = [
     "JPEG_SUFFIXES",
+    "LEAST_LOSS",
     "check_apart",
     "check_fits",
     "check_output",
@@ -42,6 +42,9 @@ _WEBP_SIDE = 16383
 
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
 """Of the one type with losses: decoded pixels are not those that were written."""
+
+LEAST_LOSS: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
+"""How JPEG files are written: a decoded channel is then seldom more than two levels off."""
 
 
 def write_photo(

@@ -197,8 +197,12 @@ class Tiles:
                 raise UsageError(f"view tiles needs {name} from 0 to 7, got {pixels}")
 
     def fitted(self, size: int) -> Tiles:
-        """The view for a model that is fed photos with a short side of ``size`` pixels."""
-        return self if self.side is not None else replace(self, side=size)
+        """The view for a model that is fed photos with a short side of ``size`` pixels.
+
+        Tiles are larger than that where the halo would leave nothing of one.
+        """
+        least = 8 * math.ceil((2 * self.halo + 8) / 8)
+        return self if self.side is not None else replace(self, side=max(size, least))
 
     def windows(self, height: int, width: int) -> list[Window]:
         """The tiles of a photo with these sides, row by row.

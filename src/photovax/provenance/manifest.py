@@ -88,7 +88,7 @@ def sign_photo(
     before = read_photo(photo)
     kind = media_type(photo)
     if kind is None:
-        raise UsageError(f"{name}: only PNG, TIFF and WebP, as photovax saves them, can be signed")
+        raise UsageError(f"{name}: only PNG, TIFF and WebP can be signed; save the photo as one")
     if output.suffix.lower() not in _TYPES[kind]:
         raise UsageError(f"{name}: signed as it is, so end -o in {' or '.join(_TYPES[kind])}")
     if holds_manifest(photo):
