@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.errors import UnreadablePhoto
 
-__all__ = ["bits_per_channel", "eight_bit", "raw_mode"]
+__all__ = ["as_image", "bits_per_channel", "eight_bit", "raw_mode"]
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 
@@ -140,3 +140,8 @@ def _fitting(icc: bytes | None, space: bytes, notes: list[str]) -> bytes | None:
         return icc
     notes.append("a colour profile that is damaged or for other channels: not kept")
     return None
+
+
+def as_image(channels: np.ndarray) -> Image.Image:
+    """Uint8 channels (H, W, 1 to 4) for Pillow, which has no third axis for grey."""
+    return Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels)

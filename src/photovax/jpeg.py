@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from photovax.budget import TOLERANCE, Constraint
+from photovax.channels import as_image
 from photovax.errors import BudgetExceeded
 from photovax.metrics.latent import tensor
 from photovax.saving import LEAST_LOSS
@@ -57,8 +58,6 @@ def within_jpeg(
 
 def _decoded(pixels: np.ndarray) -> np.ndarray:
     file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(
-        file, "JPEG", **LEAST_LOSS
-    )
+    as_image(pixels).save(file, "JPEG", **LEAST_LOSS)
     with Image.open(file) as image:
         return np.array(image).reshape(pixels.shape)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from photovax.channels import as_image
 from photovax.errors import OutputExists, SaveError, UsageError
 from photovax.photo import Photo, printable_name
 from photovax.tiff import write_tiff
@@ -193,11 +194,12 @@ def default_output(source: Path, *, suffix: str | None = ".png") -> Path:
         The path; nothing is looked up on disk.
     """
     name = source.stem if source.suffix.lower() in _PICTURE_SUFFIXES else source.name
-    return source.with_name(f"{name}.immunized{suffix or _own_suffix(source)}")
+    return _output(source, name, suffix)
 
 
-def _own_suffix(source: Path) -> str:
-    return source.suffix if source.suffix.lower() in _WRITERS else ".png"
+def _output(source: Path, name: str, suffix: str | None) -> Path:
+    own = source.suffix if source.suffix.lower() in _WRITERS else ".png"
+    return source.with_name(f"{name}.immunized{suffix or own}")
 
 
 def record_of(photo: Path) -> Path:
@@ -232,12 +234,7 @@ def plan_outputs(
     plan = {source: placed(default_output(source, suffix=suffix)) for source in sources}
     while True:
         taken = Counter(_as_disks_see_it(path) for path in (*plan.values(), *plan))
-        full = {
-            source: placed(
-                source.with_name(f"{source.name}.immunized{suffix or _own_suffix(source)}")
-            )
-            for source in plan
-        }
+        full = {source: placed(_output(source, source.name, suffix)) for source in plan}
         clashing = [
             source
             for source, result in plan.items()
@@ -310,7 +307,7 @@ def _image(photo: Photo) -> Image.Image:
     channels = photo.pixels
     if photo.alpha is not None:
         channels = np.dstack([channels, photo.alpha])
-    return Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels)
+    return as_image(channels)
 
 
 def _write_png(photo: Photo, file: BinaryIO) -> None:

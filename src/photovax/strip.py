@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from photovax.channels import as_image
+
 __all__ = ["stacked", "strip"]
 
 _GAP = 8
@@ -45,6 +47,6 @@ def stacked(strips: Sequence[Image.Image]) -> Image.Image:
 
 
 def _scaled(pixels: np.ndarray, side: int) -> Image.Image:
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+    picture = as_image(pixels).convert("RGB")
     width = max(1, round(picture.width * side / picture.height))
     return picture.resize((width, side), Image.Resampling.LANCZOS)

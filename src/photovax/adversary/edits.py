@@ -12,6 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image
 
+from photovax.channels import as_image
 from photovax.edit import Edit, Mode
 from photovax.errors import ModelError, UsageError, first_line
 from photovax.models.catalog import (
@@ -170,7 +171,7 @@ def resized(pixels: np.ndarray, size: int) -> Image.Image:
 
     Sides become multiples of 8; the long side is at most four times the short.
     """
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+    picture = as_image(pixels).convert("RGB")
     scale = size / min(picture.size)
     sides = [min(side * scale, 4 * size) for side in picture.size]
     width, height = (max(1, round(side / _MULTIPLE)) * _MULTIPLE for side in sides)

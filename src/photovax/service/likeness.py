@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from photovax.channels import as_image
+
 __all__ = ["SAME_PICTURE", "dhash", "distance"]
 
 SAME_PICTURE = 10
@@ -17,7 +19,7 @@ def dhash(pixels: np.ndarray) -> str:
     Each bit says whether brightness falls to the right, on a grid of 8 x 9 cells (N. Krawetz,
     "Kind of Like That", hackerfactor.com, 2013).
     """
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("L")
+    picture = as_image(pixels).convert("L")
     cells = np.asarray(picture.resize((9, 8), Image.Resampling.BOX)).astype(np.int16)
     bits = np.packbits(cells[:, :-1] > cells[:, 1:])
     return bits.tobytes().hex()
