@@ -1,5 +1,6 @@
 """The embedded editor follows what it is told on a photo that it never saw, and breaks."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,12 @@ from PIL import Image
 from photovax.adversary.edits import Adversary
 from photovax.check import noisy
 from photovax.demo import SAMPLE
+from photovax.edit import MODES
 from photovax.immunize import Immunizer
 from photovax.metrics.colours import name_colour
 from photovax.metrics.true_edits import TRUE_EDITS, truth
 from photovax.metrics.visible import psnr, ssim
-from photovax.models.catalog import usual_edit
+from photovax.models.catalog import model_folder, usual_edit
 from photovax.photo import read_photo
 from photovax.recipe import DEFAULT, PRESETS
 
@@ -29,6 +31,17 @@ def pixels():
 @pytest.fixture(scope="module")
 def adversary():
     return Adversary(device="cpu")
+
+
+def test_a_new_denoiser_changes_the_digest_of_its_own_way_of_editing_only(tmp_path):
+    editor = tmp_path / "editor"
+    shutil.copytree(model_folder("embedded"), editor)
+    before = {mode: Adversary(str(editor), device="cpu").digest(mode) for mode in MODES}
+    weights = editor / "unet_instruct" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    after = {mode: Adversary(str(editor), device="cpu").digest(mode) for mode in MODES}
+    assert len(set(before.values())) == 3
+    assert [mode for mode in MODES if before[mode] != after[mode]] == ["instruct"]
 
 
 @pytest.mark.parametrize("name", ["night", "inverted", "sepia"])

@@ -113,10 +113,10 @@ class Adversary:
         )
         return np.array(made.images[0].convert("RGB"))
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 over its weight files."""
-        return weights_digest(self._folder)
+    def digest(self, mode: Mode) -> str:
+        """SHA-256 over the weight files that decide an edit of that kind."""
+        others = (folder for known, folder in self._denoisers.items() if known != mode)
+        return weights_digest(self._folder, without=others)
 
     def load(self, modes: Iterable[Mode]) -> None:
         """Load what these ways of editing need, instead of at the first edit.

@@ -5,10 +5,10 @@ A key is a digest of all that decides a result: photo, weights, recipe, edit, ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from photovax.edit import Edit
+from photovax.edit import Edit, Mode
 from photovax.evaluation.plan import Asked, Floor, Plan, Variant
 from photovax.evaluation.store import key_of
 from photovax.evaluation.subject import FLOOR_SEED, Subject
@@ -72,13 +72,15 @@ class Units:
     Args:
         plan: What to do.
         immunizer: Its weights are part of the keys.
-        editor_digest: SHA-256 of the editor's weights.
+        editor_digests: SHA-256 of the weights that the editor takes for each of the plan's modes.
         size: Short side, in pixels, at which the editor is fed photos.
     """
 
-    def __init__(self, plan: Plan, immunizer: Immunizer, editor_digest: str, size: int) -> None:
+    def __init__(
+        self, plan: Plan, immunizer: Immunizer, editor_digests: Mapping[Mode, str], size: int
+    ) -> None:
         self.plan, self.size = plan, size
-        self._editor_digest = editor_digest
+        self._editor_digests = editor_digests
         # Hashed once: recipes adapted to each way of editing, and the weights they attack.
         self._recipes: dict[tuple[str, str], tuple[Recipe, list[str]]] = {}
         for variant in plan.variants:
@@ -128,9 +130,9 @@ class Units:
     def reference(self, subject: Subject, asked: Asked, seed: int, purification: str) -> str:
         """The key of an edit of the original."""
         mask = (asked.mask, subject.mask_digest()) if asked.edit.mode == "inpaint" else None
-        edit = asdict(asked.of(subject.digest))
-        made_by = (self._editor_digest, self.size)
-        return key_of(subject.digest, purification, edit, mask, seed, *made_by)
+        edit = asked.of(subject.digest)
+        made_by = (self._editor_digests[edit.mode], self.size)
+        return key_of(subject.digest, purification, asdict(edit), mask, seed, *made_by)
 
     def _pairs(self, subject: Subject) -> Iterator[tuple[Variant, Asked]]:
         left_out = self.without_mask(subject)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -214,11 +215,18 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
     return found
 
 
-def weights_digest(folder: Path) -> str:
-    """SHA-256 over the digests of all weight files of a pipeline's folder."""
+def weights_digest(folder: Path, *, without: Iterable[Path] = ()) -> str:
+    """SHA-256 over the digests of the weight files of a pipeline's folder.
+
+    Args:
+        folder: Of the pipeline.
+        without: Folders in it whose weights do not count.
+    """
+    left_out = set(without)
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*/*.safetensors")):
-        digest.update(bytes.fromhex(file_digest(file)))
+        if file.parent not in left_out:
+            digest.update(bytes.fromhex(file_digest(file)))
     return digest.hexdigest()
 
 
