@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from photovax.budget import BUDGETS, L2, Constraint, Linf, Within
 from photovax.errors import BudgetExceeded, UnknownName, UsageError
-from photovax.immunize import round_within
+from photovax.immunized import round_within
 from photovax.registry import Part
 
 

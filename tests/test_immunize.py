@@ -13,7 +13,8 @@ from PIL import Image
 from photovax.batch import MaskOptions, immunize_files
 from photovax.check import Verdict, check, noisy
 from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
-from photovax.immunize import Immunizer, check_promises
+from photovax.immunize import Immunizer
+from photovax.immunized import check_promises
 from photovax.metrics.latent import latent_effect
 from photovax.photo import read_photo
 from photovax.registry import Part

@@ -91,6 +91,8 @@ def test_losses_are_taken_in_turn():
     found = descend([asking(0), asking(1), asking(2)], draws=1, steps=5)
     assert asked == [0, 1, 2, 0, 1]
     assert found.passes == 5
+    costs = [1, 10, 100]
+    assert descend([asking(0), asking(1), asking(2)], costs=costs, draws=1, steps=5).passes == 122
 
 
 def other_loss(x, generator):

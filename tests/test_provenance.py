@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from photovax.cli import app
 from photovax.digests import file_digest
 from photovax.errors import CertificateError, OutputExists, PhotovaxError, SaveError, UsageError
-from photovax.immunize import check_promises
+from photovax.immunized import check_promises
 from photovax.metadata import Metadata
 from photovax.photo import Photo, read_photo
 from photovax.provenance.container import holds_manifest, photo_digest

@@ -12,7 +12,8 @@ from PIL import Image
 
 from photovax.batch import immunize_files
 from photovax.errors import BudgetExceeded
-from photovax.immunize import Immunizer, check_promises
+from photovax.immunize import Immunizer
+from photovax.immunized import check_promises
 from photovax.metadata import Metadata
 from photovax.photo import Photo, read_photo
 from photovax.recipe import Recipe

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from photovax.check import Check, check
     from photovax.errors import PhotovaxError
-    from photovax.immunize import Immunized, Immunizer, Saved
+    from photovax.immunize import Immunizer
+    from photovax.immunized import Immunized, Saved
     from photovax.photo import Photo, read_photo
     from photovax.recipe import PRESETS, Recipe, load_recipe
 
 _HOMES = {
     "Check": "check",
-    "Immunized": "immunize",
+    "Immunized": "immunized",
     "Immunizer": "immunize",
     "PRESETS": "recipe",
     "Photo": "photo",
     "PhotovaxError": "errors",
     "Recipe": "recipe",
-    "Saved": "immunize",
+    "Saved": "immunized",
     "check": "check",
     "load_recipe": "recipe",
     "read_photo": "photo",

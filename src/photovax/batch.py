@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photovax.errors import PhotovaxError
-from photovax.immunize import Immunized, Immunizer, Saved
+from photovax.immunize import Immunizer
+from photovax.immunized import Immunized, Saved
 from photovax.masks import load_mask
 from photovax.optimise import Step
 from photovax.photo import MAX_PIXELS, read_photo

@@ -11,7 +11,8 @@ import numpy as np
 
 from photovax.adversary.edits import Adversary, resized
 from photovax.edit import Edit
-from photovax.immunize import Immunizer, Saved
+from photovax.immunize import Immunizer
+from photovax.immunized import Saved
 from photovax.masks import load_mask
 from photovax.metrics.true_edits import find_true_edit, truth
 from photovax.metrics.visible import psnr, ssim

@@ -10,21 +10,20 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator
 
 from photovax.allocator import kept_memory
-from photovax.budget import BUDGETS, TOLERANCE, Constraint, Within
+from photovax.budget import BUDGETS, Constraint, Within
 from photovax.digests import file_digest
-from photovax.errors import BudgetExceeded, ModelError, UsageError
-from photovax.footprint import peak_bytes
+from photovax.errors import ModelError, UsageError
+from photovax.immunized import Immunized, Saved, check_promises, round_within
 from photovax.jpeg import within_jpeg
 from photovax.memory import PHOTO_COPIES, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
@@ -44,60 +43,13 @@ from photovax.models.places import no_whole_edit
 from photovax.objectives import OBJECTIVES, LossFn, Objective
 from photovax.optimise import SCHEDULES, Step, pgd
 from photovax.photo import Photo, read_photo
-from photovax.randomness import twin
 from photovax.recipe import Recipe
-from photovax.registry import Part
-from photovax.rights import forbids_training
 from photovax.saving import JPEG_SUFFIXES, check_fits, record_of, write_photo, write_text
-from photovax.sweep import swept
+from photovax.scene import Scene, view_loss
 from photovax.version import VERSION
-from photovax.views import VIEWS, Identity, Tiles, View, Window, fitted, resize
+from photovax.views import VIEWS, Tiles, View, fitted
 
-__all__ = ["Immunized", "Immunizer", "Saved", "round_within"]
-
-
-@dataclass(frozen=True, eq=False)
-class Immunized:
-    """The answer, with what is needed to check and repeat it.
-
-    Attributes:
-        photo: The immunized photo, 8-bit, exactly as it is saved.
-        original: The photo that was given.
-        allowed: Pixels that were allowed to change, bool (H, W).
-        recipe: How it was made.
-        loss: Final loss, mean over views and models, before rounding.
-        steps: Steps taken.
-        passes: Forward and backward passes through a model.
-        stopped: ``done``, ``plateau`` or ``interrupted``.
-        seconds: What it took.
-    """
-
-    photo: Photo
-    original: Photo
-    allowed: np.ndarray
-    recipe: Recipe
-    loss: float
-    steps: int
-    passes: int
-    stopped: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A saved photo, and what was measured on the file.
-
-    Attributes:
-        path: The photo.
-        record: The JSON file beside it.
-        visible: How visible the change is.
-        effects: What it does to each model, at the size the recipe feeds it.
-    """
-
-    path: Path
-    record: Path
-    visible: Visibility
-    effects: dict[str, LatentEffect]
+__all__ = ["Immunizer"]
 
 
 class Immunizer:
@@ -208,22 +160,22 @@ class Immunizer:
                 "this recipe attacks inpainting, where a model sees only what is kept: "
                 "it needs a mask (--mask FILE)"
             )
-        scene = _Scene(origin, inside, None if mask is None else ~inside, recipe.kept_region_only)
+        scene = Scene(origin, inside, None if mask is None else ~inside, recipe.kept_region_only)
         if self.memory is not None:
             for model in self.models:
                 self._fit_memory(self.memory, model, objective, recipe, scene)
         views: list[View] = []
         losses: list[LossFn] = []
         groups: list[int] = []
-        passes: list[list[int]] = []
+        costs: list[int] = []
         for number, model in enumerate(self.models):
             surrogate = self._attacked(model, objective)
             fed = [fitted(VIEWS.create(part), recipe.size or model.size) for part in recipe.views]
             # A view named twice has twice the weight, but binds once.
-            bound = {view: _view_loss(surrogate, objective, view, scene) for view in set(fed)}
+            bound = {view: view_loss(surrogate, objective, view, scene) for view in set(fed)}
             losses += [bound[view] for view in fed]
             groups += [number] * len(fed)
-            passes.append([scene.passes(view) for view in fed])
+            costs += [scene.passes(view) for view in fed]
             views += fed
         # What is kept lies in pieces, so a process holds more than its tensors need.
         with kept_memory() if self.memory is None else nullcontext():
@@ -235,6 +187,7 @@ class Immunizer:
                 step_size=recipe.step_size,
                 generator=Generator(self.device).manual_seed(recipe.seed),
                 groups=groups,
+                costs=costs,
                 schedule=SCHEDULES[recipe.schedule],
                 momentum=recipe.momentum,
                 draws=recipe.draws,
@@ -255,7 +208,7 @@ class Immunizer:
             recipe=recipe,
             loss=descent.losses.item(),
             steps=descent.steps,
-            passes=_passes(passes, recipe.draws, descent.steps),
+            passes=descent.passes,
             stopped=descent.stopped,
             seconds=time.perf_counter() - began,
         )
@@ -274,7 +227,7 @@ class Immunizer:
         model: Autoencoder,
         objective: Objective[Any],
         recipe: Recipe,
-        scene: _Scene,
+        scene: Scene,
     ) -> None:
         """Let a model recompute where it would else take too much memory.
 
@@ -386,79 +339,6 @@ class Immunizer:
         }
 
 
-def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
-    """Round images to 8 bits without leaving the budget: what is saved is what was promised.
-
-    Nearest rounding, which loses the least. Where that leaves the set (a radius of 7.65 levels
-    rounds to 8; rounding lengthens an l2 change), the change is shrunk, image by image and
-    percent by percent, until it fits.
-
-    Args:
-        x: Float images (N, C, H, W) in [0, 1] inside the set.
-        origin: The originals, on 8-bit levels.
-        constraint: The set.
-
-    Returns:
-        Uint8 images (N, C, H, W).
-
-    Raises:
-        BudgetExceeded: If nothing but the original fits.
-    """
-    share = torch.ones(len(x), 1, 1, 1, device=x.device)
-    for _ in range(100):
-        rounded = torch.lerp(origin, x, share).mul_(255).round_().clamp_(0, 255)
-        over = constraint.size(rounded.div(255), origin) > 1 + TOLERANCE
-        if not over.any():
-            if torch.equal(rounded, (origin * 255).round()) and not torch.equal(x, origin):
-                break
-            return rounded.to(torch.uint8)
-        share = torch.where(over.view(-1, 1, 1, 1), share - 0.01, share)
-    raise BudgetExceeded(
-        f"nothing of the change is left in 8 bits at a budget of {constraint.radius:g} "
-        f"({constraint.radius * 255:g} levels); use a larger one"
-    )
-
-
-PROBE = 128
-"""Sides, in pixels, of the picture on which a model's memory is counted: it grows with pixels."""
-
-
-def check_promises(result: Immunized, reopened: Photo) -> None:
-    """Compare a reopened file with what was promised.
-
-    Raises:
-        BudgetExceeded: If size, channels, transparency, rights, mask or budget do not hold.
-    """
-    given = result.original
-    broken = None
-    if reopened.pixels.shape != given.pixels.shape:
-        broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
-    elif not np.array_equal(reopened.pixels, result.photo.pixels):
-        broken = "pixels other than those that were written"
-    elif not _same(given.alpha, reopened.alpha):
-        broken = "another transparency"
-    elif forbids_training(result.photo.metadata) and not forbids_training(reopened.metadata):
-        broken = "no word against AI training"
-    elif (reopened.pixels != given.pixels)[~result.allowed].any():
-        broken = "changes outside the mask"
-    else:
-        constraint: Constraint = BUDGETS.create(result.recipe.budget)
-        cpu = torch.device("cpu")
-        size = constraint.size(tensor(reopened.pixels, cpu), tensor(given.pixels, cpu)).item()
-        if size > 1 + TOLERANCE:
-            broken = f"{size:.4f} of the budget"
-    if broken is not None:
-        raise BudgetExceeded(f"the saved file would have {broken}; nothing was kept")
-
-
-def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
-    if first is None or second is None:
-        # WebP drops an alpha that is opaque everywhere, which shows the same picture.
-        there = second if first is None else first
-        return there is None or bool((there == 255).all())
-    return np.array_equal(first, second)
-
-
 def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
     """Pixels that are visible and inside the mask, bool (H, W)."""
     size = (photo.height, photo.width)
@@ -472,106 +352,3 @@ def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
     if not allowed.any():
         raise UsageError("no visible pixel may change: the photo is transparent where the mask is")
     return allowed
-
-
-@dataclass(frozen=True, eq=False)
-class _Scene:
-    """The original, where it may change or be repainted, and whether models see only the rest."""
-
-    origin: Tensor
-    inside: Tensor
-    repaint: Tensor | None
-    kept_region_only: bool
-
-    def through(self, view: View, images: Tensor, generator: Generator) -> Tensor:
-        """Images of this scene as a model is fed them."""
-        if self.kept_region_only and self.repaint is not None:
-            # Inpainting editors paint what they will repaint mid grey before they encode.
-            images = torch.where(self.repaint, 0.5, images)
-        return view(images, generator)
-
-    def bind(
-        self, surrogate: Any, objective: Objective[Any], view: View, generator: Generator
-    ) -> LossFn:
-        """The objective's loss on images that have been through the view."""
-        seen = self.through(view, self.origin, twin(generator))
-        if self.repaint is None:
-            return objective.bind(surrogate, seen)
-        repaint = view(self.repaint.float(), twin(generator)) > 0.5
-        return objective.bind(surrogate, seen, repaint)
-
-    def windows(self, view: Tiles) -> list[Window]:
-        """The tiles in which a pixel may change; a model learns nothing from the others."""
-        windows = view.windows(*self.origin.shape[-2:])
-        return [window for window in windows if window.core_of(self.inside).any()]
-
-    def passes(self, view: View) -> int:
-        """Passes through a model that a step with this view takes."""
-        return len(self.windows(view)) if isinstance(view, Tiles) else 1
-
-    def cut(self, window: Window) -> _Scene:
-        """What a window sees of it, as a scene of its own."""
-        repaint = None if self.repaint is None else window.cut(self.repaint)
-        inside = window.cut(self.inside)
-        return _Scene(window.cut(self.origin), inside, repaint, self.kept_region_only)
-
-    def bytes_per_pixel(
-        self, surrogate: Any, model: Autoencoder, objective: Objective[Any]
-    ) -> float:
-        """What a forward and backward pass takes for each pixel that a model is fed."""
-        size = (PROBE, PROBE)
-        repaint = self.repaint
-        if repaint is not None:
-            repaint = F.interpolate(repaint.float(), size) > 0.5
-        inside = F.interpolate(self.inside.float(), size) > 0.5
-        small = _Scene(resize(self.origin, *size), inside, repaint, self.kept_region_only)
-        generator = Generator(self.origin.device)
-        loss = _seen_loss(surrogate, objective, VIEWS.create(Part("identity")), small)
-
-        def attack() -> None:
-            images = small.origin.clone().requires_grad_()
-            torch.autograd.grad(loss(images, generator).sum(), images)
-
-        def measure() -> None:
-            with torch.no_grad():
-                latents = model.encode(small.origin)
-                if model.decodes:
-                    model.decode(latents)
-
-        return max(peak_bytes(attack), peak_bytes(measure)) / PROBE**2
-
-
-def _passes(each: Sequence[Sequence[int]], draws: int | None, steps: int) -> int:
-    """Passes in all, where each view of each model, taken in turn, takes so many."""
-    total = 0
-    for views in each:
-        drawn = steps * (len(views) if draws is None else min(draws, len(views)))
-        turns, rest = divmod(drawn, len(views))
-        total += turns * sum(views) + sum(views[:rest])
-    return total
-
-
-def _view_loss(surrogate: Any, objective: Objective[Any], view: View, scene: _Scene) -> LossFn:
-    """The objective's loss of one model that is fed the photo through one view, or in tiles."""
-    if not isinstance(view, Tiles):
-        return _seen_loss(surrogate, objective, view, scene)
-    windows = scene.windows(view)
-    whole = Identity()
-    return swept(
-        windows, [_seen_loss(surrogate, objective, whole, scene.cut(each)) for each in windows]
-    )
-
-
-def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: _Scene) -> LossFn:
-    """The objective's loss of one model that is fed the photo through one view."""
-    if view.random:
-
-        def drawn_loss(images: Tensor, generator: Generator) -> Tensor:
-            # Photo, original and mask must meet the same draw, or the loss measures the view.
-            bound = scene.bind(surrogate, objective, view, generator)
-            return bound(scene.through(view, images, generator), generator)
-
-        return drawn_loss
-
-    bound = scene.bind(surrogate, objective, view, Generator(scene.origin.device))
-    return lambda images, generator: bound(scene.through(view, images, generator), generator)

@@ -81,7 +81,7 @@ class Descent:
         losses: Their losses (N,), each the mean over all losses with the same random draws, in
             the losses' own units.
         steps: Steps taken.
-        passes: Forward and backward passes through a loss.
+        passes: Forward and backward passes, by what each loss costs.
         stopped: Why it ended.
     """
 
@@ -101,6 +101,7 @@ def pgd(
     step_size: float,
     generator: Generator,
     groups: Sequence[Hashable] | None = None,
+    costs: Sequence[int] | None = None,
     schedule: Schedule = linear,
     momentum: float = 0.0,
     draws: int | None = None,
@@ -129,6 +130,7 @@ def pgd(
         generator: Source of all randomness.
         groups: For each loss a label, the same for losses of one unit, such as those of one model;
             all are of one when None.
+        costs: Passes through a model that each loss takes; one when None.
         schedule: How the step size falls.
         momentum: Share of the former direction kept (Dong et al., arXiv 1710.06081: each
             gradient is divided by its mean magnitude before it is added).
@@ -149,7 +151,7 @@ def pgd(
         GradientError: If the gradient of a group is not finite, or zero everywhere.
         KeyboardInterrupt: If interrupted before the first step was done.
     """
-    parts = _grouped(losses, groups, draws)
+    parts = _grouped(losses, groups, costs, draws)
     turn = max(part.turn for part in parts)
     exact = not random and turn == 1
     # Losses taken in turn are only comparable over a whole turn, random ones over several.
@@ -158,13 +160,14 @@ def pgd(
     best = _Best(window, steps if seconds is None else 0)
     clock = _Clock(steps, seconds)
     velocity: Tensor | None = None
-    index = 0
+    index = passes = 0
     stopped: Literal["done", "plateau", "interrupted"] = "done"
     try:
         while not clock.over(index):
             began = time.perf_counter()
             values, balanced, gradient = _step(parts, index, x, generator)
             best.see(index, x, balanced)
+            passes += sum(part.cost(index) for part in parts)
             if momentum:
                 gradient /= gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
                 velocity = gradient if velocity is None else velocity.mul_(momentum).add_(gradient)
@@ -186,7 +189,7 @@ def pgd(
             raise
         stopped = "interrupted"
     x, final = _finalist(parts, x, best, exact=exact, draws=4 if random else 1)
-    return Descent(x, final, index, index * sum(part.count for part in parts), stopped)
+    return Descent(x, final, index, passes, stopped)
 
 
 def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0) -> Tensor:
@@ -266,12 +269,14 @@ class _Group:
 
     Attributes:
         losses: Taken in turn.
+        costs: Passes through a model that each of them takes.
         count: How many of them a step uses.
         unit: What its losses (N,) are divided by beside those of other groups; None when it is
             alone.
     """
 
     losses: list[LossFn] = field(default_factory=list)
+    costs: list[int] = field(default_factory=list)
     count: int = 1
     unit: Tensor | None = None
 
@@ -282,16 +287,29 @@ class _Group:
 
     def chosen(self, index: int) -> list[LossFn]:
         """The losses of a step."""
+        return [self.losses[number] for number in self._numbers(index)]
+
+    def cost(self, index: int) -> int:
+        """The passes that a step takes."""
+        return sum(self.costs[number] for number in self._numbers(index))
+
+    def _numbers(self, index: int) -> list[int]:
         first = index * self.count
-        return [self.losses[(first + k) % len(self.losses)] for k in range(self.count)]
+        return [(first + k) % len(self.losses) for k in range(self.count)]
 
 
 def _grouped(
-    losses: Sequence[LossFn], labels: Sequence[Hashable] | None, draws: int | None
+    losses: Sequence[LossFn],
+    labels: Sequence[Hashable] | None,
+    costs: Sequence[int] | None,
+    draws: int | None,
 ) -> list[_Group]:
     groups: dict[Hashable, _Group] = {}
-    for loss, label in zip(losses, labels or [None] * len(losses), strict=True):
-        groups.setdefault(label, _Group()).losses.append(loss)
+    each = zip(losses, labels or [None] * len(losses), costs or [1] * len(losses), strict=True)
+    for loss, label, cost in each:
+        group = groups.setdefault(label, _Group())
+        group.losses.append(loss)
+        group.costs.append(cost)
     if not groups:
         raise LossShapeError("pgd needs at least one loss, got none")
     for group in groups.values():

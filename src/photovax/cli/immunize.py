@@ -16,7 +16,7 @@ from photovax.recipe import DEFAULT, PRESETS, Recipe, load_recipe
 
 if TYPE_CHECKING:
     from photovax.batch import Outcome
-    from photovax.immunize import Immunized, Saved
+    from photovax.immunized import Immunized, Saved
 
 
 class FileType(StrEnum):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from photovax.errors import BudgetSpent, CertificateError, UsageError
-from photovax.immunize import Saved
+from photovax.immunized import Saved
 from photovax.optimise import Step
 from photovax.photo import Photo, read_photo
 from photovax.recipe import Recipe

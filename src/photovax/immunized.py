@@ -1,0 +1,133 @@
+"""What an immunization gives, and the promises that its saved file must keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from photovax.budget import BUDGETS, TOLERANCE, Constraint
+from photovax.errors import BudgetExceeded
+from photovax.metrics.latent import LatentEffect, tensor
+from photovax.metrics.visible import Visibility
+from photovax.photo import Photo
+from photovax.recipe import Recipe
+from photovax.rights import forbids_training
+
+__all__ = ["Immunized", "Saved", "check_promises", "round_within"]
+
+
+@dataclass(frozen=True, eq=False)
+class Immunized:
+    """The answer, with what is needed to check and repeat it.
+
+    Attributes:
+        photo: The immunized photo, 8-bit, exactly as it is saved.
+        original: The photo that was given.
+        allowed: Pixels that were allowed to change, bool (H, W).
+        recipe: How it was made.
+        loss: Final loss, mean over views and models, before rounding.
+        steps: Steps taken.
+        passes: Forward and backward passes through a model.
+        stopped: ``done``, ``plateau`` or ``interrupted``.
+        seconds: What it took.
+    """
+
+    photo: Photo
+    original: Photo
+    allowed: np.ndarray
+    recipe: Recipe
+    loss: float
+    steps: int
+    passes: int
+    stopped: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A saved photo, and what was measured on the file.
+
+    Attributes:
+        path: The photo.
+        record: The JSON file beside it.
+        visible: How visible the change is.
+        effects: What it does to each model, at the size the recipe feeds it.
+    """
+
+    path: Path
+    record: Path
+    visible: Visibility
+    effects: dict[str, LatentEffect]
+
+
+def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
+    """Round images to 8 bits without leaving the budget: what is saved is what was promised.
+
+    Nearest rounding, which loses the least. Where that leaves the set (a radius of 7.65 levels
+    rounds to 8; rounding lengthens an l2 change), the change is shrunk, image by image and
+    percent by percent, until it fits.
+
+    Args:
+        x: Float images (N, C, H, W) in [0, 1] inside the set.
+        origin: The originals, on 8-bit levels.
+        constraint: The set.
+
+    Returns:
+        Uint8 images (N, C, H, W).
+
+    Raises:
+        BudgetExceeded: If nothing but the original fits.
+    """
+    share = torch.ones(len(x), 1, 1, 1, device=x.device)
+    for _ in range(100):
+        rounded = torch.lerp(origin, x, share).mul_(255).round_().clamp_(0, 255)
+        over = constraint.size(rounded.div(255), origin) > 1 + TOLERANCE
+        if not over.any():
+            if torch.equal(rounded, (origin * 255).round()) and not torch.equal(x, origin):
+                break
+            return rounded.to(torch.uint8)
+        share = torch.where(over.view(-1, 1, 1, 1), share - 0.01, share)
+    raise BudgetExceeded(
+        f"nothing of the change is left in 8 bits at a budget of {constraint.radius:g} "
+        f"({constraint.radius * 255:g} levels); use a larger one"
+    )
+
+
+def check_promises(result: Immunized, reopened: Photo) -> None:
+    """Compare a reopened file with what was promised.
+
+    Raises:
+        BudgetExceeded: If size, channels, transparency, rights, mask or budget do not hold.
+    """
+    given = result.original
+    broken = None
+    if reopened.pixels.shape != given.pixels.shape:
+        broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
+    elif not np.array_equal(reopened.pixels, result.photo.pixels):
+        broken = "pixels other than those that were written"
+    elif not _same(given.alpha, reopened.alpha):
+        broken = "another transparency"
+    elif forbids_training(result.photo.metadata) and not forbids_training(reopened.metadata):
+        broken = "no word against AI training"
+    elif (reopened.pixels != given.pixels)[~result.allowed].any():
+        broken = "changes outside the mask"
+    else:
+        constraint: Constraint = BUDGETS.create(result.recipe.budget)
+        cpu = torch.device("cpu")
+        size = constraint.size(tensor(reopened.pixels, cpu), tensor(given.pixels, cpu)).item()
+        if size > 1 + TOLERANCE:
+            broken = f"{size:.4f} of the budget"
+    if broken is not None:
+        raise BudgetExceeded(f"the saved file would have {broken}; nothing was kept")
+
+
+def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
+    if first is None or second is None:
+        # WebP drops an alpha that is opaque everywhere, which shows the same picture.
+        there = second if first is None else first
+        return there is None or bool((there == 255).all())
+    return np.array_equal(first, second)
