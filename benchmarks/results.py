@@ -29,6 +29,7 @@ from photovax.photo import read_photo
 from photovax.strip import stacked, strip
 
 METRICS = ("psnr", "ssim", "ms_ssim", "vifp", "fsim", "lpips", "lite0")
+FEW_METRICS = ("psnr", "ssim", "lpips", "lite0")  # the others take longer than an edit
 LEADING = "lpips"
 RECIPES = Path(__file__).parent / "recipes"
 ENCODER = ("photoguard-demo", "fast")
@@ -36,6 +37,7 @@ OTHERS = ("photoguard-img2img", "photoguard-inpaint", "advdm", "sds", "diffusion
 PUBLISHED = tuple(
     str(RECIPES / f"photoguard-diffusion-{norm}-one-draw.toml") for norm in ("linf", "l2")
 )
+ONE_EACH = ("instruct: looks", "inpaint: colours", "img2img: looks")
 # IMPRESS takes minutes a photo.
 PURIFIERS = tuple(name for name in PURIFICATIONS if name not in (NONE, "impress"))
 
@@ -47,11 +49,12 @@ class Experiment:
     Attributes:
         recipes: Presets and recipe files.
         levels: Largest change in 8-bit levels, where a recipe bounds that.
-        photos: How many; every fifth, unless it is all.
+        photos: How many, at even distances in the order of their names.
         edits: Which of the six usual requests, by name; all when empty.
         mode: Only requests for this way of editing.
         purifications: Beside none.
         seeds: Of each edit.
+        metrics: Between two edits.
     """
 
     recipes: tuple[str, ...]
@@ -61,6 +64,7 @@ class Experiment:
     mode: str | None = None
     purifications: tuple[str, ...] = ()
     seeds: int = 1
+    metrics: tuple[str, ...] = METRICS
 
     def plan(self) -> Plan:
         """What to do."""
@@ -71,27 +75,30 @@ class Experiment:
             tuple(one for one in kept if self.mode in (None, one.edit.mode)),
             (NONE, *self.purifications),
             seeds=self.seeds,
-            metrics=METRICS,
+            metrics=self.metrics,
         )
 
     def of(self, photos: Sequence[Path]) -> Sequence[Path]:
         """Its photos among all."""
-        return photos if self.photos >= len(photos) else photos[::5][: self.photos]
+        return photos[:: max(1, len(photos) // self.photos)][: self.photos]
 
 
 EXPERIMENTS = {
     "all-photos": Experiment(ENCODER, (16,), 60),
-    "through-the-edit": Experiment((*ENCODER, "fast-diffusion"), (16,), 6),
+    "three-seeds": Experiment(
+        (*ENCODER, "fast-diffusion"), (16,), 20, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
+    ),
+    "half-the-budget": Experiment(
+        (*ENCODER, "fast-diffusion"), (8,), 20, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
+    ),
     "purified": Experiment(
         ENCODER,
         (16,),
-        3,
-        edits=("instruct: looks", "inpaint: colours", "img2img: looks"),
+        4,
+        edits=ONE_EACH,
         purifications=PURIFIERS,
     ),
     "all-recipes": Experiment((*ENCODER, "fast-diffusion", *OTHERS), (16,), 2),
-    "half-the-budget": Experiment(ENCODER, (8,), 12),
-    "three-seeds": Experiment(ENCODER, (16,), 12, seeds=3),
     "published-through-the-edit": Experiment((*ENCODER, *PUBLISHED), (16,), 1, mode="inpaint"),
 }
 
@@ -134,9 +141,11 @@ def sheets(found: Tables) -> list[list[list[str]]]:
 
 
 def _displacement(found: Tables) -> list[list[str]]:
-    shown = ("ssim", "psnr", "vifp", "fsim", LEADING)
     cells = {(row.label, row.mode, row.metric): row for row in found.displacement}
-    rows = [["recipe", "edits", "SSIM", "PSNR", "VIFp", "FSIMc", "LPIPS", "LPIPS beyond noise"]]
+    measured = {metric for _, _, metric in cells}
+    heads = {"ssim": "SSIM", "psnr": "PSNR", "vifp": "VIFp", "fsim": "FSIMc", LEADING: "LPIPS"}
+    shown = [name for name in heads if name in measured]
+    rows = [["recipe", "edits", *(heads[name] for name in shown), "LPIPS beyond noise"]]
     for label, mode in dict.fromkeys((row.label, row.mode) for row in found.displacement):
         if mode != ALL:
             means = [cells[label, mode, name].value.mean for name in shown]

@@ -3,7 +3,8 @@
 One denoiser for each way of editing (instruct, inpaint, img2img) over one text encoder, on
 latents of the frozen embedded autoencoder. Resumes from ``OUT/checkpoint.pt``. A step trains
 one denoiser, drawn by ``SHARES``. The schedule follows whichever budget is nearer its end,
-steps or minutes of training.
+steps or minutes of training. ``--start FOLDER --modes instruct`` trains one denoiser of a ready
+editor further; the text encoder, which the others need as it is, then stays.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,12 @@ from training.text import text_encoder, tokenizer
 
 CHANNELS = {"instruct": 8, "inpaint": 9, "img2img": 4}
 SHARES = {"instruct": 0.4, "inpaint": 0.3, "img2img": 0.3}
-# (share of the training, crop side, crops per step)
-PHASES = ((0.6, 128, 16), (0.4, 256, 5))
+# (crop side, crops per step) of the first share of a training, ``--small``, and of the rest
+SMALL, LARGE = (128, 16), (256, 5)
 # img2img: share of samples that start from another look of the photo than the prompt's, as a
 # user's photo does, and the earliest timestep of these.
 OTHER_START, EARLIEST_OTHER = 0.4, 300
+OFTEN = 3
 HELD_OUT = 50  # every so many photos of the training folder are only validated on
 
 
@@ -94,6 +96,19 @@ class Editor(nn.Module):
                 for mode, channels in CHANNELS.items()
             }
         )
+        if options.start is not None:
+            self.text = CLIPTextModel.from_pretrained(
+                options.start / "text_encoder", dtype=torch.float32
+            )
+            for mode in CHANNELS:
+                self.unets[mode] = UNet2DConditionModel.from_pretrained(
+                    options.start / _folder(mode), torch_dtype=torch.float32
+                )
+
+
+def _folder(mode: str) -> str:
+    """Where a denoiser lies. Pipelines look for ``unet``; the other two are handed to them."""
+    return "unet" if mode == "img2img" else f"unet_{mode}"
 
 
 @dataclass(frozen=True)
@@ -116,8 +131,18 @@ class Batch:
 class Data:
     """Batches: what the denoiser is to make, what it is shown, and the words."""
 
-    def __init__(self, vae: Any, photos: list[Tensor], names: list[str], seed: int) -> None:
+    def __init__(
+        self,
+        vae: Any,
+        photos: list[Tensor],
+        names: list[str],
+        seed: int,
+        often: Sequence[str] = (),
+    ) -> None:
+        """``often``: names of true edits that instruct draws ``OFTEN`` times as often."""
         self.vae = vae
+        weights = np.array([OFTEN if e.name in often else 1.0 for e in TRUE_EDITS.values()])
+        self.chances = weights / weights.sum()
         self.words = [class_word(name) for name in names]
         self.crops = RandomCrops(photos, seed)
         self.random = np.random.default_rng(seed + 1)
@@ -135,7 +160,7 @@ class Data:
             return self.vae.encode(x).latent_dist.mean.float()
 
     def _instruct(self, crops: Tensor, chosen: list[int]) -> Batch:
-        numbers = self.random.integers(len(TRUE_EDITS), size=len(crops))
+        numbers = self.random.choice(len(TRUE_EDITS), size=len(crops), p=self.chances)
         edits = [list(TRUE_EDITS.values())[number] for number in numbers]
         edited = torch.cat(
             [edit.filter(crop[None]) for edit, crop in zip(edits, crops, strict=True)]
@@ -202,7 +227,7 @@ class Run:
         self.vae: Any = AutoencoderKL.from_pretrained(options.vae, torch_dtype=torch.float32)
         self.vae.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
         # Merges that are as frequent as others come in any order: a resumed run keeps its own.
-        kept = options.out / "editor" / "tokenizer"
+        kept = (options.start or options.out / "editor") / "tokenizer"
         self.vocabulary: Any = (
             CLIPTokenizer.from_pretrained(kept)
             if kept.exists()
@@ -224,8 +249,16 @@ class Run:
         names = [file.name for file in files]
         kept = [i for i in range(len(photos)) if i % HELD_OUT]
         self.data = Data(
-            self.vae, [photos[i] for i in kept], [names[i] for i in kept], options.seed
+            self.vae,
+            [photos[i] for i in kept],
+            [names[i] for i in kept],
+            options.seed,
+            options.often,
         )
+        shares = {mode: SHARES[mode] for mode in options.modes}
+        self.shares = {mode: share / sum(shares.values()) for mode, share in shares.items()}
+        self.text_stays = len(shares) < len(SHARES)
+        self.editor.text.requires_grad_(not self.text_stays)
         self.held_out = (photos[::HELD_OUT], names[::HELD_OUT])
         self.generator = Generator().manual_seed(options.seed)
         self.step = self.seen = 0
@@ -244,19 +277,15 @@ class Run:
         """One update of one denoiser, the text encoder, and their averages."""
         began = time.monotonic()
         done = self.progress
-        mode = str(self.data.random.choice(list(SHARES), p=list(SHARES.values())))
-        side, count = next(
-            (side, count)
-            for index, (_, side, count) in enumerate(PHASES)
-            if done < sum(share for share, *_ in PHASES[: index + 1]) or index == len(PHASES) - 1
-        )
+        mode = str(self.data.random.choice(list(self.shares), p=list(self.shares.values())))
+        side, count = SMALL if done < self.options.small else LARGE
         loss = self._loss(self.editor, self.data, mode, side, count, self.generator)
         rate = min(1.0, (self.step + 1) / 300) * (
             0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         )
-        moved = [*self.optimisers[mode], *self.optimisers["text"]]
+        moved = [*self.optimisers[mode], *([] if self.text_stays else self.optimisers["text"])]
         peaks = [self.options.matrix_lr, self.options.vector_lr] * 2
-        for optimiser, peak in zip(moved, peaks, strict=True):
+        for optimiser, peak in zip(moved, peaks[: len(moved)], strict=True):
             optimiser.param_groups[0]["lr"] = peak * rate
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -266,8 +295,9 @@ class Run:
             optimiser.step()
         keep = min(0.998, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
+            trained = (f"unets.{mode}.", *(() if self.text_stays else ("text.",)))
             for name, value in self.editor.state_dict().items():
-                if name.startswith(("text.", f"unets.{mode}.")) and value.is_floating_point():
+                if name.startswith(trained) and value.is_floating_point():
                     self.average[name].lerp_(value, 1 - keep)
         self.step += 1
         self.seen += count
@@ -358,8 +388,7 @@ class Run:
         self.vocabulary.save_pretrained(folder / "tokenizer")
         editor.text.save_pretrained(folder / "text_encoder")
         for mode, unet in editor.unets.items():
-            # The ordinary pipelines look for ``unet``; the other two are handed to them.
-            unet.save_pretrained(folder / ("unet" if mode == "img2img" else f"unet_{mode}"))
+            unet.save_pretrained(folder / _folder(mode))
         index = json.dumps(_index(), indent=2) + "\n"
         (folder / "model_index.json").write_text(index, encoding="utf-8")
 
@@ -407,6 +436,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder of checkpoint, curve and result")
     parser.add_argument("--vae", type=Path, default=Path("src/photovax/models/embedded/vae"))
+    parser.add_argument("--start", type=Path, help="a ready editor to train further")
+    parser.add_argument("--modes", nargs="+", choices=list(SHARES), default=list(SHARES))
+    parser.add_argument(
+        "--often", nargs="+", default=[], help=f"true edits drawn {OFTEN} times as often"
+    )
+    parser.add_argument(
+        "--small", type=float, default=0.6, help="share trained on 128 pixels, not 256"
+    )
     parser.add_argument("--widths", default="80-112-128")
     parser.add_argument("--groups", type=int, default=16)
     parser.add_argument("--text-width", type=int, default=128)
