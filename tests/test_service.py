@@ -386,7 +386,9 @@ def test_a_table_out_of_reach_is_said_as_such(idle, tmp_path):
 
 
 def test_health_and_figures(client, web, idle):
-    health = web.get("/v1/health")
+    end = time.monotonic() + 60
+    while (health := web.get("/v1/health")).status_code == 503 and time.monotonic() < end:
+        time.sleep(0.1)  # until the first worker is there
     assert (health.status_code, health.json()["status"]) == (200, "ok")
     assert idle.get("/v1/health").status_code == 503
     text = web.get("/metrics").text

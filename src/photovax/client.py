@@ -20,11 +20,11 @@ from typing import Any, Literal, Self
 import httpx2
 
 from photovax.errors import PhotovaxError
+from photovax.filetypes import FileType
 from photovax.saving import write_text
 
 __all__ = ["Client", "Model", "RemoteJob", "ServiceError"]
 
-Format = Literal["same", "png", "tif", "webp", "jpg"]
 _CHUNK_SECONDS = 60.0
 
 
@@ -133,7 +133,7 @@ class Client:
         mask: str | Path | None = None,
         recipe: str | None = None,
         levels: float | None = None,
-        file_type: Format = "same",
+        file_type: FileType = "same",
         strip_gps: bool = False,
         key: str | None = None,
     ) -> RemoteJob:
@@ -166,7 +166,7 @@ class Client:
         *,
         original: str | Path | None = None,
         recipe: str | None = None,
-        file_type: Format = "same",
+        file_type: FileType = "same",
         key: str | None = None,
     ) -> RemoteJob:
         """Have a photo brought up to today's register.

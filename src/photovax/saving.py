@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from photovax.channels import as_image
 from photovax.errors import OutputExists, SaveError, UsageError
+from photovax.filetypes import PICTURE_SUFFIXES
 from photovax.photo import Photo, printable_name
 from photovax.tiff import write_tiff
 
@@ -34,11 +35,6 @@ __all__ = [
     "write_text",
 ]
 
-_PICTURE_SUFFIXES = {
-    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2"),
-    *(".jpe", ".jpeg", ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi"),
-    *(".tif", ".tiff", ".webp"),
-}
 _WEBP_SIDE = 16383
 
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
@@ -193,7 +189,7 @@ def default_output(source: Path, *, suffix: str | None = ".png") -> Path:
     Returns:
         The path; nothing is looked up on disk.
     """
-    name = source.stem if source.suffix.lower() in _PICTURE_SUFFIXES else source.name
+    name = source.stem if source.suffix.lower() in PICTURE_SUFFIXES else source.name
     return _output(source, name, suffix)
 
 

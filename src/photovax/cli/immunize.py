@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,21 +11,12 @@ import typer
 
 from photovax.cli import options
 from photovax.errors import Interrupted, UsageError
+from photovax.filetypes import FileType
 from photovax.recipe import DEFAULT, PRESETS, Recipe, load_recipe
 
 if TYPE_CHECKING:
     from photovax.batch import Outcome
     from photovax.immunized import Immunized, Saved
-
-
-class FileType(StrEnum):
-    """What results can be asked to be."""
-
-    same = "same"
-    png = "png"
-    tif = "tif"
-    webp = "webp"
-    jpg = "jpg"
 
 
 def command(
@@ -141,7 +131,7 @@ def _outputs(
     """Where each photo goes."""
     from photovax.saving import plan_outputs
 
-    suffix = None if file_type is FileType.same else f".{(file_type or FileType.png).value}"
+    suffix = None if file_type == "same" else f".{file_type or 'png'}"
     planned = plan_outputs(photos, suffix=suffix)
     if output is None:
         return planned

@@ -12,6 +12,7 @@ from typing import Any
 
 from photovax.edit import Edit, Mode
 from photovax.errors import UsageError
+from photovax.filetypes import PICTURE_SUFFIXES
 from photovax.models.catalog import DEFAULT_MODEL, usual_edit
 from photovax.recipe import Recipe, load_recipe
 from photovax.registry import unknown
@@ -278,19 +279,12 @@ def find_photos(paths: Iterable[Path], *, shard: tuple[int, int] = (1, 1)) -> tu
     found: list[Path] = []
     for path in paths:
         inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        found += [
-            file
-            for file in inside
-            if not (path.is_dir() and (file.suffix.lower() not in _PICTURES or _is_mask(file)))
-        ]
+        found += [file for file in inside if not path.is_dir() or _is_photo(file)]
     found = list(dict.fromkeys(found))[index - 1 :: count]
     if not found:
         raise UsageError("there is no photo to evaluate")
     return tuple(found)
 
 
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp"}
-
-
-def _is_mask(file: Path) -> bool:
-    return file.stem.endswith(".mask")
+def _is_photo(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_SUFFIXES and not file.stem.endswith(".mask")

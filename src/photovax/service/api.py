@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, File, Form, Header, Request, Response, U
 from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
 
+from photovax.filetypes import MEDIA_TYPES, FileType
 from photovax.recipe import load_recipe
 from photovax.service.certificates import MAX_BYTES, total_of
 from photovax.service.intake import Intake
@@ -42,17 +43,11 @@ Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_le
 Picture = Annotated[UploadFile, File(description="Any common picture file.")]
 MaybePicture = Annotated[UploadFile | None, File()]
 CertificateText = Annotated[str, Form(max_length=MAX_BYTES, description="Signed JSON.")]
-FileType = Annotated[
-    Literal["same", "png", "tif", "webp", "jpg"],
+AskedType = Annotated[
+    FileType,
     Form(alias="format", description="Of the result; same: PNG where the photo's does not do."),
 ]
 
-_MEDIA = {
-    ".png": "image/png",
-    ".tif": "image/tiff",
-    ".webp": "image/webp",
-    ".jpg": "image/jpeg",
-}
 _POLL = 0.3
 _KEEP_ALIVE = 15.0
 _CHUNK = 1024**2
@@ -114,7 +109,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         mask: MaybePicture = None,
         recipe: Annotated[str | None, Form()] = None,
         levels: Annotated[float | None, Form(ge=1, le=255, description="of 255")] = None,
-        file_type: FileType = "same",
+        file_type: AskedType = "same",
         strip_gps: Annotated[bool, Form(description="Leave out where it was taken.")] = False,
         key: Key = None,
     ) -> JobView:
@@ -140,7 +135,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         original: MaybePicture = None,
         mask: MaybePicture = None,
         recipe: Annotated[str | None, Form()] = None,
-        file_type: FileType = "same",
+        file_type: AskedType = "same",
         key: Key = None,
     ) -> JobView:
         """Bring a photo up to today's register within its first budget."""
@@ -207,7 +202,9 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         found(kind, job, own)
         return StreamingResponse(_events(jobs, job, view), media_type="text/event-stream")
 
-    @router.get("/{kind}/{job}/photo", response_class=Response, responses=_gives(*_MEDIA.values()))
+    @router.get(
+        "/{kind}/{job}/photo", response_class=Response, responses=_gives(*MEDIA_TYPES.values())
+    )
     def photo(own: Owner, kind: Pictured, job: Id) -> Response:
         """The immunized photo."""
         made = finished(kind, job, own)
@@ -215,7 +212,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         if name is None:
             raise Problem(404, "no-photo", "nothing was lacking, so there is no new photo")
         suffix = Path(name).suffix
-        return _file(jobs.output(made) / name, _MEDIA[suffix], f"immunized{suffix}")
+        return _file(jobs.output(made) / name, MEDIA_TYPES[suffix], f"immunized{suffix}")
 
     @router.get(
         "/{kind}/{job}/certificate", response_class=Response, responses=_gives("application/json")
