@@ -89,7 +89,7 @@ EXPERIMENTS = {
         (*ENCODER, "fast-diffusion"), (16,), 20, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
     ),
     "half-the-budget": Experiment(
-        (*ENCODER, "fast-diffusion"), (8,), 20, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
+        (*ENCODER, "fast-diffusion"), (8,), 10, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
     ),
     "purified": Experiment(
         ENCODER,

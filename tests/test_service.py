@@ -24,8 +24,10 @@ from typer.testing import CliRunner
 from photovax.cli import app
 from photovax.client import Client, ServiceError
 from photovax.demo import SAMPLE
-from photovax.errors import UsageError
+from photovax.errors import CertificateError, UsageError
 from photovax.photo import read_photo
+from photovax.provenance.container import holds_manifest
+from photovax.provenance.credential import self_made
 from photovax.service.app import build_app
 from photovax.service.certificates import parse_certificate
 from photovax.service.jobs import Jobs
@@ -383,6 +385,45 @@ def test_a_table_out_of_reach_is_said_as_such(idle, tmp_path):
     answer = idle.get("/v1/immunizations/" + "0" * 32)
     assert "out of reach" in _problem(answer, 503, "unreachable")
     assert answer.headers["retry-after"] == "30"
+
+
+def test_a_provider_that_signs_puts_the_certificate_into_the_photo(photo, tmp_path):
+    pytest.importorskip("c2pa", reason="needs pip install 'photovax[c2pa]'")
+    from photovax.provenance.manifest import embedded_certificate
+
+    made = self_made()
+    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
+    key.write_bytes(made.key)
+    chain.write_bytes(made.chain)
+    settings = _settings(tmp_path, sign_key=key, sign_chain=chain)
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        client = Client(HOME, http=web)
+        for kind in ("png", "jpg"):
+            job = client.wait(client.immunize(photo, file_type=kind))
+            file = tmp_path / f"photo.{kind}"
+            client.save_photo(job, file)
+            client.save_certificate(job, tmp_path / f"{kind}.json")
+            assert job.result["signed"] is holds_manifest(file) is (kind == "png")
+            text = (tmp_path / f"{kind}.json").read_text()
+            public = read_keys(tmp_path / "data/keys")
+            assert verify(text, public, photo=Seen.of(file, read_photo(file))).valid
+    inside = embedded_certificate(tmp_path / "photo.png")
+    assert json.loads(inside) == json.loads((tmp_path / "png.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        (["--sign-key", "key.pem"], UsageError, "--sign-key and --sign-chain go together"),
+        (["--sign-key", "no.pem", "--sign-chain", "no.pem"], CertificateError, "no.pem: not a"),
+    ],
+)
+def test_what_a_provider_signs_with_is_looked_at_before_the_first_photo(
+    options, error, match, tmp_path
+):
+    done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path), *options])
+    assert isinstance(done.exception, error)
+    assert match in str(done.exception)
 
 
 def test_health_and_figures(client, web, idle):

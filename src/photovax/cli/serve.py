@@ -10,6 +10,7 @@ import typer
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
 from photovax.errors import UsageError
+from photovax.extras import extra_installed
 from photovax.recipe import DEFAULT
 from photovax.service import service_installed
 
@@ -65,6 +66,19 @@ def command(
         str | None,
         typer.Option(help="Print a new token for this client, and end.", show_default=False),
     ] = None,
+    sign_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Private key in PEM: results get a C2PA manifest signed with it.",
+            show_default=False,
+        ),
+    ] = None,
+    sign_chain: Annotated[
+        Path | None,
+        typer.Option(
+            help="X.509 certificates of that key in PEM, its own first.", show_default=False
+        ),
+    ] = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
 ) -> None:
@@ -88,6 +102,8 @@ def command(
         recipes=tuple(also or ()),
         levels=levels,
         total=total if total is not None else levels,
+        sign_key=sign_key,
+        sign_chain=sign_chain,
         weights=weights,
         device=device,
         workers=workers,
@@ -99,6 +115,12 @@ def command(
         tokens=tokens or exposed,
         hosts=(*Settings(Path()).hosts, *(name or ())),
     )
+    if settings.sign_key is not None and settings.sign_chain is not None:
+        with extra_installed("c2pa"):
+            import c2pa  # noqa: F401 - asked for now, not at the first photo
+
+            from photovax.provenance.credential import read_credential
+        read_credential(settings.sign_key, settings.sign_chain)
     known = Tokens(settings.token_file)
     if new_token is not None:
         typer.echo(known.add(new_token))

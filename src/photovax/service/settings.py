@@ -23,6 +23,8 @@ class Settings:
         total: All that renewals may ever change, in the unit of the recipe's budget; the
             recipe's own budget when None.
         recipes: Other presets or files that a client may name.
+        sign_key: Private key in PEM that results get a C2PA manifest with; none when None.
+        sign_chain: Its X.509 certificates in PEM.
         weights: Where to look for weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         workers: Processes that immunize, or fewer while memory is short; each holds the models
@@ -47,6 +49,8 @@ class Settings:
     levels: float | None = None
     total: float | None = None
     recipes: tuple[str, ...] = ()
+    sign_key: Path | None = None
+    sign_chain: Path | None = None
     weights: Path | None = None
     device: str = "auto"
     workers: int = 1
@@ -64,6 +68,8 @@ class Settings:
     hosts: tuple[str, ...] = field(default=("127.0.0.1", "localhost", "[::1]"))
 
     def __post_init__(self) -> None:
+        if (self.sign_key is None) != (self.sign_chain is None):
+            raise UsageError("--sign-key and --sign-chain go together: give both, or none")
         for name in ("workers", "queue", "attempts", "max_bytes", "max_pixels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")

@@ -17,7 +17,7 @@ from photovax.models.catalog import DEFAULT_MODEL, usual_edit
 from photovax.optimise import Step
 from photovax.photo import Metadata, Photo, read_photo
 from photovax.recipe import Recipe, load_recipe
-from photovax.saving import write_photo
+from photovax.saving import JPEG_SUFFIXES, write_photo
 from photovax.service.issuing import Issuer
 from photovax.service.keys import KeyRing
 from photovax.service.likeness import dhash
@@ -29,6 +29,7 @@ from photovax.service.verification import Seen, verify
 
 if TYPE_CHECKING:
     from photovax.adversary.edits import Adversary
+    from photovax.provenance.credential import Credential
 
 __all__ = ["Bench"]
 
@@ -97,6 +98,15 @@ class Bench:
 
         return Adversary(DEFAULT_MODEL, device=self._settings.device)
 
+    @cached_property
+    def _credential(self) -> Credential | None:
+        key, chain = self._settings.sign_key, self._settings.sign_chain
+        if key is None or chain is None:
+            return None
+        from photovax.provenance.credential import read_credential
+
+        return read_credential(key, chain)
+
     def _recipe(self, asked: dict[str, Any]) -> Recipe:
         recipe = load_recipe(asked.get("recipe") or self._settings.recipe)
         levels = asked.get("levels") or self._settings.levels
@@ -117,11 +127,13 @@ class Bench:
             file, photo, recipe, total=self._settings.total, masked=mask is not None
         )
         (output / "certificate.json").write_text(text, encoding="utf-8")
+        signed = self._sign(file, text)
         write_photo(
             replace(photo, metadata=Metadata(icc=photo.metadata.icc)), output / "original.png"
         )
         return {
             "file": file.name,
+            "signed": signed,
             "visible": _finite(asdict(saved.visible)),
             "models": _models(text),
             "notes": list(photo.notes),
@@ -146,12 +158,29 @@ class Bench:
         if done is None:
             return {"lacking": [], "basis": None, "file": None}
         (output / "certificate.json").write_text(done.certificate, encoding="utf-8")
+        signed = self._sign(wish.output, done.certificate)
         return {
             "lacking": [_gap(gap) for gap in done.gaps],
             "basis": done.basis,
             "file": wish.output.name,
+            "signed": signed,
             "models": _models(done.certificate),
         }
+
+    def _sign(self, file: Path, certificate: str) -> bool:
+        """Put a C2PA manifest with its certificate into a photo, where the provider signs.
+
+        Returns:
+            Whether it is there now: JPEG files go without.
+        """
+        if self._credential is None or file.suffix in JPEG_SUFFIXES:
+            return False
+        from photovax.provenance.manifest import sign_photo
+
+        signed = file.with_name(f"signed{file.suffix}")
+        sign_photo(file, signed, self._credential, certificate=certificate)
+        signed.replace(file)
+        return True
 
     def _check(
         self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick

@@ -28,7 +28,7 @@ from photovax.service.settings import Settings
 
 __all__ = ["Pulse", "kind_of", "pack", "run", "unpack"]
 
-_PATHS = ("data", "weights")
+_PATHS = ("data", "weights", "sign_key", "sign_chain")
 _POLL = 0.2
 _BEAT = 0.4
 _AGAIN = 5.0
