@@ -1,4 +1,3 @@
-import json
 import os
 import secrets
 
@@ -6,7 +5,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imp
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from photovax.immunize import Immunizer
 from photovax.recipe import Recipe
 from photovax.registry import Part
 from tests.postgres import postgres_server, with_schema
+from tests.untrained import save_sd, save_sdxl
 
 # Many threads make small work slower, and two test processes would fight for the cores.
 torch.set_num_threads(1)
@@ -94,73 +93,13 @@ def pixels() -> np.ndarray:
 def editor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained pipeline folder, with a denoiser for each way of editing."""
     folder = tmp_path_factory.mktemp("editor")
-    torch.manual_seed(0)
-    import diffusers
-    from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    save_sd(folder)
+    return folder
 
-    parts: Any = diffusers  # its classes look empty to a type checker
-    parts.AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(4, 4, 8, 8),
-        norm_num_groups=2,
-        layers_per_block=1,
-        scaling_factor=0.5,
-        sample_size=64,
-    ).save_pretrained(folder / "vae")
-    for name, channels in (("unet", 4), ("unet_inpaint", 9), ("unet_instruct", 8)):
-        parts.UNet2DConditionModel(
-            sample_size=8,
-            in_channels=channels,
-            out_channels=4,
-            layers_per_block=1,
-            block_out_channels=(8, 16),
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=16,
-            attention_head_dim=2,
-            norm_num_groups=4,
-        ).save_pretrained(folder / name)
-    letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16
-    )
-    tokenizer.save_pretrained(folder / "tokenizer")
-    CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokens),
-            hidden_size=16,
-            intermediate_size=32,
-            projection_dim=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=16,
-            bos_token_id=len(tokens) - 2,
-            eos_token_id=len(tokens) - 1,
-            pad_token_id=len(tokens) - 1,
-        )
-    ).save_pretrained(folder / "text_encoder")
-    parts.DDIMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    ).save_pretrained(folder / "scheduler")
-    index = {
-        "vae": ["diffusers", "AutoencoderKL"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "_class_name": "StableDiffusionPipeline",
-        **{name: [None, None] for name in ("safety_checker", "feature_extractor", "image_encoder")},
-    }
-    (folder / "model_index.json").write_text(json.dumps(index))
+
+@pytest.fixture(scope="session")
+def sdxl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of SDXL's form."""
+    folder = tmp_path_factory.mktemp("sdxl")
+    save_sdxl(folder)
     return folder

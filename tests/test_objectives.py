@@ -228,8 +228,9 @@ def test_inpainting_attacks_ask_for_a_mask(editor_folder, photo_file):
         immunizer.immunize(read_photo(photo_file), PRESETS["photoguard-diffusion-linf"])
 
 
-def test_the_adversary_is_seeded_and_edits_at_the_models_size(editor_folder, photo_file):
-    adversary = Adversary(str(editor_folder), device="cpu")
+@pytest.mark.parametrize("folder", ["editor_folder", "sdxl_folder"])
+def test_the_adversary_is_seeded_and_edits_at_the_models_size(folder, photo_file, request):
+    adversary = Adversary(str(request.getfixturevalue(folder)), device="cpu")
     pixels = read_photo(photo_file).pixels
     kept = torch.zeros(pixels.shape[:2], dtype=torch.bool).numpy()
     for edit in (

@@ -23,18 +23,18 @@ from photovax.models.catalog import (
     pick_device,
     weights_digest,
 )
-from photovax.models.places import weight_files
+from photovax.models.places import holds_sdxl, weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
 
 __all__ = ["Adversary", "resized"]
 
 _PIPELINES: dict[Mode, str] = {
-    "instruct": "StableDiffusionInstructPix2PixPipeline",
-    "inpaint": "StableDiffusionInpaintPipeline",
-    "img2img": "StableDiffusionImg2ImgPipeline",
+    "instruct": "InstructPix2PixPipeline",
+    "inpaint": "InpaintPipeline",
+    "img2img": "Img2ImgPipeline",
 }
 _MULTIPLE = 8
-_UNUSED = ("safety_checker", "feature_extractor")
+_SHARED = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 
 
 class Adversary:
@@ -58,6 +58,7 @@ class Adversary:
         self.device = pick_device(device)
         self._folder = model_folder(model, weights=weights)
         self._denoisers = denoiser_folders(self._folder, name=model)
+        self._sdxl = holds_sdxl(self._folder)
         self._pipelines: dict[Mode, Any] = {}
 
     def edit(
@@ -92,6 +93,9 @@ class Adversary:
         pipeline = self._pipeline(edit.mode)
         picture = resized(pixels, fed_size(self.model, size))
         options: dict[str, Any] = {}
+        if edit.mode == "inpaint" or (edit.mode == "instruct" and self._sdxl):
+            # These would else resize it to a square; the others have no such option.
+            options["width"], options["height"] = picture.size
         if edit.mode == "instruct":
             options["image_guidance_scale"] = edit.image_guidance
         else:
@@ -99,10 +103,9 @@ class Adversary:
         if edit.mode == "inpaint" and repaint is not None:
             mask = Image.fromarray(repaint.astype(np.uint8) * 255)
             options["mask_image"] = mask.resize(picture.size, Image.Resampling.NEAREST)
-            options["width"], options["height"] = picture.size
         made = pipeline(
             prompt=edit.prompt,
-            negative_prompt=edit.negative_prompt,
+            negative_prompt=edit.negative_prompt or None,
             image=picture,
             guidance_scale=edit.guidance,
             num_inference_steps=edit.steps,
@@ -140,23 +143,22 @@ class Adversary:
     def _load(self, mode: Mode) -> Any:
         try:
             with quiet_loading():
-                kind: Any = getattr(diffusers, _PIPELINES[mode])
+                family = "StableDiffusionXL" if self._sdxl else "StableDiffusion"
+                kind: Any = getattr(diffusers, family + _PIPELINES[mode])
                 denoiser: Any = UNet2DConditionModel
                 folder = self._denoisers[mode]
                 loading = {**FROM_DISK, "variant": weight_files(folder, name=self.model)[1]}
-                unet = denoiser.from_pretrained(folder, **loading)
-                if self._pipelines:
-                    shared = next(iter(self._pipelines.values())).components
-                    pipeline = kind(
-                        **{part: shared[part] for part in shared if part not in ("unet", *_UNUSED)},
-                        **dict.fromkeys(_UNUSED),
-                        unet=unet,
-                        requires_safety_checker=False,
-                    )
-                else:
-                    pipeline = kind.from_pretrained(
-                        self._folder, unet=unet, safety_checker=None, **loading
-                    )
+                others = next(iter(self._pipelines.values()), None)
+                shared = {} if others is None else others.components
+                # What a pipeline adds to its edits is left out: refusals, and watermarks.
+                left_out = {"add_watermarker": False} if self._sdxl else {"safety_checker": None}
+                pipeline = kind.from_pretrained(
+                    self._folder,
+                    unet=denoiser.from_pretrained(folder, **loading),
+                    **{part: shared[part] for part in _SHARED if part in shared},
+                    **left_out,
+                    **loading,
+                )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = first_line(error)
             raise ModelError(

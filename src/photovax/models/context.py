@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from photovax.errors import UsageError
 
-__all__ = ["Context", "kept_part"]
+__all__ = ["Context", "Words", "kept_part"]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a denoiser is told by one prompt.
+
+    Attributes:
+        tokens: Embeddings (N, tokens, width) of its tokens.
+        added: What else the denoiser takes, by the names that it has for it, each (N, width).
+    """
+
+    tokens: Tensor
+    added: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def expanded(self, count: int) -> Words:
+        """The same, told of ``count`` pictures instead of one."""
+        added = {name: value.expand(count, -1) for name, value in self.added.items()}
+        return Words(self.tokens.expand(count, -1, -1), added)
+
+    @classmethod
+    def joined(cls, *parts: Words) -> Words:
+        """One batch of several, one after the other."""
+        added = {name: torch.cat([part.added[name] for part in parts]) for name in parts[0].added}
+        return cls(torch.cat([part.tokens for part in parts]), added)
 
 
 @dataclass(frozen=True)
@@ -17,17 +42,15 @@ class Context:
     """The words and pictures that condition a denoiser.
 
     Attributes:
-        words: Text embeddings (N, tokens, width) of the prompt.
-        without: Embeddings of the negative prompt; None without guidance.
+        words: Of the prompt.
+        without: Of the negative prompt; None without guidance.
         shown: What is fed beside the noisy latent (N, C, h, w): the photo's latent for
             ``instruct``, mask and masked photo's latent for ``inpaint``, None for ``img2img``.
-        pooled: One embedding (N, width) of the whole prompt, for denoisers that take it.
     """
 
-    words: Tensor
-    without: Tensor | None
+    words: Words
+    without: Words | None
     shown: Tensor | None
-    pooled: Tensor | None = None
 
 
 def kept_part(images: Tensor, repaint: Tensor | None) -> tuple[Tensor, Tensor]:

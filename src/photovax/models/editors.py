@@ -2,7 +2,8 @@
 
 Components of diffusers are composed here, since its pipelines run without gradients. On one
 seed an edit equals the pipeline's (StableDiffusionInstructPix2PixPipeline, -InpaintPipeline,
--Img2ImgPipeline), whose order of random draws it therefore keeps.
+-Img2ImgPipeline, and the same of StableDiffusionXL), whose order of random draws it therefore
+keeps.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from photovax.errors import ModelError, UsageError, first_line
 from photovax.footprint import recompute
 from photovax.models.autoencoders import KLAutoencoder
 from photovax.models.catalog import denoiser_folders
+from photovax.models.conditions import SDPrompts, load_prompts
 from photovax.models.context import Context, kept_part
+from photovax.models.guidance import answer, guided
 from photovax.models.loading import load_kl_autoencoder
 from photovax.models.places import weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
@@ -37,12 +40,13 @@ __all__ = ["LatentEditor"]
 
 
 class LatentEditor:
-    """Autoencoder, text encoder, denoisers and scheduler of Stable Diffusion's form, frozen.
+    """Autoencoder, text encoders, UNets and scheduler of Stable Diffusion or SDXL, frozen.
 
     Attributes:
         name: What the user calls it.
         digest: SHA-256 over the digests of all its weight files.
         autoencoder: Its first and last part.
+        prompts: Its text encoders.
         unets: A denoiser for each way of editing that it knows.
     """
 
@@ -50,8 +54,7 @@ class LatentEditor:
         self,
         autoencoder: KLAutoencoder,
         *,
-        text_encoder: Any,
-        tokenizer: Any,
+        prompts: SDPrompts,
         unets: Mapping[Mode, Any],
         scheduler: Any,
         name: str,
@@ -60,9 +63,8 @@ class LatentEditor:
         self.autoencoder = autoencoder
         self.name = name
         self.digest = digest
-        self.tokenizer = tokenizer
+        self.prompts = prompts
         self.scheduler = scheduler
-        self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.unets: dict[Mode, Any] = {
             mode: unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
             for mode, unet in unets.items()
@@ -85,6 +87,7 @@ class LatentEditor:
     ) -> LatentEditor:
         """Load a diffusers pipeline folder: vae, text_encoder, tokenizer, scheduler, unet.
 
+        SDXL's have a second text encoder and tokenizer besides, and ``model_index.json``.
         Folders called ``unet_...`` beside or instead of ``unet`` are further denoisers; what
         each can do follows from its input channels (4: img2img, 8: instruct, 9: inpaint).
 
@@ -97,8 +100,6 @@ class LatentEditor:
         Raises:
             ModelError: If parts are missing, damaged or of another family.
         """
-        from transformers import CLIPTextModel, CLIPTokenizer
-
         denoisers = denoiser_folders(folder, name=name)
         if autoencoder is None:
             autoencoder = load_kl_autoencoder(folder, name=name, device=device)
@@ -112,18 +113,8 @@ class LatentEditor:
                     weights += files
                     unet = maker.from_pretrained(part, variant=variant, **FROM_DISK)
                     unets[mode] = unet.to(device)
-                files, variant = weight_files(folder / "text_encoder", name=name)
+                prompts, files = load_prompts(folder, name=name, device=device)
                 weights += files
-                text_encoder: Any = CLIPTextModel.from_pretrained(
-                    folder / "text_encoder",
-                    dtype=torch.float32,
-                    use_safetensors=True,
-                    local_files_only=True,
-                    variant=variant,
-                )
-                tokenizer: Any = CLIPTokenizer.from_pretrained(
-                    folder / "tokenizer", local_files_only=True
-                )
                 config = json.loads(
                     (folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
                 )
@@ -134,8 +125,7 @@ class LatentEditor:
         digests = [autoencoder.digest, *(file_digest(file) for file in sorted(weights))]
         return cls(
             autoencoder,
-            text_encoder=text_encoder.to(device),
-            tokenizer=tokenizer,
+            prompts=prompts,
             unets=unets,
             scheduler=scheduler,
             name=name,
@@ -209,10 +199,12 @@ class LatentEditor:
         Raises:
             UsageError: If an inpainting edit has no mask.
         """
-        count = len(images)
-        words = self.words(edit.prompt).expand(count, -1, -1)
-        guided = edit.guided
-        without = self.words(edit.negative_prompt).expand(count, -1, -1) if guided else None
+        height, width = (side * self.autoencoder.multiple for side in self._sides(images))
+        words = self.prompts.asked(edit.prompt, (height, width)).expanded(len(images))
+        without = None
+        if edit.guided:
+            without = self.prompts.avoided(edit.negative_prompt, (height, width))
+            without = without.expanded(len(images))
         if edit.mode == "instruct":
             # This pipeline takes the mean and leaves it unscaled.
             return Context(words, without, self.autoencoder.posterior(images)[0])
@@ -222,19 +214,6 @@ class LatentEditor:
         shown = self.autoencoder.sample(kept, generator)
         small = F.interpolate(mask.to(shown), size=shown.shape[-2:])
         return Context(words, without, torch.cat((small, shown), dim=1))
-
-    def words(self, prompt: str) -> Tensor:
-        """Text embeddings (1, tokens, width) of a prompt, cut to the model's length."""
-        tokens = self.tokenizer(
-            [prompt],
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        ).input_ids
-        with torch.no_grad():
-            embedded: Tensor = self.text_encoder(tokens.to(self.text_encoder.device))[0]
-        return embedded
 
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """Latents as the forward process has them at some timesteps (N,)."""
@@ -285,13 +264,15 @@ class LatentEditor:
 
     def _output(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
         fed = latents if context.shown is None else torch.cat((latents, context.shown), dim=1)
-        made: Tensor = self.denoiser(mode)(fed, times, context.words, return_dict=False)[0]
-        return made
+        return answer(self.denoiser(mode), fed, times, context.words)
 
     def _pure_noise(self, images: Tensor, generator: Generator) -> Tensor:
-        height, width = (-(-side // self.autoencoder.multiple) for side in images.shape[-2:])
         channels = int(self.autoencoder.model.config.latent_channels)
-        return draw_noise((len(images), channels, height, width), images, generator)
+        return draw_noise((len(images), channels, *self._sides(images)), images, generator)
+
+    def _sides(self, images: Tensor) -> list[int]:
+        """Height and width of the images' latents."""
+        return [-(-side // self.autoencoder.multiple) for side in images.shape[-2:]]
 
     def _scheduled(self, edit: Edit, device: torch.device) -> Any:
         # A scheduler of its own: they keep state, and an edit may run inside another.
@@ -326,7 +307,7 @@ class LatentEditor:
         fed = scheduler.scale_model_input(latents, time)
 
         def predict(fed: Tensor, shown: Tensor | None) -> Tensor:
-            return _guided(unet, fed, time, context, shown, edit)
+            return guided(unet, fed, time, context, shown, edit)
 
         shown = context.shown
         if torch.is_grad_enabled() and (latents.requires_grad or _differentiable(shown)):
@@ -342,31 +323,6 @@ class LatentEditor:
             extra["generator"] = generator
         stepped: Tensor = scheduler.step(predicted, time, latents, **extra, return_dict=False)[0]
         return stepped
-
-
-def _guided(
-    unet: Any, fed: Tensor, time: Tensor, context: Context, shown: Tensor | None, edit: Edit
-) -> Tensor:
-    """The denoiser's prediction, moved along what words and photo add (classifier-free)."""
-
-    def join(latents: Tensor, extra: Tensor | None) -> Tensor:
-        return latents if extra is None else torch.cat((latents, extra), dim=1)
-
-    if context.without is None:
-        plain: Tensor = unet(join(fed, shown), time, context.words, return_dict=False)[0]
-        return plain
-    if edit.mode == "instruct" and shown is not None:
-        words = torch.cat((context.words, context.without, context.without))
-        triple = torch.cat((shown, shown, torch.zeros_like(shown)))
-        made = unet(join(fed.repeat(3, 1, 1, 1), triple), time, words, return_dict=False)[0]
-        with_words, with_photo, with_none = made.chunk(3)
-        moved = edit.guidance * (with_words - with_photo)
-        return cast(Tensor, with_none + moved + edit.image_guidance * (with_photo - with_none))
-    words = torch.cat((context.without, context.words))
-    pictures = None if shown is None else shown.repeat(2, 1, 1, 1)
-    made = unet(join(fed.repeat(2, 1, 1, 1), pictures), time, words, return_dict=False)[0]
-    without, with_words = made.chunk(2)
-    return cast(Tensor, without + edit.guidance * (with_words - without))
 
 
 def _differentiable(tensor: Tensor | None) -> bool:

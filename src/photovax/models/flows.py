@@ -11,7 +11,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import diffusers
 import torch
@@ -23,7 +23,7 @@ from photovax.edit import Edit, Mode
 from photovax.errors import ModelError, UsageError, first_line
 from photovax.footprint import recompute
 from photovax.models.autoencoders import KLAutoencoder, continued
-from photovax.models.context import Context, kept_part
+from photovax.models.context import Context, Words, kept_part
 from photovax.models.loading import kept_precision, load_kl_autoencoder, load_module
 from photovax.models.places import weight_files
 from photovax.models.prompts import PromptEncoder
@@ -98,10 +98,9 @@ class FlowDenoiser:
         """
         tokens, pooled = self._prompts(edit.prompt)
         return Context(
-            words=tokens.expand(len(images), -1, -1),
+            words=Words(tokens, {"pooled_projections": pooled}).expanded(len(images)),
             without=None,
             shown=self._shown(images, generator, repaint),
-            pooled=pooled.expand(len(images), -1),
         )
 
     def random_times(self, count: int, generator: Generator) -> Tensor:
@@ -157,12 +156,11 @@ class FlowDenoiser:
     def _asked(self, fed: Tensor, times: Tensor, context: Context, **more: Any) -> Tensor:
         """The transformer's answer, which it gives in its own precision, in that of ``fed``."""
         kind = self.transformer.dtype
-        pooled = cast(Tensor, context.pooled)
         made: Tensor = self.transformer(
             hidden_states=fed.to(kind),
             timestep=times,
-            encoder_hidden_states=context.words.to(kind),
-            pooled_projections=pooled.to(kind),
+            encoder_hidden_states=context.words.tokens.to(kind),
+            **{name: value.to(kind) for name, value in context.words.added.items()},
             return_dict=False,
             **more,
         )[0]
@@ -213,7 +211,7 @@ class FluxDenoiser(FlowDenoiser):
             context,
             guidance=guidance,
             img_ids=places,
-            txt_ids=places.new_zeros(context.words.shape[1], 3),
+            txt_ids=places.new_zeros(context.words.tokens.shape[1], 3),
         )
         height, width = (side // _PATCH for side in noisy.shape[-2:])
         own = made[:, : height * width].mT.reshape(len(noisy), -1, height, width)

@@ -20,6 +20,7 @@ __all__ = [
     "autoencoder_place",
     "cached_repository",
     "check_fits",
+    "holds_sdxl",
     "holds_transformer",
     "no_whole_edit",
     "pipeline_folder",
@@ -127,6 +128,15 @@ def cached_repository(name: str) -> Path:
 def holds_transformer(folder: Path) -> bool:
     """Whether the denoiser in a pipeline's folder is a transformer."""
     return (folder / "transformer" / "config.json").is_file()
+
+
+def holds_sdxl(folder: Path) -> bool:
+    """Whether the denoisers in a pipeline's folder are of SDXL's form: told sizes and more."""
+    for config in sorted(folder.glob("unet*/config.json")):
+        with suppress(OSError, ValueError):
+            told = json.loads(config.read_text(encoding="utf-8")).get("addition_embed_type")
+            return bool(told == "text_time")
+    return False
 
 
 def no_whole_edit(name: str) -> ModelError:
