@@ -128,7 +128,7 @@ def test_missing_editors_say_in_a_line_what_to_get(name):
         load_editor(name, device=CPU)
 
 
-@pytest.mark.parametrize("name", ["sdxl", "sdxl-inpaint", "flux1", "taesd"])
+@pytest.mark.parametrize("name", ["pixart", "flux1", "taesd"])
 def test_mere_autoencoders_cannot_edit(name):
     for refused in (lambda: load_editor(name, device=CPU), lambda: usual_edit(name, "inpaint")):
         with pytest.raises(ModelError, match="no more than an autoencoder"):
@@ -171,6 +171,23 @@ def test_an_autoencoder_alone_is_enough_for_what_needs_no_more(cache, sd):
     assert load_autoencoder("sd15", device=CPU).name == "sd15"
     with pytest.raises(ModelError, match="model sd15: no weights in the hub's cache"):
         load_editor("sd15", device=CPU)
+
+
+def test_sdxl_needs_both_its_text_encoders(cache, sdxl_folder, tmp_path):
+    source = CATALOG["sdxl-inpaint"].sources[0]
+    assert source.revision is not None
+    half = tmp_path / "half"
+    shutil.copytree(sdxl_folder, half)
+    shutil.rmtree(half / "text_encoder_2")
+    keep(cache, source.repository, half)
+    with pytest.raises(ModelError, match="model sdxl-inpaint: no weights in the hub's cache"):
+        load_editor("sdxl-inpaint", device=CPU)
+    with pytest.raises(ModelError, match=r"no safetensors weights in \S*text_encoder_2"):
+        load_editor(str(half), device=CPU)
+    keep(cache, source.repository, sdxl_folder, commit=source.revision)
+    editor = load_editor("sdxl-inpaint", device=CPU)
+    assert set(editor.prompts.encoders) == {"text_encoder", "text_encoder_2"}
+    assert "inpaint" in editor.unets
 
 
 def test_half_precision_alone_is_enough(cache, sd):
@@ -297,6 +314,14 @@ def test_pull_asks_for_the_pinned_files_and_no_more(monkeypatch, tmp_path):
         "text_encoder_3/model.safetensors.index.json",
         "text_encoder/model.safetensors",
         "tokenizer_3/*",
+    } < set(asked.asked[-1][2])
+    pull("sdxl-inpaint")
+    assert {
+        "unet/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+        "text_encoder_2/model.safetensors",
+        "tokenizer_2/*",
+        "model_index.json",
     } < set(asked.asked[-1][2])
     assert not any(".bin" in pattern or ".ckpt" in pattern for pattern in asked.asked[1][2])
 

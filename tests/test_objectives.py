@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Generator
+from typer.testing import CliRunner
 
 from photovax.adversary.edits import Adversary
 from photovax.budget import Linf
+from photovax.cli import app
 from photovax.edit import Edit
 from photovax.errors import UsageError
 from photovax.immunize import Immunizer
@@ -216,6 +219,29 @@ def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, ph
     )
     assert np.isfinite([*seen, result.loss]).all()
     assert (result.photo.pixels != photo.pixels).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("photoguard-diffusion-linf", "inpaint"), ("advdm", "img2img")]
+)
+def test_sdxl_is_attacked_from_the_command_line(name, mode, sdxl_folder, photo_file, tmp_path):
+    (tmp_path / "one.toml").write_text(f'preset = "{name}"\nsteps = 1\ndraws = 1\n')
+    with Image.open(photo_file) as photo:
+        mask = Image.new("L", photo.size)
+    mask.paste(255, (20, 20, 120, 100))
+    mask.save(tmp_path / "mask.png")
+    options = ["--mask", str(tmp_path / "mask.png")] if mode == "inpaint" else []
+    done = CliRunner().invoke(
+        app,
+        [
+            *("immunize", str(photo_file), "--model", str(sdxl_folder), "--mode", mode),
+            *("--recipe", str(tmp_path / "one.toml"), "--device", "cpu", "--json", *options),
+        ],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0, done.output
+    (made,) = json.loads(done.stdout)
+    assert made["record"]["realised"]["linf"] > 0
 
 
 def _parts(recipe):

@@ -162,6 +162,7 @@ def _flux1(summary: str, repository: str, revision: str, mode: Mode) -> Entry:
 
 
 _UNET = ("unet", "text_encoder", "tokenizer", "scheduler", "feature_extractor")
+_SDXL = ("unet", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 _SD3 = (
     "transformer",
     *("text_encoder", "text_encoder_2", "text_encoder_3"),
@@ -289,39 +290,45 @@ CATALOG: dict[str, Entry] = {
         note="a community's copy: Stability AI has taken its own away",
     ),
     "sdxl": Entry(
-        summary="autoencoder of Stable Diffusion XL and its Turbo",
+        summary="Stable Diffusion XL 1.0 (its autoencoder is also its Turbo's)",
         licence="CreativeML OpenRAIL++-M",
         latent=_SDXL_LATENT,
         memory="15 GB",
         pace="heavy",
-        download="0.3 GB",
+        download="0.3 GB, 14 GB with the editor",
         config=shapes.SDXL,
         sources=(
             Source(
                 "stabilityai/stable-diffusion-xl-base-1.0",
                 "462165984030d82259a11f4367a4eed129e94a7b",
+                pipeline=_SDXL,
             ),
             Source("stabilityai/sdxl-vae", part=""),
         ),
         size=1024,
-        note=_UPCAST + "madebyollin/sdxl-vae-fp16-fix",
+        # The guidance is its pipeline's default.
+        edits={"img2img": Edit("img2img", guidance=5, strength=USUAL_STRENGTH, steps=50)},
+        note=f"{_UPCAST}madebyollin/sdxl-vae-fp16-fix; {_UNTRIED}",
     ),
     "sdxl-inpaint": Entry(
-        summary="autoencoder of SDXL inpainting 0.1",
+        summary="SDXL inpainting 0.1",
         licence="CreativeML OpenRAIL++-M",
         latent=_SDXL_LATENT,
         memory="15 GB",
         pace="heavy",
-        download="0.3 GB",
+        download="0.3 GB, 14 GB with the editor",
         config=shapes.SDXL,
         sources=(
             Source(
                 "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
                 "115134f363124c53c7d878647567d04daf26e41e",
+                pipeline=_SDXL,
             ),
         ),
         size=1024,
-        note="the autoencoder alone: its two text encoders are not yet part of an edit here",
+        # As its model card says, which warns of a strength of 1.
+        edits={"inpaint": Edit("inpaint", guidance=8, strength=0.99, steps=20)},
+        note=_UNTRIED,
     ),
     "pixart": Entry(
         summary="autoencoder of PixArt-Sigma, of SDXL's form",
