@@ -131,7 +131,8 @@ def load_prompts(folder: Path, *, name: str, device: torch.device) -> tuple[SDPr
     if sdxl:
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
         # A part that is left out, as SDXL's refiner leaves out the first, is there as two nulls.
-        parts = [part for part in _ENCODERS if index.get(part, [None])[0] is not None]
+        left_out = index.get("text_encoder") in (None, [None, None])
+        parts = ["text_encoder_2"] if left_out else list(_ENCODERS)
     encoders, tokenizers, weights = {}, {}, []
     for part in parts:
         files, variant = weight_files(folder / part, name=name)
