@@ -90,7 +90,7 @@ def test_the_documentation_names_them_all():
 
 def test_revisions_are_pinned_where_they_could_be_made_sure_of():
     loose = {name for name, entry in ON_HUB.items() if entry.sources[0].revision is None}
-    assert loose == {"taef2"}
+    assert loose == {"flux2-dev", "taef2"}
 
 
 @pytest.mark.parametrize("name", [name for name, entry in CATALOG.items() if entry.config])
@@ -322,6 +322,13 @@ def test_pull_asks_for_the_pinned_files_and_no_more(monkeypatch, tmp_path):
         "text_encoder_2/model.safetensors",
         "tokenizer_2/*",
         "model_index.json",
+    } < set(asked.asked[-1][2])
+    pull("flux2-klein")
+    assert {
+        "transformer/diffusion_pytorch_model.safetensors",
+        "text_encoder/model-*.safetensors",
+        "text_encoder/model.safetensors.index.json",
+        "tokenizer/*",
     } < set(asked.asked[-1][2])
     assert not any(".bin" in pattern or ".ckpt" in pattern for pattern in asked.asked[1][2])
 

@@ -10,12 +10,27 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
+from diffusers.pipelines.qwenimage import (
+    pipeline_qwenimage_edit,
+    pipeline_qwenimage_edit_plus,
+)
+from PIL import Image
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import Generator
 from transformers import (
+    AutoTokenizer,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -37,18 +52,31 @@ from tests.hub_cache import keep
 
 parts: Any = diffusers  # its classes look empty to a type checker
 CPU = torch.device("cpu")
-KINDS = ("sd3", "flux", "kontext", "fill")
+KINDS = ("sd3", "flux", "kontext", "fill", "flux2", "klein", "qwen", "qwen-edit")
 MODES: dict[str, Mode] = {
     "sd3": "img2img",
     "flux": "img2img",
     "kontext": "instruct",
     "fill": "inpaint",
+    "flux2": "instruct",
+    "klein": "instruct",
+    "qwen": "img2img",
+    "qwen-edit": "instruct",
 }
 PIPELINES = {
     "sd3": "StableDiffusion3Img2ImgPipeline",
     "flux": "FluxImg2ImgPipeline",
     "kontext": "FluxKontextPipeline",
     "fill": "FluxFillPipeline",
+    "flux2": "Flux2Pipeline",
+    "klein": "Flux2KleinPipeline",
+    "qwen": "QwenImageImg2ImgPipeline",
+    "qwen-edit": "QwenImageEditPlusPipeline",
+}
+# What transformers would make only where torchvision is; the tests' parts are their tokenizers.
+PROCESSORS = {
+    "flux2": ("tokenizer", "PixtralProcessor"),
+    "qwen-edit": ("processor", "Qwen2VLProcessor"),
 }
 SIZE = (32, 48)
 
@@ -124,10 +152,126 @@ def folders(tmp_path_factory, editor_folder) -> dict[str, Path]:
                 axes_dims_rope=(4, 4, 8),
             ),
         )
+    made |= without_pooling(common["scheduler"])
     root = tmp_path_factory.mktemp("flows")
     for kind, pipeline in made.items():
         pipeline.save_pretrained(root / kind)
+    for kind, (part, processor) in PROCESSORS.items():
+        index = json.loads((root / kind / "model_index.json").read_text())
+        index[part] = ["transformers", processor]
+        (root / kind / "model_index.json").write_text(json.dumps(index))
     return {kind: root / kind for kind in made}
+
+
+def without_pooling(scheduler):
+    """Untrained pipelines of the kinds whose text is encoded by a language model."""
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>"]
+    words = {word: number for number, word in enumerate([*sorted(ByteLevel.alphabet()), *marks])}
+    tokenizer = Qwen2Tokenizer(vocab=words, merges=[], additional_special_tokens=marks[1:])
+    tokenizer.chat_template = (
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{% if message.content is "
+        "string %}{{ message.content }}{% else %}{{ message.content[0].text }}{% endif %}"
+        "<|im_end|>\n{% endfor %}"
+    )
+    sizes: dict[str, Any] = {
+        "vocab_size": len(words),
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    # As many layers as the pipelines want to look into.
+    qwen3 = Qwen3ForCausalLM(Qwen3Config(**sizes, num_hidden_layers=27))
+    mistral = Mistral3ForConditionalGeneration(
+        Mistral3Config(
+            text_config={"model_type": "mistral", **sizes, "num_hidden_layers": 30},
+            vision_config={
+                "model_type": "pixtral",
+                "hidden_size": 8,
+                "intermediate_size": 8,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+            },
+        )
+    )
+    seeing = Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(
+            text_config={
+                **sizes,
+                "num_hidden_layers": 1,
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 1e4,
+                    "mrope_section": [1, 1, 2],
+                },
+            },
+            vision_config={
+                "depth": 1,
+                "hidden_size": 16,
+                "intermediate_size": 16,
+                "num_heads": 2,
+                "out_hidden_size": 16,
+            },
+            image_token_id=words["<|image_pad|>"],
+            video_token_id=words["<|video_pad|>"],
+        )
+    )
+    patched = parts.AutoencoderKLFlux2(
+        block_out_channels=(4, 4, 8, 8),
+        norm_num_groups=2,
+        layers_per_block=1,
+        latent_channels=4,
+    )
+    patched.bn.running_mean.uniform_(-1, 1)
+    patched.bn.running_var.uniform_(0.5, 2)
+    frames = parts.AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 1, 2, 2],
+        num_res_blocks=1,
+        latents_mean=[0.5, -0.25, 0.1, 0.0],
+        latents_std=[2.0, 1.5, 0.5, 1.0],
+    )
+    pipelines = {}
+    for kind, text_encoder in (("flux2", mistral), ("klein", qwen3)):
+        pipelines[kind] = getattr(parts, PIPELINES[kind])(
+            vae=patched,
+            scheduler=scheduler,
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            transformer=parts.Flux2Transformer2DModel(
+                in_channels=16,
+                num_layers=1,
+                num_single_layers=1,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=48,
+                guidance_embeds=kind == "flux2",
+                axes_dims_rope=(4, 4, 4, 4),
+            ),
+        )
+    for kind, more in (("qwen", {}), ("qwen-edit", {"processor": None})):
+        pipelines[kind] = getattr(parts, PIPELINES[kind])(
+            vae=frames,
+            scheduler=scheduler,
+            tokenizer=tokenizer,
+            text_encoder=seeing,
+            transformer=parts.QwenImageTransformer2DModel(
+                in_channels=16,
+                out_channels=4,
+                num_layers=2,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=16,
+                axes_dims_rope=(4, 4, 8),
+                zero_cond_t=kind == "qwen-edit",
+            ),
+            **more,
+        )
+    return pipelines
 
 
 def flow(folder: Path) -> FlowDenoiser:
@@ -149,7 +293,8 @@ def denoiser(kind, folders):
 
 @pytest.fixture(scope="module")
 def image():
-    return torch.rand(1, 3, *SIZE, generator=Generator().manual_seed(1))
+    levels = torch.randint(256, (1, 3, *SIZE), generator=Generator().manual_seed(1))
+    return levels / 255
 
 
 @pytest.fixture(scope="module")
@@ -168,24 +313,43 @@ def watched(transformer):
     return calls
 
 
+def picture_of(image):
+    """The picture of a batch of one, as Pillow has it."""
+    return Image.fromarray((image[0] * 255).round().byte().movedim(0, -1).numpy())
+
+
 def asked_by_the_pipeline(kind, folder, image, repaint):
-    """What diffusers' own pipeline asks its transformer in two steps of an edit."""
+    """What diffusers' own pipeline asks its transformer in two or three steps of an edit."""
     index = json.loads((folder / "model_index.json").read_text())
     without = dict.fromkeys(part for part in index if index[part] == [None, None])
-    pipeline = getattr(parts, PIPELINES[kind]).from_pretrained(
-        folder, low_cpu_mem_usage=False, **without
-    )
+    processor = PROCESSORS[kind][0] if kind in PROCESSORS else None
+    if processor is not None:
+        without[processor] = None
+    name = index["_class_name"] if kind == "qwen-edit" else PIPELINES[kind]
+    pipeline = getattr(parts, name).from_pretrained(folder, low_cpu_mem_usage=False, **without)
+    if processor is not None:
+        setattr(pipeline, processor, AutoTokenizer.from_pretrained(folder / "tokenizer"))
     pipeline.set_progress_bar_config(disable=True)
+    asked: dict[str, Any] = {"prompt": "a dog", "image": image}
+    if kind == "qwen-edit":
+        # Ours does not let the text encoder see the picture.
+        blind = parts.QwenImageEditPlusPipeline(**pipeline.components)
+        asked = {"prompt_embeds": blind.encode_prompt("a dog")[0]}
+    if kind in ("flux2", "klein", "qwen-edit"):
+        asked["image"] = picture_of(image)
     calls = watched(pipeline.transformer)
     options: dict[str, dict[str, Any]] = {
         "sd3": {"strength": 0.6, "guidance_scale": 1},
         "flux": {"strength": 0.6},
         "kontext": {"_auto_resize": False, "max_area": SIZE[0] * SIZE[1]},
         "fill": {"strength": 0.6, "mask_image": repaint.float()},
+        "flux2": {},
+        "klein": {"guidance_scale": 1},
+        "qwen": {"strength": 0.6, "true_cfg_scale": 1},
+        "qwen-edit": {"true_cfg_scale": 1},
     }
     pipeline(
-        prompt="a dog",
-        image=image,
+        **asked,
         height=SIZE[0],
         width=SIZE[1],
         num_inference_steps=3,
@@ -202,7 +366,10 @@ def latents_of(kind, fed):
         return fed
     height, width = SIZE
     own = fed[:, : height * width // 256, :16]
-    return getattr(parts, PIPELINES[kind])._unpack_latents(own, height, width, 8)
+    if kind in ("flux2", "klein"):
+        return own.mT.reshape(1, 16, height // 16, width // 16)
+    latents = getattr(parts, PIPELINES[kind])._unpack_latents(own, height, width, 8)
+    return latents[:, :, 0] if kind.startswith("qwen") else latents
 
 
 def leave_out_the_largest_text_encoder(folder):
@@ -212,28 +379,53 @@ def leave_out_the_largest_text_encoder(folder):
     shutil.rmtree(folder / "text_encoder_3")
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "sd3 without T5"])
+def call_it_by_its_first_pipeline(folder):
+    index = json.loads((folder / "model_index.json").read_text())
+    index["_class_name"] = "QwenImageEditPipeline"
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+@pytest.fixture
+def small_pictures(monkeypatch):
+    """Pipelines that would refuse or enlarge pictures as small as these take them as they are."""
+    height, width = SIZE
+    for module, size in (
+        (pipeline_qwenimage_edit, (width, height, None)),
+        (pipeline_qwenimage_edit_plus, (width, height)),
+    ):
+        monkeypatch.setattr(module, "calculate_dimensions", lambda *_, size=size: size)
+    monkeypatch.setattr(Flux2ImageProcessor, "check_image_input", staticmethod(lambda image: image))
+
+
+VARIANTS = {
+    "sd3 without T5": leave_out_the_largest_text_encoder,
+    "qwen-edit by QwenImageEditPipeline": call_it_by_its_first_pipeline,
+}
+
+
+@pytest.mark.usefixtures("small_pictures")
+@pytest.mark.parametrize("kind", [*KINDS, *VARIANTS])
 def test_the_transformer_is_asked_what_the_pipeline_asks_it(
     kind, folders, image, repaint, tmp_path
 ):
-    kind, _, less = kind.partition(" ")
+    variant, kind = kind, kind.partition(" ")[0]
     folder = folders[kind]
-    if less:
-        folder = shutil.copytree(folder, tmp_path / "less")
-        leave_out_the_largest_text_encoder(folder)
+    if variant in VARIANTS:
+        folder = shutil.copytree(folder, tmp_path / "variant")
+        VARIANTS[variant](folder)
     denoiser = flow(folder)
     generator = Generator().manual_seed(5)
     mode = denoiser.mode
     assert mode == MODES[kind]
     # In the pipelines' order of draws.
-    if kind != "kontext":
-        latents = denoiser.autoencoder.sample(image, generator)
-    else:
+    if mode == "instruct":
         latents = denoiser.encode(image)
+    else:
+        latents = denoiser.autoencoder.sample(image, generator).reshape(1, 4, 4, 6)
     noise = torch.randn(latents.shape, generator=generator)
     context = denoiser.context(image, Edit(mode, "a dog"), generator, repaint=repaint)
     theirs = asked_by_the_pipeline(kind, folder, image, repaint)
-    assert len(theirs) == (3 if kind == "kontext" else 2)
+    assert len(theirs) == (3 if mode == "instruct" else 2)
     ours = watched(denoiser.transformer)
     for number, call in enumerate(theirs):
         fed = call["hidden_states"]
@@ -251,7 +443,7 @@ def test_the_transformer_is_asked_what_the_pipeline_asks_it(
             if asked[key] is not None:
                 torch.testing.assert_close(asked[key], call[key], atol=1e-4, rtol=1e-6)
         torch.testing.assert_close(velocity, latents_of(kind, call["answer"]), atol=1e-4, rtol=0)
-    assert set(asked) >= set(call) - {"joint_attention_kwargs"}
+    assert set(asked) >= set(call) - {"joint_attention_kwargs", "attention_kwargs"}
 
 
 def test_a_perfect_transformer_has_no_error(denoiser, image):
@@ -334,7 +526,7 @@ def test_presets_raise_the_error_above_that_of_noise_as_large(kind, preset, fold
     assert immunizer.digests(recipe) == [denoiser.digest]
 
 
-@pytest.mark.parametrize("kind", ["kontext", "fill"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if MODES[kind] != "img2img"])
 def test_diffusionguard_attacks_those_that_are_shown_the_photo(kind, denoiser, image, repaint):
     x = image.clone().requires_grad_()
     loss = FirstStepNorm(MODES[kind]).bind(denoiser, image, repaint)(x, Generator().manual_seed(0))
@@ -345,7 +537,8 @@ def test_diffusionguard_attacks_those_that_are_shown_the_photo(kind, denoiser, i
 def test_odd_sides_are_continued(kind, denoiser, repaint):
     grey = torch.rand(2, 1, 20, 37, generator=Generator().manual_seed(0))  # latents of 3 x 5
     loss = DenoisingError(MODES[kind]).bind(denoiser, grey, repaint[..., :20, :37])
-    assert denoiser.encode(grey).shape == (2, 4, 4, 6)
+    patched = kind in ("flux2", "klein")
+    assert denoiser.encode(grey).shape == ((2, 16, 2, 3) if patched else (2, 4, 4, 6))
     assert denoiser.posterior(grey)[0].shape == (2, 4, 4, 6)
     assert loss(grey, Generator().manual_seed(0)).isfinite().all()
 
@@ -353,7 +546,7 @@ def test_odd_sides_are_continued(kind, denoiser, repaint):
 def test_prompts_are_encoded_once_and_their_encoders_let_go(kind, folders, tmp_path, image):
     folder = shutil.copytree(folders[kind], tmp_path / kind)
     denoiser = flow(folder)
-    shutil.rmtree(folder / "text_encoder_2")
+    shutil.rmtree(folder / "text_encoder")
     empty = denoiser._prompts("")
     assert denoiser._prompts("") is empty
     with pytest.raises(ModelError, match="cannot be loaded") as caught:
@@ -412,7 +605,16 @@ def test_whole_edits_are_refused(kind, folders, photo_file):
             refused()
 
 
-CACHED = {"sd3": "sd35", "flux": "flux1-dev", "kontext": "flux1-kontext", "fill": "flux1-fill"}
+CACHED = {
+    "sd3": "sd35",
+    "flux": "flux1-dev",
+    "kontext": "flux1-kontext",
+    "fill": "flux1-fill",
+    "flux2": "flux2-dev",
+    "klein": "flux2-klein",
+    "qwen": "qwen-image",
+    "qwen-edit": "qwen-image-edit",
+}
 
 
 @pytest.fixture
@@ -420,10 +622,11 @@ def fitting(kind, folders, tmp_path):
     """A folder as the catalogue's model has it: its scaling, and weights that are cut up."""
     folder = shutil.copytree(folders[kind], tmp_path / "fitting")
     config = folder / "vae" / "config.json"
-    scales = {key: CATALOG[CACHED[kind]].config[key] for key in ("scaling_factor", "shift_factor")}
+    wanted = CATALOG[CACHED[kind]].config
+    scales = {key: wanted[key] for key in ("scaling_factor", "shift_factor") if key in wanted}
     config.write_text(json.dumps(json.loads(config.read_text()) | scales))
     part = folder / "transformer"
-    name = "SD3Transformer2DModel" if kind == "sd3" else "FluxTransformer2DModel"
+    name = json.loads((part / "config.json").read_text())["_class_name"]
     model = getattr(parts, name).from_pretrained(part, low_cpu_mem_usage=False)
     shutil.rmtree(part)
     model.save_pretrained(part, max_shard_size="40KB")
@@ -433,9 +636,10 @@ def fitting(kind, folders, tmp_path):
 
 def test_a_cached_model_loads_by_its_name(kind, fitting, cache, image, repaint):
     name = CACHED[kind]
-    with pytest.raises(ModelError, match=rf"model {name}: no weights.*pull {name}'.*accepted"):
-        load_denoiser(name, device=CPU)
     source = CATALOG[name].sources[0]
+    with pytest.raises(ModelError, match=rf"model {name}: no weights.*pull {name}'") as caught:
+        load_denoiser(name, device=CPU)
+    assert ("must be accepted" in str(caught.value)) == source.gated
     keep(cache, source.repository, fitting)
     found = load_denoiser(name, device=CPU)
     assert isinstance(found, FlowDenoiser)
@@ -475,8 +679,16 @@ def test_a_missing_part_is_one_line(missing, says, folders, tmp_path):
 def test_other_transformers_are_refused(folders, tmp_path):
     folder = shutil.copytree(folders["flux"], tmp_path / "other")
     index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "Flux2Pipeline"}))
-    with pytest.raises(ModelError, match="holds a Flux2Pipeline; transformers are attacked here"):
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "SanaPipeline"}))
+    with pytest.raises(ModelError, match="holds a SanaPipeline; transformers are attacked here"):
+        load_denoiser(str(folder), device=CPU)
+
+
+def test_the_autoencoder_of_another_family_is_refused(folders, tmp_path):
+    folder = shutil.copytree(folders["klein"], tmp_path / "mixed")
+    shutil.rmtree(folder / "vae")
+    shutil.copytree(folders["flux"] / "vae", folder / "vae")
+    with pytest.raises(ModelError, match="vae holds no AutoencoderKLFlux2: it cannot edit here"):
         load_denoiser(str(folder), device=CPU)
 
 

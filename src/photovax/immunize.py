@@ -28,7 +28,7 @@ from photovax.jpeg import within_jpeg
 from photovax.memory import PHOTO_COPIES, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
-from photovax.models.autoencoders import KLAutoencoder
+from photovax.models.autoencoders import PosteriorAutoencoder
 from photovax.models.catalog import (
     DEFAULT_MODEL,
     load_autoencoder,
@@ -112,7 +112,7 @@ class Immunizer:
         self, model: Autoencoder, load: Callable[..., LatentEditor | FlowDenoiser]
     ) -> LatentEditor | FlowDenoiser:
         name = self._names[self.models.index(model)]
-        if not isinstance(model, KLAutoencoder):
+        if not isinstance(model, PosteriorAutoencoder):
             raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
         if name not in self._denoisers:
             self._denoisers[name] = load(

@@ -11,7 +11,13 @@ from torch import Generator, Tensor
 from photovax.footprint import recompute
 from photovax.randomness import draw_noise
 
-__all__ = ["FrozenAutoencoder", "KLAutoencoder", "channel_statistics", "continued"]
+__all__ = [
+    "FrozenAutoencoder",
+    "KLAutoencoder",
+    "PosteriorAutoencoder",
+    "channel_statistics",
+    "continued",
+]
 
 
 class FrozenAutoencoder:
@@ -84,16 +90,12 @@ class FrozenAutoencoder:
         return latents / float(self.model.config.scaling_factor)
 
 
-class KLAutoencoder(FrozenAutoencoder):
-    """An ``AutoencoderKL``: Stable Diffusion 1 to 3.5, SDXL, PixArt, FLUX.1, Z-Image.
-
-    Latents (N, C, H / multiple, W / multiple), C of 4 or 16: ``(z - shift) * scale``, or
-    ``(z - mean) * scale / deviation`` where the config has those of each channel.
-    """
+class PosteriorAutoencoder(FrozenAutoencoder):
+    """One whose encoder gives a distribution of latents, of which ``encode`` takes the mean."""
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the latent, before any scaling."""
-        found = self.model.encode(self._fed(images)).latent_dist
+        """Mean and log-variance of the model's own latent, before any scaling."""
+        found = self._distribution(self._fed(images))
         return found.mean, found.logvar
 
     def sample(self, images: Tensor, generator: Generator) -> Tensor:
@@ -103,7 +105,18 @@ class KLAutoencoder(FrozenAutoencoder):
         return self._scaled(mean + (0.5 * logvar).exp() * noise)
 
     def _encoded(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.model.encode(x).latent_dist.mean)
+        return cast(Tensor, self._distribution(x).mean)
+
+    def _distribution(self, x: Tensor) -> Any:
+        return self.model.encode(x).latent_dist
+
+
+class KLAutoencoder(PosteriorAutoencoder):
+    """An ``AutoencoderKL``: Stable Diffusion 1 to 3.5, SDXL, PixArt, FLUX.1, Z-Image.
+
+    Latents (N, C, H / multiple, W / multiple), C of 4 or 16: ``(z - shift) * scale``, or
+    ``(z - mean) * scale / deviation`` where the config has those of each channel.
+    """
 
     def _scaled(self, latents: Tensor) -> Tensor:
         mean, deviation = self._moments(latents)

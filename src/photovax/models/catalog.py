@@ -30,7 +30,7 @@ from photovax.registry import unknown
 if TYPE_CHECKING:
     import torch
 
-    from photovax.models.autoencoders import KLAutoencoder
+    from photovax.models.autoencoders import FrozenAutoencoder
     from photovax.models.contracts import Autoencoder
     from photovax.models.editors import LatentEditor
     from photovax.models.flows import FlowDenoiser
@@ -120,7 +120,7 @@ def load_editor(
     name: str,
     *,
     device: torch.device,
-    autoencoder: KLAutoencoder | None = None,
+    autoencoder: FrozenAutoencoder | None = None,
     weights: Path | None = None,
 ) -> LatentEditor:
     """A whole editor: by catalogue name, from a diffusers pipeline folder, or a cached hub id.
@@ -146,7 +146,7 @@ def load_denoiser(
     name: str,
     *,
     device: torch.device,
-    autoencoder: KLAutoencoder | None = None,
+    autoencoder: FrozenAutoencoder | None = None,
     weights: Path | None = None,
 ) -> LatentEditor | FlowDenoiser:
     """A denoiser with its autoencoder, from where ``load_editor`` looks: all editors have one.
@@ -158,7 +158,7 @@ def load_denoiser(
     folder = model_folder(name, weights=weights)
     if not holds_transformer(folder):
         return load_editor(name, device=device, autoencoder=autoencoder, weights=weights)
-    from photovax.models.flows import load_flow
+    from photovax.models.flow_families import load_flow
 
     return load_flow(folder, name=_called(name), device=device, autoencoder=autoencoder)
 

@@ -26,12 +26,12 @@ from photovax.digests import file_digest
 from photovax.edit import Edit, Mode
 from photovax.errors import ModelError, UsageError, first_line
 from photovax.footprint import recompute
-from photovax.models.autoencoders import KLAutoencoder
+from photovax.models.autoencoders import FrozenAutoencoder, KLAutoencoder
 from photovax.models.catalog import denoiser_folders
 from photovax.models.conditions import SDPrompts, load_prompts
 from photovax.models.context import Context, kept_part
 from photovax.models.guidance import answer, guided
-from photovax.models.loading import load_kl_autoencoder
+from photovax.models.loading import load_own_autoencoder
 from photovax.models.places import weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
 from photovax.randomness import draw_noise
@@ -83,7 +83,7 @@ class LatentEditor:
         *,
         name: str,
         device: torch.device,
-        autoencoder: KLAutoencoder | None = None,
+        autoencoder: FrozenAutoencoder | None = None,
     ) -> LatentEditor:
         """Load a diffusers pipeline folder: vae, text_encoder, tokenizer, scheduler, unet.
 
@@ -101,8 +101,9 @@ class LatentEditor:
             ModelError: If parts are missing, damaged or of another family.
         """
         denoisers = denoiser_folders(folder, name=name)
-        if autoencoder is None:
-            autoencoder = load_kl_autoencoder(folder, name=name, device=device)
+        own = load_own_autoencoder(
+            folder, KLAutoencoder, name=name, device=device, loaded=autoencoder
+        )
         weights: list[Path] = []
         try:
             with quiet_loading():
@@ -122,9 +123,9 @@ class LatentEditor:
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
             reason = first_line(error)
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
-        digests = [autoencoder.digest, *(file_digest(file) for file in sorted(weights))]
+        digests = [own.digest, *(file_digest(file) for file in sorted(weights))]
         return cls(
-            autoencoder,
+            own,
             prompts=prompts,
             unets=unets,
             scheduler=scheduler,

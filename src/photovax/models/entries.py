@@ -169,10 +169,12 @@ _SD3 = (
     *("tokenizer", "tokenizer_2", "tokenizer_3"),
 )
 _FLUX1 = ("transformer", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+_ONE_ENCODER = ("transformer", "text_encoder", "tokenizer")
 _SD_LATENT = Latent(4, 8, scale=0.18215)
 _SDXL_LATENT = Latent(4, 8, scale=0.13025)
 _SD3_LATENT = Latent(16, 8, scale=1.5305, shift=0.0609)
 _FLUX1_LATENT = Latent(16, 8, scale=0.3611, shift=0.1159)
+_FLUX2_LATENT = Latent(128, 16, note="2 x 2 neighbours as channels, by a batch norm's statistics")
 _FRAME_LATENT = Latent(16, 8, note="one frame, less each channel's mean, by its deviation")
 _UPCAST = (
     "NaN in half precision, so it is computed in float32; weights that do not overflow are in "
@@ -438,7 +440,7 @@ CATALOG: dict[str, Entry] = {
     "flux2": Entry(
         summary="autoencoder of FLUX.2 (dev, klein)",
         licence="Apache-2.0",
-        latent=Latent(128, 16, note="2 x 2 neighbours as channels, by a batch norm's statistics"),
+        latent=_FLUX2_LATENT,
         memory="15 GB",
         pace="heavy",
         download="0.3 GB",
@@ -448,6 +450,38 @@ CATALOG: dict[str, Entry] = {
             Source("black-forest-labs/FLUX.2-dev", gated=True),
         ),
         size=1024,
+    ),
+    "flux2-klein": Entry(
+        summary="FLUX.2 [klein] 4B, which follows instructions: autoencoder and denoiser",
+        licence="Apache-2.0",
+        latent=_FLUX2_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.3 GB, 16 GB with the denoiser",
+        config=shapes.FLUX2,
+        sources=(
+            Source(
+                "black-forest-labs/FLUX.2-klein-4B",
+                "e7b7dc27f91deacad38e78976d1f2b499d76a294",
+                pipeline=_ONE_ENCODER,
+            ),
+        ),
+        size=1024,
+        denoiser="instruct",
+        note=_UNTRIED,
+    ),
+    "flux2-dev": Entry(
+        summary="FLUX.2 [dev], which follows instructions: autoencoder and denoiser",
+        licence="FLUX [dev] Non-Commercial License",
+        latent=_FLUX2_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.3 GB, 113 GB with the denoiser",
+        config=shapes.FLUX2,
+        sources=(Source("black-forest-labs/FLUX.2-dev", pipeline=_ONE_ENCODER, gated=True),),
+        size=1024,
+        denoiser="instruct",
+        note=f"{_UNTRIED}; its 32 billion weights take 64 GB",
     ),
     "sana": Entry(
         summary="deep-compression autoencoder of Sana",
@@ -469,19 +503,44 @@ CATALOG: dict[str, Entry] = {
         posterior=False,
     ),
     "qwen-image": Entry(
-        summary="autoencoder of Qwen-Image and Qwen-Image-Edit",
+        summary="Qwen-Image: autoencoder (also that of Qwen-Image-Edit) and denoiser",
         licence="Apache-2.0",
         latent=_FRAME_LATENT,
         memory="20 GB",
         pace="heavy",
-        download="0.3 GB",
+        download="0.3 GB, 58 GB with the denoiser",
         config=shapes.QWEN,
         sources=(
+            Source(
+                "Qwen/Qwen-Image",
+                "9e31a1d489546029df1adfc9e12a08edafc692e7",
+                pipeline=_ONE_ENCODER,
+            ),
             Source("Qwen/Qwen-Image-Edit-2511", "6f3ccc0b56e431dc6a0c2b2039706d7d26f22cb9"),
             Source("Qwen/Qwen-Image-Edit"),
-            Source("Qwen/Qwen-Image", "9e31a1d489546029df1adfc9e12a08edafc692e7"),
         ),
         size=1024,
+        denoiser="img2img",
+        note=f"{_UNTRIED}; its 20 billion weights take 41 GB",
+    ),
+    "qwen-image-edit": Entry(
+        summary="Qwen-Image-Edit 2511, which follows instructions: autoencoder and denoiser",
+        licence="Apache-2.0",
+        latent=_FRAME_LATENT,
+        memory="20 GB",
+        pace="heavy",
+        download="0.3 GB, 58 GB with the denoiser",
+        config=shapes.QWEN,
+        sources=(
+            Source(
+                "Qwen/Qwen-Image-Edit-2511",
+                "6f3ccc0b56e431dc6a0c2b2039706d7d26f22cb9",
+                pipeline=_ONE_ENCODER,
+            ),
+        ),
+        size=1024,
+        denoiser="instruct",
+        note=f"{_UNTRIED}, and its text encoder does not see the photo; 20 billion weights, 41 GB",
     ),
     "wan": Entry(
         summary="autoencoder of Wan 2.1, a video model, fed one frame",

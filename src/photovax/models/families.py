@@ -6,13 +6,18 @@ of 2 x 2), the arrangement before is kept.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from photovax.models.autoencoders import FrozenAutoencoder, KLAutoencoder, channel_statistics
+from photovax.models.autoencoders import (
+    FrozenAutoencoder,
+    KLAutoencoder,
+    PosteriorAutoencoder,
+    channel_statistics,
+)
 
 __all__ = [
     "FAMILIES",
@@ -24,23 +29,16 @@ __all__ = [
 ]
 
 
-class Flux2Autoencoder(FrozenAutoencoder):
+class Flux2Autoencoder(PosteriorAutoencoder):
     """An ``AutoencoderKLFlux2``.
 
     Latents (N, 4 C, H / multiple, W / multiple): 2 x 2 neighbours become channels, normalised by
-    the running mean and variance of a batch norm (no scaling factor).
+    the running mean and variance of a batch norm (no scaling factor). Its ``posterior`` is of
+    latents before that, (N, C, 2 H / multiple, 2 W / multiple).
     """
-
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (N, C, 2 H / multiple, 2 W / multiple), before any scaling."""
-        found = self.model.encode(self._fed(images)).latent_dist
-        return found.mean, found.logvar
 
     def _downscale(self) -> int:
         return 2 * super()._downscale()
-
-    def _encoded(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.model.encode(x).latent_dist.mean)
 
     def _scaled(self, latents: Tensor) -> Tensor:
         mean, deviation = self._statistics(latents)
@@ -71,7 +69,7 @@ class DeepAutoencoder(FrozenAutoencoder):
         return cast(Tensor, self.model.encode(x).latent)
 
 
-class VideoAutoencoder(FrozenAutoencoder):
+class VideoAutoencoder(PosteriorAutoencoder):
     """An ``AutoencoderKLQwenImage`` or ``AutoencoderKLWan``, fed one frame.
 
     Latents (N, C, 1, H / multiple, W / multiple), normalised by each channel's mean and standard
@@ -80,18 +78,13 @@ class VideoAutoencoder(FrozenAutoencoder):
 
     memory_format = torch.contiguous_format  # its weights have both four and five dimensions
 
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (N, C, 1, h, w) of the latent, before any scaling."""
-        found = self.model.encode(self._fed(images)[:, :, None]).latent_dist
-        return found.mean, found.logvar
-
     def _downscale(self) -> int:
         config = self.model.config
         patch = getattr(config, "patch_size", None) or 1
         return cast(int, patch * 2 ** (len(config.dim_mult) - 1))
 
-    def _encoded(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.model.encode(x[:, :, None]).latent_dist.mean)
+    def _distribution(self, x: Tensor) -> Any:
+        return super()._distribution(x[:, :, None])
 
     def _decoded(self, latents: Tensor) -> Tensor:
         return cast(Tensor, self.model.decode(latents).sample[:, :, 0])

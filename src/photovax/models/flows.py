@@ -1,37 +1,25 @@
-"""Denoisers trained by flow matching: the transformers of Stable Diffusion 3 and FLUX.1.
+"""Denoisers trained by flow matching: what all families of transformers share.
 
-On one noise they are fed what diffusers' pipelines feed them (StableDiffusion3Img2ImgPipeline,
-FluxImg2ImgPipeline, FluxKontextPipeline, FluxFillPipeline). Whole edits are not run.
+Whole edits are not run.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
-import diffusers
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from photovax.digests import file_digest
 from photovax.edit import Edit, Mode
-from photovax.errors import ModelError, UsageError, first_line
+from photovax.errors import UsageError
 from photovax.footprint import recompute
-from photovax.models.autoencoders import KLAutoencoder, continued
-from photovax.models.context import Context, Words, kept_part
-from photovax.models.loading import kept_precision, load_kl_autoencoder, load_module
-from photovax.models.places import weight_files
+from photovax.models.autoencoders import KLAutoencoder, PosteriorAutoencoder, continued
+from photovax.models.context import Context, Words
 from photovax.models.prompts import PromptEncoder
 from photovax.randomness import draw_noise
 
-__all__ = ["FLOWS", "FlowDenoiser", "load_flow"]
-
-_PATCH = 2  # Neighbouring latents, in either direction, that become one token in all families.
+__all__ = ["FlowDenoiser"]
 
 
 class FlowDenoiser:
@@ -51,17 +39,23 @@ class FlowDenoiser:
         mode: The one way of editing that it is for.
         pipeline: The pipeline of diffusers that edits so.
         network: The class of its transformer there.
+        family: Of its autoencoder.
+        patch: How many neighbouring latents, in either direction, become one token.
         text_options: What the pipeline's ``encode_prompt`` is given besides the prompt.
+        pooled: Whether the transformer is told an embedding of the whole prompt too.
     """
 
     mode: ClassVar[Mode] = "img2img"
     pipeline: ClassVar[str]
     network: ClassVar[str]
-    text_options: ClassVar[Mapping[str, Any]] = {"prompt_2": None}
+    family: ClassVar[type[PosteriorAutoencoder]] = KLAutoencoder
+    patch: ClassVar[int] = 2
+    text_options: ClassVar[Mapping[str, Any]] = {}
+    pooled: ClassVar[bool] = False
 
     def __init__(
         self,
-        autoencoder: KLAutoencoder,
+        autoencoder: PosteriorAutoencoder,
         *,
         transformer: Any,
         prompts: PromptEncoder,
@@ -73,7 +67,7 @@ class FlowDenoiser:
         self.name = name
         self.digest = digest
         self._prompts = prompts
-        self._multiple = autoencoder.multiple * _PATCH
+        self._multiple = autoencoder.multiple * self.patch
 
     def recompute(self) -> None:
         """Take less memory and more time for the same gradients from now on."""
@@ -97,8 +91,9 @@ class FlowDenoiser:
             UsageError: If it inpaints and there is no mask.
         """
         tokens, pooled = self._prompts(edit.prompt)
+        added = {} if pooled is None else {"pooled_projections": pooled}
         return Context(
-            words=Words(tokens, {"pooled_projections": pooled}).expanded(len(images)),
+            words=Words(tokens, added).expanded(len(images)),
             without=None,
             shown=self._shown(images, generator, repaint),
         )
@@ -142,13 +137,16 @@ class FlowDenoiser:
             -(-side // self._multiple) * self._multiple // self.autoencoder.multiple
             for side in images.shape[-2:]
         ]
-        channels = int(self.autoencoder.model.config.latent_channels)
-        noise = draw_noise((len(images), channels, *sides), images, generator)
+        noise = draw_noise((len(images), self._channels(), *sides), images, generator)
         return self.predicted(noise, images.new_ones(len(images)), context, mode)
 
     def _shown(self, images: Tensor, generator: Generator, repaint: Tensor | None) -> Tensor | None:
-        """What it is shown of the photo, (N, channels, h, w)."""
-        return None
+        """What it is shown of the photo, (N, channels, h, w): its latent, if it is instructed."""
+        return self.encode(images) if self.mode == "instruct" else None
+
+    def _channels(self) -> int:
+        """Of the latents that it is fed."""
+        return int(self.autoencoder.model.config.latent_channels)
 
     def _velocity(self, noisy: Tensor, times: Tensor, context: Context) -> Tensor:
         raise NotImplementedError
@@ -165,171 +163,3 @@ class FlowDenoiser:
             **more,
         )[0]
         return made.to(fed)
-
-
-class SD3Denoiser(FlowDenoiser):
-    """An ``SD3Transformer2DModel``: Stable Diffusion 3 and 3.5."""
-
-    pipeline = "StableDiffusion3Img2ImgPipeline"
-    network = "SD3Transformer2DModel"
-    text_options: ClassVar[Mapping[str, Any]] = {
-        "prompt_2": None,
-        "prompt_3": None,
-        "do_classifier_free_guidance": False,
-    }
-
-    def _velocity(self, noisy: Tensor, times: Tensor, context: Context) -> Tensor:
-        most = int(self.transformer.config.pos_embed_max_size) * self._multiple
-        height, width = (side * self.autoencoder.multiple for side in noisy.shape[-2:])
-        if max(height, width) > most:
-            raise UsageError(
-                f"model {self.name} takes sides up to {most} pixels, got {width} x {height}; "
-                "give a smaller --size"
-            )
-        return self._asked(noisy, times * 1000, context)  # of the schedule's 1000 steps
-
-
-class FluxDenoiser(FlowDenoiser):
-    """A ``FluxTransformer2DModel``: FLUX.1 [dev] and [schnell].
-
-    Where guidance is an input of the transformer, it is what the pipeline gives by default.
-    """
-
-    pipeline = "FluxImg2ImgPipeline"
-    network = "FluxTransformer2DModel"
-
-    def _velocity(self, noisy: Tensor, times: Tensor, context: Context) -> Tensor:
-        fed, places = self._tokens(noisy, context.shown)
-        guidance = None
-        if self.transformer.config.guidance_embeds:
-            call = inspect.signature(getattr(diffusers, self.pipeline).__call__)
-            scale = float(call.parameters["guidance_scale"].default)
-            guidance = torch.full((len(noisy),), scale, device=noisy.device)
-        made = self._asked(
-            fed,
-            times,
-            context,
-            guidance=guidance,
-            img_ids=places,
-            txt_ids=places.new_zeros(context.words.tokens.shape[1], 3),
-        )
-        height, width = (side // _PATCH for side in noisy.shape[-2:])
-        own = made[:, : height * width].mT.reshape(len(noisy), -1, height, width)
-        return F.pixel_shuffle(own, _PATCH)
-
-    def _tokens(self, noisy: Tensor, shown: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What is fed (N, tokens, width), and the places of the tokens (tokens, 3)."""
-        return _packed(noisy), _places(noisy, 0)
-
-
-class KontextDenoiser(FluxDenoiser):
-    """FLUX.1 Kontext (arXiv 2506.15742): the photo's latent is shown as further tokens."""
-
-    mode = "instruct"
-    pipeline = "FluxKontextPipeline"
-
-    def _shown(self, images: Tensor, generator: Generator, repaint: Tensor | None) -> Tensor:
-        return self.encode(images)
-
-    def _tokens(self, noisy: Tensor, shown: Tensor | None) -> tuple[Tensor, Tensor]:
-        pictures = [noisy] if shown is None else [noisy, shown]
-        return (
-            torch.cat([_packed(picture) for picture in pictures], dim=1),
-            torch.cat([_places(picture, number) for number, picture in enumerate(pictures)]),
-        )
-
-
-class FillDenoiser(FluxDenoiser):
-    """FLUX.1 Fill: the latent of what is kept, and the mask, are shown as further channels."""
-
-    mode = "inpaint"
-    pipeline = "FluxFillPipeline"
-
-    def _shown(self, images: Tensor, generator: Generator, repaint: Tensor | None) -> Tensor:
-        kept, mask = kept_part(images, repaint)
-        latents = self.autoencoder.sample(continued(kept, self._multiple), generator)
-        # Every pixel of the mask has a channel of its own.
-        whole = continued(mask.to(latents), self._multiple)
-        return torch.cat((latents, F.pixel_unshuffle(whole, self.autoencoder.multiple)), dim=1)
-
-    def _tokens(self, noisy: Tensor, shown: Tensor | None) -> tuple[Tensor, Tensor]:
-        fed = noisy if shown is None else torch.cat((noisy, shown), dim=1)
-        return _packed(fed), _places(noisy, 0)
-
-
-def _packed(latents: Tensor) -> Tensor:
-    """Latents (N, C, h, w) as tokens (N, h * w / 4, 4 C)."""
-    return F.pixel_unshuffle(latents, _PATCH).flatten(2).mT
-
-
-def _places(latents: Tensor, picture: int) -> Tensor:
-    """Picture, row and column of each token of latents, float32 (tokens, 3)."""
-    height, width = (torch.arange(side // _PATCH) for side in latents.shape[-2:])
-    places = torch.cartesian_prod(torch.tensor([picture]), height, width)
-    return places.to(latents.device, torch.float32)
-
-
-FLOWS: dict[str, type[FlowDenoiser]] = {
-    "StableDiffusion3Pipeline": SD3Denoiser,
-    "StableDiffusion3Img2ImgPipeline": SD3Denoiser,
-    "FluxPipeline": FluxDenoiser,
-    "FluxImg2ImgPipeline": FluxDenoiser,
-    "FluxKontextPipeline": KontextDenoiser,
-    "FluxFillPipeline": FillDenoiser,
-}
-"""The family of a pipeline's folder, by the ``_class_name`` of its ``model_index.json``."""
-
-
-def load_flow(
-    folder: Path,
-    *,
-    name: str,
-    device: torch.device,
-    autoencoder: KLAutoencoder | None = None,
-) -> FlowDenoiser:
-    """Load the autoencoder and the transformer of a diffusers pipeline folder.
-
-    The text encoders are loaded before, let go of when they have encoded the empty prompt, and
-    loaded again for another.
-
-    Args:
-        folder: Where the parts are, with ``model_index.json``.
-        name: What to call it.
-        device: Where to load it.
-        autoencoder: The folder's own, if it is loaded already.
-
-    Raises:
-        ModelError: If parts are missing, damaged or of another family.
-    """
-    index = folder / "model_index.json"
-    try:
-        pipeline = str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"model {name}: {index} cannot be read: {first_line(error)}; give the whole folder of "
-            "a diffusers pipeline"
-        ) from error
-    if pipeline not in FLOWS:
-        raise ModelError(
-            f"model {name}: {folder} holds a {pipeline}; transformers are attacked here of "
-            f"{', '.join(FLOWS)}, of others only the autoencoder"
-        )
-    family = FLOWS[pipeline]
-    prompts = PromptEncoder(
-        folder, family.pipeline, options=family.text_options, name=name, device=device
-    )
-    prompts("")
-    own = autoencoder or load_kl_autoencoder(folder, name=name, device=device)
-    part = folder / "transformer"
-    files, variant = weight_files(part, name=name)
-    transformer = load_module(
-        part, family.network, variant, name=name, shown=part, precision=kept_precision(files)
-    )
-    digests = [own.digest, prompts.digest(), *(file_digest(file) for file in files)]
-    return family(
-        own,
-        transformer=transformer.to(device),
-        prompts=prompts,
-        name=name,
-        digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
-    )

@@ -29,7 +29,6 @@ __all__ = [
 _REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*/\w[\w.-]*(?<![.-])", re.ASCII)
 _HALVES = ".fp16"
 _INDEX = ".safetensors.index.json"  # of weights that are cut into several files
-_CUT = re.compile("transformer|text_encoder_[23]")  # the folders whose weights may be
 VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # of which a tokenizer has one
 STEMS = ("diffusion_pytorch_model", "model")  # of diffusers' and of transformers' parts
 
@@ -172,7 +171,7 @@ def _patterns(folder: str, source: Source) -> list[str]:
     if stem is None:
         return [f"{folder}/*.json"]
     weights = f"{folder}/{stem}"
-    if _CUT.fullmatch(folder):
+    if "transformer" in source.pipeline:  # beside one, text encoders may be cut up as it is
         own = [f"{weights}.safetensors", f"{weights}-*.safetensors", f"{weights}{_INDEX}"]
     else:
         # Where the others are in half precision only, a text encoder may still not be.

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import diffusers
 import torch
@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from photovax.digests import file_digest
 from photovax.errors import ModelError, first_line
-from photovax.models.autoencoders import FrozenAutoencoder, KLAutoencoder
+from photovax.models.autoencoders import FrozenAutoencoder
 from photovax.models.catalog import fed_size
 from photovax.models.families import FAMILIES
 from photovax.models.hub import STEMS
@@ -36,9 +36,11 @@ __all__ = [
     "kept_precision",
     "load_file",
     "load_folder",
-    "load_kl_autoencoder",
     "load_module",
+    "load_own_autoencoder",
 ]
+
+_Family = TypeVar("_Family", bound=FrozenAutoencoder)
 
 # What the loaders have been seen to raise on files that are missing, damaged or do not fit.
 DAMAGED = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
@@ -117,17 +119,32 @@ def _kind(folder: Path, name: str) -> str:
     return kind
 
 
-def load_kl_autoencoder(folder: Path, *, name: str, device: torch.device) -> KLAutoencoder:
-    """The autoencoder of a pipeline's folder, which has to be an ``AutoencoderKL``.
+def load_own_autoencoder(
+    folder: Path,
+    kind: type[_Family],
+    *,
+    name: str,
+    device: torch.device,
+    loaded: FrozenAutoencoder | None = None,
+) -> _Family:
+    """The autoencoder of a pipeline's folder, which has to be of the family of its denoiser.
+
+    Args:
+        folder: The pipeline's.
+        kind: The family.
+        name: What the user calls the model.
+        device: Where to load it.
+        loaded: The folder's own, if it is loaded already.
 
     Raises:
-        ModelError: If it is missing, damaged or none.
+        ModelError: If it is missing, damaged or of another family.
     """
-    found = load_folder(folder / "vae", name=name, device=device, size=fed_size(str(folder)))
-    if not isinstance(found, KLAutoencoder):
-        raise ModelError(
-            f"model {name}: {folder / 'vae'} holds no AutoencoderKL: it cannot edit here"
-        )
+    found = loaded or load_folder(
+        folder / "vae", name=name, device=device, size=fed_size(str(folder))
+    )
+    if not isinstance(found, kind):
+        wanted = " or ".join(known for known, family in FAMILIES.items() if family is kind)
+        raise ModelError(f"model {name}: {folder / 'vae'} holds no {wanted}: it cannot edit here")
     return found
 
 

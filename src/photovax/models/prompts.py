@@ -15,6 +15,7 @@ from typing import Any
 import diffusers
 import torch
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from photovax.digests import file_digest
 from photovax.errors import ModelError, first_line
@@ -33,6 +34,7 @@ class PromptEncoder:
         folder: The pipeline's.
         pipeline: Its class in diffusers.
         options: What its ``encode_prompt`` is given besides the prompt.
+        pooled: Whether that gives an embedding of the whole prompt after those of its tokens.
         name: What the user calls the model.
         device: Where to encode.
 
@@ -46,23 +48,35 @@ class PromptEncoder:
         pipeline: str,
         *,
         options: Mapping[str, Any],
+        pooled: bool,
         name: str,
         device: torch.device,
     ) -> None:
         self._folder = folder
         self._pipeline = pipeline
         self._options = options
+        self._pooled = pooled
         self._name = name
         self._device = device
-        self._known: dict[str, tuple[Tensor, Tensor]] = {}
+        self._known: dict[str, tuple[Tensor, Tensor | None]] = {}
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        parts = [part for part in index if part.startswith(("text_encoder", "tokenizer"))]
+        parts = {part: kind for part, kind in index.items() if isinstance(kind, list)}
         # A part that is left out, as SD 3's largest encoder often is, is there as two nulls.
-        self._without = [part for part in parts if index[part][0] is None]
+        needed = [
+            part
+            for part, (library, _) in parts.items()
+            if library is not None and part.startswith(("text_encoder", "tokenizer"))
+        ]
+        # Processors for words and pictures, which transformers makes only where torchvision is.
+        # Without a picture they do what their tokenizers do.
+        self._processors = [
+            part
+            for part in ("tokenizer", "processor")
+            if str(parts.get(part, ["", ""])[1]).endswith("Processor")
+        ]
+        self._without = [part for part in parts if part not in needed or part in self._processors]
         found = []
-        for part in parts:
-            if part in self._without:
-                continue
+        for part in needed:
             if part.startswith("text_encoder"):
                 found.append(weight_files(folder / part, name=name))
             elif not any((folder / part / file).is_file() for file in VOCABULARIES):
@@ -74,8 +88,8 @@ class PromptEncoder:
         self._files = [file for files, _ in found for file in files]
         self._variant = next((variant for _, variant in found if variant is not None), None)
 
-    def __call__(self, prompt: str) -> tuple[Tensor, Tensor]:
-        """Embeddings of its tokens (1, tokens, width), and one of the whole (1, width).
+    def __call__(self, prompt: str) -> tuple[Tensor, Tensor | None]:
+        """Embeddings of its tokens (1, tokens, width), and one of the whole (1, width) or None.
 
         Raises:
             ModelError: If the pipeline's text encoders cannot be loaded.
@@ -83,9 +97,10 @@ class PromptEncoder:
         if prompt not in self._known:
             with torch.no_grad():
                 made = self._load().encode_prompt(prompt, device=self._device, **self._options)
-            # Besides the two there are None without guidance, and FLUX.1's positions, all zero.
-            tokens, pooled, *_ = (part.float() for part in made if part is not None)
-            self._known[prompt] = (tokens, pooled)
+            # Besides these there are None without guidance, and places and masks of tokens, which
+            # for a single prompt follow from their number.
+            found = [part.float() for part in made if part is not None]
+            self._known[prompt] = (found[0], found[1] if self._pooled else None)
         return self._known[prompt]
 
     def digest(self) -> str:
@@ -95,15 +110,20 @@ class PromptEncoder:
 
     def _load(self) -> Any:
         kind: Any = getattr(diffusers, self._pipeline)
-        loading = {**FROM_DISK, "torch_dtype": kept_precision(self._files)}
         try:
+            loading = {**FROM_DISK, "torch_dtype": kept_precision(self._files)}
             with quiet_loading():
                 pipeline = kind.from_pretrained(
                     self._folder,
-                    **dict.fromkeys(("vae", "transformer", "scheduler", *self._without)),
+                    **dict.fromkeys(self._without),
                     variant=self._variant,
                     **loading,
                 )
+                for part in self._processors:
+                    tokenizer = AutoTokenizer.from_pretrained(
+                        self._folder / "tokenizer", local_files_only=True
+                    )
+                    setattr(pipeline, part, tokenizer)
             # Where a text encoder is left out, a transformer's width says how wide its zeros are.
             config = json.loads((self._folder / "transformer" / "config.json").read_text("utf-8"))
         except DAMAGED as error:
