@@ -554,17 +554,16 @@ def test_prompts_are_encoded_once_and_their_encoders_let_go(kind, folders, tmp_p
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_half_precision_stays_bfloat16_or_is_widened(folders, tmp_path, image):
-    folder = shutil.copytree(folders["sd3"], tmp_path / "half")
+@pytest.mark.parametrize("kind", ["sd3", "klein", "qwen-edit"])
+def test_half_precision_stays_bfloat16_or_is_widened(kind, folders, tmp_path, image):
+    folder = shutil.copytree(folders[kind], tmp_path / "half")
     for stored, used in ((torch.bfloat16, torch.bfloat16), (torch.float16, torch.float32)):
-        whole = parts.SD3Transformer2DModel.from_pretrained(
-            folders["sd3"] / "transformer", low_cpu_mem_usage=False
-        )
+        whole = flow(folders[kind]).transformer
         whole.to(stored).save_pretrained(folder / "transformer")
         denoiser = flow(folder)
         assert denoiser.transformer.dtype == used
         x = image.clone().requires_grad_()
-        loss = DenoisingError().bind(denoiser, image)(x, Generator().manual_seed(0))
+        loss = DenoisingError(MODES[kind]).bind(denoiser, image)(x, Generator().manual_seed(0))
         (gradient,) = torch.autograd.grad(loss.sum(), x)
         assert loss.dtype == torch.float32
         assert gradient.abs().max() > 0
@@ -692,8 +691,11 @@ def test_the_autoencoder_of_another_family_is_refused(folders, tmp_path):
         load_denoiser(str(folder), device=CPU)
 
 
-def test_recipes_with_a_sum_ask_the_denoiser_too(folders, photo_file):
-    immunizer = Immunizer([str(folders["sd3"])], device="cpu")
-    recipe = replace(PRESETS["mist"], size=64, steps=1, views=(Part("short_side"),))
+@pytest.mark.parametrize("kind", ["sd3", "klein", "qwen"])
+def test_recipes_with_a_sum_ask_the_denoiser_too(kind, folders, photo_file):
+    immunizer = Immunizer([str(folders[kind])], device="cpu")
+    recipe = replace(
+        PRESETS["mist"].with_mode(MODES[kind]), size=64, steps=1, views=(Part("short_side"),)
+    )
     result = immunizer.immunize(read_photo(photo_file), recipe)
     assert (result.photo.pixels != result.original.pixels).any()

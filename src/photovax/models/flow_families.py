@@ -186,6 +186,7 @@ class QwenDenoiser(TokenDenoiser):
     pipeline = "QwenImageImg2ImgPipeline"
     network = "QwenImageTransformer2DModel"
     family = VideoAutoencoder
+    text_options: ClassVar[Mapping[str, Any]] = {"max_sequence_length": 512}  # as when called
 
     def encode(self, images: Tensor) -> Tensor:
         """As the autoencoder's frame; sides are continued to multiples of a token's, 16."""
