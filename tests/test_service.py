@@ -403,6 +403,7 @@ def test_a_provider_that_signs_puts_the_certificate_into_the_photo(photo, tmp_pa
             file = tmp_path / f"photo.{kind}"
             client.save_photo(job, file)
             client.save_certificate(job, tmp_path / f"{kind}.json")
+            assert job.result is not None
             assert job.result["signed"] is holds_manifest(file) is (kind == "png")
             text = (tmp_path / f"{kind}.json").read_text()
             public = read_keys(tmp_path / "data/keys")
