@@ -49,7 +49,8 @@ class Experiment:
     Attributes:
         recipes: Presets and recipe files.
         levels: Largest change in 8-bit levels, where a recipe bounds that.
-        photos: How many, at even distances in the order of their names.
+        photos: How many.
+        every: Which: in the order of their names every so many, from the first on.
         edits: Which of the six usual requests, by name; all when empty.
         mode: Only requests for this way of editing.
         purifications: Beside none.
@@ -60,6 +61,7 @@ class Experiment:
     recipes: tuple[str, ...]
     levels: tuple[float, ...]
     photos: int
+    every: int = 5
     edits: tuple[str, ...] = ()
     mode: str | None = None
     purifications: tuple[str, ...] = ()
@@ -80,25 +82,28 @@ class Experiment:
 
     def of(self, photos: Sequence[Path]) -> Sequence[Path]:
         """Its photos among all."""
-        return photos[:: max(1, len(photos) // self.photos)][: self.photos]
+        return photos[:: self.every][: self.photos]
 
 
 EXPERIMENTS = {
-    "all-photos": Experiment(ENCODER, (16,), 60),
     "three-seeds": Experiment(
-        (*ENCODER, "fast-diffusion"), (16,), 20, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
+        ENCODER, (16,), 20, every=3, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
     ),
-    "half-the-budget": Experiment(
-        (*ENCODER, "fast-diffusion"), (8,), 10, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
-    ),
-    "purified": Experiment(
-        ENCODER,
+    "three-seeds-through-the-edit": Experiment(
+        (*ENCODER, "fast-diffusion"),
         (16,),
-        4,
+        20,
+        every=3,
         edits=ONE_EACH,
-        purifications=PURIFIERS,
+        mode="instruct",
+        seeds=3,
+        metrics=FEW_METRICS,
     ),
+    "all-photos": Experiment(ENCODER, (16,), 60, every=1),
+    "through-the-edit": Experiment((*ENCODER, "fast-diffusion"), (16,), 6),
+    "purified": Experiment(ENCODER, (16,), 3, edits=ONE_EACH, purifications=PURIFIERS),
     "all-recipes": Experiment((*ENCODER, "fast-diffusion", *OTHERS), (16,), 2),
+    "half-the-budget": Experiment(ENCODER, (8,), 12),
     "published-through-the-edit": Experiment((*ENCODER, *PUBLISHED), (16,), 1, mode="inpaint"),
 }
 
