@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def page(address: str) -> Iterator[Any]:
+@contextmanager
+def opened(address: str) -> Iterator[Any]:
     """A page that may ask nobody but the service, and must not throw."""
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -68,6 +69,12 @@ def page(address: str) -> Iterator[Any]:
         yield page
         browser.close()
         assert astray == []
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Any]:
+    with opened(address) as page:
+        yield page
 
 
 def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path: Path) -> None:
@@ -119,20 +126,22 @@ def test_a_bad_file_gives_a_reason_and_the_page_goes_on(page: Any, tmp_path: Pat
     assert page.evaluate("document.activeElement.id") == "file"
 
 
-def test_a_dropped_photo_can_be_stopped(page: Any, address: str) -> None:
+def test_a_dropped_photo_can_be_stopped(tmp_path: Path) -> None:
     held: list[Any] = []
-    page.route("**/v1/immunizations", lambda route: held.append(route))
-    page.evaluate(DROP)
-    page.get_by_text("Uploading").wait_for()
-    assert page.is_disabled("#stop")
-    with page.expect_response("**/v1/immunizations") as answer:
-        held[0].continue_()
-    job = answer.value.json()["links"]["self"]
-    page.click("#stop")
-    page.wait_for_selector("#work", state="hidden")
-    assert page.is_hidden("#problem")
-    assert page.is_hidden("#outcome")
-    assert httpx2.get(address + job).json()["state"] == "cancelled"
+    endless = recipe_file(tmp_path, steps=1_000_000)
+    with served(tmp_path / "data", endless) as address, opened(address) as page:
+        page.route("**/v1/immunizations", lambda route: held.append(route))
+        page.evaluate(DROP)
+        page.get_by_text("Uploading").wait_for()
+        assert page.is_disabled("#stop")
+        with page.expect_response("**/v1/immunizations") as answer:
+            held[0].continue_()
+        job = answer.value.json()["links"]["self"]
+        page.click("#stop")
+        page.wait_for_selector("#work", state="hidden")
+        assert page.is_hidden("#problem")
+        assert page.is_hidden("#outcome")
+        assert httpx2.get(address + job).json()["state"] == "cancelled"
 
 
 def test_it_is_dark_where_people_want_it_dark(page: Any) -> None:
