@@ -439,7 +439,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--start", type=Path, help="a ready editor to train further")
     parser.add_argument("--modes", nargs="+", choices=list(SHARES), default=list(SHARES))
     parser.add_argument(
-        "--often", nargs="+", default=[], help=f"true edits drawn {OFTEN} times as often"
+        "--often",
+        nargs="+",
+        default=[],
+        choices=[edit.name for edit in TRUE_EDITS.values()],
+        help=f"true edits drawn {OFTEN} times as often",
     )
     parser.add_argument(
         "--small", type=float, default=0.6, help="share trained on 128 pixels, not 256"
