@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from photovax.models.catalog import (
     fed_size,
     model_folder,
     pick_device,
-    weights_digest,
+    weight_digests,
 )
 from photovax.models.places import holds_sdxl, weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
@@ -116,10 +117,15 @@ class Adversary:
         )
         return np.array(made.images[0].convert("RGB"))
 
-    def digest(self, mode: Mode) -> str:
-        """SHA-256 over the weight files that decide an edit of that kind."""
-        others = (folder for known, folder in self._denoisers.items() if known != mode)
-        return weights_digest(self._folder, without=others)
+    def digests(self, modes: Iterable[Mode]) -> dict[Mode, str]:
+        """SHA-256 over the digests of the weight files that decide edits of each kind."""
+        files = weight_digests(self._folder)  # hashed once: all but the denoiser is shared
+        found: dict[Mode, str] = {}
+        for mode in modes:
+            others = {folder for known, folder in self._denoisers.items() if known != mode}
+            own = (digest for file, digest in files.items() if file.parent not in others)
+            found[mode] = hashlib.sha256(bytes.fromhex("".join(own))).hexdigest()
+        return found
 
     def load(self, modes: Iterable[Mode]) -> None:
         """Load what these ways of editing need, instead of at the first edit.

@@ -81,7 +81,7 @@ class Evaluation:
         self.immunizer = Immunizer(plan.models, weights=weights, device=device)
         self.adversary = Adversary(plan.editor, device=device, weights=weights)
         self.adversary.load(plan.modes)
-        digests = {mode: self.adversary.digest(mode) for mode in plan.modes}
+        digests = self.adversary.digests(plan.modes)
         self.units = Units(plan, self.immunizer, digests, self.size)
         self.metrics: dict[str, PairMetric]
         self.metrics, self.left_out = load_metrics(plan.metrics, weights=weights)

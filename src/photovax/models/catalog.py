@@ -5,9 +5,7 @@ Imports nothing heavy until something is loaded.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +46,7 @@ __all__ = [
     "pick_device",
     "pull",
     "usual_edit",
-    "weights_digest",
+    "weight_digests",
 ]
 
 DEFAULT_MODEL = "embedded"
@@ -215,19 +213,9 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
     return found
 
 
-def weights_digest(folder: Path, *, without: Iterable[Path] = ()) -> str:
-    """SHA-256 over the digests of the weight files of a pipeline's folder.
-
-    Args:
-        folder: Of the pipeline.
-        without: Folders in it whose weights do not count.
-    """
-    left_out = set(without)
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*/*.safetensors")):
-        if file.parent not in left_out:
-            digest.update(bytes.fromhex(file_digest(file)))
-    return digest.hexdigest()
+def weight_digests(folder: Path) -> dict[Path, str]:
+    """SHA-256 of each weight file of a pipeline's folder, by name, in hexadecimal digits."""
+    return {file: file_digest(file) for file in sorted(folder.glob("*/*.safetensors"))}
 
 
 def fed_size(name: str, size: int | None = None) -> int:
