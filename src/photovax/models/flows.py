@@ -15,7 +15,7 @@ from photovax.edit import Edit, Mode
 from photovax.errors import UsageError
 from photovax.footprint import recompute
 from photovax.models.autoencoders import KLAutoencoder, PosteriorAutoencoder, continued
-from photovax.models.context import Context, Words
+from photovax.models.context import Context
 from photovax.models.prompts import PromptEncoder
 from photovax.randomness import draw_noise
 
@@ -90,10 +90,8 @@ class FlowDenoiser:
         Raises:
             UsageError: If it inpaints and there is no mask.
         """
-        tokens, pooled = self._prompts(edit.prompt)
-        added = {} if pooled is None else {"pooled_projections": pooled}
         return Context(
-            words=Words(tokens, added).expanded(len(images)),
+            words=self._prompts(edit.prompt).expanded(len(images)),
             without=None,
             shown=self._shown(images, generator, repaint),
         )

@@ -14,11 +14,11 @@ from typing import Any
 
 import diffusers
 import torch
-from torch import Tensor
 from transformers import AutoTokenizer
 
 from photovax.digests import file_digest
 from photovax.errors import ModelError, first_line
+from photovax.models.context import Words
 from photovax.models.hub import VOCABULARIES
 from photovax.models.loading import DAMAGED, kept_precision
 from photovax.models.places import weight_files
@@ -58,7 +58,7 @@ class PromptEncoder:
         self._pooled = pooled
         self._name = name
         self._device = device
-        self._known: dict[str, tuple[Tensor, Tensor | None]] = {}
+        self._known: dict[str, Words] = {}
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
         parts = {part: kind for part, kind in index.items() if isinstance(kind, list)}
         # A part that is left out, as SD 3's largest encoder often is, is there as two nulls.
@@ -88,8 +88,8 @@ class PromptEncoder:
         self._files = [file for files, _ in found for file in files]
         self._variant = next((variant for _, variant in found if variant is not None), None)
 
-    def __call__(self, prompt: str) -> tuple[Tensor, Tensor | None]:
-        """Embeddings of its tokens (1, tokens, width), and one of the whole (1, width) or None.
+    def __call__(self, prompt: str) -> Words:
+        """What a transformer is told by a prompt, of one row.
 
         Raises:
             ModelError: If the pipeline's text encoders cannot be loaded.
@@ -100,7 +100,8 @@ class PromptEncoder:
             # Besides these there are None without guidance, and places and masks of tokens, which
             # for a single prompt follow from their number.
             found = [part.float() for part in made if part is not None]
-            self._known[prompt] = (found[0], found[1] if self._pooled else None)
+            added = {"pooled_projections": found[1]} if self._pooled else {}
+            self._known[prompt] = Words(found[0], added)
         return self._known[prompt]
 
     def digest(self) -> str:
