@@ -24,7 +24,7 @@ from photovax.models.contracts import Autoencoder
 from photovax.photo import Photo, read_photo
 from photovax.recipe import PRESETS
 from photovax.registry import Part
-from training.measure_editor import BATCH, planes, psnr
+from training.measure_editor import planes, psnr, reconstructed
 from training.photos import MIDDLE, middle_square, photo_files, photo_folder
 
 CPU = torch.device("cpu")
@@ -35,10 +35,7 @@ ATTACK = replace(PRESETS["fast"], views=(Part("short_side"),), steps=40, size=MI
 def fidelity(model: Autoencoder, squares: list[np.ndarray]) -> float:
     """Mean PSNR of decoded squares, in dB."""
     images = torch.cat([planes(Image.fromarray(square)) for square in squares])
-    with torch.no_grad():
-        parts = images.split(BATCH)
-        found = [psnr(model.decode(model.encode(part)).clamp(0, 1), part) for part in parts]
-    return torch.cat(found).mean().item()
+    return psnr(reconstructed(model, images), images).mean().item()
 
 
 def effects(

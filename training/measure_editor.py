@@ -21,6 +21,7 @@ from photovax.edit import Edit
 from photovax.metrics.colours import COLOURS, name_colour
 from photovax.metrics.true_edits import TRUE_EDITS
 from photovax.models.catalog import load_editor, usual_edit
+from photovax.models.contracts import Autoencoder
 from photovax.models.editors import LatentEditor
 from training.photos import MIDDLE, middle_square, photo_files, photo_folder
 
@@ -43,6 +44,12 @@ def similarity(made: Tensor, photos: Tensor) -> float:
     """Mean SSIM."""
     value = structural_similarity_index_measure(made, photos, data_range=1.0)
     return float(value if isinstance(value, Tensor) else value[0])
+
+
+def reconstructed(model: Autoencoder, images: Tensor) -> Tensor:
+    """What an autoencoder makes of many images, a few at a time."""
+    with torch.no_grad():
+        return torch.cat([model.decode(model.encode(part)) for part in images.split(BATCH)])
 
 
 def edited(
@@ -69,10 +76,7 @@ def measure_instruct(editor: LatentEditor, photos: Tensor, edit: Edit, few: int)
     rows = []
     for true in TRUE_EDITS.values():
         wanted = true.filter(photos)
-        with torch.no_grad():
-            decoded = torch.cat(
-                [editor.autoencoder.decode(editor.encode(part)) for part in wanted.split(BATCH)]
-            )
+        decoded = reconstructed(editor.autoencoder, wanted)
         made = psnr(edited(editor, photos, edit.asking(true.orders[0]), 1), wanted)
         others = [
             psnr(edited(editor, photos[:few], edit.asking(words), 1), wanted[:few]).mean().item()

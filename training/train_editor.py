@@ -10,6 +10,7 @@ editor further; the text encoder, which the others need as it is, then stays.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -88,22 +89,25 @@ class Editor(nn.Module):
 
     def __init__(self, vocabulary: Any, options: argparse.Namespace) -> None:
         super().__init__()
-        widths = tuple(int(width) for width in options.widths.split("-"))
-        self.text = text_encoder(vocabulary, options.text_width, options.text_layers)
-        self.unets = nn.ModuleDict(
-            {
+        unets: dict[str, Any]
+        if options.start is None:
+            widths = tuple(int(width) for width in options.widths.split("-"))
+            self.text = text_encoder(vocabulary, options.text_width, options.text_layers)
+            unets = {
                 mode: denoiser(channels, widths, options.groups, options.text_width)
                 for mode, channels in CHANNELS.items()
             }
-        )
-        if options.start is not None:
+        else:
             self.text = CLIPTextModel.from_pretrained(
                 options.start / "text_encoder", dtype=torch.float32
             )
-            for mode in CHANNELS:
-                self.unets[mode] = UNet2DConditionModel.from_pretrained(
+            unets = {
+                mode: UNet2DConditionModel.from_pretrained(
                     options.start / _folder(mode), torch_dtype=torch.float32
                 )
+                for mode in CHANNELS
+            }
+        self.unets = nn.ModuleDict(unets)
 
 
 def _folder(mode: str) -> str:
@@ -331,7 +335,7 @@ class Run:
 
     def averaged(self) -> Editor:
         """The parts with averaged weights."""
-        editor = Editor(self.vocabulary, self.options)
+        editor = copy.deepcopy(self.editor)
         editor.load_state_dict(self.average)
         return editor.eval().requires_grad_(False)
 
