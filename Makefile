@@ -23,12 +23,12 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Asks a public database which versions are known to be vulnerable, so it takes a network that reaches
-# one. What could not be asked for counts as a failure (--strict).
+# Asks a public database (OSV) which versions are known to be vulnerable, so it takes a network that
+# reaches it. What could not be asked for counts as a failure (--strict).
 audit:
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
-	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+	$(VENV)/audit/bin/pip-audit --vulnerability-service osv --strict --disable-pip --no-deps -r constraints.txt
 
 test: lint
 	$(BIN)/pytest

@@ -13,6 +13,8 @@ from PIL import Image
 
 from photovax.demo import SAMPLE
 from photovax.service.certificates import parse_certificate
+from photovax.service.settings import Settings
+from photovax.service.tokens import Tokens
 from tests.serving import recipe_file, served
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -30,16 +32,35 @@ UNNAMED = """
     || each.textContent.trim())).map(each => each.id)
 """
 
-DROP = """
-new Promise((resolve) => {
+GIVE = """
+(make) => new Promise((resolve) => {
   const canvas = document.createElement("canvas");
   canvas.toBlob((blob) => {
-    const dataTransfer = new DataTransfer();
-    dataTransfer.items.add(new File([blob], "photo.png", { type: "image/png" }));
-    document.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+    const data = new DataTransfer();
+    data.items.add(new File([blob], "photo.png", { type: "image/png" }));
+    document.dispatchEvent(make === "drop"
+      ? new DragEvent("drop", { dataTransfer: data, cancelable: true })
+      : new ClipboardEvent("paste", { clipboardData: data }));
     resolve();
   });
 })
+"""
+AMPLIFIED = """
+() => {
+  const canvas = document.getElementById("difference");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return [canvas.height, canvas.width, [...data]];
+}
+"""
+PIXELS = """
+(id) => {
+  const image = document.getElementById(id);
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  const sheet = canvas.getContext("2d");
+  sheet.drawImage(image, 0, 0);
+  return [...sheet.getImageData(0, 0, canvas.width, canvas.height).data];
+}
 """
 
 
@@ -51,7 +72,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def opened(address: str) -> Iterator[Any]:
+def opened(address: str, ready: str = "#models li") -> Iterator[Any]:
     """A page that may ask nobody but the service, and must not throw."""
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -65,7 +86,7 @@ def opened(address: str) -> Iterator[Any]:
         )
         page.on("pageerror", lambda error: astray.append(str(error)))
         page.goto(address)
-        page.wait_for_selector("#models li")
+        page.wait_for_selector(ready)
         yield page
         browser.close()
         assert astray == []
@@ -80,9 +101,10 @@ def page(address: str) -> Iterator[Any]:
 def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path: Path) -> None:
     photo = tmp_path / "photo.png"
     Image.open(SAMPLE).crop((150, 20, 246, 100)).save(photo)
+    page.check("#forbid")
     page.set_input_files("#file", photo)
     page.wait_for_selector("#work:not([hidden])")
-    page.get_by_text("of 60").wait_for(timeout=60_000)
+    page.get_by_text("of 60, about").wait_for(timeout=60_000)
     page.wait_for_selector("#outcome:not([hidden])", timeout=60_000)
     assert page.evaluate("document.activeElement.id") == "outcome-title"
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -94,6 +116,7 @@ def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path:
     page.focus("#amplified")
     page.keyboard.press("Space")
     page.wait_for_selector("#difference:not([hidden])")
+    height, width, amplified = page.evaluate(AMPLIFIED)
 
     for link, name in (("#photo", "immunized.png"), ("#certificate", "certificate.json")):
         with page.expect_download() as waiting:
@@ -107,10 +130,20 @@ def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path:
     )
     says = parse_certificate((tmp_path / "certificate.json").read_text())[0]
     assert np.abs(first - second).max() == says.budget.used <= 8
+    shown = np.reshape(amplified, (height, width, 4))[..., :3]
+    assert np.array_equal(shown, np.clip(128 + 16 * (second - first), 0, 255))
+    assert (
+        "dmi-prohibited-aimltraining".lower()
+        in (tmp_path / "immunized.png").read_bytes().decode("latin1").lower()
+    )
 
     page.focus("#prompt")
     page.keyboard.press("Enter")
     page.wait_for_selector("#edits:not([hidden])", timeout=60_000)
+    edits = [page.evaluate(PIXELS, f"edit-{which}") for which in ("original", "immunized")]
+    assert len(edits[0]) == len(edits[1]) > 0
+    assert edits[0] != edits[1]
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.focus("#forget")
     page.keyboard.press("Enter")
     page.get_by_text("Deleted from the server").wait_for()
@@ -126,12 +159,24 @@ def test_a_bad_file_gives_a_reason_and_the_page_goes_on(page: Any, tmp_path: Pat
     assert page.evaluate("document.activeElement.id") == "file"
 
 
-def test_a_dropped_photo_can_be_stopped(tmp_path: Path) -> None:
+def test_it_says_where_a_token_is_asked_for(tmp_path: Path) -> None:
+    data, recipe = tmp_path / "data", recipe_file(tmp_path)
+    token = Tokens(Settings(data).token_file).add("ann")
+    with served(data, recipe, "--tokens") as address, opened(address, ready="#token") as page:
+        assert page.evaluate("document.activeElement.id") == "token"
+        page.keyboard.type(token)
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#models li")
+        assert page.is_hidden("#problem")
+
+
+@pytest.mark.parametrize("how", ["drop", "paste"])
+def test_a_photo_that_was_given_can_be_stopped(tmp_path: Path, how: str) -> None:
     held: list[Any] = []
     endless = recipe_file(tmp_path, steps=1_000_000)
     with served(tmp_path / "data", endless) as address, opened(address) as page:
         page.route("**/v1/immunizations", lambda route: held.append(route))
-        page.evaluate(DROP)
+        page.evaluate(GIVE, how)
         page.get_by_text("Uploading").wait_for()
         assert page.is_disabled("#stop")
         with page.expect_response("**/v1/immunizations") as answer:

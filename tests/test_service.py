@@ -5,16 +5,20 @@ import io
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,9 +26,9 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from photovax.cli import app
-from photovax.client import Client, ServiceError
+from photovax.client import Client, RemoteJob, ServiceError
 from photovax.demo import SAMPLE
-from photovax.errors import CertificateError, UsageError
+from photovax.errors import CertificateError, UnreadablePhoto, UsageError
 from photovax.photo import read_photo
 from photovax.provenance.container import holds_manifest
 from photovax.provenance.credential import self_made
@@ -36,6 +40,7 @@ from photovax.service.settings import Settings
 from photovax.service.supervisor import Supervisor
 from photovax.service.tokens import Rates, Tokens
 from photovax.service.verification import Seen, verify
+from photovax.service.worker import _work
 from tests.mutated import mutated
 from tests.serving import free_port, recipe_file, serve, wait_until_up
 
@@ -132,12 +137,20 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
         client.check(tmp_path / "photo.webp", original=photo, certificate=tmp_path / "c.json")
     )
     assert checked.result["visible"]["linf"] == change
-    assert checked.result["certificate"] == {
+    says = {
         "valid": True,
         "reasons": [],
         "photo": "same file",
         "lacking": [],
+        "budget": {"norm": "linf", "unit": "levels", "total": 16, "used": change},
+        "models": job.result["models"],
     }
+    assert checked.result["certificate"] == says
+    unheld = client.wait(client.check(tmp_path / "photo.webp", certificate=tmp_path / "c.json"))
+    assert unheld.result == {"certificate": says}
+    alone = client.wait(client.check(tmp_path / "photo.webp", original=photo))
+    assert alone.result["models"] == checked.result["models"]
+    assert "certificate" not in alone.result
     # Signed with a C2PA manifest after it was certified, it is the same photo still.
     data = (tmp_path / "photo.webp").read_bytes()
     size, manifest = struct.pack("<I", len(data) + 4), b"C2PA\4\0\0\0jumb"
@@ -185,6 +198,28 @@ def test_a_renewal_covers_a_new_model_within_the_total(
         from photovax.service.register import today
 
         register.end("newer", "1", today().replace(year=2000))
+
+
+def test_a_renewal_without_room_says_what_lacks(photo, tmp_path, editor_folder):
+    from photovax.service.register import Register, registered
+
+    settings = _settings(tmp_path, total=None)
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        client = Client(HOME, http=web)
+        job = client.wait(client.immunize(photo))
+        client.save_photo(job, tmp_path / "photo.png")
+        client.save_certificate(job, tmp_path / "c.json")
+        Register(settings.register).add(registered(str(editor_folder), name="newer", version="1"))
+        with pytest.raises(ServiceError, match=r"not covered: newer 1\. 8 of 8 levels are used"):
+            client.wait(client.renew(tmp_path / "photo.png", tmp_path / "c.json"))
+
+
+def test_a_photo_says_that_ai_is_forbidden_where_that_was_asked(client, photo, tmp_path):
+    for asked in (False, True):
+        job = client.wait(client.immunize(photo, forbid_ai=asked))
+        client.save_photo(job, tmp_path / f"{asked}.png")
+        xmp = read_photo(tmp_path / f"{asked}.png").metadata.xmp or b""
+        assert (b"DMI-PROHIBITED" in xmp) is asked
 
 
 def test_bad_certificates_fail_the_job_with_the_reason(client, photo, tmp_path):
@@ -284,7 +319,7 @@ def test_other_sites_cannot_ask(idle, photo, headers, status, kind):
 
 def test_tokens_are_asked_for_and_keep_jobs_apart(tmp_path, photo, monkeypatch):
     monkeypatch.setattr(Supervisor, "start", lambda self: None)
-    settings = _settings(tmp_path, tokens=True, requests_per_minute=30)
+    settings = _settings(tmp_path, tokens=True, requests_per_minute=40)
     tokens = Tokens(settings.token_file)
     ann, bob = tokens.add("ann"), tokens.add("bob")
     with pytest.raises(UsageError, match="already"):
@@ -298,12 +333,17 @@ def test_tokens_are_asked_for_and_keep_jobs_apart(tmp_path, photo, monkeypatch):
         _problem(web.get("/metrics"), 401, "no-token")
         assert web.get("/").status_code == 200
         job = Client(HOME, token=ann, http=web).immunize(photo)
-        with pytest.raises(ServiceError) as caught:
-            Client(HOME, token=bob, http=web).get(job)
-        assert caught.value.status == 404
+        theirs = {"Authorization": f"Bearer {bob}"}
+        for part in ("", "/photo", "/certificate", "/original", "/events"):
+            _problem(web.get(job.links["self"] + part, headers=theirs), 404, "no-such-job")
+        _problem(web.delete(job.links["self"], headers=theirs), 404, "no-such-job")
+        asked = {"prompt": "make it night"}
+        edits = web.post(job.links["self"] + "/edits", headers=theirs, data=asked)
+        _problem(edits, 404, "no-such-job")
+        assert Client(HOME, token=ann, http=web).get(job).state == "queued"
         Client(HOME, token=ann, http=web).delete(job)
         bearer = {"Authorization": f"Bearer {bob}"}
-        statuses = [web.get("/v1/models", headers=bearer).status_code for _ in range(40)]
+        statuses = [web.get("/v1/models", headers=bearer).status_code for _ in range(50)]
         assert statuses.count(200) >= 25
         limited = web.get("/v1/models", headers=bearer)
         _problem(limited, 429, "too-many-requests")
@@ -368,7 +408,18 @@ def test_a_full_queue_and_a_full_disk_turn_requests_away(tmp_path, photo, monkey
         full = _post(web, content)
         _problem(full, 503, "queue-full")
         assert full.headers["retry-after"] == "30"
-    assert len(_pictures(tmp_path)) == 1
+    settings = _settings(tmp_path, queue=3, queue_each=1, tokens=True)
+    ann, bob = (
+        {"Authorization": f"Bearer {Tokens(settings.token_file).add(name)}"}
+        for name in ("ann", "bob")
+    )
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        assert _post(web, content, headers=ann).status_code == 202
+        assert "jobs of yours that wait already: 1" in _problem(
+            _post(web, content, headers=ann), 503, "queue-full"
+        )
+        assert _post(web, content, headers=bob).status_code == 202
+    assert len(_pictures(tmp_path)) == 3
 
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -376,7 +427,95 @@ def test_a_full_queue_and_a_full_disk_turn_requests_away(tmp_path, photo, monkey
     monkeypatch.setattr("photovax.service.intake.decoded", no_space)
     with TestClient(build_app(_settings(tmp_path)), base_url=HOME) as web:
         _problem(_post(web, content), 507, "no-room")
-    assert len(_pictures(tmp_path)) == 1
+    assert len(_pictures(tmp_path)) == 3
+
+
+def test_uploads_that_fill_the_disk_are_turned_away(tmp_path, photo):
+    port = free_port()
+    settings = _settings(tmp_path)
+    # No file of the service may grow beyond this: an upload meets it as it does a full disk.
+    command = f'ulimit -S -f 2000; exec "{sys.executable}" "$@"'
+    arguments = ["-c", "from photovax.cli import main; main()", "serve", "--port", str(port)]
+    options = ["--data", str(settings.data), "--recipe", settings.recipe, "--device", "cpu"]
+    service = subprocess.Popen(["/bin/bash", "-c", command, "-", *arguments, *options])  # noqa: S603
+    try:
+        url = wait_until_up(port)
+        files = {"photo": ("x.jpg", photo.read_bytes() + bytes(3_000_000))}
+        _problem(httpx2.post(f"{url}/v1/immunizations", files=files), 507, "no-room")
+        assert _pictures(tmp_path) == []
+        with Client(url) as client:
+            assert client.immunize(photo).state == "queued"
+    finally:
+        service.terminate()
+        service.wait()
+
+
+def test_a_job_that_finds_no_room_says_so(tmp_path, photo):
+    settings = _settings(tmp_path)
+    jobs = Jobs(settings.jobs, settings.pictures)
+    jobs.add("0" * 32, "checks", {}, request="x")
+    jobs.folder("0" * 32).mkdir()
+
+    class Full:
+        def do(self, *_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    taken = jobs.claim("w", 30, attempts=1)
+    assert taken is not None
+    assert _work(Full(), jobs, taken, "w", 30) == "failed, OSError"
+    ended = jobs.get("0" * 32)
+    assert ended is not None
+    assert (ended.error or {})["kind"] == "no-room"
+    assert _pictures(tmp_path) == []
+    jobs.close()
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "pause"), [(0.1, 60.0, 60.0), (60.0, 0.2, 0.01)], ids=["still", "creeping"]
+)
+def test_uploads_that_do_not_come_are_ended(tmp_path, monkeypatch, part, whole, pause):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    monkeypatch.setattr("photovax.service.guard._PART_SECONDS", part)
+    monkeypatch.setattr("photovax.service.guard._BODY_SECONDS", whole)
+    head = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="x"\r\n\r\n'
+    told = [head]
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"multipart/form-data; boundary=x")]
+    path = "/v1/immunizations"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode()}
+    scope |= {"headers": headers, "query_string": b"", "client": ("127.0.0.1", 1), "root_path": ""}
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        if not told:
+            await anyio.sleep(pause)
+        return {"type": "http.request", "body": told.pop() if told else b"a", "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    app: Any = build_app(_settings(tmp_path))
+    anyio.run(app, scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["type"] == "urn:photovax:problem:too-slow"
+    assert _pictures(tmp_path) == []
+
+
+def test_what_nobody_thought_of_is_answered_and_logged_without_its_message(
+    idle, monkeypatch, capfd
+):
+    prompt = secrets.token_hex(8)  # not in this source, of which lines are logged
+
+    def broken(*_: object) -> None:
+        raise RuntimeError(prompt)
+
+    monkeypatch.setattr(Jobs, "get", broken)
+    answer = idle.get("/v1/immunizations/" + "0" * 32)
+    _problem(answer, 500, "internal")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "500" in idle.get("/metrics").text
+    said = capfd.readouterr().err
+    assert "unforeseen RuntimeError" in said
+    assert prompt not in said
 
 
 def test_a_table_out_of_reach_is_said_as_such(idle, tmp_path):
@@ -492,6 +631,27 @@ def test_many_uploads_at_once_lose_none(idle, photo, tmp_path):
     assert len({answer.json()["id"] for answer in answers}) == len(_pictures(tmp_path)) == 12
 
 
+def test_uploads_that_wait_hold_up_nothing_else(idle, photo, monkeypatch):
+    begun, may_go, content = threading.Event(), threading.Event(), photo.read_bytes()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        assert may_go.wait(120)
+        raise UnreadablePhoto("waited")
+
+    monkeypatch.setattr("photovax.service.intake.decoded", slow)
+    with concurrent.futures.ThreadPoolExecutor(61) as pool:
+        waiting = [pool.submit(_post, idle, content) for _ in range(60)]
+        try:
+            assert begun.wait(30)
+            for _ in range(50):  # the others come in meanwhile
+                answer = pool.submit(idle.get, "/v1/models").result(timeout=30)
+                assert answer.status_code == 200
+        finally:
+            may_go.set()
+        assert {each.result().status_code for each in waiting} == {422}
+
+
 def test_the_files_people_feed_such_tools_never_break_it(idle, tmp_path, tmp_path_factory):
     if not CASES.exists():
         pytest.skip(f"needs {CASES} (set PHOTOVAX_SHARED)")
@@ -514,7 +674,7 @@ def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, p
     slow = recipe_file(tmp_path, "slow", steps=80)
 
     def start() -> subprocess.Popen[bytes]:
-        options = ("--also", str(slow), "--keep", "5")
+        options = ("--also", str(slow), "--keep", "15")
         with log.open("ab") as out:
             return serve(port, settings.data, Path(settings.recipe), *options, log=out)
 
@@ -532,8 +692,12 @@ def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, p
             done = client.wait(job)
             made = Image.open(io.BytesIO(client.picture(done)))
             assert made.size == (96, 80)
-            edit = client.edit(done, "a very private prompt")
-            client.delete(edit)
+            assert client.wait(client.edit(done, "a very private prompt")).state == "done"
+            named = {"photo": ("aunt-mabel.jpg", photo.read_bytes())}
+            url = f"http://127.0.0.1:{port}/v1/checks"
+            refused = httpx2.post(url, files=named, data={"certificate": "aunt-mabel"})
+            with pytest.raises(ServiceError, match="certificate"):
+                client.wait(RemoteJob.of(refused.json()))
             with socket.create_connection(("127.0.0.1", port)) as gone:
                 gone.sendall(
                     b"POST /v1/immunizations HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -541,8 +705,8 @@ def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, p
                     b'--x\r\nContent-Disposition: form-data; name="photo"; filename="x"\r\n\r\nhalf'
                 )
             assert client.models()
-            assert _pictures(tmp_path) == [job.id]
-            end = time.monotonic() + 15
+            assert job.id in _pictures(tmp_path)
+            end = time.monotonic() + 60
             while _pictures(tmp_path):
                 assert time.monotonic() < end
                 time.sleep(0.1)
@@ -552,7 +716,9 @@ def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, p
         service.kill()
         service.wait()
     said = log.read_text()
-    assert "immunizations attempt 2: done" in said
+    assert said.count("immunizations attempt 2: done") == 1
+    assert said.count("immunizations") == 1
+    assert "checks attempt 1: failed, certificate-error" in said
     assert "aunt-mabel" not in said
     assert "private" not in said
     assert job.id not in said

@@ -1,9 +1,9 @@
 """Ask a photovax service from Python.
 
 with Client("http://127.0.0.1:8765") as client:
-job = client.wait(client.immunize("photo.jpg"))
-client.save_photo(job, "photo.immunized.png")
-client.save_certificate(job, "photo.certificate.json")
+    job = client.wait(client.immunize("photo.jpg"))
+    client.save_photo(job, "photo.immunized.png")
+    client.save_certificate(job, "photo.certificate.json")
 """
 
 from __future__ import annotations
@@ -135,6 +135,7 @@ class Client:
         levels: float | None = None,
         file_type: FileType = "same",
         strip_gps: bool = False,
+        forbid_ai: bool = False,
         key: str | None = None,
     ) -> RemoteJob:
         """Have a photo immunized.
@@ -146,6 +147,7 @@ class Client:
             levels: Largest change, of 255.
             file_type: Of the result.
             strip_gps: Leave out where it was taken.
+            forbid_ai: Say in its XMP that AI may not train with it nor edit it.
             key: Sent twice, it gives the same job twice; a random one when None.
 
         Raises:
@@ -156,6 +158,7 @@ class Client:
             "levels": levels,
             "format": file_type,
             "strip_gps": strip_gps,
+            "forbid_ai": forbid_ai,
         }
         return self._post("immunizations", {"photo": photo, "mask": mask}, fields, key)
 
@@ -165,11 +168,21 @@ class Client:
         certificate: str | Path,
         *,
         original: str | Path | None = None,
+        mask: str | Path | None = None,
         recipe: str | None = None,
         file_type: FileType = "same",
         key: str | None = None,
     ) -> RemoteJob:
         """Have a photo brought up to today's register.
+
+        Args:
+            photo: The immunized file.
+            certificate: Its certificate.
+            original: What it was before, for the whole budget; else what is left of it is used.
+            mask: A picture of its size, white where it may change.
+            recipe: One of the service's; its default when None.
+            file_type: Of the result.
+            key: As for ``immunize``.
 
         Raises:
             ServiceError: If the service refuses.
@@ -179,7 +192,8 @@ class Client:
             "recipe": recipe,
             "format": file_type,
         }
-        return self._post("renewals", {"photo": photo, "original": original}, fields, key)
+        pictures = {"photo": photo, "original": original, "mask": mask}
+        return self._post("renewals", pictures, fields, key)
 
     def check(
         self,

@@ -102,7 +102,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         return recipes.get(recipe or "")
 
     @router.post("/immunizations", status_code=202)
-    def immunize(
+    async def immunize(
         own: Owner,
         response: Response,
         photo: Picture,
@@ -111,6 +111,9 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         levels: Annotated[float | None, Form(ge=1, le=255, description="of 255")] = None,
         file_type: AskedType = "same",
         strip_gps: Annotated[bool, Form(description="Leave out where it was taken.")] = False,
+        forbid_ai: Annotated[
+            bool, Form(description="Say in its XMP that AI may not train with it nor edit it.")
+        ] = False,
         key: Key = None,
     ) -> JobView:
         """Immunize a photo."""
@@ -121,13 +124,14 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
             "levels": levels,
             "suffix": "" if file_type == "same" else f".{file_type}",
             "strip_gps": strip_gps,
+            "forbid_ai": forbid_ai,
         }
         uploads = {"photo": photo, "mask": mask}
-        job = intake.take("immunizations", asked, uploads, owner=own, idempotency=key)
+        job = await intake.take("immunizations", asked, uploads, owner=own, idempotency=key)
         return accepted(job, response)
 
     @router.post("/renewals", status_code=202)
-    def renew(
+    async def renew(
         own: Owner,
         response: Response,
         photo: Picture,
@@ -145,11 +149,11 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
             "suffix": "" if file_type == "same" else f".{file_type}",
         }
         uploads = {"photo": photo, "original": original, "mask": mask}
-        job = intake.take("renewals", asked, uploads, owner=own, idempotency=key)
+        job = await intake.take("renewals", asked, uploads, owner=own, idempotency=key)
         return accepted(job, response)
 
     @router.post("/checks", status_code=202)
-    def check(
+    async def check(
         own: Owner,
         response: Response,
         photo: Picture,
@@ -162,7 +166,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
             raise Problem(422, "wrong-request", "send the original, or the certificate, or both")
         uploads = {"photo": photo, "original": original}
         asked = {"certificate": certificate}
-        job = intake.take("checks", asked, uploads, owner=own, idempotency=key)
+        job = await intake.take("checks", asked, uploads, owner=own, idempotency=key)
         return accepted(job, response)
 
     @router.post("/immunizations/{job}/edits", status_code=202)

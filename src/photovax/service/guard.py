@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from photovax.service.logs import UNFORESEEN, say_unforeseen
 from photovax.service.problems import Problem, problem
 from photovax.service.settings import Settings
 from photovax.service.tokens import Rates, Tokens
@@ -17,7 +18,10 @@ from photovax.service.tokens import Rates, Tokens
 __all__ = ["Guard"]
 
 _OPEN = ("/v1/health", "/v1/openapi.json")
-_BODY_SECONDS = 30.0
+_GONE = 499  # the client, before there was an answer
+# Of a body: until its next part, and until its last.
+_PART_SECONDS = 30.0
+_BODY_SECONDS = 900.0
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -65,7 +69,13 @@ class Guard:
                 await refused(scope, receive, answer.send)
                 return
             body = _Body(receive, self._settings.max_bytes, answer)
-            await self._app(scope, body.receive, answer.send)
+            try:
+                await self._app(scope, body.receive, answer.send)
+            except Exception as error:  # noqa: BLE001 - the server would log its message
+                say_unforeseen("service", error)
+                if answer.status == _GONE:
+                    unforeseen = problem(500, "internal", UNFORESEEN)
+                    await unforeseen(scope, receive, answer.send)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._count.labels(route, str(answer.status)).inc()
@@ -120,7 +130,7 @@ class _Answer:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
-        self.status = 499  # gone before there was an answer
+        self.status = _GONE
         self.refused: Problem | None = None
         self._replaced = False
 
@@ -157,15 +167,18 @@ class _Body:
         self._receive, self._limit, self._answer = receive, limit, answer
         self._size = 0
         self._whole = False
+        self._end: float | None = None
 
     async def receive(self) -> Message:
         if self._whole:
             return await self._receive()
+        now = asyncio.get_running_loop().time()
+        self._end = self._end or now + _BODY_SECONDS
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
+            async with asyncio.timeout_at(min(now + _PART_SECONDS, self._end)):
                 message = await self._receive()
         except TimeoutError:
-            self._answer.refused = Problem(408, "too-slow", "the upload stood still")
+            self._answer.refused = Problem(408, "too-slow", "the upload stood still, or crept")
             return {"type": "http.disconnect"}
         self._size += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)

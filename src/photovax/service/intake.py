@@ -6,14 +6,16 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import anyio
 from fastapi import UploadFile
 
 from photovax.errors import PhotoError
+from photovax.memory import available_bytes
 from photovax.provenance.container import stream_digest
 from photovax.service.decode import decoded
 from photovax.service.job import Job, QueueFull, new_id
@@ -36,9 +38,11 @@ class Intake:
 
     def __init__(self, settings: Settings, jobs: Jobs) -> None:
         self._settings, self._jobs = settings, jobs
-        self._decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
+        # Threads of its own: uploads that wait for their turn must not take those that answer
+        # everything else, and each is answered as soon as it is queued.
+        self._threads = anyio.CapacityLimiter(_decoders(settings.decode_bytes))
 
-    def take(
+    async def take(
         self,
         kind: str,
         parameters: Mapping[str, Any],
@@ -58,10 +62,23 @@ class Intake:
 
         Raises:
             Clash: If the key was used for another request.
-            QueueFull: If too many jobs wait.
+            QueueFull: If too many jobs wait, in all or of this owner.
             PhotoError: If a picture cannot be read.
             OSError: If there is no room.
         """
+        if (waiting := self._threads.statistics().tasks_waiting) >= self._settings.queue:
+            raise QueueFull(f"{waiting} uploads wait already; try again later")
+        take = partial(self._take, kind, parameters, uploads, owner, idempotency)
+        return await anyio.to_thread.run_sync(take, limiter=self._threads)
+
+    def _take(
+        self,
+        kind: str,
+        parameters: Mapping[str, Any],
+        uploads: Mapping[str, UploadFile | None],
+        owner: str,
+        idempotency: str | None,
+    ) -> Job:
         files = {name: upload.file for name, upload in uploads.items() if upload is not None}
         digests = {name: _digest(file) for name, file in files.items()}
         asked = json.dumps([kind, dict(parameters), digests], sort_keys=True)
@@ -123,6 +140,7 @@ class Intake:
             owner=owner,
             idempotency=idempotency,
             limit=self._settings.queue,
+            limit_each=self._settings.queue_each if owner else None,
         )
 
     def _decode(self, name: str, file: BinaryIO, folder: Path) -> dict[str, Any]:
@@ -130,10 +148,15 @@ class Intake:
         with raw.open("wb") as target:
             shutil.copyfileobj(file, target, _CHUNK)
         try:
-            with self._decoding:
-                return decoded(raw, folder / f"{name}.npz", self._settings)
+            return decoded(raw, folder / f"{name}.npz", self._settings)
         except PhotoError as error:
             raise type(error)(f"{name}: {error}") from None
+
+
+def _decoders(each: int) -> int:
+    """How many pictures may be decoded at the same time: one a core, as far as memory goes."""
+    cores, available = os.cpu_count() or 1, available_bytes()
+    return cores if available is None else max(1, min(cores, available // each))
 
 
 def _suffix(facts: Mapping[str, Any], *, masked: bool) -> str:

@@ -109,22 +109,27 @@ class Jobs:
         owner: str = "",
         idempotency: str | None = None,
         limit: int | None = None,
+        limit_each: int | None = None,
     ) -> Job:
         """Queue a job; or, where the key was used for the same request, the job of then.
 
         Raises:
             Clash: If the key was used for another request.
-            QueueFull: If ``limit`` jobs wait already.
+            QueueFull: If ``limit`` jobs wait already, or ``limit_each`` of this owner's.
         """
         with self._database.alone() as connection:
             if (known := self._by_key(connection, owner, idempotency, request)) is not None:
                 return known
-            if limit is not None:
+            for most, whose in ((limit, ""), (limit_each, " of yours")):
+                if most is None:
+                    continue
                 waiting = connection.execute(
                     "SELECT count(*) AS n FROM jobs WHERE state = 'queued'"
+                    + (" AND owner = ?" if whose else ""),
+                    (owner,) if whose else (),
                 ).fetchone()["n"]
-                if waiting >= limit:
-                    raise QueueFull(f"{waiting} jobs wait already; try again later")
+                if waiting >= most:
+                    raise QueueFull(f"jobs{whose} that wait already: {waiting}; try again later")
             row = connection.execute(
                 "INSERT INTO jobs (id, kind, owner, idempotency, request, parameters, parent, "
                 "state, created) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING *",

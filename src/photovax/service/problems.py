@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -14,9 +13,9 @@ from starlette.exceptions import HTTPException
 
 from photovax.errors import CertificateError, PhotoError, PhotovaxError, TooManyPixels, UsageError
 from photovax.service.job import Clash, QueueFull, Unreachable
-from photovax.service.worker import kind_of
+from photovax.service.worker import NO_ROOM, kind_of, no_room
 
-__all__ = ["Problem", "handle_problems", "no_room", "problem"]
+__all__ = ["Problem", "handle_problems", "problem"]
 
 _STATUS: dict[type[PhotovaxError], int] = {
     Clash: 409,
@@ -55,13 +54,8 @@ def problem(
     )
 
 
-def no_room(error: OSError) -> bool:
-    """Whether an error says that the disk is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
 def handle_problems(app: FastAPI) -> None:
-    """Answer every error with a problem document."""
+    """Answer every error with a problem document, but for those that nobody thought of."""
 
     @app.exception_handler(Problem)
     async def _ours(request: Request, error: Problem) -> Response:
@@ -82,15 +76,13 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, OSError) and no_room(error.__cause__):
+            return problem(507, *NO_ROOM)  # while the body was read
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         return problem(error.status_code, kind, str(error.detail), error.headers)
 
     @app.exception_handler(OSError)
     async def _disk(request: Request, error: OSError) -> Response:
         if no_room(error):
-            return problem(507, "no-room", "there is no room left to take the photo")
-        return problem(500, "internal", "something unforeseen went wrong")
-
-    @app.exception_handler(Exception)
-    async def _unforeseen(request: Request, error: Exception) -> Response:
-        return problem(500, "internal", "something unforeseen went wrong")
+            return problem(507, *NO_ROOM)
+        raise error

@@ -138,10 +138,11 @@ class Renewer:
     def _further(self, wish: Wish, certificate: Certificate, lacks: tuple[Gap, ...]) -> Renewal:
         budget, before = certificate.budget, wish.photo
         if budget.left < (1 if budget.norm == "linf" else 1e-3):
+            lacking = ", ".join(f"{gap.model.name} {gap.model.version}" for gap in lacks)
             raise BudgetSpent(
-                f"{budget.used:g} of {budget.total:g} {budget.unit} are used, so the photo cannot "
-                "be changed further: renew from the original, or give more in total when you "
-                "certify the next ones"
+                f"not covered: {lacking}. {budget.used:g} of {budget.total:g} {budget.unit} are "
+                "used, so the photo cannot be changed further: renew from the original, or give "
+                "more in total when you certify the next ones"
             )
         issuer = self.issuer(tuple(gap.model for gap in lacks))
         recipe, saved = self._immunized(issuer, before, wish, budget, budget.left)

@@ -30,6 +30,7 @@ class Settings:
         workers: Processes that immunize, or fewer while memory is short; each holds the models
             and one photo in memory.
         queue: Jobs that may wait; more are turned away.
+        queue_each: Of one token's; where there are no tokens, all may be one client's.
         job_seconds: How long one job may take.
         keep_seconds: How long a result is kept after its job ended.
         lease_seconds: After how long without a sign of life a worker counts as dead.
@@ -55,6 +56,7 @@ class Settings:
     device: str = "auto"
     workers: int = 1
     queue: int = 500
+    queue_each: int = 100
     job_seconds: float = 1800
     keep_seconds: float = 3600
     lease_seconds: float = 30
@@ -70,7 +72,7 @@ class Settings:
     def __post_init__(self) -> None:
         if (self.sign_key is None) != (self.sign_chain is None):
             raise UsageError("--sign-key and --sign-chain go together: give both, or none")
-        for name in ("workers", "queue", "attempts", "max_bytes", "max_pixels"):
+        for name in ("workers", "queue", "queue_each", "attempts", "max_bytes", "max_pixels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
         for name in ("job_seconds", "keep_seconds", "lease_seconds"):

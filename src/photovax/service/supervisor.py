@@ -19,6 +19,7 @@ from photovax.errors import UsageError
 from photovax.memory import available_bytes, peak_resident_bytes, resident_bytes
 from photovax.service.job import Unreachable
 from photovax.service.jobs import Jobs
+from photovax.service.logs import say
 from photovax.service.room import lacking_bytes, worker_bytes
 from photovax.service.settings import Settings
 from photovax.service.worker import pack
@@ -115,7 +116,7 @@ class Supervisor:
             try:
                 self._round()
             except (OSError, Unreachable) as error:  # a full disk may have room again
-                _say(type(error).__name__)
+                say("service", type(error).__name__)
 
     def _round(self) -> None:
         for process in self._running:
@@ -157,9 +158,11 @@ class Supervisor:
         if lacking:
             worker.again = time.monotonic() + _SHORT_OF_MEMORY
             if not self._short:
-                _say(
+                say(
+                    "service",
                     f"{len(held)} of {len(self._workers)} workers run; another may take "
-                    f"{each / 2**30:.2f} GiB of memory, {lacking / 2**30:.2f} GiB more than is left"
+                    f"{each / 2**30:.2f} GiB of memory, "
+                    f"{lacking / 2**30:.2f} GiB more than is left",
                 )
         self._short = lacking > 0
         return not lacking
@@ -203,7 +206,3 @@ class Supervisor:
         worker.process = worker.told = None
         with suppress(Unreachable):  # then its lease runs out
             self._jobs.release(worker.name)
-
-
-def _say(line: str) -> None:
-    print(f"service: {line}", file=sys.stderr, flush=True)

@@ -118,6 +118,8 @@ class Bench:
         photo = read_parcel(folder / "photo.npz")
         if asked.get("strip_gps"):
             photo = photo.without_gps()
+        if asked.get("forbid_ai"):
+            photo = photo.forbidding_ai()
         mask = _mask(folder, photo)
         recipe, issuer = self._recipe(asked), self._issuer(self._today)
         result = issuer.immunizer.immunize(photo, recipe, mask=mask, callback=_steps(tick))
@@ -198,6 +200,8 @@ class Bench:
                 "reasons": list(held.reasons),
                 "photo": held.photo,
                 "lacking": [_gap(gap) for gap in gaps(held.certificate, self._today)],
+                "budget": held.certificate.budget.model_dump(),
+                "models": _models(text),
             }
         if first.exists():
             size = load_recipe(self._settings.recipe).size

@@ -6,6 +6,7 @@ service, however that ended.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,7 +15,6 @@ import shutil
 import sys
 import threading
 import time
-import traceback
 import warnings
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,9 +24,13 @@ from typing import Any
 from photovax.errors import PhotovaxError
 from photovax.service.job import Job, LostJob, State, Unreachable
 from photovax.service.jobs import Jobs
+from photovax.service.logs import UNFORESEEN, say, say_unforeseen
 from photovax.service.settings import Settings
 
-__all__ = ["Pulse", "kind_of", "pack", "run", "unpack"]
+__all__ = ["NO_ROOM", "Pulse", "kind_of", "no_room", "pack", "run", "unpack"]
+
+NO_ROOM = ("no-room", "there is no room left for the photo")
+"""For programs, and for people."""
 
 _PATHS = ("data", "weights", "sign_key", "sign_chain")
 _POLL = 0.2
@@ -114,9 +118,9 @@ def run(settings: Settings, worker: str, told: int) -> None:
                 continue
             began = time.monotonic()
             end = _work(bench, jobs, job, worker, settings.lease_seconds)
-            _say(f"{job.kind} attempt {job.attempt}: {end}, {time.monotonic() - began:.1f} s")
+            say(_me(), f"{job.kind} attempt {job.attempt}: {end}, {time.monotonic() - began:.1f} s")
         except Unreachable as error:
-            _say(str(error))
+            say(_me(), str(error))
             time.sleep(_AGAIN)
 
 
@@ -137,10 +141,12 @@ def _work(bench: Any, jobs: Jobs, job: Job, worker: str, lease: float) -> str:
         if _failed(jobs, job, worker, kind_of(error), message):
             return f"failed, {kind_of(error)}"
     except Exception as error:  # noqa: BLE001 - one bad job must not stop the next
-        # Without its message, in which a prompt might stand.
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        _say(f"unforeseen {type(error).__name__}\n{frames}")
-        if _failed(jobs, job, worker, "internal", "something unforeseen went wrong"):
+        if isinstance(error, OSError) and no_room(error):
+            reason = NO_ROOM
+        else:
+            reason = ("internal", UNFORESEEN)
+            say_unforeseen(_me(), error)
+        if _failed(jobs, job, worker, *reason):
             return f"failed, {type(error).__name__}"
     now = jobs.get(job.id)
     # Done means by another worker, and then the pictures are its.
@@ -164,8 +170,13 @@ def kind_of(error: PhotovaxError) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
 
 
-def _say(line: str) -> None:
-    print(f"worker {os.getpid()}: {line}", file=sys.stderr, flush=True)
+def no_room(error: OSError) -> bool:
+    """Whether an error says that the disk is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _me() -> str:
+    return f"worker {os.getpid()}"
 
 
 def _end_with_the_service() -> None:

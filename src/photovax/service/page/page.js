@@ -4,6 +4,7 @@ import { show } from "./compare.js";
 import * as service from "./service.js";
 
 const $ = (id) => document.getElementById(id);
+const inputs = [$("file"), $("camera")];
 let job = null;
 
 function complain(error) {
@@ -48,7 +49,7 @@ async function take(file) {
   $("said").textContent = "Uploading";
   $("bar").removeAttribute("value");
   try {
-    job = await service.immunize(file);
+    job = await service.immunize(file, $("forbid").checked);
     $("stop").disabled = false;
     job = await service.follow(job, tell);
     if (job.state === "cancelled") return;
@@ -59,7 +60,7 @@ async function take(file) {
     complain(error);
   } finally {
     $("work").hidden = true;
-    $("file").value = "";
+    for (const input of inputs) input.value = "";
   }
 }
 
@@ -99,7 +100,7 @@ function offer(link, blob, name) {
   link.download = name;
 }
 
-$("file").addEventListener("change", () => take($("file").files[0]));
+for (const input of inputs) input.addEventListener("change", () => take(input.files[0]));
 $("token").addEventListener("change", () => {
   service.remember($("token").value);
   $("problem").hidden = true;
