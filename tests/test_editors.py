@@ -2,16 +2,21 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import pytest
 import torch
+import transformers
 from torch import Generator
 
 from photovax.edit import Edit
 from photovax.errors import ModelError, UnknownName, UsageError
-from photovax.models.conditions import SDXLPrompts
+from photovax.memory import peak_resident_bytes
+from photovax.models.autoencoders import KLAutoencoder
+from photovax.models.conditions import SDPrompts, SDXLPrompts
 from photovax.models.editors import LatentEditor
+from photovax.models.entries import CATALOG
 from tests.untrained import save_sdxl
 
 CPU = torch.device("cpu")
@@ -157,6 +162,69 @@ def test_the_gradient_is_that_of_finite_differences(editor, edit, scheduler, ima
     # The slope itself may happen to be next to nothing, so it is the gradient that sets the scale.
     allowed = tolerance * float(gradient.norm())
     torch.testing.assert_close((gradient * direction).sum(), slope, rtol=0, atol=allowed)
+
+
+def test_a_single_step_is_computed_again_only_where_memory_is_short(editor_folder, image):
+    editor = LatentEditor.from_folder(editor_folder, name="tiny", device=CPU)
+    passes: list[object] = []
+    editor.unets["instruct"].register_forward_pre_hook(lambda *told: passes.append(told))
+
+    def gradient(steps):
+        passes.clear()
+        x = image.clone().requires_grad_()
+        edit = Edit("instruct", "make it night", guidance=1, steps=steps)
+        (found,) = torch.autograd.grad(
+            editor.edit(x, edit, Generator().manual_seed(0)).square().sum(), x
+        )
+        return len(passes), found
+
+    plain, expected = gradient(1)
+    assert (plain, gradient(2)[0]) == (1, 4)
+    editor.recompute()
+    again, found = gradient(1)
+    assert again == 2
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["img2img", "instruct"])
+def test_a_step_of_stable_diffusions_true_shape_fits_in_20_gib(editor_folder, image, mode):
+    """860 million parameters with random weights, at 512 x 512 pixels."""
+    parts: Any = diffusers
+    tiny = LatentEditor.from_folder(editor_folder, name="tiny", device=CPU)
+    torch.manual_seed(0)
+    unet = parts.UNet2DConditionModel(
+        in_channels={"img2img": 4, "instruct": 8}[mode], cross_attention_dim=768
+    )
+    assert sum(each.numel() for each in unet.parameters()) > 859e6
+    words = transformers.CLIPTextConfig(
+        hidden_size=768,
+        intermediate_size=3072,
+        num_attention_heads=12,
+        max_position_embeddings=16,
+    )
+    encoder = transformers.CLIPTextModel(words)
+    entry = CATALOG["sd15"]
+    editor = LatentEditor(
+        KLAutoencoder(
+            parts.AutoencoderKL.from_config(dict(entry.config)), name="sd15", digest="", size=512
+        ),
+        prompts=SDPrompts({"text_encoder": encoder}, tiny.prompts.tokenizers),
+        unets={mode: unet},
+        scheduler=tiny.scheduler,
+        name="sd15",
+        digest="",
+    )
+    images = torch.nn.functional.interpolate(image, (512, 512)).requires_grad_()
+    generator = Generator().manual_seed(0)
+    context = editor.context(images, Edit(mode, "a dog", guidance=1), generator)
+    times = editor.random_times(1, generator)
+    latents = editor.encode(images)
+    predicted = editor.predicted(latents, times, context, mode)
+    (gradient,) = torch.autograd.grad(predicted.square().mean(), images)
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+    assert peak_resident_bytes() < 20 * 2**30
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

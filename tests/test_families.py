@@ -348,16 +348,16 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sd15", "taesd"])
-def test_true_shapes_give_gradients_at_their_own_size(name, images):
+@pytest.mark.parametrize(("name", "size"), [("sd15", 512), ("sd15", 768), ("taesd", 512)])
+def test_true_shapes_give_gradients(name, size, images):
     entry = CATALOG[name]
     torch.manual_seed(0)
     kind = entry.config["_class_name"]
     model = getattr(parts, kind).from_config(dict(entry.config))
     adapter = FAMILIES[kind](model, name=name, digest="", size=entry.size)
-    image = torch.nn.functional.interpolate(images[:1], (entry.size, entry.size)).requires_grad_()
+    image = torch.nn.functional.interpolate(images[:1], (size, size)).requires_grad_()
     latents = adapter.encode(image)
-    side = entry.size // entry.latent.downscale
+    side = size // entry.latent.downscale
     assert latents.shape[1:] == (entry.latent.channels, side, side)
     (gradient,) = torch.autograd.grad(latents.square().sum(), image)
     assert gradient.isfinite().all()

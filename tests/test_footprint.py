@@ -7,9 +7,10 @@ import torch
 from torch import Generator
 
 from photovax.errors import UsageError
-from photovax.footprint import peak_bytes
+from photovax.footprint import Recomputed, peak_bytes
 from photovax.immunize import Immunizer
 from photovax.memory import resident_bytes
+from photovax.models.autoencoders import KLAutoencoder
 from photovax.models.catalog import load_autoencoder, load_editor
 from photovax.models.tiny import TINY, TinyAutoencoder
 from photovax.objectives import OBJECTIVES
@@ -78,6 +79,22 @@ def test_a_limit_of_memory_changes_nothing_but_how(quick, photo_file):
     # A pass takes 0.3 GiB as it is, and half of that when blocks are computed anew.
     limited = Immunizer(device="cpu", memory=resident_bytes() + 2**28)
     assert np.array_equal(limited.immunize(photo, recipe).photo.pixels, plain.photo.pixels)
+
+
+@needs_linux
+@pytest.mark.parametrize(("left", "recomputed"), [(2**34, False), (2**28, True)])
+def test_less_is_kept_where_the_system_has_less_left(
+    quick, photo_file, monkeypatch, left, recomputed
+):
+    monkeypatch.setattr("photovax.immunize.available_bytes", lambda: left)
+    photo = read_photo(photo_file)
+    recipe = dataclasses.replace(quick, steps=1, views=(Part("short_side", {"pixels": 512}),))
+    immunizer = Immunizer(device="cpu")
+    immunizer.immunize(photo, recipe)
+    (model,) = immunizer.models
+    assert isinstance(model, KLAutoencoder)
+    blocks = [each for each in model.model.modules() if isinstance(each, Recomputed)]
+    assert bool(blocks) is recomputed
 
 
 def test_what_takes_too_much_memory_is_refused_before_the_work(quick, photo_file):

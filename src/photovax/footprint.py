@@ -31,12 +31,16 @@ def recompute(network: nn.Module) -> None:
     """Let blocks keep only what they are fed, and compute the rest anew in the backward pass.
 
     The gradient is the same to the bit. Each half of a residual block of diffusers' autoencoders
-    then keeps one tensor in place of three; any other network is told to do what diffusers has
-    for its class, where it has something.
+    then keeps one tensor in place of three, and where pictures are largest only each block does;
+    any other network is told to do what diffusers has for its class, where it has something.
     """
-    blocks = [module for module in network.modules() if _has_halves(module)]
-    for block in blocks:
+    blocks = {name: each for name, each in network.named_modules() if _has_halves(each)}
+    decoder = getattr(network, "decoder", None)
+    last = len(getattr(decoder, "up_blocks", ())) - 1
+    for name, block in blocks.items():
         _recompute_halves(block)
+        if "encoder.down_blocks.0." in name or f"decoder.up_blocks.{last}." in name:
+            _recompute_whole(block)
     told: Any = network
     if not blocks and getattr(network, "_supports_gradient_checkpointing", False):
         told.enable_gradient_checkpointing()
@@ -73,6 +77,20 @@ def _recompute_halves(block: Any) -> None:
     block.conv2 = Recomputed(block.norm2, block.nonlinearity, block.dropout, block.conv2)
     # What the halves do now is not to be done twice.
     block.norm1 = block.norm2 = block.nonlinearity = block.dropout = nn.Identity()
+
+
+def _recompute_whole(block: Any) -> None:
+    """Keep what the block is fed, and of its halves only those of one block at a time."""
+    if "forward" in vars(block):
+        return
+    inner = block.forward
+
+    def forward(*fed: Any, **options: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return inner(*fed, **options)
+        return checkpoint(inner, *fed, use_reentrant=False, **options)
+
+    block.forward = forward
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -25,7 +25,7 @@ from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.immunized import Immunized, Saved, check_promises, round_within
 from photovax.jpeg import within_jpeg
-from photovax.memory import PHOTO_COPIES, resident_bytes
+from photovax.memory import PHOTO_COPIES, available_bytes, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import PosteriorAutoencoder
@@ -60,8 +60,9 @@ class Immunizer:
             other, and gives each the same weight, whatever the scale of its loss.
         weights: Where to look for weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
-        memory: Bytes that the process may hold on a CPU. What would take more is done in a way that
-            takes less memory and more time; what would still take more is refused.
+        memory: Bytes that the process may hold on a CPU; all that the system has left when None,
+            where it tells. What would take more is done in a way that takes less memory and more
+            time; what would still take more than was said is refused.
 
     Raises:
         UnknownName: If a model is not known.
@@ -88,6 +89,7 @@ class Immunizer:
         self._names = list(dict.fromkeys(models))
         self._weights = weights
         self._denoisers: dict[str, LatentEditor | FlowDenoiser] = {}
+        self._bytes: dict[tuple[str, str], float] = {}
 
     def editor(self, model: Autoencoder) -> LatentEditor:
         """The whole editor of one of the models, loaded when first asked for.
@@ -161,9 +163,7 @@ class Immunizer:
                 "it needs a mask (--mask FILE)"
             )
         scene = Scene(origin, inside, None if mask is None else ~inside, recipe.kept_region_only)
-        if self.memory is not None:
-            for model in self.models:
-                self._fit_memory(self.memory, model, objective, recipe, scene)
+        fits = [self._fit_memory(model, objective, recipe, scene) for model in self.models]
         views: list[View] = []
         losses: list[LossFn] = []
         groups: list[int] = []
@@ -178,7 +178,7 @@ class Immunizer:
             costs += [scene.passes(view) for view in fed]
             views += fed
         # What is kept lies in pieces, so a process holds more than its tensors need.
-        with kept_memory() if self.memory is None else nullcontext():
+        with kept_memory() if self.memory is None and all(fits) else nullcontext():
             descent = pgd(
                 losses,
                 origin,
@@ -223,17 +223,25 @@ class Immunizer:
 
     def _fit_memory(
         self,
-        memory: int,
         model: Autoencoder,
         objective: Objective[Any],
         recipe: Recipe,
         scene: Scene,
-    ) -> None:
+    ) -> bool:
         """Let a model recompute where it would else take too much memory.
 
+        Returns:
+            Whether there was memory enough without.
+
         Raises:
-            UsageError: If it takes too much even so.
+            UsageError: If it takes more than was allowed even so.
         """
+        held, memory = resident_bytes(), self.memory
+        if memory is None:
+            available = available_bytes() if self.device.type == "cpu" else None
+            if available is None:
+                return True
+            memory = held + available
         surrogate = self._attacked(model, objective)
         like = torch.empty(scene.origin.shape, device="meta")
         seen = [
@@ -241,26 +249,32 @@ class Immunizer:
             for part in recipe.views
         ]
         height, width = max((view.shape[-2:] for view in seen), key=lambda sides: sides.numel())
-        held, photo = resident_bytes(), scene.origin.nbytes
+        photo = scene.origin.nbytes
         # The picture, the best one so far, the last direction, and the other models' gradients.
         # A sweep over tiles fills its own gradient, beside that of other views.
         tiled = any(isinstance(VIEWS.create(part), Tiles) for part in recipe.views)
         copies = 2 + (recipe.momentum > 0) + (len(self.models) > 1) + 2 * tiled
 
         def step() -> tuple[float, float]:
-            each = scene.bytes_per_pixel(surrogate, model, objective) * height * width
+            key = (model.name, recipe.digest())
+            if key not in self._bytes:
+                self._bytes[key] = scene.bytes_per_pixel(surrogate, model, objective)
+            each = self._bytes[key] * height * width
             return each, held + max(PHOTO_COPIES * photo, copies * photo + each)
 
         each, needed = step()
-        if needed > memory:
-            surrogate.recompute()
-            each, needed = step()
-        if needed > memory:
+        if needed <= memory:
+            return True
+        surrogate.recompute()
+        self._bytes.clear()
+        each, needed = step()
+        if self.memory is not None and needed > memory:
             raise UsageError(
                 f"{memory / 2**30:.2f} GiB of memory are too little: a step takes about "
                 f"{needed / 2**30:.2f} GiB, of which {model.name} at {width} x {height} pixels "
                 f"{each / 2**30:.2f} GiB; give a smaller --size, or more memory"
             )
+        return False
 
     def digests(self, recipe: Recipe) -> list[str]:
         """SHA-256 of the weights that a recipe attacks, for each model.

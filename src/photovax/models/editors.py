@@ -69,9 +69,11 @@ class LatentEditor:
             mode: unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
             for mode, unet in unets.items()
         }
+        self._recomputes = False
 
     def recompute(self) -> None:
         """Take less memory and more time for the same gradients from now on."""
+        self._recomputes = True
         self.autoencoder.recompute()
         for unet in self.unets.values():
             recompute(unet)
@@ -188,8 +190,12 @@ class LatentEditor:
                 scheduler.set_begin_index(skipped * scheduler.order)
         latents = self._start(images, edit, scheduler, times, generator)
         context = self.context(images, edit, generator, repaint=repaint)
+        # Of several steps only the latents are kept; the rest is computed again on the way back.
+        again = len(times) > 1 or self._recomputes
         for time in times:
-            latents = self._denoised(unet, scheduler, latents, time, context, edit, generator)
+            latents = self._denoised(
+                unet, scheduler, latents, time, context, edit, generator, again=again
+            )
         return self.autoencoder.decode_unclipped(latents)
 
     def context(
@@ -302,6 +308,8 @@ class LatentEditor:
         context: Context,
         edit: Edit,
         generator: Generator,
+        *,
+        again: bool,
     ) -> Tensor:
         """One step of the scheduler with guidance."""
         # Outside of what is computed again: some schedulers scale by the step they stand at.
@@ -311,8 +319,8 @@ class LatentEditor:
             return guided(unet, fed, time, context, shown, edit)
 
         shown = context.shown
-        if torch.is_grad_enabled() and (latents.requires_grad or _differentiable(shown)):
-            # Only the latents of each step are kept; the rest is computed again on the way back.
+        graph = torch.is_grad_enabled() and (latents.requires_grad or _differentiable(shown))
+        if again and graph:
             predicted: Tensor = checkpoint(predict, fed, shown, use_reentrant=False)
         else:
             predicted = predict(fed, shown)
