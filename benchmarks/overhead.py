@@ -1,4 +1,4 @@
-"""What a step costs beside the bare encoder: ``python -m benchmarks.overhead [--repeats 5]``.
+"""What a step costs beside the bare encoder: ``python -m benchmarks.overhead [--model taef2]``.
 
 Both are timed in turn in one run, on the sample photo through the default recipe's views:
 steps of ``pgd``, and the same encoder's forward and backward on pictures already resized.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import platform
 import time
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -18,6 +19,7 @@ from photovax.budget import BUDGETS
 from photovax.demo import SAMPLE
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import tensor
+from photovax.models.catalog import DEFAULT_MODEL
 from photovax.objectives import OBJECTIVES, LossFn
 from photovax.optimise import Step, pgd
 from photovax.photo import read_photo
@@ -29,9 +31,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--weights", type=Path)
+    options = parser.parse_args()
+    repeats = options.repeats
     recipe = PRESETS[DEFAULT]
-    (model,) = Immunizer(device="cpu").models
+    (model,) = Immunizer([options.model], weights=options.weights, device="cpu").models
     origin = tensor(read_photo(SAMPLE).visible(), torch.device("cpu"))
     objective = OBJECTIVES.create(recipe.objective)
     views = [fitted(VIEWS.create(part), model.size) for part in recipe.views]
@@ -69,8 +74,8 @@ def main() -> None:
     stepped, pure = median(ours[1:]), median(encoder[1:])
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(
-        f"{len(views)} steps of {DEFAULT}: {stepped:.2f} s, bare passes {pure:.2f} s, "
-        f"ratio {stepped / pure:.3f} (median of {repeats})"
+        f"{options.model}, {len(views)} steps of {DEFAULT}: {stepped:.2f} s, bare passes "
+        f"{pure:.2f} s, ratio {stepped / pure:.3f} (median of {repeats})"
     )
 
 

@@ -13,6 +13,9 @@ SCRIPT = """
 import resource, torch
 from photovax.allocator import kept_memory
 
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
@@ -24,31 +27,57 @@ def fill():
 
 with kept_memory():
     first, *_, later = [fill() for _ in range(8)]
-resident = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+    kept = resident()
+after = resident()
 with kept_memory():
     again = fill()
-print(first, later, again, resident)
+print(first, later, again, after, kept)
+"""
+
+RETURNED = """
+import sys, torch
+from contextlib import nullcontext
+from photovax.allocator import returned_memory
+from photovax.memory import resident_bytes
+
+with {"nullcontext": nullcontext, "returned_memory": returned_memory}[sys.argv[1]]():
+    torch.ones(6 * 2**20)
+    # One that is held above the others keeps the heap from shrinking.
+    held = [torch.ones(6 * 2**20) for _ in range(9)]
+    del held[:-1]
+    print(resident_bytes())
 """
 
 
-def measured(**environment: str) -> list[int]:
+def run(script: str, *arguments: str, **environment: str) -> str:
     clean = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
     done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", script, *arguments],
         env=clean | environment,
         check=True,
         capture_output=True,
         text=True,
     )
-    return [int(word) for word in done.stdout.split()]
+    return done.stdout
+
+
+def measured(**environment: str) -> list[int]:
+    return [int(word) for word in run(SCRIPT, **environment).split()]
 
 
 def test_memory_is_kept_inside_and_given_back_after():
-    first, later, again, resident = measured()
+    first, later, again, after, kept = measured()
     assert later < 0.1 * first
     assert again > 0.5 * first
     outside = measured(MALLOC_TRIM_THRESHOLD_="131072")[3]
-    assert resident < outside + 2**26
+    assert after < outside + 2**26
+    assert kept > outside + 2**27
+
+
+def test_memory_is_given_back_at_once_where_it_is_short():
+    """Blocks of 24 MB, which glibc keeps in its heap once it has freed one of them."""
+    plain, returned = (int(run(RETURNED, name)) for name in ("nullcontext", "returned_memory"))
+    assert returned < plain - 2**26
 
 
 def test_settings_of_the_environment_are_left_alone():

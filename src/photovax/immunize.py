@@ -9,7 +9,6 @@ import json
 import platform
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from photovax.allocator import kept_memory
+from photovax.allocator import kept_memory, returned_memory
 from photovax.budget import BUDGETS, Constraint, Within
 from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
@@ -178,7 +177,7 @@ class Immunizer:
             costs += [scene.passes(view) for view in fed]
             views += fed
         # What is kept lies in pieces, so a process holds more than its tensors need.
-        with kept_memory() if self.memory is None and all(fits) else nullcontext():
+        with kept_memory() if self.memory is None and all(fits) else returned_memory():
             descent = pgd(
                 losses,
                 origin,

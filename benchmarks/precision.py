@@ -1,0 +1,120 @@
+"""What bfloat16 and torch.compile would gain: ``python -m benchmarks.precision --weights FOLDER``.
+
+For each model, on the middle square of the sample photo at the model's own size or ``--size``:
+the cosine of the gradient in bfloat16 autocast to that in float32, at the start of a drift and of a
+pull to grey; seconds of a pass in float32, in bfloat16 and compiled, in turn in one run; and the
+seconds that compiling takes. ``--random sd15`` adds the true shape of a model with random weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from benchmarks.shapes import write_random
+from photovax.demo import SAMPLE
+from photovax.metrics.latent import tensor
+from photovax.models.catalog import fed_size, load_autoencoder
+from photovax.objectives import OBJECTIVES, LossFn
+from photovax.photo import read_photo
+from photovax.registry import Part
+from photovax.views import resize
+
+CPU = torch.device("cpu")
+NEAR = 1e-3
+"""A first step away from the photo, where a drift's gradient is not zero."""
+
+
+def gradient(loss: LossFn, images: Tensor, *, half: bool) -> Tensor:
+    """Of a loss, as float32."""
+    images = images.clone().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        value = loss(images, Generator().manual_seed(0)).sum()
+    return torch.autograd.grad(value, images)[0].float()
+
+
+def in_turn(passes: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each, one after the other; the first turn warms up."""
+    spent: dict[str, list[float]] = {name: [] for name in passes}
+    for _ in range(repeats + 1):
+        for name, run in passes.items():
+            began = time.perf_counter()
+            run()
+            spent[name].append(time.perf_counter() - began)
+    return {name: median(seconds[1:]) for name, seconds in spent.items()}
+
+
+def compare(name: str, size: int | None, weights: Path | None, repeats: int) -> None:
+    """Measure one model and print."""
+    model: Any = load_autoencoder(name, device=CPU, weights=weights)
+    side = fed_size(name, size)
+    photo = tensor(read_photo(SAMPLE).visible(), CPU)
+    cut = min(photo.shape[-2:])
+    origin = resize(photo[..., :cut, :cut], side, side)
+    noise = torch.rand(origin.shape, generator=Generator().manual_seed(0)) * 2 - 1
+    near = (origin + NEAR * noise).clamp(0, 1)
+    print(f"\n{name}, {side} x {side}")
+    for label, part in (
+        ("drift", Part("latent_drift")),
+        ("grey", Part("latent_target", {"target": "grey"})),
+    ):
+        loss = OBJECTIVES.create(part).bind(model, origin)
+        full, half = (gradient(loss, near, half=each).flatten() for each in (False, True))
+        cosine = torch.nn.functional.cosine_similarity(full, half, dim=0).item()
+        print(f"  {label}: cosine of the gradient in bfloat16 {cosine:.4f}")
+    loss = OBJECTIVES.create(Part("latent_drift")).bind(model, origin)
+    compiled = torch.compile(model.encode)
+    began = time.perf_counter()
+    run_compiled(compiled, near)
+    built = time.perf_counter() - began
+    seconds = in_turn(
+        {
+            "float32": lambda: gradient(loss, near, half=False),
+            "bfloat16": lambda: gradient(loss, near, half=True),
+            "compiled": lambda: run_compiled(compiled, near),
+        },
+        repeats,
+    )
+    print(
+        "  a pass: "
+        + ", ".join(f"{label} {each:.2f} s" for label, each in seconds.items())
+        + f"; compiling took {built:.0f} s",
+        flush=True,
+    )
+
+
+def run_compiled(encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """One pass of a compiled encoder."""
+    images = images.clone().requires_grad_()
+    return torch.autograd.grad(encode(images).square().sum(), images)[0]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="*", default=["embedded", "taef2"])
+    parser.add_argument("--random", nargs="*", default=[], help="catalogue names of true shapes")
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--size", type=int, help="of the square; each model's own when left out")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for name in options.models:
+        compare(name, options.size, options.weights, options.repeats)
+    for name in options.random:
+        with tempfile.TemporaryDirectory() as folder:
+            write_random(name, Path(folder))
+            compare(name, options.size, Path(folder), options.repeats)
+
+
+if __name__ == "__main__":
+    main()
