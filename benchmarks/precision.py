@@ -30,8 +30,8 @@ from photovax.registry import Part
 from photovax.views import resize
 
 CPU = torch.device("cpu")
-NEAR = 1e-3
-"""A first step away from the photo, where a drift's gradient is not zero."""
+NEAR = 4 / 255
+"""How far from the photo, at most: a first step away, since a drift's gradient there is zero."""
 
 
 def gradient(loss: LossFn, images: Tensor, *, half: bool) -> Tensor:
