@@ -26,6 +26,8 @@ from photovax.recipe import DEFAULT
 from tests.serving import free_port, serve, wait_until_up
 
 PATIENCE = 1800.0
+BOUND = 100.0
+"""MB by which the service may grow."""
 
 
 def memory(service: subprocess.Popen[bytes], field: str) -> float:
@@ -61,10 +63,12 @@ async def load(url: str, content: bytes, count: int, service: subprocess.Popen[b
             f"answer after {min(took for _, took in found):.1f} s at first, "
             f"half {parts[9]:.1f} s, 95 % {parts[18]:.1f} s"
         )
-        print(f"memory {before:.0f} MB before, {memory(service, 'VmHWM'):.0f} MB at most")
+        most = memory(service, "VmHWM")
+        print(f"memory {before:.0f} MB before, {most:.0f} MB at most")
         for job in jobs:
             await client.delete(job)
         assert known == count
+        assert most < before + BOUND
 
 
 def main() -> None:
