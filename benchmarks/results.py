@@ -103,7 +103,9 @@ EXPERIMENTS = {
     "through-the-edit": Experiment((*ENCODER, "fast-diffusion"), (16,), 6),
     "purified": Experiment(ENCODER, (16,), 3, edits=ONE_EACH, purifications=PURIFIERS),
     "all-recipes": Experiment((*ENCODER, "fast-diffusion", *OTHERS), (16,), 2),
-    "half-the-budget": Experiment(ENCODER, (8,), 12),
+    "half-the-budget": Experiment(
+        ENCODER, (8,), 20, every=3, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
+    ),
     "published-through-the-edit": Experiment((*ENCODER, *PUBLISHED), (16,), 1, mode="inpaint"),
 }
 
