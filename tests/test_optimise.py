@@ -216,7 +216,8 @@ def test_takes_the_steps_that_fit_in_a_time(monkeypatch: pytest.MonkeyPatch):
         return linear_loss(x, generator)
 
     found = descend([slow], seconds=11.0, callback=lambda step: sizes.append(step.step_size))
-    assert found.steps == 5
+    assert found.steps == 4  # and the scoring of the last image takes as long as a step here
+    assert now[0] <= 111.0
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < 0.5 * sizes[0]
     assert descend([slow], seconds=0.5).steps == 1

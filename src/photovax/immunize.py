@@ -193,7 +193,9 @@ class Immunizer:
                 random=objective.random or any(view.random for view in views),
                 random_start=recipe.random_start,
                 patience=recipe.patience,
-                seconds=seconds,
+                seconds=None
+                if seconds is None
+                else max(1e-3, seconds - time.perf_counter() + began),
                 callback=callback,
             )
         levels = round_within(descent.x, origin, constraint)[0].permute(1, 2, 0).cpu().numpy()

@@ -139,8 +139,8 @@ def pgd(
             win, so the finalists are then scored anew on draws that are the same for both.
         random_start: Start at a random image of the set; at the origin otherwise.
         patience: Stop when this many steps brought no further 0.1 % of improvement.
-        seconds: Take as many steps as fit in so long, at least one, instead of ``steps``; the
-            step size falls with the time that is gone.
+        seconds: Take as many steps as fit in so long with the scoring of the finalists, at least
+            one, instead of ``steps``; the step size falls with the time that is gone.
         callback: Called after every step.
 
     Returns:
@@ -154,11 +154,13 @@ def pgd(
     parts = _grouped(losses, groups, costs, draws)
     turn = max(part.turn for part in parts)
     exact = not random and turn == 1
+    draws_each = 4 if random else 1
     # Losses taken in turn are only comparable over a whole turn, random ones over several.
-    window = 1 if exact else turn * (4 if random else 1)
+    window = 1 if exact else turn * draws_each
     x = constraint.sample(origin, generator) if random_start else origin.clone()
     best = _Best(window, steps if seconds is None else 0)
-    clock = _Clock(steps, seconds)
+    # Two finalists meet all losses in forward passes, which take a third of a whole one.
+    clock = _Clock(steps, seconds, spare=2 * turn * draws_each / 3)
     velocity: Tensor | None = None
     index = passes = 0
     stopped: Literal["done", "plateau", "interrupted"] = "done"
@@ -188,7 +190,7 @@ def pgd(
         if index == 0:
             raise
         stopped = "interrupted"
-    x, final = _finalist(parts, x, best, exact=exact, draws=4 if random else 1)
+    x, final = _finalist(parts, x, best, exact=exact, draws=draws_each)
     return Descent(x, final, index, passes, stopped)
 
 
@@ -201,10 +203,13 @@ def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0)
 
 
 class _Clock:
-    """How far a descent is: by steps, or by time where seconds are given."""
+    """How far a descent is: by steps, or by time where seconds are given.
 
-    def __init__(self, steps: int, seconds: float | None) -> None:
-        self.steps, self.seconds = steps, seconds
+    By time, as much of it is spared as so many steps take.
+    """
+
+    def __init__(self, steps: int, seconds: float | None, *, spare: float) -> None:
+        self.steps, self.seconds, self.spare = steps, seconds, spare
         self._began = time.perf_counter()
 
     def progress(self, index: int) -> float:
@@ -222,7 +227,7 @@ class _Clock:
         if self.seconds is None:
             return self.steps
         each = (time.perf_counter() - self._began) / index
-        return max(index, int(self.seconds / each))
+        return max(index, int(self.seconds / each - self.spare))
 
 
 class _Best:
