@@ -13,6 +13,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,12 +35,16 @@ NEAR = 4 / 255
 """How far from the photo, at most: a first step away, since a drift's gradient there is zero."""
 
 
-def gradient(loss: LossFn, images: Tensor, *, half: bool) -> Tensor:
-    """Of a loss, as float32."""
+def gradient(value: Callable[[Tensor], Tensor], images: Tensor, *, half: bool = False) -> Tensor:
+    """Of a value's sum, as float32."""
     images = images.clone().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-        value = loss(images, Generator().manual_seed(0)).sum()
-    return torch.autograd.grad(value, images)[0].float()
+        made = value(images).sum()
+    return torch.autograd.grad(made, images)[0].float()
+
+
+def _told(loss: LossFn, images: Tensor) -> Tensor:
+    return loss(images, Generator().manual_seed(0))
 
 
 def in_turn(passes: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -67,20 +72,20 @@ def compare(name: str, size: int | None, weights: Path | None, repeats: int) -> 
         ("drift", Part("latent_drift")),
         ("grey", Part("latent_target", {"target": "grey"})),
     ):
-        loss = OBJECTIVES.create(part).bind(model, origin)
+        bound = OBJECTIVES.create(part).bind(model, origin)
+        loss = partial(_told, bound)
         full, half = (gradient(loss, near, half=each).flatten() for each in (False, True))
         cosine = torch.nn.functional.cosine_similarity(full, half, dim=0).item()
         print(f"  {label}: cosine of the gradient in bfloat16 {cosine:.4f}")
-    loss = OBJECTIVES.create(Part("latent_drift")).bind(model, origin)
     compiled = torch.compile(model.encode)
     began = time.perf_counter()
-    run_compiled(compiled, near)
+    gradient(compiled, near)
     built = time.perf_counter() - began
     seconds = in_turn(
         {
-            "float32": lambda: gradient(loss, near, half=False),
-            "bfloat16": lambda: gradient(loss, near, half=True),
-            "compiled": lambda: run_compiled(compiled, near),
+            "float32": lambda: gradient(model.encode, near),
+            "bfloat16": lambda: gradient(model.encode, near, half=True),
+            "compiled": lambda: gradient(compiled, near),
         },
         repeats,
     )
@@ -90,12 +95,6 @@ def compare(name: str, size: int | None, weights: Path | None, repeats: int) -> 
         + f"; compiling took {built:.0f} s",
         flush=True,
     )
-
-
-def run_compiled(encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """One pass of a compiled encoder."""
-    images = images.clone().requires_grad_()
-    return torch.autograd.grad(encode(images).square().sum(), images)[0]
 
 
 def main() -> None:

@@ -12,9 +12,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs
 SCRIPT = """
 import resource, torch
 from photovax.allocator import kept_memory
-
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+from photovax.memory import resident_bytes
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -27,8 +25,8 @@ def fill():
 
 with kept_memory():
     first, *_, later = [fill() for _ in range(8)]
-    kept = resident()
-after = resident()
+    kept = resident_bytes()
+after = resident_bytes()
 with kept_memory():
     again = fill()
 print(first, later, again, after, kept)

@@ -17,7 +17,7 @@ from photovax.errors import TooManyPixels, UnreadablePhoto, UsageError
 from photovax.photo import read_photo
 from photovax.service.decode import decoded
 from photovax.service.job import Clash, Job, LostJob, QueueFull, State, Unreachable, new_id
-from photovax.service.jobs import Jobs
+from photovax.service.jobs import EVERYBODY, Jobs
 from photovax.service.parcels import read_parcel, write_parcel
 from photovax.service.settings import Settings
 from photovax.service.supervisor import Supervisor
@@ -233,7 +233,7 @@ def test_a_repeated_request_gives_the_same_job(jobs):
     with pytest.raises(Clash):
         _add(jobs, owner="a", idempotency="k", request="other")
     with pytest.raises(QueueFull):
-        _add(jobs, limit=2)
+        _add(jobs, limits={EVERYBODY: 2})
 
 
 def test_cancelled_jobs_leave_nothing(jobs):

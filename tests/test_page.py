@@ -102,7 +102,8 @@ def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path:
     photo = tmp_path / "photo.png"
     Image.open(SAMPLE).crop((150, 20, 246, 100)).save(photo)
     page.check("#forbid")
-    page.set_input_files("#file", photo)
+    assert page.is_hidden(".touch")
+    page.set_input_files("#camera", photo)
     page.wait_for_selector("#work:not([hidden])")
     page.get_by_text("of 60, about").wait_for(timeout=60_000)
     page.wait_for_selector("#outcome:not([hidden])", timeout=60_000)

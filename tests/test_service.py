@@ -222,6 +222,17 @@ def test_a_photo_says_that_ai_is_forbidden_where_that_was_asked(client, photo, t
         assert (b"DMI-PROHIBITED" in xmp) is asked
 
 
+def test_a_check_says_nothing_of_a_certificate_that_does_not_hold(client, photo, tmp_path):
+    job = client.wait(client.immunize(photo))
+    client.save_certificate(job, tmp_path / "c.json")
+    forged = json.loads((tmp_path / "c.json").read_text())
+    forged["budget"]["used"] = 1
+    (tmp_path / "c.json").write_text(json.dumps(forged))
+    found = client.wait(client.check(photo, certificate=tmp_path / "c.json")).result
+    assert not found["certificate"]["valid"]
+    assert "models" not in found["certificate"]
+
+
 def test_bad_certificates_fail_the_job_with_the_reason(client, photo, tmp_path):
     (tmp_path / "c.json").write_text("{}")
     with pytest.raises(ServiceError, match="not signed with Ed25519") as caught:
@@ -484,8 +495,12 @@ def test_uploads_that_do_not_come_are_ended(tmp_path, monkeypatch, part, whole, 
     scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode()}
     scope |= {"headers": headers, "query_string": b"", "client": ("127.0.0.1", 1), "root_path": ""}
     sent: list[Any] = []
+    parts = 0
 
     async def receive() -> dict[str, Any]:
+        nonlocal parts
+        parts += 1
+        assert parts < 1000, "it takes whatever comes"
         if not told:
             await anyio.sleep(pause)
         return {"type": "http.request", "body": told.pop() if told else b"a", "more_body": True}
@@ -673,8 +688,8 @@ def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, p
     port, settings, log = free_port(), _settings(tmp_path), tmp_path / "log"
     slow = recipe_file(tmp_path, "slow", steps=80)
 
-    def start() -> subprocess.Popen[bytes]:
-        options = ("--also", str(slow), "--keep", "15")
+    def start(keep: int = 3600) -> subprocess.Popen[bytes]:
+        options = ("--also", str(slow), "--keep", str(keep))
         with log.open("ab") as out:
             return serve(port, settings.data, Path(settings.recipe), *options, log=out)
 
@@ -706,12 +721,14 @@ def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, p
                 )
             assert client.models()
             assert job.id in _pictures(tmp_path)
+            service.send_signal(signal.SIGTERM)
+            assert service.wait(20) in (0, -signal.SIGTERM)
+            service = start(keep=1)
+            wait_until_up(port)
             end = time.monotonic() + 60
             while _pictures(tmp_path):
                 assert time.monotonic() < end
                 time.sleep(0.1)
-            service.send_signal(signal.SIGTERM)
-            assert service.wait(20) in (0, -signal.SIGTERM)
     finally:
         service.kill()
         service.wait()

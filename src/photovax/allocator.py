@@ -14,14 +14,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
-__all__ = ["kept_memory", "returned_memory"]
+__all__ = ["KEPT", "kept_memory", "returned_memory"]
+
+KEPT = 1.2
+"""How many times as much a step takes where memory is kept, at most."""
 
 # From malloc.h: glibc's names for what mallopt sets.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
 _LARGE = 2**20
-_MANY = 65_536  # as glibc has it at first
+_MAPPINGS = 65_536  # as glibc has it at first
 
 # With one of these set, someone has chosen already.
 _SETTINGS = (
@@ -49,9 +52,10 @@ def kept_memory() -> Iterator[None]:
 def returned_memory() -> Iterator[None]:
     """Inside, blocks of a MiB and more are given back as soon as they are freed.
 
-    Where ``kept_memory`` would do nothing, neither does this.
+    Its settings stay, too, until ``kept_memory`` sets others. Where that would do nothing, neither
+    does this.
     """
-    options = {_M_MMAP_MAX: _MANY, _M_MMAP_THRESHOLD: _LARGE, _M_TRIM_THRESHOLD: _LARGE}
+    options = {_M_MMAP_MAX: _MAPPINGS, _M_MMAP_THRESHOLD: _LARGE, _M_TRIM_THRESHOLD: _LARGE}
     with _allocating(options):
         yield
 

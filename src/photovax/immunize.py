@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from photovax.allocator import kept_memory, returned_memory
+from photovax.allocator import KEPT, kept_memory, returned_memory
 from photovax.budget import BUDGETS, Constraint, Within
 from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
@@ -88,7 +88,7 @@ class Immunizer:
         self._names = list(dict.fromkeys(models))
         self._weights = weights
         self._denoisers: dict[str, LatentEditor | FlowDenoiser] = {}
-        self._bytes: dict[tuple[str, str], float] = {}
+        self._bytes: dict[tuple[str, str, bool, bool], float] = {}
 
     def editor(self, model: Autoencoder) -> LatentEditor:
         """The whole editor of one of the models, loaded when first asked for.
@@ -229,10 +229,10 @@ class Immunizer:
         recipe: Recipe,
         scene: Scene,
     ) -> bool:
-        """Let a model recompute where it would else take too much memory.
+        """Let a model recompute, from now on, where it would else take too much memory.
 
         Returns:
-            Whether there was memory enough without.
+            Whether there is memory to spare.
 
         Raises:
             UsageError: If it takes more than was allowed even so.
@@ -256,26 +256,28 @@ class Immunizer:
         tiled = any(isinstance(VIEWS.create(part), Tiles) for part in recipe.views)
         copies = 2 + (recipe.momentum > 0) + (len(self.models) > 1) + 2 * tiled
 
-        def step() -> tuple[float, float]:
-            key = (model.name, recipe.digest())
+        asked = (repr(recipe.objective), recipe.kept_region_only, scene.repaint is not None)
+
+        def passing() -> float:
+            key = (model.name, *asked)
             if key not in self._bytes:
                 self._bytes[key] = scene.bytes_per_pixel(surrogate, model, objective)
-            each = self._bytes[key] * height * width
-            return each, held + max(PHOTO_COPIES * photo, copies * photo + each)
+            return self._bytes[key] * height * width
 
-        each, needed = step()
-        if needed <= memory:
-            return True
-        surrogate.recompute()
-        self._bytes.clear()
-        each, needed = step()
+        each, left = passing(), memory - held - copies * photo
+        roomy = KEPT * each <= left
+        if each > left:
+            surrogate.recompute()
+            self._bytes.clear()
+            each = passing()
+        needed = held + max(PHOTO_COPIES * photo, copies * photo + each)
         if self.memory is not None and needed > memory:
             raise UsageError(
                 f"{memory / 2**30:.2f} GiB of memory are too little: a step takes about "
                 f"{needed / 2**30:.2f} GiB, of which {model.name} at {width} x {height} pixels "
                 f"{each / 2**30:.2f} GiB; give a smaller --size, or more memory"
             )
-        return False
+        return roomy
 
     def digests(self, recipe: Recipe) -> list[str]:
         """SHA-256 of the weights that a recipe attacks, for each model.

@@ -191,7 +191,8 @@ class LatentEditor:
         latents = self._start(images, edit, scheduler, times, generator)
         context = self.context(images, edit, generator, repaint=repaint)
         # Of several steps only the latents are kept; the rest is computed again on the way back.
-        again = len(times) > 1 or self._recomputes
+        # So it is of a single one where nobody counts whether there is memory for it.
+        again = len(times) > 1 or self._recomputes or images.device.type != "cpu"
         for time in times:
             latents = self._denoised(
                 unet, scheduler, latents, time, context, edit, generator, again=again

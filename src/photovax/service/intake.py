@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from photovax.memory import available_bytes
 from photovax.provenance.container import stream_digest
 from photovax.service.decode import decoded
 from photovax.service.job import Job, QueueFull, new_id
-from photovax.service.jobs import Jobs
+from photovax.service.jobs import EVERYBODY, Jobs
 from photovax.service.settings import Settings
 
 __all__ = ["Intake"]
@@ -40,6 +41,7 @@ class Intake:
         self._settings, self._jobs = settings, jobs
         # Threads of its own: uploads that wait for their turn must not take those that answer
         # everything else, and each is answered as soon as it is queued.
+        self._waiting: Counter[str] = Counter()
         self._threads = anyio.CapacityLimiter(_decoders(settings.decode_bytes))
 
     async def take(
@@ -66,10 +68,16 @@ class Intake:
             PhotoError: If a picture cannot be read.
             OSError: If there is no room.
         """
-        if (waiting := self._threads.statistics().tasks_waiting) >= self._settings.queue:
-            raise QueueFull(f"{waiting} uploads wait already; try again later")
+        limits = _limits(self._settings, owner)
+        for who, most in limits.items():
+            if self._waiting[who] >= most:
+                raise QueueFull(f"uploads that wait already: {self._waiting[who]}; try again later")
         take = partial(self._take, kind, parameters, uploads, owner, idempotency)
-        return await anyio.to_thread.run_sync(take, limiter=self._threads)
+        self._waiting.update(limits.keys())
+        try:
+            return await anyio.to_thread.run_sync(take, limiter=self._threads)
+        finally:
+            self._waiting.subtract(limits.keys())
 
     def _take(
         self,
@@ -85,8 +93,7 @@ class Intake:
         request = hashlib.sha256(asked.encode()).hexdigest()
         if (known := self._jobs.by_key(owner, idempotency, request)) is not None:
             return known
-        if (waiting := self._jobs.counts()["queued"]) >= self._settings.queue:
-            raise QueueFull(f"{waiting} jobs wait already; try again later")
+        self._jobs.check_room(_limits(self._settings, owner))
         job = new_id()
         folder = self._jobs.folder(job)
         try:
@@ -139,8 +146,7 @@ class Intake:
             request=request,
             owner=owner,
             idempotency=idempotency,
-            limit=self._settings.queue,
-            limit_each=self._settings.queue_each if owner else None,
+            limits=_limits(self._settings, owner),
         )
 
     def _decode(self, name: str, file: BinaryIO, folder: Path) -> dict[str, Any]:
@@ -151,6 +157,11 @@ class Intake:
             return decoded(raw, folder / f"{name}.npz", self._settings)
         except PhotoError as error:
             raise type(error)(f"{name}: {error}") from None
+
+
+def _limits(settings: Settings, owner: str) -> dict[str, int]:
+    """How many may wait: of everybody, and of the owner of a token."""
+    return {EVERYBODY: settings.queue} | ({owner: settings.queue_each} if owner else {})
 
 
 def _decoders(each: int) -> int:

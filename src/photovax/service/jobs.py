@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ from photovax.errors import UsageError, first_line
 from photovax.service.database import Connection, open_database
 from photovax.service.job import Clash, Job, LostJob, QueueFull, State, Unreachable, job_of
 
-__all__ = ["Jobs"]
+__all__ = ["EVERYBODY", "Jobs"]
+
+EVERYBODY = "*"
+"""Stands for all owners, who are named in hexadecimal digits."""
 
 _KEEP_ROWS = 86_400
 _SCHEMA = (
@@ -108,28 +111,18 @@ class Jobs:
         request: str,
         owner: str = "",
         idempotency: str | None = None,
-        limit: int | None = None,
-        limit_each: int | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> Job:
         """Queue a job; or, where the key was used for the same request, the job of then.
 
         Raises:
             Clash: If the key was used for another request.
-            QueueFull: If ``limit`` jobs wait already, or ``limit_each`` of this owner's.
+            QueueFull: As ``check_room``.
         """
         with self._database.alone() as connection:
             if (known := self._by_key(connection, owner, idempotency, request)) is not None:
                 return known
-            for most, whose in ((limit, ""), (limit_each, " of yours")):
-                if most is None:
-                    continue
-                waiting = connection.execute(
-                    "SELECT count(*) AS n FROM jobs WHERE state = 'queued'"
-                    + (" AND owner = ?" if whose else ""),
-                    (owner,) if whose else (),
-                ).fetchone()["n"]
-                if waiting >= most:
-                    raise QueueFull(f"jobs{whose} that wait already: {waiting}; try again later")
+            _check_room(connection, limits or {})
             row = connection.execute(
                 "INSERT INTO jobs (id, kind, owner, idempotency, request, parameters, parent, "
                 "state, created) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING *",
@@ -139,6 +132,18 @@ class Jobs:
                 ),
             ).fetchone()
         return job_of(row)
+
+    def check_room(self, limits: Mapping[str, int]) -> None:
+        """See whether another job may wait.
+
+        Args:
+            limits: How many jobs may wait of each owner, or of ``EVERYBODY``.
+
+        Raises:
+            QueueFull: If as many do already.
+        """
+        with self._database.connection() as connection:
+            _check_room(connection, limits)
 
     def by_key(self, owner: str, idempotency: str | None, request: str) -> Job | None:
         """The job of a former request with this key.
@@ -373,6 +378,20 @@ class Jobs:
         if row["request"] != request:
             raise Clash("this idempotency key was used for another request")
         return job_of(row)
+
+
+def _check_room(connection: Connection, limits: Mapping[str, int]) -> None:
+    waiting = {
+        row["owner"]: row["n"]
+        for row in connection.execute(
+            "SELECT owner, count(*) AS n FROM jobs WHERE state = 'queued' GROUP BY owner"
+        ).fetchall()
+    }
+    for owner, most in limits.items():
+        count = sum(waiting.values()) if owner == EVERYBODY else waiting.get(owner, 0)
+        if count >= most:
+            whose = "" if owner == EVERYBODY else " of yours"
+            raise QueueFull(f"jobs{whose} that wait already: {count}; try again later")
 
 
 def _edits_of(connection: Connection, job: str) -> list[str]:

@@ -200,9 +200,12 @@ class Bench:
                 "reasons": list(held.reasons),
                 "photo": held.photo,
                 "lacking": [_gap(gap) for gap in gaps(held.certificate, self._today)],
-                "budget": held.certificate.budget.model_dump(),
-                "models": _models(text),
             }
+            if held.valid:  # else anybody could have said so
+                found["certificate"] |= {
+                    "budget": held.certificate.budget.model_dump(),
+                    "models": _models(text),
+                }
         if first.exists():
             size = load_recipe(self._settings.recipe).size
             issuer = self._issuer(self._today)
