@@ -102,6 +102,7 @@ def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path:
     photo = tmp_path / "photo.png"
     Image.open(SAMPLE).crop((150, 20, 246, 100)).save(photo)
     page.check("#forbid")
+    page.select_option("#levels", "16")
     assert page.is_hidden(".touch")
     page.set_input_files("#camera", photo)
     page.wait_for_selector("#work:not([hidden])")
@@ -130,7 +131,7 @@ def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path:
         for name in ("photo.png", "immunized.png")
     )
     says = parse_certificate((tmp_path / "certificate.json").read_text())[0]
-    assert np.abs(first - second).max() == says.budget.used <= 8
+    assert np.abs(first - second).max() == says.budget.used == says.budget.total == 16
     shown = np.reshape(amplified, (height, width, 4))[..., :3]
     assert np.array_equal(shown, np.clip(128 + 16 * (second - first), 0, 255))
     assert (

@@ -48,6 +48,7 @@ AskedType = Annotated[
     Form(alias="format", description="Of the result; same: PNG where the photo's does not do."),
 ]
 
+_STRONG = 16.0  # levels of 255: what the field's experiments go to
 _POLL = 0.3
 _KEEP_ALIVE = 15.0
 _CHUNK = 1024**2
@@ -71,7 +72,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
     router = APIRouter(prefix="/v1", responses=_PROBLEMS)
     intake = Intake(settings, jobs)
     recipes = {Path(name).stem: name for name in (settings.recipe, *settings.recipes)}
-    most = settings.total or total_of(load_recipe(settings.recipe))
+    most = settings.total or max(total_of(load_recipe(settings.recipe)), _STRONG)
 
     def found(kind: str, job: str, own: str) -> Job:
         known = jobs.get(job)

@@ -49,7 +49,7 @@ async function take(file) {
   $("said").textContent = "Uploading";
   $("bar").removeAttribute("value");
   try {
-    job = await service.immunize(file, $("forbid").checked);
+    job = await service.immunize(file, $("levels").value, $("forbid").checked);
     $("stop").disabled = false;
     job = await service.follow(job, tell);
     if (job.state === "cancelled") return;

@@ -29,8 +29,9 @@ async function ask(url, options = {}) {
   throw new Problem(answer.status, said.detail ?? `The service answered ${answer.status}.`);
 }
 
-export async function immunize(photo, forbid) {
+export async function immunize(photo, levels, forbid) {
   const form = new FormData();
+  if (levels) form.append("levels", levels);
   form.append("forbid_ai", forbid);
   form.append("photo", photo, "photo"); // its name stays here
   const headers = { "Idempotency-Key": crypto.randomUUID?.() ?? String(Math.random()) + Date.now() };
