@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from benchmarks.shapes import write_random
+from benchmarks.shapes import add_models, asked_models
 from photovax.demo import SAMPLE
 from photovax.metrics.latent import tensor
 from photovax.models.catalog import fed_size, load_autoencoder
@@ -100,19 +99,12 @@ def compare(name: str, size: int | None, weights: Path | None, repeats: int) -> 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="*", default=["embedded", "taef2"])
-    parser.add_argument("--random", nargs="*", default=[], help="catalogue names of true shapes")
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--size", type=int, help="of the square; each model's own when left out")
+    add_models(parser)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for name in options.models:
-        compare(name, options.size, options.weights, options.repeats)
-    for name in options.random:
-        with tempfile.TemporaryDirectory() as folder:
-            write_random(name, Path(folder))
-            compare(name, options.size, Path(folder), options.repeats)
+    for name, weights, _ in asked_models(options):
+        compare(name, options.size, weights, options.repeats)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from benchmarks.passes import PUBLISHED, quicker
-from benchmarks.shapes import write_random
+from benchmarks.shapes import add_models, asked_models
 from photovax.demo import SAMPLE
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import tensor
@@ -191,22 +191,15 @@ def compare(name: str, options: argparse.Namespace, *, weights: Path | None, few
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="*", default=["embedded", "taef2"])
-    parser.add_argument("--random", nargs="*", default=[], help="catalogue names of true shapes")
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--size", type=int, help="of the square; each model's own when left out")
+    add_models(parser)
     parser.add_argument("--steps", type=int, default=PRESETS[PUBLISHED].steps, help="of (a)")
     parser.add_argument("--few", type=int, default=4, help="steps with random weights, 3 or more")
     parser.add_argument("--momentum", type=float, help="of (b); the default recipe's if left out")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     print(f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}")
-    for name in options.models:
-        compare(name, options, weights=options.weights, few=False)
-    for name in options.random:
-        with tempfile.TemporaryDirectory() as folder:
-            write_random(name, Path(folder))
-            compare(name, options, weights=Path(folder), few=True)
+    for name, weights, random in asked_models(options):
+        compare(name, options, weights=weights, few=random)
 
 
 if __name__ == "__main__":

@@ -29,14 +29,23 @@ def free_port() -> int:
 
 
 def serve(
-    port: int, data: Path, recipe: Path, *options: str, log: IO[bytes] | None = None
+    port: int,
+    data: Path,
+    recipe: Path,
+    *options: str,
+    log: IO[bytes] | None = None,
+    first: str = ":",
 ) -> subprocess.Popen[bytes]:
-    """Start it; without a log its errors are shown with the test's."""
+    """Start it, after what the shell is to do first.
+
+    Without a log its errors are shown with the test's.
+    """
     command = [
         *(sys.executable, "-c", "from photovax.cli import main; main()", "serve"),
         *("--port", str(port), "--data", str(data), "--device", "cpu", "--recipe", str(recipe)),
         *options,
     ]
+    command = ["/bin/bash", "-c", f'{first}; exec "$@"', "-", *command]
     return subprocess.Popen(command, stdout=log or subprocess.DEVNULL, stderr=log)  # noqa: S603
 
 

@@ -445,10 +445,7 @@ def test_uploads_that_fill_the_disk_are_turned_away(tmp_path, photo):
     port = free_port()
     settings = _settings(tmp_path)
     # No file of the service may grow beyond this: an upload meets it as it does a full disk.
-    command = f'ulimit -S -f 2000; exec "{sys.executable}" "$@"'
-    arguments = ["-c", "from photovax.cli import main; main()", "serve", "--port", str(port)]
-    options = ["--data", str(settings.data), "--recipe", settings.recipe, "--device", "cpu"]
-    service = subprocess.Popen(["/bin/bash", "-c", command, "-", *arguments, *options])  # noqa: S603
+    service = serve(port, settings.data, Path(settings.recipe), first="ulimit -S -f 2000")
     try:
         url = wait_until_up(port)
         files = {"photo": ("x.jpg", photo.read_bytes() + bytes(3_000_000))}

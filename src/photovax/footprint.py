@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,9 +56,7 @@ class Recomputed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The output of the last of them."""
-        if not torch.is_grad_enabled():
-            return self.parts(x)  # type: ignore[no-any-return]
-        return checkpoint(self.parts, x, use_reentrant=False)  # type: ignore[no-any-return]
+        return _computed_again(self.parts, x)  # type: ignore[no-any-return]
 
 
 def _has_halves(module: nn.Module) -> bool:
@@ -83,14 +82,14 @@ def _recompute_whole(block: Any) -> None:
     """Keep what the block is fed, and of its halves only those of one block at a time."""
     if "forward" in vars(block):
         return
-    inner = block.forward
+    block.forward = partial(_computed_again, block.forward)
 
-    def forward(*fed: Any, **options: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return inner(*fed, **options)
-        return checkpoint(inner, *fed, use_reentrant=False, **options)
 
-    block.forward = forward
+def _computed_again(run: Callable[..., Any], *fed: Any, **options: Any) -> Any:
+    """What ``run`` makes of what it is fed, which alone is kept for the backward pass."""
+    if not torch.is_grad_enabled():
+        return run(*fed, **options)
+    return checkpoint(run, *fed, use_reentrant=False, **options)
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from photovax.filetypes import MEDIA_TYPES, FileType
 from photovax.recipe import load_recipe
 from photovax.service.certificates import MAX_BYTES, total_of
-from photovax.service.intake import Intake
+from photovax.service.intake import Intake, Order
 from photovax.service.job import Job, State
 from photovax.service.jobs import Jobs
 from photovax.service.keys import key_set, read_keys
@@ -128,7 +128,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
             "forbid_ai": forbid_ai,
         }
         uploads = {"photo": photo, "mask": mask}
-        job = await intake.take("immunizations", asked, uploads, owner=own, idempotency=key)
+        job = await intake.take(Order("immunizations", asked, uploads, own, key))
         return accepted(job, response)
 
     @router.post("/renewals", status_code=202)
@@ -150,7 +150,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
             "suffix": "" if file_type == "same" else f".{file_type}",
         }
         uploads = {"photo": photo, "original": original, "mask": mask}
-        job = await intake.take("renewals", asked, uploads, owner=own, idempotency=key)
+        job = await intake.take(Order("renewals", asked, uploads, own, key))
         return accepted(job, response)
 
     @router.post("/checks", status_code=202)
@@ -167,7 +167,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
             raise Problem(422, "wrong-request", "send the original, or the certificate, or both")
         uploads = {"photo": photo, "original": original}
         asked = {"certificate": certificate}
-        job = await intake.take("checks", asked, uploads, owner=own, idempotency=key)
+        job = await intake.take(Order("checks", asked, uploads, own, key))
         return accepted(job, response)
 
     @router.post("/immunizations/{job}/edits", status_code=202)

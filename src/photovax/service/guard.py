@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from photovax.service.logs import UNFORESEEN, say_unforeseen
-from photovax.service.problems import Problem, problem
+from photovax.service.problems import Problem
 from photovax.service.settings import Settings
 from photovax.service.tokens import Rates, Tokens
 
@@ -61,25 +61,23 @@ class Guard:
             return
         answer, began = _Answer(scope, send), time.perf_counter()
         try:
-            headers = Headers(scope=scope)
-            try:
-                scope.setdefault("state", {})["owner"] = self._admitted(scope, headers)
-            except Problem as error:
-                refused = problem(error.status, error.kind, error.detail, error.headers)
-                await refused(scope, receive, answer.send)
-                return
-            body = _Body(receive, self._settings.max_bytes, answer)
-            try:
-                await self._app(scope, body.receive, answer.send)
-            except Exception as error:  # noqa: BLE001 - the server would log its message
-                say_unforeseen("service", error)
-                if answer.status == _GONE:
-                    unforeseen = problem(500, "internal", UNFORESEEN)
-                    await unforeseen(scope, receive, answer.send)
+            await self._served(scope, receive, answer)
+        except Problem as error:
+            await error.answer()(scope, receive, answer.send)
+        except Exception as error:  # noqa: BLE001 - the server would log its message
+            say_unforeseen("service", error)
+            if answer.status == _GONE:
+                unforeseen = Problem(500, "internal", UNFORESEEN)
+                await unforeseen.answer()(scope, receive, answer.send)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._count.labels(route, str(answer.status)).inc()
             self._seconds.observe(time.perf_counter() - began)
+
+    async def _served(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        scope.setdefault("state", {})["owner"] = self._admitted(scope, Headers(scope=scope))
+        body = _Body(receive, self._settings.max_bytes, answer)
+        await self._app(scope, body.receive, answer.send)
 
     def _admitted(self, scope: Scope, headers: Headers) -> str:
         """Whose request it is: a token's id, or nothing where there are none."""
@@ -140,10 +138,9 @@ class _Answer:
         if message["type"] == "http.response.start":
             if self.refused is not None:
                 self._replaced = True
-                refused = self.refused
-                response = problem(refused.status, refused.kind, refused.detail)
+                response = self.refused.answer()
                 headers = response.raw_headers
-                message = {**message, "status": refused.status, "headers": headers}
+                message = {**message, "status": response.status_code, "headers": headers}
                 self._finish(message)
                 await self._send(message)
                 await self._send({"type": "http.response.body", "body": response.body})

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,10 +23,29 @@ from photovax.service.job import Job, QueueFull, new_id
 from photovax.service.jobs import EVERYBODY, Jobs
 from photovax.service.settings import Settings
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "Order"]
 
 _CHUNK = 1024**2
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a request asks for.
+
+    Attributes:
+        kind: Of the job.
+        parameters: What was asked; ``suffix`` "" means the photo's own type.
+        uploads: The pictures, ``photo`` among them.
+        owner: Whose request it is.
+        idempotency: The client's key.
+    """
+
+    kind: str
+    parameters: Mapping[str, Any]
+    uploads: Mapping[str, UploadFile | None]
+    owner: str
+    idempotency: str | None
 
 
 class Intake:
@@ -44,23 +63,8 @@ class Intake:
         self._waiting: Counter[str] = Counter()
         self._threads = anyio.CapacityLimiter(_decoders(settings.decode_bytes))
 
-    async def take(
-        self,
-        kind: str,
-        parameters: Mapping[str, Any],
-        uploads: Mapping[str, UploadFile | None],
-        *,
-        owner: str,
-        idempotency: str | None,
-    ) -> Job:
+    async def take(self, order: Order) -> Job:
         """Queue a job, or find the one of a former request with the same key.
-
-        Args:
-            kind: Of the job.
-            parameters: What was asked; ``suffix`` "" means the photo's own type.
-            uploads: The pictures, ``photo`` among them.
-            owner: Whose request it is.
-            idempotency: The client's key.
 
         Raises:
             Clash: If the key was used for another request.
@@ -68,41 +72,35 @@ class Intake:
             PhotoError: If a picture cannot be read.
             OSError: If there is no room.
         """
-        limits = _limits(self._settings, owner)
+        limits = self._limits(order.owner)
         for who, most in limits.items():
             if self._waiting[who] >= most:
                 raise QueueFull(f"uploads that wait already: {self._waiting[who]}; try again later")
-        take = partial(self._take, kind, parameters, uploads, owner, idempotency)
         self._waiting.update(limits.keys())
         try:
-            return await anyio.to_thread.run_sync(take, limiter=self._threads)
+            return await anyio.to_thread.run_sync(self._take, order, limiter=self._threads)
         finally:
             self._waiting.subtract(limits.keys())
 
-    def _take(
-        self,
-        kind: str,
-        parameters: Mapping[str, Any],
-        uploads: Mapping[str, UploadFile | None],
-        owner: str,
-        idempotency: str | None,
-    ) -> Job:
-        files = {name: upload.file for name, upload in uploads.items() if upload is not None}
+    def _take(self, order: Order) -> Job:
+        files = {name: upload.file for name, upload in order.uploads.items() if upload is not None}
         digests = {name: _digest(file) for name, file in files.items()}
-        asked = json.dumps([kind, dict(parameters), digests], sort_keys=True)
+        asked = json.dumps([order.kind, dict(order.parameters), digests], sort_keys=True)
         request = hashlib.sha256(asked.encode()).hexdigest()
-        if (known := self._jobs.by_key(owner, idempotency, request)) is not None:
+        if (known := self._jobs.by_key(order.owner, order.idempotency, request)) is not None:
             return known
-        self._jobs.check_room(_limits(self._settings, owner))
+        self._jobs.check_room(self._limits(order.owner))
         job = new_id()
         folder = self._jobs.folder(job)
         try:
             folder.mkdir(mode=0o700)
             formats = {name: self._decode(name, file, folder) for name, file in files.items()}
-            full = {**parameters, "sha256": stream_digest(files["photo"])}
+            full = {**order.parameters, "sha256": stream_digest(files["photo"])}
             masked = "mask" in files
-            full["suffix"] = parameters.get("suffix") or _suffix(formats["photo"], masked=masked)
-            queued = self._queue(job, kind, full, request, owner, idempotency)
+            full["suffix"] = order.parameters.get("suffix") or _suffix(
+                formats["photo"], masked=masked
+            )
+            queued = self._queue(job, order.kind, full, request, order.owner, order.idempotency)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -146,8 +144,13 @@ class Intake:
             request=request,
             owner=owner,
             idempotency=idempotency,
-            limits=_limits(self._settings, owner),
+            limits=self._limits(owner),
         )
+
+    def _limits(self, owner: str) -> dict[str, int]:
+        """How many may wait: of everybody, and of the owner of a token."""
+        each = {owner: self._settings.queue_each} if owner else {}
+        return {EVERYBODY: self._settings.queue, **each}
 
     def _decode(self, name: str, file: BinaryIO, folder: Path) -> dict[str, Any]:
         raw = folder / f"{name}.upload"
@@ -157,11 +160,6 @@ class Intake:
             return decoded(raw, folder / f"{name}.npz", self._settings)
         except PhotoError as error:
             raise type(error)(f"{name}: {error}") from None
-
-
-def _limits(settings: Settings, owner: str) -> dict[str, int]:
-    """How many may wait: of everybody, and of the owner of a token."""
-    return {EVERYBODY: settings.queue} | ({owner: settings.queue_each} if owner else {})
 
 
 def _decoders(each: int) -> int:

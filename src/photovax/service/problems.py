@@ -38,6 +38,10 @@ class Problem(Exception):
         self.status, self.kind, self.detail = status, kind, detail
         self.headers = dict(headers or {})
 
+    def answer(self) -> Response:
+        """The problem document."""
+        return problem(self.status, self.kind, self.detail, self.headers)
+
 
 def problem(
     status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None
@@ -59,7 +63,7 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def _ours(request: Request, error: Problem) -> Response:
-        return problem(error.status, error.kind, error.detail, error.headers)
+        return error.answer()
 
     @app.exception_handler(PhotovaxError)
     async def _known(request: Request, error: PhotovaxError) -> Response:
