@@ -16,7 +16,7 @@ from photovax.immunize import Immunizer
 from photovax.metrics.colours import name_colour
 from photovax.metrics.true_edits import TRUE_EDITS, truth
 from photovax.metrics.visible import psnr, ssim
-from photovax.models.catalog import model_folder, usual_edit
+from photovax.models.catalog import load_editor, model_folder, usual_edit
 from photovax.photo import read_photo
 from photovax.recipe import DEFAULT, PRESETS
 
@@ -42,6 +42,36 @@ def test_a_new_denoiser_changes_the_digest_of_its_own_way_of_editing_only(tmp_pa
     after = Adversary(str(editor), device="cpu").digests(MODES)
     assert len(set(before.values())) == 3
     assert [mode for mode in MODES if before[mode] != after[mode]] == ["instruct"]
+
+
+def test_other_steps_change_the_digest_of_their_own_way_of_editing_only(tmp_path):
+    editor = tmp_path / "editor"
+    shutil.copytree(model_folder("embedded"), editor)
+    before = Adversary(str(editor), device="cpu").digests(MODES)
+    steps = editor / "scheduler_img2img" / "scheduler_config.json"
+    steps.write_text(steps.read_text().replace("exponential", "karras"))
+    after = Adversary(str(editor), device="cpu").digests(MODES)
+    assert [mode for mode in MODES if before[mode] != after[mode]] == ["img2img"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_edit_that_is_attacked_is_the_adversarys(adversary, pixels, mode):
+    """The same steps, too, where a way of editing has its own."""
+    edit = replace(usual_edit("embedded", mode), prompt="a photo at night", steps=6)
+    repaint = np.zeros(pixels.shape[:2], bool)
+    repaint[8:72, 8:48] = True
+    hole = repaint if mode == "inpaint" else None
+    theirs = adversary.edit(pixels, edit, seed=3, repaint=hole, size=128)
+    editor = load_editor("embedded", device=torch.device("cpu"))
+    with torch.no_grad():
+        ours = editor.edit(
+            torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255,
+            edit,
+            torch.Generator().manual_seed(3),
+            repaint=None if hole is None else torch.from_numpy(hole)[None, None],
+        )
+    levels = (ours[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
+    assert np.abs(levels - theirs).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["night", "inverted", "sepia"])

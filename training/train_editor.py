@@ -23,7 +23,12 @@ import diffusers
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    UNet2DConditionModel,
+)
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -40,16 +45,18 @@ from training.checkpoints import write_checkpoint, write_report
 from training.holes import random_hole
 from training.muon import optimisers
 from training.photos import RandomCrops, load, photo_files, photo_folder
+from training.pixel_loss import linear_decoder, pixel_error
 from training.text import text_encoder, tokenizer
 
 CHANNELS = {"instruct": 8, "inpaint": 9, "img2img": 4}
 SHARES = {"instruct": 0.4, "inpaint": 0.3, "img2img": 0.3}
 # (crop side, crops per step) of the first share of a training, ``--small``, and of the rest
 SMALL, LARGE = (128, 16), (256, 5)
-# img2img: share of samples that start from another look of the photo than the prompt's, as a
-# user's photo does, and the earliest timestep of these.
-OTHER_START, EARLIEST_OTHER = 0.4, 300
+# img2img: share of the filtered samples that start from the photo's own look instead of the
+# prompt's, as a user's photo does, or on the way from it; and the earliest timestep of these.
+OTHER_START, EARLIEST_OTHER = 0.6, 150
 OFTEN = 3
+FITTED = 38  # crops, and as many with another look, that the linear decoder is fitted to
 HELD_OUT = 50  # every so many photos of the training folder are only validated on
 
 
@@ -65,6 +72,20 @@ def scheduler() -> DDIMScheduler:
         steps_offset=1,
         prediction_type="v_prediction",
         timestep_spacing="trailing",
+    )
+
+
+def img2img_steps() -> EulerDiscreteScheduler:
+    """DDIM's steps, evenly spaced in the noise's logarithm, for latents as small as these.
+
+    With Stable Diffusion's own spacing half the steps start from 1.6 times the latent's deviation
+    in noise. On 64 x 64 latents that leaves a photo; on 32 x 32, in which every value counts,
+    hardly more than colours.
+    """
+    ends = scheduler().alphas_cumprod[[0, -1]]
+    least, most = ((1 - ends) / ends).sqrt().tolist()
+    return EulerDiscreteScheduler.from_config(
+        scheduler().config, use_exponential_sigmas=True, sigma_min=least, sigma_max=most
     )
 
 
@@ -214,7 +235,9 @@ class Data:
         latents = self._encode(torch.cat((torch.stack(pictures), crops[other]))) * self._scale
         target = latents[: len(crops)]
         start = target.clone()
-        start[other] = latents[len(crops) :]
+        # On their way to the look that was asked for, edits are somewhere between the two.
+        way = torch.from_numpy(self.random.random((int(other.sum()), 1, 1, 1)) ** 0.5).float()
+        start[other] = torch.lerp(target[other], latents[len(crops) :], way)
         return Batch(target, start, None, prompts)
 
     @property
@@ -264,6 +287,7 @@ class Run:
         self.text_stays = len(shares) < len(SHARES)
         self.editor.text.requires_grad_(not self.text_stays)
         self.held_out = (photos[::HELD_OUT], names[::HELD_OUT])
+        self.decoder = self._linear_decoder(options.seed) if options.pixels else None
         self.generator = Generator().manual_seed(options.seed)
         self.step = self.seen = 0
         self.seconds = 0.0
@@ -331,7 +355,18 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16):
             words = editor.text(tokens.to(self.device)).last_hidden_state
             made = editor.unets[mode](fed, times.to(self.device), words).sample
-        return F.mse_loss(made.float(), wanted)
+        error = made.float() - wanted
+        loss = error.square().mean()
+        if self.decoder is None:
+            return loss
+        share = self.options.pixels
+        return (1 - share) * loss + share * pixel_error(error, self.decoder)
+
+    def _linear_decoder(self, seed: int) -> Tensor:
+        crops, _ = RandomCrops(self.data.crops.photos, seed + 2).draw(FITTED, LARGE[0])
+        edits = [*TRUE_EDITS.values()]
+        looks = [edits[i % len(edits)].filter(crop[None])[0] for i, crop in enumerate(crops)]
+        return linear_decoder(self.vae, [*crops, *looks])
 
     def averaged(self) -> Editor:
         """The parts with averaged weights."""
@@ -389,6 +424,7 @@ class Run:
         """Write the diffusers folders, in half precision."""
         editor, folder = self.averaged().half(), self.options.out / "editor"
         self.scheduler.save_pretrained(folder / "scheduler")
+        img2img_steps().save_pretrained(folder / "scheduler_img2img")
         self.vocabulary.save_pretrained(folder / "tokenizer")
         editor.text.save_pretrained(folder / "text_encoder")
         for mode, unet in editor.unets.items():
@@ -451,6 +487,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--small", type=float, default=0.6, help="share trained on 128 pixels, not 256"
+    )
+    parser.add_argument(
+        "--pixels",
+        type=float,
+        default=0.0,
+        help="share of the loss that counts pixels as a linear decoder makes them, from 0 to 1",
     )
     parser.add_argument("--widths", default="80-112-128")
     parser.add_argument("--groups", type=int, default=16)

@@ -14,6 +14,7 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from photovax.channels import as_image
+from photovax.digests import file_digest
 from photovax.edit import Edit, Mode
 from photovax.errors import ModelError, UsageError, first_line
 from photovax.models.catalog import (
@@ -26,6 +27,7 @@ from photovax.models.catalog import (
 )
 from photovax.models.places import holds_sdxl, weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
+from photovax.models.schedules import load_scheduler, own_scheduler_file
 
 __all__ = ["Adversary", "resized"]
 
@@ -35,7 +37,7 @@ _PIPELINES: dict[Mode, str] = {
     "img2img": "Img2ImgPipeline",
 }
 _MULTIPLE = 8
-_SHARED = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+_SHARED = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 
 
 class Adversary:
@@ -118,12 +120,14 @@ class Adversary:
         return np.array(made.images[0].convert("RGB"))
 
     def digests(self, modes: Iterable[Mode]) -> dict[Mode, str]:
-        """SHA-256 over the digests of the weight files that decide edits of each kind."""
+        """SHA-256 over the digests of what decides edits of each kind: weights, and the steps."""
         files = weight_digests(self._folder)  # hashed once: all but the denoiser is shared
         found: dict[Mode, str] = {}
         for mode in modes:
             others = {folder for known, folder in self._denoisers.items() if known != mode}
-            own = (digest for file, digest in files.items() if file.parent not in others)
+            own = [digest for file, digest in files.items() if file.parent not in others]
+            steps = own_scheduler_file(self._folder, mode)
+            own += [] if steps is None else [file_digest(steps)]
             found[mode] = hashlib.sha256(bytes.fromhex("".join(own))).hexdigest()
         return found
 
@@ -156,12 +160,15 @@ class Adversary:
                 loading = {**FROM_DISK, "variant": weight_files(folder, name=self.model)[1]}
                 others = next(iter(self._pipelines.values()), None)
                 shared = {} if others is None else others.components
+                steps = own_scheduler_file(self._folder, mode)
+                scheduled = {} if steps is None else {"scheduler": load_scheduler(steps)}
                 # What a pipeline adds to its edits is left out: refusals, and watermarks.
                 left_out = {"add_watermarker": False} if self._sdxl else {"safety_checker": None}
                 pipeline = kind.from_pretrained(
                     self._folder,
                     unet=denoiser.from_pretrained(folder, **loading),
                     **{part: shared[part] for part in _SHARED if part in shared},
+                    **scheduled,
                     **left_out,
                     **loading,
                 )

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import diffusers
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
@@ -34,6 +32,7 @@ from photovax.models.guidance import answer, guided
 from photovax.models.loading import load_own_autoencoder
 from photovax.models.places import weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
+from photovax.models.schedules import SCHEDULER, load_scheduler, own_scheduler_file
 from photovax.randomness import draw_noise
 
 __all__ = ["LatentEditor"]
@@ -48,6 +47,8 @@ class LatentEditor:
         autoencoder: Its first and last part.
         prompts: Its text encoders.
         unets: A denoiser for each way of editing that it knows.
+        scheduler: The noise that all were trained with, and the steps of an edit.
+        own_schedulers: The steps of ways of editing that take others.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class LatentEditor:
         prompts: SDPrompts,
         unets: Mapping[Mode, Any],
         scheduler: Any,
+        own_schedulers: Mapping[Mode, Any] | None = None,
         name: str,
         digest: str,
     ) -> None:
@@ -65,6 +67,7 @@ class LatentEditor:
         self.digest = digest
         self.prompts = prompts
         self.scheduler = scheduler
+        self.own_schedulers = dict(own_schedulers or {})
         self.unets: dict[Mode, Any] = {
             mode: unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
             for mode, unet in unets.items()
@@ -91,7 +94,8 @@ class LatentEditor:
 
         SDXL's have a second text encoder and tokenizer besides, and ``model_index.json``.
         Folders called ``unet_...`` beside or instead of ``unet`` are further denoisers; what
-        each can do follows from its input channels (4: img2img, 8: instruct, 9: inpaint).
+        each can do follows from its input channels (4: img2img, 8: instruct, 9: inpaint). One
+        called ``scheduler_MODE`` holds the steps of that way of editing.
 
         Args:
             folder: Where the parts are.
@@ -118,10 +122,12 @@ class LatentEditor:
                     unets[mode] = unet.to(device)
                 prompts, files = load_prompts(folder, name=name, device=device)
                 weights += files
-                config = json.loads(
-                    (folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
-                )
-                scheduler: Any = getattr(diffusers, config["_class_name"]).from_config(config)
+                scheduler = load_scheduler(folder / "scheduler" / SCHEDULER)
+                own_schedulers = {
+                    mode: load_scheduler(file)
+                    for mode in unets
+                    if (file := own_scheduler_file(folder, mode)) is not None
+                }
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
             reason = first_line(error)
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
@@ -131,6 +137,7 @@ class LatentEditor:
             prompts=prompts,
             unets=unets,
             scheduler=scheduler,
+            own_schedulers=own_schedulers,
             name=name,
             digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
         )
@@ -284,7 +291,8 @@ class LatentEditor:
 
     def _scheduled(self, edit: Edit, device: torch.device) -> Any:
         # A scheduler of its own: they keep state, and an edit may run inside another.
-        scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        usual = self.own_schedulers.get(edit.mode, self.scheduler)
+        scheduler = type(usual).from_config(usual.config)
         scheduler.set_timesteps(edit.steps, device=device)
         return scheduler
 
