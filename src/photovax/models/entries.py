@@ -195,7 +195,7 @@ CATALOG: dict[str, Entry] = {
         edits={
             "instruct": Edit("instruct", guidance=1.5, image_guidance=1.3, steps=12),
             "inpaint": Edit("inpaint", guidance=3, steps=20),
-            "img2img": Edit("img2img", guidance=3, strength=0.3, steps=30),
+            "img2img": Edit("img2img", guidance=3, strength=USUAL_STRENGTH, steps=20),
         },
     ),
     "sd15": Entry(
