@@ -1,6 +1,7 @@
 """The differentiable edit against diffusers' own pipelines, on tiny untrained components."""
 
 import inspect
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import transformers
 from torch import Generator
 
+from photovax.adversary.edits import Adversary
 from photovax.edit import Edit
 from photovax.errors import ModelError, UnknownName, UsageError
 from photovax.memory import peak_resident_bytes
@@ -308,3 +310,15 @@ def test_impossible_edits_are_refused(fields, says):
 def test_an_unknown_mode_suggests_the_nearest():
     with pytest.raises(UnknownName, match="did you mean 'inpaint'"):
         Edit("inpain")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ['{"_class_name": "NoScheduler"}', "{}", "[]"])
+def test_steps_that_are_none_are_said_so_on_both_sides(editor_folder, tmp_path, text):
+    folder = tmp_path / "editor"
+    shutil.copytree(editor_folder, folder)
+    (folder / "scheduler_img2img").mkdir()
+    (folder / "scheduler_img2img" / "scheduler_config.json").write_text(text)
+    with pytest.raises(ModelError, match="scheduler_img2img names no scheduler of diffusers"):
+        LatentEditor.from_folder(folder, name="tiny", device=CPU)
+    with pytest.raises(ModelError, match="scheduler_img2img names no scheduler of diffusers"):
+        Adversary(str(folder), device="cpu").load(["img2img"])

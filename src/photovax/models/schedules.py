@@ -27,8 +27,11 @@ def load_scheduler(file: Path) -> Any:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError, KeyError, AttributeError: If it describes no scheduler of diffusers.
+        ValueError: If it describes no scheduler of diffusers.
     """
     config = json.loads(file.read_text(encoding="utf-8"))
-    kind: Any = getattr(diffusers, config["_class_name"])
+    name = config.get("_class_name") if isinstance(config, dict) else None
+    kind: Any = getattr(diffusers, str(name), None)
+    if kind is None:
+        raise ValueError(f"{file.parent.name} names no scheduler of diffusers: {name!r}")
     return kind.from_config(config)
