@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 AREA = 3
-RIDGE = 1e-3  # of each column's mean square: neighbours resemble each other
+RIDGE = 1e-3  # of the columns' mean sum of squares: neighbours resemble each other
 
 
 def linear_decoder(vae: Any, crops: Sequence[Tensor]) -> Tensor:

@@ -128,7 +128,7 @@ class LatentEditor:
                     for mode in unets
                     if (file := own_scheduler_file(folder, mode)) is not None
                 }
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
             reason = first_line(error)
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
         digests = [own.digest, *(file_digest(file) for file in sorted(weights))]
