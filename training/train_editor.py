@@ -14,7 +14,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from diffusers import (
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from photovax.metrics.true_edits import TRUE_EDITS
+from photovax.metrics.true_edits import TRUE_EDITS, TrueEdit
 from training.captions import (
     class_word,
     corpus,
@@ -51,7 +51,7 @@ from training.text import text_encoder, tokenizer
 CHANNELS = {"instruct": 8, "inpaint": 9, "img2img": 4}
 SHARES = {"instruct": 0.4, "inpaint": 0.3, "img2img": 0.3}
 # (crop side, crops per step) of the first share of a training, ``--small``, and of the rest
-SMALL, LARGE = (128, 16), (256, 5)
+SMALL, LARGE = (128, 16), (256, 10)
 # img2img: share of the filtered samples that start from the photo's own look instead of the
 # prompt's, as a user's photo does, or on the way from it; and the earliest timestep of these.
 OTHER_START, EARLIEST_OTHER = 0.6, 150
@@ -163,9 +163,22 @@ class Data:
         names: list[str],
         seed: int,
         often: Sequence[str] = (),
+        pool: int = 0,
     ) -> None:
-        """``often``: names of true edits that instruct draws ``OFTEN`` times as often."""
+        """How to draw.
+
+        Args:
+            vae: The autoencoder.
+            photos: Each (3, H, W) uint8.
+            names: Of their files.
+            seed: Of all draws.
+            often: Names of true edits that instruct draws ``OFTEN`` times as often.
+            pool: Pairs of each size that instruct makes before it draws from these only: making
+                one costs as much as training on it does. Without bound when 0.
+        """
         self.vae = vae
+        self.pool = pool
+        self.pairs: dict[int, list[tuple[Tensor, Tensor, TrueEdit]]] = {}
         weights = np.array([OFTEN if e.name in often else 1.0 for e in TRUE_EDITS.values()])
         self.chances = weights / weights.sum()
         self.words = [class_word(name) for name in names]
@@ -174,26 +187,39 @@ class Data:
 
     def batch(self, mode: str, count: int, side: int) -> Batch:
         """Samples for one way of editing."""
-        makers: dict[str, Callable[[Tensor, list[int]], Batch]]
-        makers = {"instruct": self._instruct, "inpaint": self._inpaint, "img2img": self._img2img}
+        if mode == "instruct":
+            return self._instruct(self._pairs(count, side))
         crops, chosen = self.crops.draw(count, side)
-        return makers[mode](crops, chosen)
+        return self._inpaint(crops, chosen) if mode == "inpaint" else self._img2img(crops, chosen)
 
     def _encode(self, images: Tensor) -> Tensor:
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
             x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
             return self.vae.encode(x).latent_dist.mean.float()
 
-    def _instruct(self, crops: Tensor, chosen: list[int]) -> Batch:
-        numbers = self.random.choice(len(TRUE_EDITS), size=len(crops), p=self.chances)
+    def _pairs(self, count: int, side: int) -> list[tuple[Tensor, Tensor, TrueEdit]]:
+        """Latents before and after an edit, and which edit it was."""
+        made = self.pairs.setdefault(side, [])
+        if self.pool and len(made) >= self.pool:
+            return [made[i] for i in self.random.integers(len(made), size=count)]
+        crops, _ = self.crops.draw(count, side)
+        numbers = self.random.choice(len(TRUE_EDITS), size=count, p=self.chances)
         edits = [list(TRUE_EDITS.values())[number] for number in numbers]
         edited = torch.cat(
             [edit.filter(crop[None]) for edit, crop in zip(edits, crops, strict=True)]
         )
         before, after = self._encode(torch.cat((crops, edited))).chunk(2)
+        pairs = list(zip(before, after, edits, strict=True))
+        if self.pool:
+            made.extend(pairs)
+        return pairs
+
+    def _instruct(self, pairs: list[tuple[Tensor, Tensor, TrueEdit]]) -> Batch:
+        befores, afters, edits = zip(*pairs, strict=True)
+        before, after = torch.stack(befores), torch.stack(afters)
         # InstructPix2Pix (arXiv 2211.09800): 5 % no words, 5 % no picture, 5 % neither. The
         # picture's latent is not scaled, as the pipeline has it.
-        draw = self.random.random(len(crops))
+        draw = self.random.random(len(pairs))
         before[torch.from_numpy((draw >= 0.05) & (draw < 0.15))] = 0
         prompts = [
             "" if d < 0.10 else instruction(edit, self.random)
@@ -281,6 +307,7 @@ class Run:
             [names[i] for i in kept],
             options.seed,
             options.often,
+            options.pool,
         )
         shares = {mode: SHARES[mode] for mode in options.modes}
         self.shares = {mode: share / sum(shares.values()) for mode, share in shares.items()}
@@ -484,6 +511,9 @@ def _arguments() -> argparse.Namespace:
         default=[],
         choices=[edit.name for edit in TRUE_EDITS.values()],
         help=f"true edits drawn {OFTEN} times as often",
+    )
+    parser.add_argument(
+        "--pool", type=int, default=0, help="pairs that instruct makes before it reuses them"
     )
     parser.add_argument(
         "--small", type=float, default=0.6, help="share trained on 128 pixels, not 256"
