@@ -1,5 +1,7 @@
 """Third-party tiny autoencoders: their true weights where these are at hand."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,10 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 from photovax.check import check
+from photovax.cli import app
 from photovax.errors import ModelError
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import tensor
@@ -110,6 +114,26 @@ def test_they_can_be_immunized_against(name, quick, photo_file, tmp_path):
     assert effect.shift > 0
     assert found.models[name].effect.shift > 2 * found.models[name].floor.shift
     assert (found.models[name].effect.damage is None) == (name == "taesana")
+
+
+@needs_weights
+def test_the_command_line_takes_a_folder_of_weights(photo_file, tmp_path):
+    (tmp_path / "quick.toml").write_text('preset = "fast"\nsteps = 2\n')
+    out = tmp_path / "out.png"
+    done = CliRunner().invoke(
+        app,
+        [
+            *("immunize", str(photo_file), "--model", "taef2", "--weights", str(WEIGHTS)),
+            *("--recipe", str(tmp_path / "quick.toml"), "--size", "64", "--device", "cpu"),
+            *("-o", str(out), "--json"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)[0]["record"]
+    weights = load_autoencoder("taef2", device=CPU, weights=WEIGHTS).digest
+    assert record["models"] == [{"name": "taef2", "sha256": weights}]
+    assert record["effects"]["taef2"]["shift"] > 0
+    assert record["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
 
 
 def test_missing_weights_say_what_to_get(tmp_path, monkeypatch):
