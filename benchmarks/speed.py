@@ -1,12 +1,12 @@
 """PhotoGuard's published loop beside ours: ``python -m benchmarks.speed --weights FOLDER``.
 
-For each model, on the middle square of the sample photo: (a) the loop of PhotoGuard's web demo as
-it was published (200 steps, float32, the system's allocator), and (b) its objective and budget with
-this package and the step rule of the default recipe. Both run in processes of their own and step in
-turn. Prints seconds of a step (median), the steps and seconds that (b) takes to (a)'s final loss,
-peak memory, and the ratio of the times. ``--random sd15`` adds the true shape of a model with
-random weights for ``--few`` steps: what a step costs does not depend on the weights, but how many
-steps are needed does, and only trained models tell.
+For each model, on the middle square of a photo: (a) the loop of PhotoGuard's web demo as it was
+published (200 steps, float32, the system's allocator), and (b) this package's ``fast-grey``,
+which has its objective, within its budget. Both run in processes of their own and step in turn.
+Prints seconds of a step (median), the steps and seconds that (b) takes to (a)'s final loss, peak
+memory, and the ratio of the times. ``--random sd15`` adds the true shape of a model with random
+weights for ``--few`` steps: what a step costs does not depend on the weights, but how many steps
+are needed does, and only trained models tell.
 
 CPU seconds are what a process used of its cores: they hold where others use the machine too.
 """
@@ -54,7 +54,6 @@ class Task:
     photo: Path
     steps: int
     threads: int
-    momentum: float | None = None
 
 
 @dataclass
@@ -93,7 +92,7 @@ def published(task: Task, tell: Callable[[float], None]) -> None:
 def ours(task: Task, tell: Callable[[float], None]) -> None:
     """The same objective, budget and view by this package."""
     photo = read_photo(task.photo)
-    recipe = replace(quicker(task.momentum), steps=task.steps, size=photo.height)
+    recipe = replace(quicker(), steps=task.steps, size=photo.height)
     immunizer = Immunizer([task.model], weights=task.weights, device="cpu")
     immunizer.immunize(photo, recipe, callback=lambda step: tell(step.losses.item()))
 
@@ -156,11 +155,11 @@ def compare(name: str, options: argparse.Namespace, *, weights: Path | None, few
     size = fed_size(name, options.size)
     with tempfile.TemporaryDirectory() as folder:
         square = Path(folder) / "square.png"
-        with Image.open(SAMPLE) as sample:
+        with Image.open(options.photo) as sample:
             ImageOps.fit(sample.convert("RGB"), (size, size)).save(square)
         slow = Task(name, weights, square, options.few if few else options.steps, options.threads)
         steps = options.few if few else quicker().steps
-        quick = replace(slow, steps=steps, momentum=options.momentum)
+        quick = replace(slow, steps=steps)
         plain, own = stepped_in_turn({published: slow, ours: quick})
     print(f"\n{name}{' with random weights' if few else ''}, {size} x {size}")
     # The first step also loads and binds; only those taken in turn are comparable.
@@ -193,8 +192,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_models(parser)
     parser.add_argument("--steps", type=int, default=PRESETS[PUBLISHED].steps, help="of (a)")
+    parser.add_argument("--photo", type=Path, default=SAMPLE)
     parser.add_argument("--few", type=int, default=4, help="steps with random weights, 3 or more")
-    parser.add_argument("--momentum", type=float, help="of (b); the default recipe's if left out")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     print(f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}")

@@ -31,10 +31,57 @@ def descend(losses=(linear_loss,), constraint=BALL, **options: Any):
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_linf_reaches_the_corner_a_linear_loss_points_to(schedule, momentum):
-    found = descend(schedule=schedule, momentum=momentum)
+@pytest.mark.parametrize("adaptivity", [None, 0.7])
+def test_linf_reaches_the_corner_a_linear_loss_points_to(schedule, momentum, adaptivity):
+    found = descend(schedule=schedule, momentum=momentum, adaptivity=adaptivity)
     best = ORIGIN - 0.1 * WEIGHT.sign()
     torch.testing.assert_close(found.x, best.expand_as(found.x))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+@pytest.mark.parametrize("adaptivity", [0.0, 0.7])
+def test_adaptive_steps_are_those_of_adam(momentum, adaptivity):
+    steps, size = 7, 0.01
+    reached: list[torch.Tensor] = []
+
+    def seen(weight):
+        def loss(x, generator):
+            reached.append(x.detach().clone())
+            return (x * weight).flatten(1).sum(1)
+
+        return loss
+
+    descend(
+        [seen(WEIGHT), seen(100 * OTHER)],
+        Linf(0.4),
+        draws=1,
+        steps=steps,
+        step_size=size,
+        schedule=SCHEDULES["constant"],
+        momentum=momentum,
+        adaptivity=adaptivity,
+        random_start=False,
+    )
+    # Adam is asked for one step after the other, each no longer than the step of a sign.
+    x = torch.zeros_like(WEIGHT, requires_grad=True)
+    adam = torch.optim.Adam([x], lr=1, betas=(momentum, adaptivity), eps=0)
+    expected = ORIGIN.clone()
+    for index in range(steps):
+        torch.testing.assert_close(reached[index], expected)
+        before = x.detach().clone()
+        gradient = (WEIGHT, OTHER)[index % 2]
+        x.grad = gradient / gradient.abs().mean()
+        adam.step()
+        expected = expected + size * (x.detach() - before).clamp(-1, 1)
+    assert len(reached) > steps
+
+
+def test_adaptive_steps_leave_alone_what_the_loss_does_not_see():
+    def left_half(x, generator):
+        return (x * WEIGHT)[..., :3].flatten(1).sum(1)
+
+    found = descend([left_half], momentum=0.5, adaptivity=0.7, random_start=False)
+    assert torch.equal(found.x[..., 3:], ORIGIN[..., 3:])
 
 
 def test_l2_reaches_the_point_a_linear_loss_points_to():
@@ -114,7 +161,9 @@ def test_losses_of_different_units_weigh_the_same(constraint, step_size):
     torch.testing.assert_close(found.losses, expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"draws": 1}, {"random": True}, {"momentum": 0.9}])
+@pytest.mark.parametrize(
+    "options", [{}, {"draws": 1}, {"random": True}, {"momentum": 0.9}, {"adaptivity": 0.7}]
+)
 def test_the_unit_of_a_group_does_not_matter(options):
     def valley(x, generator):
         return ((x - 0.45) ** 2).flatten(1).sum(1)

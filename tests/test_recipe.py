@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +52,11 @@ def test_json_there_and_back(name):
     assert recipe.digest() == Recipe.from_mapping(json.loads(recipe.to_json())).digest()
 
 
+def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
+    assert PRESETS["photoguard-demo"].digest() == "f9fb4d1baa4351bb"
+    assert replace(PRESETS["photoguard-demo"], adaptivity=0.0).digest() != "f9fb4d1baa4351bb"
+
+
 def test_digests_differ():
     digests = {recipe.digest() for recipe in PRESETS.values()}
     assert len(digests) == len(PRESETS)
@@ -69,6 +75,7 @@ def test_a_file_can_start_from_a_preset(tmp_path):
     [
         ('preset = "fast"\nstep = 7', "no recipe field named 'step'; did you mean 'steps'"),
         ('preset = "fast"\nsteps = 0', "recipe steps must be 1 or more, got 0"),
+        ('preset = "fast"\nadaptivity = 1', "recipe adaptivity must be from 0 to below 1, got 1"),
         ('preset = "fats"', "no recipe named 'fats'; did you mean 'fast'"),
         ("steps = 3", "recipe: .*missing"),
         ("steps = ", "recipe .*mine.toml"),

@@ -32,8 +32,14 @@ class Constraint(Protocol):
         """The allowed image, inside [0, 1] too, that ``x`` becomes."""
         ...
 
-    def direction(self, grad: Tensor) -> Tensor:
-        """The unit step that lowers a linear loss fastest, in this set's own norm."""
+    def direction(self, grad: Tensor, scale: Tensor | None = None) -> Tensor:
+        """The unit step that lowers a linear loss fastest, in this set's own norm.
+
+        Args:
+            grad: The gradient (N, C, H, W).
+            scale: What each value of the gradient usually is in size, above 0; where it is small
+                beside that, the step is short.
+        """
         ...
 
     def sample(self, origin: Tensor, generator: Generator) -> Tensor:
@@ -60,9 +66,11 @@ class Linf:
         # One temporary only: a 24-megapixel photo is 288 MB as float32.
         return (x - origin).clamp_(-self.radius, self.radius).add_(origin).clamp_(0, 1)
 
-    def direction(self, grad: Tensor) -> Tensor:
-        """The negative sign of the gradient."""
-        return grad.sign().neg_()
+    def direction(self, grad: Tensor, scale: Tensor | None = None) -> Tensor:
+        """The negative sign of the gradient; with a scale, its share of that, at most 1."""
+        if scale is None:
+            return grad.sign().neg_()
+        return (grad / scale).clamp_(-1, 1).neg_()
 
     def sample(self, origin: Tensor, generator: Generator) -> Tensor:
         """Uniform noise that fills the cube."""
@@ -90,8 +98,9 @@ class L2:
         scale = (self.radius / norm(delta).clamp_min(1e-12)).clamp_max(1)
         return delta.mul_(scale).add_(origin).clamp_(0, 1)
 
-    def direction(self, grad: Tensor) -> Tensor:
-        """The negative gradient, one long."""
+    def direction(self, grad: Tensor, scale: Tensor | None = None) -> Tensor:
+        """The negative gradient, over the scale where there is one, one long."""
+        grad = grad if scale is None else grad / scale
         return -grad / norm(grad).clamp_min(1e-12)
 
     def sample(self, origin: Tensor, generator: Generator) -> Tensor:
@@ -127,9 +136,9 @@ class Within:
         x = torch.where(self.mask, x, origin)
         return torch.where(self.mask, self.inner.project(x, origin), origin)
 
-    def direction(self, grad: Tensor) -> Tensor:
+    def direction(self, grad: Tensor, scale: Tensor | None = None) -> Tensor:
         """The inner direction of the masked gradient: masked first, or an L2 step is lost."""
-        return self.inner.direction(grad * self.mask)
+        return self.inner.direction(grad * self.mask, scale)
 
     def sample(self, origin: Tensor, generator: Generator) -> Tensor:
         """A random image of the inner set, masked."""

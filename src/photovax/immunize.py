@@ -24,7 +24,7 @@ from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.immunized import Immunized, Saved, check_promises, round_within
 from photovax.jpeg import within_jpeg
-from photovax.memory import PHOTO_COPIES, available_bytes, resident_bytes
+from photovax.memory import LIBRARIES, PHOTO_COPIES, available_bytes, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import PosteriorAutoencoder
@@ -162,13 +162,15 @@ class Immunizer:
                 "it needs a mask (--mask FILE)"
             )
         scene = Scene(origin, inside, None if mask is None else ~inside, recipe.kept_region_only)
-        fits = [self._fit_memory(model, objective, recipe, scene) for model in self.models]
+        # All are loaded before any is measured, so that each is measured beside the others.
+        surrogates = [self._attacked(model, objective) for model in self.models]
+        attacked = list(zip(self.models, surrogates, strict=True))
+        fits = [self._fit_memory(*pair, objective, recipe, scene) for pair in attacked]
         views: list[View] = []
         losses: list[LossFn] = []
         groups: list[int] = []
         costs: list[int] = []
-        for number, model in enumerate(self.models):
-            surrogate = self._attacked(model, objective)
+        for number, (model, surrogate) in enumerate(attacked):
             fed = [fitted(VIEWS.create(part), recipe.size or model.size) for part in recipe.views]
             # A view named twice has twice the weight, but binds once.
             bound = {view: view_loss(surrogate, objective, view, scene) for view in set(fed)}
@@ -189,6 +191,7 @@ class Immunizer:
                 costs=costs,
                 schedule=SCHEDULES[recipe.schedule],
                 momentum=recipe.momentum,
+                adaptivity=recipe.adaptivity,
                 draws=recipe.draws,
                 random=objective.random or any(view.random for view in views),
                 random_start=recipe.random_start,
@@ -225,6 +228,7 @@ class Immunizer:
     def _fit_memory(
         self,
         model: Autoencoder,
+        surrogate: Autoencoder | LatentEditor | FlowDenoiser,
         objective: Objective[Any],
         recipe: Recipe,
         scene: Scene,
@@ -237,13 +241,12 @@ class Immunizer:
         Raises:
             UsageError: If it takes more than was allowed even so.
         """
-        held, memory = resident_bytes(), self.memory
+        memory = self.memory
         if memory is None:
             available = available_bytes() if self.device.type == "cpu" else None
             if available is None:
                 return True
-            memory = held + available
-        surrogate = self._attacked(model, objective)
+            memory = resident_bytes() + available
         like = torch.empty(scene.origin.shape, device="meta")
         seen = [
             fitted(VIEWS.create(part), recipe.size or model.size)(like, Generator())
@@ -251,10 +254,11 @@ class Immunizer:
         ]
         height, width = max((view.shape[-2:] for view in seen), key=lambda sides: sides.numel())
         photo = scene.origin.nbytes
-        # The picture, the best one so far, the last direction, and the other models' gradients.
+        # The picture, the best one so far, former gradients, and the other models' gradients.
         # A sweep over tiles fills its own gradient, beside that of other views.
         tiled = any(isinstance(VIEWS.create(part), Tiles) for part in recipe.views)
-        copies = 2 + (recipe.momentum > 0) + (len(self.models) > 1) + 2 * tiled
+        adaptive = recipe.adaptivity is not None
+        copies = 2 + (recipe.momentum > 0) + adaptive + (len(self.models) > 1) + 2 * tiled
 
         asked = (repr(recipe.objective), recipe.kept_region_only, scene.repaint is not None)
 
@@ -264,13 +268,18 @@ class Immunizer:
                 self._bytes[key] = scene.bytes_per_pixel(surrogate, model, objective)
             return self._bytes[key] * height * width
 
-        each, left = passing(), memory - held - copies * photo
+        each = passing()
+        # The probe is done: what libraries load when they are first used is in it.
+        held = resident_bytes() + LIBRARIES
+        left = memory - held - copies * photo
         roomy = KEPT * each <= left
         if each > left:
             surrogate.recompute()
             self._bytes.clear()
             each = passing()
-        needed = held + max(PHOTO_COPIES * photo, copies * photo + each)
+        # Between passes there are the squares of former gradients and their root as well.
+        between = PHOTO_COPIES + 2 * adaptive
+        needed = held + max(between * photo, copies * photo + each)
         if self.memory is not None and needed > memory:
             raise UsageError(
                 f"{memory / 2**30:.2f} GiB of memory are too little: a step takes about "

@@ -6,11 +6,20 @@ import re
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-__all__ = ["PHOTO_COPIES", "available_bytes", "peak_resident_bytes", "resident_bytes"]
+__all__ = [
+    "LIBRARIES",
+    "PHOTO_COPIES",
+    "available_bytes",
+    "peak_resident_bytes",
+    "resident_bytes",
+]
 
 PHOTO_COPIES = 5
 """Float32 copies of a photo that a descent holds between its passes, and the checks of its file,
 beside the original."""
+
+LIBRARIES = 96 * 2**20
+"""Bytes that libraries take for themselves while they compute, beside the tensors they make."""
 
 
 def available_bytes(system: Path = Path("/")) -> int | None:

@@ -104,6 +104,7 @@ def pgd(
     costs: Sequence[int] | None = None,
     schedule: Schedule = linear,
     momentum: float = 0.0,
+    adaptivity: float | None = None,
     draws: int | None = None,
     random: bool = False,
     random_start: bool = True,
@@ -134,6 +135,9 @@ def pgd(
         schedule: How the step size falls.
         momentum: Share of the former direction kept (Dong et al., arXiv 1710.06081: each
             gradient is divided by its mean magnitude before it is added).
+        adaptivity: Share of the former squared gradients kept, whose root says what each value's
+            gradient usually is: where it turns from step to step, steps are short (Adam, Kingma
+            and Ba, arXiv 1412.6980, whose first beta ``momentum`` is). All steps alike when None.
         draws: Losses of each group used per step, taken in turn; all when None.
         random: Whether a loss may answer otherwise when asked again. A lucky draw must not
             win, so the finalists are then scored anew on draws that are the same for both.
@@ -161,7 +165,7 @@ def pgd(
     best = _Best(window, steps if seconds is None else 0)
     # Two finalists meet all losses in forward passes, which take a third of a whole one.
     clock = _Clock(steps, seconds, spare=2 * turn * draws_each / 3)
-    velocity: Tensor | None = None
+    gradients = _Gradients(momentum, adaptivity)
     index = passes = 0
     stopped: Literal["done", "plateau", "interrupted"] = "done"
     try:
@@ -170,13 +174,10 @@ def pgd(
             values, balanced, gradient = _step(parts, index, x, generator)
             best.see(index, x, balanced)
             passes += sum(part.cost(index) for part in parts)
-            if momentum:
-                gradient /= gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
-                velocity = gradient if velocity is None else velocity.mul_(momentum).add_(gradient)
-                gradient = velocity
             size = step_size * schedule(clock.progress(index))
-            direction = constraint.direction(gradient)
-            del gradient  # a large photo needs the room for the next two copies
+            gradient, scale = gradients.see(gradient)
+            direction = constraint.direction(gradient, scale)
+            del gradient, scale  # a large photo needs the room for the next two copies
             x = constraint.project(direction.mul_(size).add_(x), origin)
             del direction
             index += 1
@@ -200,6 +201,44 @@ def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0)
     with torch.no_grad():
         drawn = [loss(x, generator) for _ in range(draws) for loss in losses]
         return torch.stack(drawn).mean(0)
+
+
+class _Gradients:
+    """What a descent remembers of the gradients of former steps."""
+
+    def __init__(self, momentum: float, adaptivity: float | None) -> None:
+        self.momentum, self.adaptivity = momentum, adaptivity
+        self._velocity: Tensor | None = None
+        self._squares: Tensor | None = None
+        self._weights = [0.0, 0.0]
+
+    def see(self, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The mean gradient and the root of the mean square, by weights that fall with age.
+
+        Takes the gradient for its own. The root is None without adaptivity; the mean is then in
+        no unit, since a direction only is asked for.
+        """
+        if not self.momentum and self.adaptivity is None:
+            return gradient, None
+        gradient /= gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+        scale = None
+        if self.adaptivity is not None:
+            self._weights[1] = self.adaptivity * self._weights[1] + 1
+            if self._squares is None:
+                self._squares = gradient.square()
+            else:
+                self._squares.mul_(self.adaptivity).addcmul_(gradient, gradient)
+            # In the unit of the velocity, which is a sum: one copy of a large photo fewer.
+            scale = (self._squares / self._weights[1]).sqrt_().clamp_min_(1e-15)
+        if self.momentum:
+            self._weights[0] = self.momentum * self._weights[0] + 1
+            if self._velocity is None:
+                self._velocity = gradient
+            else:
+                self._velocity.mul_(self.momentum).add_(gradient)
+            gradient = self._velocity
+            scale = None if scale is None else scale.mul_(self._weights[0])
+        return gradient, scale
 
 
 class _Clock:

@@ -14,7 +14,7 @@ from photovax.errors import UsageError
 __all__ = ["Visibility", "psnr", "ssim", "visibility"]
 
 _HALO = 5  # half of SSIM's 11 x 11 window
-_BAND = 256  # rows at a time: SSIM needs some twenty float copies of what it works on
+_BAND = 2**17  # pixels at a time: SSIM needs some twenty float copies of what it works on
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def visibility(original: np.ndarray, changed: np.ndarray) -> Visibility:
             f"cannot compare a picture of {_named(changed)} with one of {_named(original)}"
         )
     largest = squares = touched = 0
-    for rows in _bands(len(original)):
+    for rows in _bands(len(original), original.shape[1]):
         difference = changed[rows].astype(np.int16) - original[rows]
         largest = max(largest, int(np.abs(difference).max()))
         squares += int(np.square(difference, dtype=np.int64).sum())
@@ -66,7 +66,7 @@ def psnr(original: np.ndarray, changed: np.ndarray) -> float:
     """Peak signal-to-noise ratio, in dB, of two uint8 pictures of one shape."""
     squares = sum(
         int(np.square(changed[rows].astype(np.int64) - original[rows]).sum())
-        for rows in _bands(len(original))
+        for rows in _bands(len(original), original.shape[1])
     )
     return _psnr(squares, original.size)
 
@@ -77,7 +77,7 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
     if min(height, width) <= 2 * _HALO:
         return None
     total = 0.0
-    for rows in _bands(height - 2 * _HALO):
+    for rows in _bands(height - 2 * _HALO, width):
         seen = slice(rows.start, rows.stop + 2 * _HALO)
         first, second = (
             torch.from_numpy(picture[seen].copy()).permute(2, 0, 1)[None].float()
@@ -91,8 +91,9 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
     return float(total / windows)
 
 
-def _bands(rows: int) -> list[slice]:
-    return [slice(top, min(top + _BAND, rows)) for top in range(0, rows, _BAND)]
+def _bands(rows: int, width: int) -> list[slice]:
+    each = max(2 * _HALO, _BAND // width)  # no fewer than SSIM sees twice
+    return [slice(top, min(top + each, rows)) for top in range(0, rows, each)]
 
 
 def _psnr(squares: int, count: int) -> float:
