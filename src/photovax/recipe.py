@@ -336,7 +336,7 @@ PRESETS: dict[str, Recipe] = {
                     {"name": "latent_drift"},
                     {
                         "name": "edit_drift",
-                        "weight": 4,
+                        "weight": 40,
                         "options": {
                             "edit": {"mode": "instruct", "steps": 1, "guidance": 1},
                             "prompts": _ANY_PROMPT,
