@@ -208,37 +208,41 @@ class _Gradients:
 
     def __init__(self, momentum: float, adaptivity: float | None) -> None:
         self.momentum, self.adaptivity = momentum, adaptivity
+        self._seen = 0
         self._velocity: Tensor | None = None
         self._squares: Tensor | None = None
-        self._weights = [0.0, 0.0]
 
     def see(self, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The mean gradient and the root of the mean square, by weights that fall with age.
+        """The sum of gradients by weights that fall with age, and the size it usually has.
 
-        Takes the gradient for its own. The root is None without adaptivity; the mean is then in
-        no unit, since a direction only is asked for.
+        Takes the gradient for its own. The size, by which steps are scaled, is None without
+        adaptivity.
         """
         if not self.momentum and self.adaptivity is None:
             return gradient, None
         gradient /= gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+        self._seen += 1
         scale = None
         if self.adaptivity is not None:
-            self._weights[1] = self.adaptivity * self._weights[1] + 1
             if self._squares is None:
                 self._squares = gradient.square()
             else:
                 self._squares.mul_(self.adaptivity).addcmul_(gradient, gradient)
-            # In the unit of the velocity, which is a sum: one copy of a large photo fewer.
-            scale = (self._squares / self._weights[1]).sqrt_().clamp_min_(1e-15)
+            # A root of the mean square, times the velocity's weight, since that is a sum: so no
+            # copy of a large photo is made for its mean.
+            scale = (self._squares / self._weight(self.adaptivity)).sqrt_().clamp_min_(1e-15)
+            scale.mul_(self._weight(self.momentum))
         if self.momentum:
-            self._weights[0] = self.momentum * self._weights[0] + 1
             if self._velocity is None:
                 self._velocity = gradient
             else:
                 self._velocity.mul_(self.momentum).add_(gradient)
             gradient = self._velocity
-            scale = None if scale is None else scale.mul_(self._weights[0])
         return gradient, scale
+
+    def _weight(self, keep: float) -> float:
+        """The weight of all that was seen together: 1 + keep + keep^2 and so on."""
+        return float((1 - keep**self._seen) / (1 - keep))
 
 
 class _Clock:
