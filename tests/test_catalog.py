@@ -90,7 +90,7 @@ def test_the_documentation_names_them_all():
 
 def test_revisions_are_pinned_where_they_could_be_made_sure_of():
     loose = {name for name, entry in ON_HUB.items() if entry.sources[0].revision is None}
-    assert loose == {"flux2-dev", "taef2"}
+    assert loose == {"taef2"}
 
 
 @pytest.mark.parametrize("name", [name for name, entry in CATALOG.items() if entry.config])

@@ -175,6 +175,8 @@ _SDXL_LATENT = Latent(4, 8, scale=0.13025)
 _SD3_LATENT = Latent(16, 8, scale=1.5305, shift=0.0609)
 _FLUX1_LATENT = Latent(16, 8, scale=0.3611, shift=0.1159)
 _FLUX2_LATENT = Latent(128, 16, note="2 x 2 neighbours as channels, by a batch norm's statistics")
+_FLUX2_DEV = "black-forest-labs/FLUX.2-dev"
+_FLUX2_DEV_REVISION = "26afe3a78bb242c0a8bb181dcc8937bb16e5c66c"
 _FRAME_LATENT = Latent(16, 8, note="one frame, less each channel's mean, by its deviation")
 _UPCAST = (
     "NaN in half precision, so it is computed in float32; weights that do not overflow are in "
@@ -447,7 +449,7 @@ CATALOG: dict[str, Entry] = {
         config=shapes.FLUX2,
         sources=(
             Source("black-forest-labs/FLUX.2-klein-4B", "e7b7dc27f91deacad38e78976d1f2b499d76a294"),
-            Source("black-forest-labs/FLUX.2-dev", gated=True),
+            Source(_FLUX2_DEV, _FLUX2_DEV_REVISION, gated=True),
         ),
         size=1024,
     ),
@@ -478,7 +480,7 @@ CATALOG: dict[str, Entry] = {
         pace="heavy",
         download="0.3 GB, 113 GB with the denoiser",
         config=shapes.FLUX2,
-        sources=(Source("black-forest-labs/FLUX.2-dev", pipeline=_ONE_ENCODER, gated=True),),
+        sources=(Source(_FLUX2_DEV, _FLUX2_DEV_REVISION, pipeline=_ONE_ENCODER, gated=True),),
         size=1024,
         denoiser="instruct",
         note=f"{_UNTRIED}; its 32 billion weights take 64 GB",
