@@ -1,9 +1,10 @@
 """What bfloat16 and torch.compile would gain: ``python -m benchmarks.precision --weights FOLDER``.
 
 For each model, on the middle square of the sample photo at the model's own size or ``--size``:
-the cosine of the gradient in bfloat16 autocast to that in float32, at the start of a drift and of a
-pull to grey; seconds of a pass in float32, in bfloat16 and compiled, in turn in one run; and the
-seconds that compiling takes. ``--random sd15`` adds the true shape of a model with random weights.
+the cosine of the gradient in bfloat16 autocast to that in float32, near the photo and after four
+steps of a drift and of a pull to grey; seconds of a pass in float32, in bfloat16 and compiled, in
+turn in one run; and the seconds that compiling takes. ``--random sd15`` adds the true shape of a
+model with random weights.
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.shapes import add_models, asked_models
+from photovax.budget import Linf
 from photovax.demo import SAMPLE
 from photovax.metrics.latent import tensor
 from photovax.models.catalog import fed_size, load_autoencoder
 from photovax.objectives import OBJECTIVES, LossFn
+from photovax.optimise import constant, pgd
 from photovax.photo import read_photo
 from photovax.registry import Part
 from photovax.views import resize
 
 CPU = torch.device("cpu")
 NEAR = 4 / 255
-"""How far from the photo, at most: a first step away, since a drift's gradient there is zero."""
+"""How far from the photo, at most: at it drift's gradient is zero, and near it mostly rounding."""
 
 
 def gradient(value: Callable[[Tensor], Tensor], images: Tensor, *, half: bool = False) -> Tensor:
@@ -73,9 +76,23 @@ def compare(name: str, size: int | None, weights: Path | None, repeats: int) -> 
     ):
         bound = OBJECTIVES.create(part).bind(model, origin)
         loss = partial(_told, bound)
-        full, half = (gradient(loss, near, half=each).flatten() for each in (False, True))
-        cosine = torch.nn.functional.cosine_similarity(full, half, dim=0).item()
-        print(f"  {label}: cosine of the gradient in bfloat16 {cosine:.4f}")
+        moved = pgd(
+            [bound],
+            origin,
+            Linf(2 * NEAR),
+            steps=4,
+            step_size=NEAR,
+            generator=Generator().manual_seed(0),
+            schedule=constant,
+        ).x
+        cosines = []
+        for images in (near, moved):
+            full, half = (gradient(loss, images, half=each).flatten() for each in (False, True))
+            cosines.append(torch.nn.functional.cosine_similarity(full, half, dim=0).item())
+        print(
+            f"  {label}: cosine of the gradient in bfloat16 {cosines[0]:.4f} near the photo, "
+            f"{cosines[1]:.4f} after four steps"
+        )
     compiled = torch.compile(model.encode)
     began = time.perf_counter()
     gradient(compiled, near)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,7 @@ from photovax.models.autoencoders import FrozenAutoencoder
 from photovax.models.catalog import fed_size, load_autoencoder
 from photovax.objectives import latent_distance, latent_unit
 from photovax.photo import read_photo
+from photovax.precision import Precision
 from photovax.recipe import PRESETS
 
 CPU = torch.device("cpu")
@@ -54,6 +55,7 @@ class Task:
     photo: Path
     steps: int
     threads: int
+    precision: Precision
 
 
 @dataclass
@@ -93,7 +95,9 @@ def ours(task: Task, tell: Callable[[float], None]) -> None:
     """The same objective, budget and view by this package."""
     photo = read_photo(task.photo)
     recipe = replace(quicker(), steps=task.steps, size=photo.height)
-    immunizer = Immunizer([task.model], weights=task.weights, device="cpu")
+    immunizer = Immunizer(
+        [task.model], weights=task.weights, device="cpu", precision=task.precision
+    )
     immunizer.immunize(photo, recipe, callback=lambda step: tell(step.losses.item()))
 
 
@@ -157,7 +161,14 @@ def compare(name: str, options: argparse.Namespace, *, weights: Path | None, few
         square = Path(folder) / "square.png"
         with Image.open(options.photo) as sample:
             ImageOps.fit(sample.convert("RGB"), (size, size)).save(square)
-        slow = Task(name, weights, square, options.few if few else options.steps, options.threads)
+        slow = Task(
+            name,
+            weights,
+            square,
+            options.few if few else options.steps,
+            options.threads,
+            options.precision,
+        )
         steps = options.few if few else quicker().steps
         quick = replace(slow, steps=steps)
         plain, own = stepped_in_turn({published: slow, ours: quick})
@@ -195,6 +206,7 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, default=SAMPLE)
     parser.add_argument("--few", type=int, default=4, help="steps with random weights, 3 or more")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto", help="of (b)")
     options = parser.parse_args()
     print(f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}")
     for name, weights, random in asked_models(options):

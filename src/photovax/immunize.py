@@ -42,6 +42,7 @@ from photovax.models.places import no_whole_edit
 from photovax.objectives import OBJECTIVES, LossFn, Objective
 from photovax.optimise import SCHEDULES, Step, pgd
 from photovax.photo import Photo, read_photo
+from photovax.precision import Precision, quick_passes
 from photovax.recipe import Recipe
 from photovax.saving import JPEG_SUFFIXES, check_fits, record_of, write_photo, write_text
 from photovax.scene import Scene, view_loss
@@ -62,11 +63,16 @@ class Immunizer:
         memory: Bytes that the process may hold on a CPU; all that the system has left when None,
             where it tells. What would take more is done in a way that takes less memory and more
             time; what would still take more than was said is refused.
+        precision: What passes are computed in: ``auto``, ``bfloat16`` or ``float32``. With the
+            former two steps are in bfloat16 as long as their gradients point as those in float32
+            do, ``auto`` only where the device has instructions for it. All that is measured is
+            measured in float32.
 
     Raises:
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
-        UsageError: If the device is not there, or memory is limited on one that is no CPU.
+        UsageError: If the device is not there, memory is limited on one that is no CPU, or there
+            is no such precision.
     """
 
     def __init__(
@@ -76,8 +82,10 @@ class Immunizer:
         weights: Path | None = None,
         device: str = "auto",
         memory: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
         self.device = pick_device(device)
+        self._quick = quick_passes(precision, self.device)
         self.memory = memory
         if memory is not None and self.device.type != "cpu":
             raise UsageError(f"memory can be limited on the cpu only, not on {self.device.type}")
@@ -199,6 +207,7 @@ class Immunizer:
                 seconds=None
                 if seconds is None
                 else max(1e-3, seconds - time.perf_counter() + began),
+                quick=self._quick,
                 callback=callback,
             )
         levels = round_within(descent.x, origin, constraint)[0].permute(1, 2, 0).cpu().numpy()
@@ -213,6 +222,7 @@ class Immunizer:
             loss=descent.losses.item(),
             steps=descent.steps,
             passes=descent.passes,
+            quick_steps=descent.quick_steps,
             stopped=descent.stopped,
             seconds=time.perf_counter() - began,
         )
@@ -254,11 +264,13 @@ class Immunizer:
         ]
         height, width = max((view.shape[-2:] for view in seen), key=lambda sides: sides.numel())
         photo = scene.origin.nbytes
-        # The picture, the best one so far, former gradients, and the other models' gradients.
+        # The picture, the best one so far, former gradients, the other models' gradients, and the
+        # one that a quick one is compared with.
         # A sweep over tiles fills its own gradient, beside that of other views.
         tiled = any(isinstance(VIEWS.create(part), Tiles) for part in recipe.views)
         adaptive = recipe.adaptivity is not None
         copies = 2 + (recipe.momentum > 0) + adaptive + (len(self.models) > 1) + 2 * tiled
+        copies += self._quick is not None
 
         asked = (repr(recipe.objective), recipe.kept_region_only, scene.repaint is not None)
 
@@ -353,6 +365,7 @@ class Immunizer:
             "loss": result.loss,
             "steps": result.steps,
             "passes": result.passes,
+            "bfloat16_steps": result.quick_steps,
             "stopped": result.stopped,
             "seconds": round(result.seconds, 3),
             "device": str(self.device),

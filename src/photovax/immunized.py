@@ -32,6 +32,7 @@ class Immunized:
         loss: Final loss, mean over views and models, before rounding.
         steps: Steps taken.
         passes: Forward and backward passes through a model.
+        quick_steps: Steps whose gradient was computed in bfloat16.
         stopped: ``done``, ``plateau`` or ``interrupted``.
         seconds: What it took.
     """
@@ -43,6 +44,7 @@ class Immunized:
     loss: float
     steps: int
     passes: int
+    quick_steps: int
     stopped: str
     seconds: float
 

@@ -9,8 +9,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -18,10 +19,12 @@ from torch import Generator, Tensor
 from photovax.budget import Constraint
 from photovax.errors import GradientError, LossShapeError
 from photovax.objectives.contract import LossFn
+from photovax.randomness import twin
 
 __all__ = [
     "SCHEDULES",
     "Descent",
+    "Quick",
     "Schedule",
     "Step",
     "constant",
@@ -33,6 +36,14 @@ __all__ = [
 
 Schedule = Callable[[float], float]
 """Progress in [0, 1] to the factor of the first step's size."""
+
+Quick = Callable[[], AbstractContextManager[Any]]
+"""Makes a context in which passes take less time and are less exact."""
+
+FAITHFUL = 0.99
+"""The least cosine of a quick gradient to the exact one."""
+COMPARED_EVERY = 16
+"""Quick steps until the two are compared again."""
 
 
 def constant(progress: float) -> float:
@@ -81,7 +92,9 @@ class Descent:
         losses: Their losses (N,), each the mean over all losses with the same random draws, in
             the losses' own units.
         steps: Steps taken.
-        passes: Forward and backward passes, by what each loss costs.
+        passes: Forward and backward passes, by what each loss costs; those that are only compared
+            with others are not counted.
+        quick_steps: Steps whose gradient was a quick one.
         stopped: Why it ended.
     """
 
@@ -89,6 +102,7 @@ class Descent:
     losses: Tensor
     steps: int
     passes: int
+    quick_steps: int
     stopped: Literal["done", "plateau", "interrupted"]
 
 
@@ -110,6 +124,7 @@ def pgd(
     random_start: bool = True,
     patience: int | None = None,
     seconds: float | None = None,
+    quick: Quick | None = None,
     callback: Callable[[Step], None] | None = None,
 ) -> Descent:
     """Lower the mean of some losses without leaving a set of images.
@@ -145,6 +160,9 @@ def pgd(
         patience: Stop when this many steps brought no further 0.1 % of improvement.
         seconds: Take as many steps as fit in so long with the scoring of the finalists, at least
             one, instead of ``steps``; the step size falls with the time that is gone.
+        quick: Where steps are taken while gradients point as exact ones do (a cosine of 0.99), for
+            which the two are compared at first and every sixteen steps. Finalists are always
+            scored exactly.
         callback: Called after every step.
 
     Returns:
@@ -165,13 +183,14 @@ def pgd(
     best = _Best(window, steps if seconds is None else 0)
     # Two finalists meet all losses in forward passes, which take a third of a whole one.
     clock = _Clock(steps, seconds, spare=2 * turn * draws_each / 3)
+    passing = _Passes(parts, quick)
     gradients = _Gradients(momentum, adaptivity)
     index = passes = 0
     stopped: Literal["done", "plateau", "interrupted"] = "done"
     try:
         while not clock.over(index):
             began = time.perf_counter()
-            values, balanced, gradient = _step(parts, index, x, generator)
+            values, balanced, gradient = passing.step(index, x, generator)
             best.see(index, x, balanced)
             passes += sum(part.cost(index) for part in parts)
             size = step_size * schedule(clock.progress(index))
@@ -191,8 +210,9 @@ def pgd(
         if index == 0:
             raise
         stopped = "interrupted"
-    x, final = _finalist(parts, x, best, exact=exact, draws=draws_each)
-    return Descent(x, final, index, passes, stopped)
+    known = exact and len(parts) == 1 and not passing.quick_steps
+    x, final = _finalist(parts, x, best, known=known, draws=draws_each)
+    return Descent(x, final, index, passes, passing.quick_steps, stopped)
 
 
 def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0) -> Tensor:
@@ -201,6 +221,38 @@ def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0)
     with torch.no_grad():
         drawn = [loss(x, generator) for _ in range(draws) for loss in losses]
         return torch.stack(drawn).mean(0)
+
+
+class _Passes:
+    """What takes the gradients: exactly, or quickly while that points the same way."""
+
+    def __init__(self, groups: Sequence[_Group], quick: Quick | None) -> None:
+        self.quick_steps = 0
+        self._groups, self._quick = groups, quick
+        self._faithful = False
+        self._compared_at = 0
+
+    def step(self, index: int, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``_step``."""
+        if self._quick is None:
+            return _step(self._groups, index, x, generator)
+        if index < self._compared_at:
+            if not self._faithful:
+                return _step(self._groups, index, x, generator)
+            self.quick_steps += 1
+            with self._quick():
+                return _step(self._groups, index, x, generator)
+        same = twin(generator)
+        exact = _step(self._groups, index, x, generator)
+        try:
+            with self._quick():
+                *_, gradient = _step(self._groups, index, x, same)
+            self._faithful = bool((_cosines(exact[2], gradient) >= FAITHFUL).all())
+        except GradientError:
+            self._faithful = False
+        # Far from its start a descent has larger gradients, of which less is rounding.
+        self._compared_at = index + (COMPARED_EVERY if self._faithful else max(1, index))
+        return exact
 
 
 class _Gradients:
@@ -417,11 +469,19 @@ def _value_and_gradient(
     return total / len(losses), gradient.div_(len(losses))
 
 
+def _cosines(first: Tensor, second: Tensor) -> Tensor:
+    """The cosine of each image's gradient to the other (N,), without a copy of either."""
+    one, other = first.flatten(1), second.flatten(1)
+    lengths = torch.linalg.vector_norm(one, dim=1) * torch.linalg.vector_norm(other, dim=1)
+    cosines: Tensor = (one[:, None] @ other[:, :, None]).flatten() / lengths
+    return cosines
+
+
 def _check(gradient: Tensor, index: int) -> None:
     # The sum of magnitudes tells both faults in one pass over a large photo.
     total = gradient.abs().sum()
     if not torch.isfinite(total):
-        raise GradientError(f"the gradient is not finite at step {index}; try float32")
+        raise GradientError(f"the gradient is not finite at step {index}; try --precision float32")
     if total == 0:
         raise GradientError(
             f"the gradient is zero everywhere at step {index}: "
@@ -430,9 +490,12 @@ def _check(gradient: Tensor, index: int) -> None:
 
 
 def _finalist(
-    groups: Sequence[_Group], last: Tensor, best: _Best, *, exact: bool, draws: int
+    groups: Sequence[_Group], last: Tensor, best: _Best, *, known: bool, draws: int
 ) -> tuple[Tensor, Tensor]:
-    """The better of the last image and the best one seen, per image, scored alike."""
+    """The better of the last image and the best one seen, per image, scored alike.
+
+    Where the best one's losses are known exactly, they are not asked for again.
+    """
 
     def scores(x: Tensor) -> tuple[Tensor, Tensor]:
         return _joined(groups, [score(group.losses, x, draws=draws) for group in groups])
@@ -440,7 +503,6 @@ def _finalist(
     final, balanced = scores(last)
     if best.x is None or best.losses is None:
         return last, final
-    known = exact and len(groups) == 1
     other, other_balanced = (best.losses, best.losses) if known else scores(best.x)
     better = other_balanced < balanced
     last[better] = best.x[better]

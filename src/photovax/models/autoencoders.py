@@ -53,7 +53,7 @@ class FrozenAutoencoder:
         Grey images are encoded as RGB. Sides that are not multiples of ``multiple`` are
         continued by their last row or column.
         """
-        return self._scaled(self._encoded(self._fed(images)))
+        return self._scaled(self._encoded(self._fed(images))).to(images.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents as ``encode`` gives them to images (N, 3, H, W) in [0, 1]."""
@@ -61,7 +61,7 @@ class FrozenAutoencoder:
 
     def decode_unclipped(self, latents: Tensor) -> Tensor:
         """As ``decode``, but values may lie outside [0, 1], where clipping kills gradients."""
-        return self._decoded(self._unscaled(latents)) / 2 + 0.5
+        return self._decoded(self._unscaled(latents)).to(latents.dtype) / 2 + 0.5
 
     def recompute(self) -> None:
         """Take less memory and more time for the same gradients; see ``footprint.recompute``."""
@@ -96,7 +96,7 @@ class PosteriorAutoencoder(FrozenAutoencoder):
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the model's own latent, before any scaling."""
         found = self._distribution(self._fed(images))
-        return found.mean, found.logvar
+        return found.mean.to(images.dtype), found.logvar.to(images.dtype)
 
     def sample(self, images: Tensor, generator: Generator) -> Tensor:
         """A latent drawn from the posterior, as most pipelines encode; scaled as ``encode``."""

@@ -190,7 +190,7 @@ class TinyAutoencoder:
         """Images (N, 1 or 3, H, W) in [0, 1] to latents (N, C, H / multiple, W / multiple)."""
         x = continued(images.expand(-1, 3, -1, -1), self.multiple)
         latents: Tensor = self._encoder(x.contiguous(memory_format=torch.channels_last))
-        return latents
+        return latents.to(images.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents to images (N, 3, H, W) in [0, 1].

@@ -1,0 +1,51 @@
+"""What passes are computed in: float32, or bfloat16 where that is native and points the same way.
+
+Weights and pictures stay in float32; ``torch.autocast`` rounds what convolutions and matrix
+products are fed (Micikevicius et al., arXiv 1710.03740; bfloat16 needs no scaling of losses).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Literal, get_args
+
+from photovax.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from photovax.optimise import Quick
+
+__all__ = ["Precision", "quick_passes"]
+
+Precision = Literal["auto", "bfloat16", "float32"]
+"""``auto``: bfloat16 where the machine has instructions for it, and float32 elsewhere."""
+
+
+def quick_passes(precision: str, device: torch.device) -> Quick | None:
+    """A context in which passes are computed in bfloat16; None where they are to be in float32.
+
+    Raises:
+        UsageError: If there is no such precision.
+    """
+    if precision not in get_args(Precision):
+        allowed = ", ".join(get_args(Precision))
+        raise UsageError(f"precision must be one of {allowed}, got {precision!r}")
+    if precision == "float32" or (precision == "auto" and not _native(device)):
+        return None
+    import torch  # when needed, since the command line names precisions without it
+
+    return partial(torch.autocast, device.type, dtype=torch.bfloat16)
+
+
+def _native(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 by itself; without, it is slower than float32."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    # Versions of PyTorch that cannot tell what a CPU is capable of stay with float32.
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
