@@ -6,6 +6,9 @@ products are fed (Micikevicius et al., arXiv 1710.03740; bfloat16 needs no scali
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -33,9 +36,17 @@ def quick_passes(precision: str, device: torch.device) -> Quick | None:
         raise UsageError(f"precision must be one of {allowed}, got {precision!r}")
     if precision == "float32" or (precision == "auto" and not _native(device)):
         return None
+    return partial(_in_bfloat16, device.type)
+
+
+@contextmanager
+def _in_bfloat16(device_type: str) -> Iterator[None]:
     import torch  # when needed, since the command line names precisions without it
 
-    return partial(torch.autocast, device.type, dtype=torch.bfloat16)
+    with warnings.catch_warnings(), torch.autocast(device_type, dtype=torch.bfloat16):
+        # Norms keep their weights in float32, for which PyTorch has no fused kernel.
+        warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
+        yield
 
 
 def _native(device: torch.device) -> bool:
