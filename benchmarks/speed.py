@@ -186,6 +186,9 @@ def compare(name: str, options: argparse.Namespace, *, weights: Path | None, few
     if few:
         print("  steps to a loss: see the trained models")
         return
+    if options.precision != "float32":
+        print("  steps to a loss: with --precision float32; told in bfloat16, it is rounded")
+        return
     reached = next((i for i, loss in enumerate(own.losses) if loss <= plain.losses[-1]), None)
     if reached is None:
         print("  the published loss was not reached")
