@@ -13,6 +13,7 @@ import argparse
 import platform
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -29,6 +30,7 @@ from photovax.models.catalog import fed_size, load_autoencoder
 from photovax.objectives import OBJECTIVES, LossFn
 from photovax.optimise import constant, pgd
 from photovax.photo import read_photo
+from photovax.precision import quick_passes
 from photovax.registry import Part
 from photovax.views import resize
 
@@ -40,7 +42,8 @@ NEAR = 4 / 255
 def gradient(value: Callable[[Tensor], Tensor], images: Tensor, *, half: bool = False) -> Tensor:
     """Of a value's sum, as float32."""
     images = images.clone().requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+    quick = quick_passes("bfloat16" if half else "float32", CPU) or nullcontext
+    with quick():
         made = value(images).sum()
     return torch.autograd.grad(made, images)[0].float()
 

@@ -209,7 +209,9 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, default=SAMPLE)
     parser.add_argument("--few", type=int, default=4, help="steps with random weights, 3 or more")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--precision", choices=get_args(Precision), default="auto", help="of (b)")
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="float32", help="of (b)"
+    )
     options = parser.parse_args()
     print(f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}")
     for name, weights, random in asked_models(options):

@@ -43,7 +43,7 @@ Quick = Callable[[], AbstractContextManager[Any]]
 FAITHFUL = 0.99
 """The least cosine of a quick gradient to the exact one."""
 COMPARED_EVERY = 16
-"""Quick steps until the two are compared again."""
+"""Steps from a comparison in which they agreed to the next one."""
 
 
 def constant(progress: float) -> float:
