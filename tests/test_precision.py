@@ -96,6 +96,17 @@ def test_quick_gradients_are_given_up_and_taken_up_again():
     assert found.quick_steps == 15 + 15 + 11
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_a_quick_gradient_that_is_not_finite_is_taken_exactly(noise):
+    # The tenth gradient is of step 8; a quick one that comes later is compared at step 16.
+    passes = Passes(lambda count: torch.nan * WEIGHT if count == 10 else WEIGHT, noise=noise)
+    found = passes.descend(steps=20)
+    assert passes.kinds[9:11] == ["quick", "exact"]
+    assert found.quick_steps == 7 + 3
+    plain = Passes(lambda count: WEIGHT, noise=noise).descend(quick=False, steps=20)
+    assert torch.equal(found.x, plain.x)
+
+
 def test_both_are_compared_on_the_same_draws():
     passes = Passes(lambda count: WEIGHT, noise=5.0)
     assert passes.descend().quick_steps == 37

@@ -234,25 +234,38 @@ class _Passes:
 
     def step(self, index: int, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """As ``_step``."""
-        if self._quick is None:
-            return _step(self._groups, index, x, generator)
-        if index < self._compared_at:
-            if not self._faithful:
-                return _step(self._groups, index, x, generator)
-            self.quick_steps += 1
-            with self._quick():
-                return _step(self._groups, index, x, generator)
-        same = twin(generator)
+        due = self._quick is not None and index >= self._compared_at
+        before = twin(generator)
+        if self._faithful and not due:
+            quick = self._quickly(index, x, generator)
+            if quick is not None:
+                self.quick_steps += 1
+                return quick
+            generator.set_state(before.get_state())
+            self._judge(index, faithful=False)
         exact = _step(self._groups, index, x, generator)
+        if due:
+            quick = self._quickly(index, x, before)
+            agreed = quick is not None and (_cosines(exact[2], quick[2]) >= FAITHFUL).all()
+            self._judge(index, faithful=bool(agreed))
+        return exact
+
+    def _quickly(
+        self, index: int, x: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """A quick step; None where nothing is left of its gradient, or it is not finite."""
+        assert self._quick is not None  # noqa: S101 - only asked where there is one
         try:
             with self._quick():
-                *_, gradient = _step(self._groups, index, x, same)
-            self._faithful = bool((_cosines(exact[2], gradient) >= FAITHFUL).all())
+                return _step(self._groups, index, x, generator)
         except GradientError:
-            self._faithful = False
+            return None
+
+    def _judge(self, index: int, *, faithful: bool) -> None:
+        """How the next steps are taken, and till when."""
+        self._faithful = faithful
         # Far from its start a descent has larger gradients, of which less is rounding.
-        self._compared_at = index + (COMPARED_EVERY if self._faithful else max(1, index))
-        return exact
+        self._compared_at = index + (COMPARED_EVERY if faithful else max(1, index))
 
 
 class _Gradients:
@@ -481,7 +494,10 @@ def _check(gradient: Tensor, index: int) -> None:
     # The sum of magnitudes tells both faults in one pass over a large photo.
     total = gradient.abs().sum()
     if not torch.isfinite(total):
-        raise GradientError(f"the gradient is not finite at step {index}; try --precision float32")
+        raise GradientError(
+            f"the gradient is not finite at step {index}, in float32: "
+            "the loss or the model's weights are at fault"
+        )
     if total == 0:
         raise GradientError(
             f"the gradient is zero everywhere at step {index}: "
