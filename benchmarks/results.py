@@ -106,6 +106,16 @@ EXPERIMENTS = {
     "half-the-budget": Experiment(
         ENCODER, (8,), 20, every=3, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
     ),
+    "half-the-budget-through-the-edit": Experiment(
+        ("fast-diffusion",),
+        (8,),
+        20,
+        every=3,
+        edits=ONE_EACH,
+        mode="instruct",
+        seeds=3,
+        metrics=FEW_METRICS,
+    ),
     "published-through-the-edit": Experiment((*ENCODER, *PUBLISHED), (16,), 1, mode="inpaint"),
 }
 
