@@ -34,7 +34,7 @@ def linear_decoder(vae: Any, crops: Sequence[Tensor]) -> Tensor:
     grams, crosses = [], []
     for crop in crops:
         with torch.no_grad():
-            latent = vae.encode(crop[None] * 2 - 1).latent_dist.mean
+            latent = vae.encode(crop[None].to(vae.device) * 2 - 1).latent_dist.mean
             made = vae.decode(latent).sample
         patches = F.pixel_unshuffle(made, crop.shape[-1] // latent.shape[-1])
         latent = latent * vae.config.scaling_factor
@@ -43,7 +43,7 @@ def linear_decoder(vae: Any, crops: Sequence[Tensor]) -> Tensor:
         grams.append(rows.T @ rows)
         crosses.append(rows.T @ patches[0].flatten(1).T.double())
     gram, cross = torch.stack(grams).sum(0), torch.stack(crosses).sum(0)
-    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
     solved = torch.linalg.solve(gram + ridge, cross)[:-1].T.float()
     weights = solved.unflatten(1, (-1, AREA, AREA))
     return weights / weights.square().sum((1, 2, 3)).mean().sqrt()

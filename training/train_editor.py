@@ -193,9 +193,11 @@ class Data:
         return self._inpaint(crops, chosen) if mode == "inpaint" else self._img2img(crops, chosen)
 
     def _encode(self, images: Tensor) -> Tensor:
-        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
-            x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
-            return self.vae.encode(x).latent_dist.mean.float()
+        # Pictures are made on the CPU, and latents, which are small, go back there to be mixed.
+        device = self.vae.device
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            x = (images.to(device) * 2 - 1).contiguous(memory_format=torch.channels_last)
+            return self.vae.encode(x).latent_dist.mean.float().cpu()
 
     def _pairs(self, count: int, side: int) -> list[tuple[Tensor, Tensor, TrueEdit]]:
         """Latents before and after an edit, and which edit it was."""
@@ -381,8 +383,8 @@ class Run:
         fed = noisy if batch.shown is None else torch.cat((noisy, batch.shown), dim=1)
         with torch.autocast(self.device.type, torch.bfloat16):
             words = editor.text(tokens.to(self.device)).last_hidden_state
-            made = editor.unets[mode](fed, times.to(self.device), words).sample
-        error = made.float() - wanted
+            made = editor.unets[mode](fed.to(self.device), times.to(self.device), words).sample
+        error = made.float() - wanted.to(self.device)
         loss = error.square().mean()
         if self.decoder is None:
             return loss
