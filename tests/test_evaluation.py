@@ -350,6 +350,13 @@ def test_noise_has_the_asked_length(pixels: np.ndarray):
     assert np.linalg.norm(changed) / 255 == pytest.approx(wanted, rel=0.01)
     levels = noise_like(pixels, Floor("linf", 7.65 / 255)).astype(int) - pixels
     assert np.abs(levels).max() == 7
+    mask = np.zeros(pixels.shape[:2], dtype=bool)
+    mask[8:20, 8:30] = True
+    for floor in (Floor("l2", wanted), Floor("linf", 7.65 / 255)):
+        inside = noise_like(pixels, floor, mask).astype(float) - pixels
+        assert (inside[~mask] == 0).all()
+        if floor.norm == "l2":  # all of the length is inside
+            assert np.linalg.norm(inside) / 255 == pytest.approx(wanted, rel=0.01)
 
 
 def test_scores_of_what_was_asked(pixels: np.ndarray):
@@ -374,9 +381,18 @@ def test_recipes_stand_at_every_budget_and_their_own():
     through = Variant("x", PRESETS["fast-diffusion"]).against("inpaint")
     assert through.kept_region_only
     assert through.needs_mask
+    assert [v.recipe.size for v in variants(["fast"], size=512)] == [512]
     with pytest.raises(UsageError, match="name a recipe"):
         variants(["noise", "none"])
     assert not Variant("x", PRESETS["diffusionguard"]).applies("img2img")
+
+
+def test_recipes_of_one_label_are_refused(tmp_path: Path):
+    (tmp_path / "fast.toml").write_text('preset = "fast"\nsize = 384\n')
+    with pytest.raises(UsageError, match="two recipes would be called 'fast 8/255'"):
+        variants(["fast", str(tmp_path / "fast.toml")], (8,))
+    (own,) = variants([str(tmp_path / "fast.toml")], (8, 8), size=512)
+    assert own.recipe.size == 384
 
 
 @pytest.mark.parametrize("name", ["photoguard-diffusion-linf", "diffusionguard"])
@@ -442,8 +458,32 @@ def test_photos_are_shared_out(photos: list[Path], tmp_path: Path):
     assert [file.name for shard in shards for file in shard] == ["one.png", "two.png"]
     with pytest.raises(UsageError, match="shard must be from 1/2 to 2/2, got 3/2"):
         find_photos([folder], shard=(3, 2))
+    named = find_photos(sorted(folder.iterdir()))
+    assert [file.name for file in named] == ["one.png", "two.png"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "one.png").write_bytes(photos[0].read_bytes())
+    with pytest.raises(UsageError, match=r"two photos are called 'one\.png', in .* and .*other"):
+        find_photos([folder, other])
     with pytest.raises(UsageError, match="no photo to evaluate"):
         find_photos([tmp_path])
+
+
+def test_without_a_metric_there_is_nothing_to_do(tmp_path: Path):
+    plan = replace(PLAN, metrics=("lpips",))
+    with pytest.raises(UsageError, match=r"needs one metric or more: .*lpips"):
+        Evaluation(plan, tmp_path, weights=tmp_path, device="cpu")
+
+
+def test_a_report_of_one_photo_is_json_that_any_reader_takes(
+    done: tuple[Evaluation, Path], photos: list[Path], tmp_path: Path
+):
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    write_report(done[0].results(photos[:1]), tmp_path, device="cpu")
+    data = json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
+    assert data["displacement"][0]["value"]["low"] is None
 
 
 def test_a_store_keeps_what_it_is_given(tmp_path: Path):

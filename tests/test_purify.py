@@ -279,6 +279,16 @@ def test_unknown_names_say_what_is_near():
         load_purifier("jpeg80")
 
 
+def test_another_packages_purifier_goes_by_its_own_name(monkeypatch):
+    class Inverted:
+        def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+            return 255 - pixels
+
+    monkeypatch.setitem(PURIFIERS._makers, "inverted", Inverted)
+    grey = np.full((16, 16, 3), 100, dtype=np.uint8)
+    assert (load_purifier("inverted")(grey, 0) == 155).all()
+
+
 @pytest.mark.parametrize("name", ["adversecleaner", "nlmeans", "tv"])
 def test_a_missing_package_says_what_to_type(name, monkeypatch):
     for module in ("cv2", "cv2.ximgproc", "skimage.restoration"):

@@ -93,7 +93,7 @@ def command(
 
     part = _shard(shard)
     plan = Plan(
-        variants=variants(_names(recipes), _numbers(budget)),
+        variants=variants(_names(recipes), _numbers(budget), size=size),
         edits=load_edits(edits, editor, mask=mask),
         purifications=_purifications(purify),
         seeds=seeds,

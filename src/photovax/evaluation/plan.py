@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,30 +171,48 @@ class Plan:
         return tuple(dict.fromkeys(asked.edit.mode for asked in self.edits))
 
 
-def variants(names: Iterable[str], budgets: Sequence[float] = ()) -> tuple[Variant, ...]:
+def variants(
+    names: Iterable[str], budgets: Sequence[float] = (), *, size: int | None = None
+) -> tuple[Variant, ...]:
     """Recipes by name or file, at budgets in 8-bit levels, or each at its own when none is given.
 
     A recipe that bounds something else than the largest change keeps its own budget. ``none`` and
     ``noise`` may be named but need not be: edits of the originals and of noise stand beside every
     recipe.
 
+    Args:
+        names: Presets and recipe files.
+        budgets: Largest changes in 8-bit levels.
+        size: Short side in pixels at which models are fed photos, for recipes that do not say.
+
     Raises:
-        UsageError: If a recipe or budget does not make sense, or there is no recipe.
+        UsageError: If a recipe or budget does not make sense, two recipes have one label, or there
+            is no recipe.
     """
     found: list[Variant] = []
     for name in dict.fromkeys(names):
         if name in (NONE, NOISE):
             continue
         recipe, label = load_recipe(name), Path(name).stem
+        recipe = recipe if recipe.size is not None else replace(recipe, size=size)
         if not budgets or recipe.budget.name != "linf":
             found.append(Variant(f"{label} {_size(recipe)}", recipe))
             continue
         found += [
-            Variant(f"{label} {levels:g}/255", recipe.with_levels(levels)) for levels in budgets
+            Variant(f"{label} {levels:g}/255", recipe.with_levels(levels))
+            for levels in dict.fromkeys(budgets)
         ]
     if not found:
         raise UsageError("name a recipe: the originals and noise are measured beside it")
+    twice = _twice(variant.label for variant in found)
+    if twice is not None:
+        raise UsageError(f"two recipes would be called {twice!r} in tables; rename one's file")
     return tuple(found)
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    """The first of some names that comes twice."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _size(recipe: Recipe) -> str:
@@ -226,8 +245,7 @@ def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tup
     if not isinstance(tables, list) or not tables:
         raise UsageError(f"edits {source}: expected one [[edit]] table or more, got none")
     found = [_asked(table, model, source) for table in tables]
-    names = [asked.name for asked in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = _twice(asked.name for asked in found)
     if twice is not None:
         raise UsageError(f"edits {source}: two edits are called {twice!r}; give them other names")
     if mask is not None:
@@ -271,7 +289,8 @@ def find_photos(paths: Iterable[Path], *, shard: tuple[int, int] = (1, 1)) -> tu
         shard: (i, n): every n-th of them, from the i-th.
 
     Raises:
-        UsageError: If there is none, or the shard is not within 1 .. n.
+        UsageError: If there is none, two have one file name, by which reports know them, or the
+            shard is not within 1 .. n.
     """
     index, count = shard
     if not 1 <= index <= count:
@@ -279,12 +298,13 @@ def find_photos(paths: Iterable[Path], *, shard: tuple[int, int] = (1, 1)) -> tu
     found: list[Path] = []
     for path in paths:
         inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        found += [file for file in inside if not path.is_dir() or _is_photo(file)]
-    found = list(dict.fromkeys(found))[index - 1 :: count]
-    if not found:
+        pictures = [f for f in inside if not path.is_dir() or f.suffix.lower() in PICTURE_SUFFIXES]
+        found += [file for file in pictures if not file.stem.endswith(".mask")]
+    found = list(dict.fromkeys(found))
+    twice = _twice(file.name for file in found)
+    if twice is not None:
+        where = " and ".join(str(file.parent) for file in found if file.name == twice)
+        raise UsageError(f"two photos are called {twice!r}, in {where}; rename one")
+    if not found[index - 1 :: count]:
         raise UsageError("there is no photo to evaluate")
-    return tuple(found)
-
-
-def _is_photo(file: Path) -> bool:
-    return file.suffix.lower() in PICTURE_SUFFIXES and not file.stem.endswith(".mask")
+    return tuple(found[index - 1 :: count])

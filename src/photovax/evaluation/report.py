@@ -59,8 +59,8 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
     Raises:
         SaveError: If they cannot be written.
     """
-    leading = next((name for name in _LEADING if name in results.metric_labels), None)
-    leading = leading or next(iter(results.metric_labels))
+    usable = (*_LEADING, *results.metric_labels)
+    leading = next(name for name in usable if name in results.metric_labels)
     found = tables(results, metric=leading)
     warned = cautions(results, found)
     facts = _facts(results, device)
@@ -76,8 +76,18 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
         "left_out": results.left_out,
         **asdict(found),
     }
-    write_text(json.dumps(data, indent=1) + "\n", out / "results.json", overwrite=True)
+    text = json.dumps(_finite(data), indent=1, allow_nan=False) + "\n"
+    write_text(text, out / "results.json", overwrite=True)
     return Report(out / "report.html", markdown.splitlines())
+
+
+def _finite(data: Any) -> Any:
+    """Data with null for what JSON has no number for, such as the interval of a single photo."""
+    if isinstance(data, dict):
+        return {name: _finite(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not np.isfinite(data) else data
 
 
 def _facts(results: Results, device: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from photovax.adversary.edits import Adversary, resized
 from photovax.adversary.purify import Purifier, load_purifier
-from photovax.errors import MetricUnavailable, PhotovaxError
+from photovax.errors import MetricUnavailable, PhotovaxError, UsageError
 from photovax.evaluation.plan import NONE, Asked, Floor, Plan
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.store import array_text, text_array
@@ -85,6 +85,9 @@ class Evaluation:
         self.units = Units(plan, self.immunizer, digests, self.size)
         self.metrics: dict[str, PairMetric]
         self.metrics, self.left_out = load_metrics(plan.metrics, weights=weights)
+        if not self.metrics:
+            reasons = "; ".join(self.left_out.values()) or "none was named"
+            raise UsageError(f"an evaluation needs one metric or more: {reasons}")
         self.backbone: Backbone | None
         lite0 = self.metrics.get("lite0")
         if isinstance(lite0, Lite0):  # one network for both
@@ -194,9 +197,7 @@ class Evaluation:
         photo, began = subject.photo, time.perf_counter()
         mask = subject.mask() if protection.masked else None
         if isinstance(protection.by, Floor):
-            noise = noise_like(photo.pixels, protection.by)
-            if mask is not None:
-                noise = np.where(mask[..., None], noise, photo.pixels)
+            noise = noise_like(photo.pixels, protection.by, mask)
             write_photo(photo.with_pixels(noise), file, overwrite=True)
             seen = visibility(photo.visible(), read_photo(file).visible())
             return {"linf": seen.linf, "l2": seen.l2, "seconds": time.perf_counter() - began}
@@ -287,7 +288,7 @@ class Evaluation:
         results.protected.extend(protected.values())
         for asked in self.plan.edits:
             repaint = subject.repaint(asked)
-            if repaint is not None and asked.needs_mask:
+            if repaint is not None:
                 results.repainted[f"{subject.path.name}, {asked.name}"] = float(repaint.mean())
             for seed in range(self.plan.seeds):
                 line = subject.store.get(self.units.reference(subject, asked, seed, NONE))

@@ -110,11 +110,18 @@ def _repainted(kept: np.ndarray, kind: str) -> np.ndarray:
     return repaint
 
 
-def noise_like(pixels: np.ndarray, floor: Floor) -> np.ndarray:
-    """A uint8 picture with random noise of the floor's norm and size, always the same."""
+def noise_like(pixels: np.ndarray, floor: Floor, mask: np.ndarray | None = None) -> np.ndarray:
+    """A uint8 picture with random noise of the floor's norm and size, always the same.
+
+    Args:
+        pixels: uint8 (H, W, C).
+        floor: Which noise.
+        mask: bool (H, W); only there is noise, which then has the floor's whole length.
+    """
+    inside = True if mask is None else mask[..., None]
     if floor.norm == "linf":
-        return noisy(pixels, floor.levels, FLOOR_SEED)
-    drawn = np.random.default_rng(FLOOR_SEED).standard_normal(pixels.shape)
+        return np.where(inside, noisy(pixels, floor.levels, FLOOR_SEED), pixels)
+    drawn = np.random.default_rng(FLOOR_SEED).standard_normal(pixels.shape) * inside
     wanted = floor.radius * 255
     scale = wanted / float(np.linalg.norm(drawn))
     levels = pixels.astype(np.float64)

@@ -151,8 +151,10 @@ class Units:
         recipe, digests = self._recipes[variant.label, mode]
         floor, masked = variant.floor(mode), recipe.needs_mask
         mask = subject.mask_digest() if masked else None
+        # In folders of older versions "noise" of an l2 norm is too short where it is masked.
+        drawn = "noise" if floor.norm == "linf" else "noise of full length"
         noise = Protection(
-            key_of(subject.digest, "noise", asdict(floor), FLOOR_SEED, mask), floor, masked
+            key_of(subject.digest, drawn, asdict(floor), FLOOR_SEED, mask), floor, masked
         )
         made = Protection(key_of(subject.digest, recipe.digest(), digests, mask), recipe, masked)
         return [(floor.label, noise, None), (variant.label, made, noise)]

@@ -57,7 +57,7 @@ def load_purifier(name: str, *, device: str = "auto", weights: Path | None = Non
     """A purifier, ready for any number of pictures.
 
     Args:
-        name: One of ``PURIFICATIONS``.
+        name: One of ``PURIFICATIONS``, or a purifier that another package has registered.
         device: Where those with a model run: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         weights: The folder of weight files that do not ship with photovax.
 
@@ -66,9 +66,11 @@ def load_purifier(name: str, *, device: str = "auto", weights: Path | None = Non
         UsageError: If it needs a package that is not installed, or the device is not there.
         ModelError: If its model cannot be loaded.
     """
-    if name not in PURIFICATIONS:
-        raise unknown("purification", name, PURIFICATIONS)
-    part = PURIFICATIONS[name]
+    part = PURIFICATIONS.get(name)
+    if part is None:
+        if name not in PURIFIERS:
+            raise unknown("purification", name, PURIFICATIONS)
+        part = Part(name)
     options = dict(part.options)
     if part.name in _ON_DEVICE:
         options["device"] = device
