@@ -1,10 +1,14 @@
 import json
+import shutil
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from photovax.cli import main
+from photovax.immunize import Immunizer
 
 EDIT = ["edit", "photo.jpg", "--prompt", "x", "-o", "o.png"]
 RECIPE = """
@@ -92,6 +96,54 @@ def test_mistakes_give_one_line_and_a_code(photo_file, arguments, code, message)
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert [path.name for path in photo_file.parent.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("photos", "lines"),
+    [
+        (["photo.jpg"], ["photovax: interrupted before there was a result"]),
+        (
+            ["bad.jpg", "photo.jpg", "more.jpg"],
+            [
+                "not done: bad.jpg: not a picture that can be read",
+                "not done: photo.jpg: interrupted",
+                "not done: more.jpg: interrupted",
+                "0 of 3 photos immunized",
+            ],
+        ),
+    ],
+)
+def test_an_interruption_says_what_was_not_done(
+    photos, lines, photo_file, tmp_path, monkeypatch, capsys
+):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    (tmp_path / "bad.jpg").write_text("no picture")
+    shutil.copy(photo_file, tmp_path / "more.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Immunizer, "immunize", interrupted)
+    monkeypatch.setattr("sys.argv", ["photovax", "immunize", *photos, "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)) == len(photos) // 2
+    assert [line.split(";")[0] for line in said.err.splitlines()] == lines
+
+
+def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, capsys):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(photo_file.parent)
+    monkeypatch.setattr("photovax.check.check", interrupted)
+    arguments = ["check", "photo.jpg", "--original", "photo.jpg"]
+    monkeypatch.setattr("sys.argv", ["photovax", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "photovax: interrupted: what was not done is not written\n"
 
 
 def test_help_loads_nothing_heavy(tmp_path):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from photovax.cli import (
     certificate,
@@ -20,10 +21,22 @@ from photovax.cli import (
     serve,
     sign,
 )
-from photovax.errors import PhotovaxError
+from photovax.errors import Interrupted, PhotovaxError
+
+
+class _Commands(typer.core.TyperGroup):
+    """Commands that say when Ctrl-C ended them; Typer ends without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted: what was not done is not written") from None
+
 
 app = typer.Typer(
-    help="Immunize photos: a change too small to see that makes AI edits of them fail.",
+    cls=_Commands,
+    help="Immunize photos: a small change that makes AI edits of them go wrong.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -66,6 +79,3 @@ def main() -> None:
     except PhotovaxError as error:
         typer.echo(f"photovax: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("photovax: interrupted before there was a result; nothing was written", err=True)
-        sys.exit(130)

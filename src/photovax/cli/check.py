@@ -49,7 +49,7 @@ def command(
 def _data(found: Check) -> dict[str, object]:
     return {
         "verdict": found.verdict.value,
-        "visible": asdict(found.visible),
+        "visible": found.visible.figures(),
         "models": {
             name: asdict(model) | {"verdict": model.verdict.value}
             for name, model in found.models.items()

@@ -18,7 +18,7 @@ def command(
     prompt: Annotated[str, typer.Option(help="What to ask for.", show_default=False)],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="File (.png, .tif, .webp).", show_default=False),
+        typer.Option("-o", "--output", help="File (.png, .tif, .webp, .jpg).", show_default=False),
     ],
     mode: Annotated[
         str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +91,7 @@ def command(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="Of a step. bfloat16: about twice as fast where the machine has instructions for "
+            help="Of a step. bfloat16: up to twice as fast where the machine has instructions for "
             "it, used while its gradients are as good; auto: only there."
         ),
     ] = "auto",
@@ -112,7 +113,8 @@ def command(
 
     immunizer = Immunizer(model, weights=weights, device=device, memory=memory, precision=precision)
     done: list[Outcome] = []
-    with options.progress(quiet=as_json) as show:
+    # Ctrl-C before there is a result must not take the list of what was done with it.
+    with suppress(KeyboardInterrupt), options.progress(quiet=as_json) as show:
         for outcome in immunize_files(
             immunizer,
             outputs,
@@ -203,13 +205,15 @@ def _finish(done: list[Outcome], sources: list[Path]) -> None:
     failed = [outcome for outcome in done if outcome.error is not None]
     left = sources[len(done) :]
     last = done[-1].result if done else None
-    interrupted = last is not None and last.stopped == "interrupted"
+    interrupted = bool(left) or (last is not None and last.stopped == "interrupted")
     if len(sources) > 1:
         for outcome in failed:
             typer.echo(f"not done: {outcome.error}", err=True)
         for source in left:
-            typer.echo(f"not begun: {source}", err=True)
+            typer.echo(f"not done: {source}: interrupted", err=True)
         typer.echo(f"{len(done) - len(failed)} of {len(sources)} photos immunized", err=True)
+    elif left:
+        typer.echo("photovax: interrupted before there was a result", err=True)
     if interrupted:
         sys.exit(Interrupted.exit_code)
     if failed and failed[0].error is not None:

@@ -50,7 +50,7 @@ def command(
         from photovax.service.verification import Seen
     from photovax.masks import load_mask
     from photovax.photo import MAX_PIXELS, read_photo
-    from photovax.saving import check_apart, check_output, write_text
+    from photovax.saving import check_apart, check_free, check_output, record_of, write_text
     from photovax.service.register import Register
     from photovax.service.renewal import Renewer, Wish
 
@@ -58,6 +58,9 @@ def command(
     for source in filter(None, (photo, original)):
         check_apart(source, target)
     check_output(target, overwrite=overwrite)
+    beside = target.with_name(f"{target.name}.certificate.json")
+    for file in (record_of(target), beside):
+        check_free(file, overwrite=overwrite)
     ring, cap = KeyRing(Settings(data).keys), max_pixels or MAX_PIXELS
     renewer = Renewer(
         ring=ring,
@@ -82,9 +85,8 @@ def command(
     if done is None:
         typer.echo("nothing is lacking: the certificate covers every model supported today")
         return
-    new = target.with_name(f"{target.name}.certificate.json")
-    write_text(done.certificate, new, overwrite=overwrite)
+    write_text(done.certificate, beside, overwrite=overwrite)
     for gap in done.gaps:
         typer.echo(f"lacked: {gap.model.name} {gap.model.version}: {gap.reason}")
     typer.echo(f"{target}: made from {done.basis}, within the same total budget")
-    typer.echo(f"{new}: its certificate")
+    typer.echo(f"{beside}: its certificate")
