@@ -13,12 +13,15 @@ import torch
 from huggingface_hub import constants, errors
 from typer.testing import CliRunner
 
+from photovax.check import check
 from photovax.cli import app
+from photovax.demo import SAMPLE
 from photovax.errors import ModelError, UnknownName, UsageError
 from photovax.immunize import Immunizer
 from photovax.models import hub
 from photovax.models.catalog import (
     CATALOG,
+    each_once,
     fed_size,
     load_autoencoder,
     load_editor,
@@ -51,6 +54,19 @@ def sd(tmp_path, editor_folder):
     for other in ("unet_inpaint", "unet_instruct"):
         shutil.rmtree(folder / other)
     return folder
+
+
+def test_models_of_one_name_are_refused(tmp_path):
+    folders = [tmp_path / name / "vae" for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    names = [str(folder) for folder in folders]
+    assert each_once(["embedded", names[0], "embedded"]) == ["embedded", names[0]]
+    with pytest.raises(UsageError, match=r"two models would be called 'vae': .*first.* and .*sec"):
+        Immunizer(names, device="cpu")
+    photo = read_photo(SAMPLE)
+    with pytest.raises(UsageError, match="two models would be called 'vae'"):
+        check(photo, photo, models=names, device="cpu")
 
 
 @pytest.mark.parametrize("name", list(CATALOG))

@@ -15,6 +15,7 @@ from photovax.check import Verdict, check, noisy
 from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
 from photovax.immunize import Immunizer
 from photovax.immunized import check_promises
+from photovax.masks import load_mask
 from photovax.metrics.latent import latent_effect
 from photovax.photo import read_photo
 from photovax.registry import Part
@@ -145,6 +146,17 @@ def test_a_file_that_is_there_is_not_replaced(immunizer, quick, photo_file, tmp_
     assert (tmp_path / "out.png").read_text() == "mine"
 
 
+def test_no_photo_comes_beside_the_record_of_another(immunizer, quick, photo_file, tmp_path):
+    (tmp_path / "out.png.json").write_text("mine")
+    with pytest.raises(OutputExists, match=r"out\.png\.json: is there already"):
+        immunized(immunizer, quick, photo_file, tmp_path / "out.png")
+    result = immunizer.immunize(read_photo(photo_file), quick)
+    with pytest.raises(OutputExists, match=r"out\.png\.json: is there already"):
+        immunizer.save(result, tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
+    assert (tmp_path / "out.png.json").read_text() == "mine"
+
+
 def test_the_photo_itself_is_never_replaced(immunizer, quick, photo_file):
     with pytest.raises(UsageError, match="never replaced"):
         immunized(immunizer, quick, photo_file, photo_file, overwrite=True)
@@ -169,6 +181,14 @@ def test_a_batch_goes_on_past_a_bad_file(immunizer, quick, photo_file, tmp_path)
     assert isinstance(bad.error, PhotoError)
     assert good.saved is not None
     assert not (tmp_path / "b.png").exists()
+
+
+def test_a_mask_may_be_as_large_as_the_photo(photo_file, tmp_path, monkeypatch):
+    photo = read_photo(photo_file)
+    white = np.ones((photo.height, photo.width), bool)
+    Image.fromarray(white).save(tmp_path / "mask.png")
+    monkeypatch.setattr("photovax.masks.MAX_PIXELS", 100)
+    assert load_mask(tmp_path / "mask.png", photo).all()
 
 
 def test_a_mask_of_another_size_is_refused(immunizer, quick, photo_file, tmp_path):

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -36,6 +37,7 @@ def test_figures_equal_those_of_scikit_image(shape):
 
 def test_no_change_is_no_change(pixels):
     found = visibility(pixels, pixels)
+    assert json.loads(json.dumps(found.figures(), allow_nan=False))["psnr"] is None
     assert (found.linf, found.l2, found.psnr, found.changed) == (0, 0, math.inf, 0)
     assert found.ssim == pytest.approx(1)
 

@@ -240,6 +240,15 @@ def test_a_plateau_ends_it():
     assert found.steps < 50
 
 
+def test_a_plateau_is_none_before_progress_can_be_told():
+    def alternating(weight):
+        return lambda x, generator: (x * weight).flatten(1).sum(1)
+
+    losses = [alternating(WEIGHT) for _ in range(8)]
+    found = descend(losses, draws=1, patience=5, steps=16, step_size=0.01)
+    assert (found.stopped, found.steps) == ("done", 16)
+
+
 def test_a_loss_must_give_one_number_per_image():
     with pytest.raises(LossShapeError, match=r"gave shape \(\), expected one number per image"):
         descend((lambda x, generator: x.sum(),))

@@ -13,7 +13,7 @@ from photovax.masks import load_mask
 from photovax.optimise import Step
 from photovax.photo import MAX_PIXELS, read_photo
 from photovax.recipe import Recipe
-from photovax.saving import check_apart, check_fits, check_output
+from photovax.saving import check_apart, check_fits, check_free, check_output, record_of
 
 __all__ = ["MaskOptions", "Outcome", "immunize_files"]
 
@@ -58,6 +58,7 @@ def immunize_files(
         try:
             check_apart(source, output)
             check_output(output, overwrite=overwrite)
+            check_free(record_of(output), overwrite=overwrite)
             photo = read_photo(source, max_pixels=max_pixels)
             if strip_gps:
                 photo = photo.without_gps()

@@ -13,7 +13,13 @@ import torch
 from photovax.errors import UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visible import Visibility, visibility
-from photovax.models.catalog import DEFAULT_MODEL, fed_size, load_autoencoder, pick_device
+from photovax.models.catalog import (
+    DEFAULT_MODEL,
+    each_once,
+    fed_size,
+    load_autoencoder,
+    pick_device,
+)
 from photovax.models.contracts import Autoencoder
 from photovax.photo import Photo
 
@@ -102,13 +108,13 @@ def check(
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
-        UsageError: If their sizes differ, one is grey and the other is not, or ``size`` is not a
-            multiple of 8 from 64 up.
+        UsageError: If their sizes differ, one is grey and the other is not, ``size`` is not a
+            multiple of 8 from 64 up, or two models have one folder name.
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
     """
     place = pick_device(device)
-    names = dict.fromkeys(models)
+    names = each_once(models)
     if not names:
         raise UsageError("a check needs at least one model")
     loaded = {name: load_autoencoder(name, device=place, weights=weights) for name in names}

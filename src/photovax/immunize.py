@@ -30,6 +30,7 @@ from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import PosteriorAutoencoder
 from photovax.models.catalog import (
     DEFAULT_MODEL,
+    each_once,
     load_autoencoder,
     load_denoiser,
     load_editor,
@@ -44,7 +45,14 @@ from photovax.optimise import SCHEDULES, Step, pgd
 from photovax.photo import Photo, read_photo
 from photovax.precision import Precision, quick_passes
 from photovax.recipe import Recipe
-from photovax.saving import JPEG_SUFFIXES, check_fits, record_of, write_photo, write_text
+from photovax.saving import (
+    JPEG_SUFFIXES,
+    check_fits,
+    check_free,
+    record_of,
+    write_photo,
+    write_text,
+)
 from photovax.scene import Scene, view_loss
 from photovax.version import VERSION
 from photovax.views import VIEWS, Tiles, View, fitted
@@ -71,8 +79,8 @@ class Immunizer:
     Raises:
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
-        UsageError: If the device is not there, memory is limited on one that is no CPU, or there
-            is no such precision.
+        UsageError: If the device is not there, memory is limited on one that is no CPU, two
+            models have one folder name, or there is no such precision.
     """
 
     def __init__(
@@ -89,11 +97,10 @@ class Immunizer:
         self.memory = memory
         if memory is not None and self.device.type != "cpu":
             raise UsageError(f"memory can be limited on the cpu only, not on {self.device.type}")
+        self._names = each_once(models)
         self.models: list[Autoencoder] = [
-            load_autoencoder(name, device=self.device, weights=weights)
-            for name in dict.fromkeys(models)
+            load_autoencoder(name, device=self.device, weights=weights) for name in self._names
         ]
-        self._names = list(dict.fromkeys(models))
         self._weights = weights
         self._denoisers: dict[str, LatentEditor | FlowDenoiser] = {}
         self._bytes: dict[tuple[str, str, bool, bool], float] = {}
@@ -316,9 +323,12 @@ class Immunizer:
 
         Raises:
             BudgetExceeded: If the reopened file changes more, or elsewhere, than allowed.
+            OutputExists: If the photo or its record is there and must not be replaced.
             SaveError: If it cannot be written, or the file type cannot hold the photo.
         """
         check_fits(result.photo, path, masked=not result.allowed.all())
+        # A photo must not come to lie beside the record of another.
+        check_free(record_of(path), overwrite=overwrite)
         asked = result.photo
         if path.suffix.lower() in JPEG_SUFFIXES:
             constraint = BUDGETS.create(result.recipe.budget)
@@ -360,7 +370,7 @@ class Immunizer:
                 for model, digest in zip(self.models, digests, strict=True)
             ],
             "budget": asdict(result.recipe.budget),
-            "realised": asdict(saved.visible),
+            "realised": saved.visible.figures(),
             "effects": {k: asdict(v) for k, v in saved.effects.items()},
             "loss": result.loss,
             "steps": result.steps,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from photovax.errors import UsageError
-from photovax.photo import Photo, read_photo
+from photovax.photo import MAX_PIXELS, Photo, read_photo
 
 __all__ = ["load_mask", "read_mask", "white_of"]
 
@@ -46,7 +46,9 @@ def read_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndar
         PhotoError: If the mask cannot be read.
         UsageError: If its size is not the photo's.
     """
-    white = white_of(read_photo(path), photo, name=f"mask {path}")
+    # A photo that was let in larger than usual has a mask as large.
+    most = max(MAX_PIXELS, photo.width * photo.height)
+    white = white_of(read_photo(path, max_pixels=most), photo, name=f"mask {path}")
     return ~white if edit_region else white
 
 

@@ -354,6 +354,7 @@ class _Best:
         """Remember the images of a batch that are better than before."""
         self._recent.append(losses)
         if len(self._recent) < self.window:
+            self._changed = index  # nothing can be said of progress yet
             return
         mean = torch.stack(list(self._recent)).mean(0)
         if self.losses is None:

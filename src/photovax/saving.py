@@ -26,6 +26,7 @@ __all__ = [
     "LEAST_LOSS",
     "check_apart",
     "check_fits",
+    "check_free",
     "check_output",
     "default_output",
     "plan_outputs",
@@ -93,6 +94,15 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
     if not os.path.isdir(path.parent):
         folder = printable_name(path.parent)
         raise SaveError(f"{name}: there is no folder {folder}; make it first")
+    check_free(path, overwrite=overwrite)
+
+
+def check_free(path: Path, *, overwrite: bool = False) -> None:
+    """Say at once that a file is there already.
+
+    Raises:
+        OutputExists: It is, and must not be replaced.
+    """
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ class Visibility:
     psnr: float
     ssim: float | None
     changed: float
+
+    def figures(self) -> dict[str, float | None]:
+        """All of them, as JSON can hold them: no PSNR where nothing changed."""
+        return asdict(self) | {"psnr": self.psnr if math.isfinite(self.psnr) else None}
 
 
 def visibility(original: np.ndarray, changed: np.ndarray) -> Visibility:

@@ -6,6 +6,7 @@ Imports nothing heavy until something is loaded.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "Entry",
     "denoiser_folders",
+    "each_once",
     "fed_size",
     "load_autoencoder",
     "load_denoiser",
@@ -266,6 +268,23 @@ def usual_edit(name: str, mode: str) -> Edit:
         if usual == mode:
             return edit
     raise unknown("mode", mode, dict.fromkeys(MODES))
+
+
+def each_once(names: Iterable[str]) -> list[str]:
+    """Names of models without repetitions.
+
+    Raises:
+        UsageError: If two folders have one last name, by which results would be mixed up.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        called = _called(name)
+        if found.setdefault(called, name) != name:
+            raise UsageError(
+                f"two models would be called {called!r}: {found[called]} and {name}; rename a "
+                "folder, or name the one that it is in"
+            )
+    return list(found.values())
 
 
 def _called(name: str) -> str:

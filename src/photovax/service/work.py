@@ -136,7 +136,7 @@ class Bench:
         return {
             "file": file.name,
             "signed": signed,
-            "visible": _finite(asdict(saved.visible)),
+            "visible": saved.visible.figures(),
             "models": _models(text),
             "notes": list(photo.notes),
         }
@@ -212,7 +212,7 @@ class Bench:
             checked = issuer.check(photo, read_parcel(first), size=size)
             found |= {
                 "verdict": checked.verdict.value,
-                "visible": _finite(asdict(checked.visible)),
+                "visible": checked.visible.figures(),
                 "models": {
                     name: {
                         "verdict": each.verdict.value,
@@ -260,7 +260,3 @@ def _models(text: str) -> dict[str, Any]:
         each["name"]: {name: each[name] for name in ("verdict", "effect", "floor")}
         for each in json.loads(text)["models"]
     }
-
-
-def _finite(figures: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if value == float("inf") else value for name, value in figures.items()}
