@@ -29,9 +29,10 @@ from photovax.errors import (
     TooManyPixels,
     UnreadablePhoto,
 )
+from photovax.masks import white_of
 from photovax.metadata import ExifTable, Metadata
 from photovax.photo import Photo, read_photo
-from photovax.saving import default_output, plan_outputs, write_photo
+from photovax.saving import check_fits, default_output, plan_outputs, write_photo
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = Path(os.environ.get("PHOTOVAX_SHARED", ROOT.parent / "shared")) / "cases/make_cases.py"
@@ -599,6 +600,50 @@ def test_without_gps_only_the_place_is_gone(order, tmp_path: Path) -> None:
         exif.load(read_photo(tmp_path / f"out{suffix}").metadata.exif)
         assert not exif.get_ifd(0x8825)
         assert exif.get_ifd(0x8769)[0x9003] == "2024:05:06 07:08:09"
+
+
+def test_places_under_other_names_are_gone_too() -> None:
+    places = (
+        b' xmlns:drone="http://www.dji.com/drone-dji/1.0/" drone:GpsLatitude="48.1"'
+        b' drone:FlightYawDegree="3" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
+        b' photoshop:City="Bern" photoshop:Credit="Ann"'
+        b' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
+        b"<Iptc4xmpExt:LocationShown><rdf:Bag><rdf:li>Wankdorf</rdf:li></rdf:Bag>"
+        b"</Iptc4xmpExt:LocationShown>"
+    )
+    xmp = XMP.replace(b' exif:ExposureTime="1/50">', b' exif:ExposureTime="1/50"' + places)
+    kept = plain(noise(1, 1, 3), xmp=xmp).without_gps().metadata.xmp
+    assert kept is not None
+    for secret in (b"48", b"2,17", b"Bern", b"Wankdorf"):
+        assert secret not in kept
+    for fact in (b'YawDegree="3"', b'Credit="Ann"', b'ExposureTime="1/50"', b"Ann</dc:rights>"):
+        assert fact in kept
+
+
+@pytest.mark.parametrize("kind", ["EXIF", "XMP"])
+def test_more_than_jpeg_holds_is_said_before_the_work(kind: str, tmp_path: Path) -> None:
+    most = {"EXIF": 65_533, "XMP": 65_504}[kind]
+    for size in (most, most + 1):
+        block = (camera_exif() if kind == "EXIF" else XMP).ljust(
+            size, b"\0" if kind == "EXIF" else b" "
+        )
+        photo = plain(smooth(), **{kind.lower(): block})
+        check_fits(photo, tmp_path / "x.png", masked=False)
+        if size > most:
+            with pytest.raises(SaveError, match=rf"x\.jpg: the photo has {size} bytes of {kind}"):
+                check_fits(photo, tmp_path / "x.jpg", masked=False)
+        else:
+            check_fits(photo, tmp_path / "x.jpg", masked=False)
+            write_photo(photo, tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("white", [True, False])
+def test_where_a_mask_is_transparent_it_marks_nothing(white: bool) -> None:
+    photo = plain(noise(4, 6, 3))
+    opaque = np.zeros((4, 6), dtype=np.uint8)
+    opaque[1:3] = 255
+    mask = plain(np.full((4, 6, 3), 255 * white, dtype=np.uint8), opaque)
+    assert np.array_equal(white_of(mask, photo, name="m"), (opaque > 0) & white)
 
 
 @pytest.mark.parametrize(

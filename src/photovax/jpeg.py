@@ -12,6 +12,7 @@ from photovax.budget import TOLERANCE, Constraint
 from photovax.channels import as_image
 from photovax.errors import BudgetExceeded
 from photovax.metrics.latent import tensor
+from photovax.photo import strict_pillow
 from photovax.saving import LEAST_LOSS
 
 __all__ = ["within_jpeg"]
@@ -59,5 +60,5 @@ def within_jpeg(
 def _decoded(pixels: np.ndarray) -> np.ndarray:
     file = io.BytesIO()
     as_image(pixels).save(file, "JPEG", **LEAST_LOSS)
-    with Image.open(file) as image:
+    with strict_pillow(pixels.shape[0] * pixels.shape[1]), Image.open(file) as image:
         return np.array(image).reshape(pixels.shape)

@@ -1,8 +1,8 @@
 """Where pixels may change.
 
-A mask is a picture of the photo's size. White (128 and above) marks the subject: what an
-inpainting editor keeps while it repaints the rest, as in arXiv 2302.06588. Some tools mark the
-opposite, what is to be repainted; such masks are read with ``edit_region``.
+A mask is a picture of the photo's size. White (128 and above, and as opaque) marks the subject:
+what an inpainting editor keeps while it repaints the rest, as in arXiv 2302.06588. Some tools mark
+the opposite, what is to be repainted; such masks are read with ``edit_region``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndar
     """The pixels that may change, bool (H, W): those that the editor keeps.
 
     Args:
-        path: A picture of the photo's size; only its brightness counts.
+        path: A picture of the photo's size; its brightness counts, and where it is transparent
+            it marks nothing.
         photo: The photo it belongs to.
         edit_region: White marks what the editor repaints, not what it keeps.
 
@@ -53,7 +54,7 @@ def read_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndar
 
 
 def white_of(mask: Photo, photo: Photo, *, name: str) -> np.ndarray:
-    """Where a mask is white, bool (H, W).
+    """Where a mask is white and opaque, bool (H, W).
 
     Raises:
         UsageError: If its size is not the photo's.
@@ -64,4 +65,6 @@ def white_of(mask: Photo, photo: Photo, *, name: str) -> np.ndarray:
             f"{photo.width} x {photo.height}; a mask needs the photo's size"
         )
     white: np.ndarray = mask.visible().mean(axis=2) >= 128
+    if mask.alpha is not None:  # what is not painted is not marked
+        white &= mask.alpha >= 128
     return white

@@ -20,9 +20,15 @@ _MOST_GPS_TAGS = 64  # the standard has 32; more is damage, or an attempt to kee
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _THUMBNAIL_TAGS = ((0x0201, 0x0202), (0x0111, 0x0117))  # (where, how many bytes): JPEG, strips
 
-_NS_EXIF = b"http://ns.adobe.com/exif/1.0/"
 _NS_TIFF = b"http://ns.adobe.com/tiff/1.0/"
 _NS_XMP = b"http://ns.adobe.com/xap/1.0/"
+# Properties that say where a photo was taken, by namespace; beside those called GPS... in any,
+# since makers of drones have names of their own.
+_PLACES = {
+    b"http://ns.adobe.com/photoshop/1.0/": rb"(?:City|State|Country)",
+    b"http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": rb"(?:Location|CountryCode)",
+    b"http://iptc.org/std/Iptc4xmpExt/2008-02-29/": rb"Location(?:Created|Shown)",
+}
 
 
 @dataclass(frozen=True)
@@ -42,9 +48,10 @@ class Metadata:
     dpi: tuple[float, float] | None = None
 
     def without_gps(self) -> Metadata:
-        """The same without the EXIF GPS table and without XMP's ``exif:GPS…`` properties.
+        """The same without the EXIF GPS table, XMP's ``GPS…`` properties and its places in words.
 
-        A block too damaged to be searched is left out whole, so that nothing slips through.
+        A block too damaged to be searched is left out whole, so that nothing slips through. A
+        maker's note, which only its camera can read, stays as it is.
         """
         exif, xmp = self.exif, self.xmp
         if exif is not None:
@@ -53,7 +60,9 @@ class Metadata:
             except ValueError:
                 exif = None
         if xmp is not None:
-            xmp = without_properties(xmp, _NS_EXIF, rb"GPS\w*")
+            xmp = without_properties(xmp, None, rb"(?i:gps)\w*")
+            for namespace, names in _PLACES.items():
+                xmp = xmp and without_properties(xmp, namespace, names)
         return replace(self, exif=exif, xmp=xmp)
 
 
@@ -208,7 +217,7 @@ class ExifTable:
         return _PREFIX + bytes(self.body) if kept else None
 
 
-def without_properties(xmp: bytes, namespace: bytes, names: bytes) -> bytes | None:
+def without_properties(xmp: bytes, namespace: bytes | None, names: bytes) -> bytes | None:
     """Cut properties out of an XMP packet and leave every other byte.
 
     Searched as bytes, since an XML library would rename prefixes that other readers look for.
@@ -216,7 +225,8 @@ def without_properties(xmp: bytes, namespace: bytes, names: bytes) -> bytes | No
 
     Args:
         xmp: the packet, UTF-8.
-        namespace: the properties' namespace; its prefix is looked up in the packet.
+        namespace: the properties' namespace, whose prefix is looked up in the packet; any of
+            those in it when None.
         names: a regular expression for their names.
 
     Returns:
@@ -224,7 +234,8 @@ def without_properties(xmp: bytes, namespace: bytes, names: bytes) -> bytes | No
     """
     if b"\0" in xmp:
         return None  # UTF-16 or binary, in which nothing would be found
-    declared = rb"xmlns:([\w.-]{1,64})\s{0,8}=\s{0,8}[\"']" + re.escape(namespace) + rb"[\"']"
+    named = rb"[^\"'<>]*" if namespace is None else re.escape(namespace)
+    declared = rb"xmlns:([\w.-]{1,64})\s{0,8}=\s{0,8}[\"']" + named + rb"[\"']"
     for prefix in sorted(set(re.findall(declared, xmp))):
         name = re.escape(prefix) + b":" + names
         attribute = rb"\s" + name + rb"\s{0,8}=\s{0,8}(?:\"[^\"<]*\"|'[^'<]*')"

@@ -25,7 +25,7 @@ from photovax.errors import AnimatedPhoto, TooManyPixels, UnreadablePhoto
 from photovax.metadata import Metadata, tidied
 from photovax.rights import forbidding_ai
 
-__all__ = ["MAX_PIXELS", "Metadata", "Photo", "printable_name", "read_photo"]
+__all__ = ["MAX_PIXELS", "Metadata", "Photo", "printable_name", "read_photo", "strict_pillow"]
 
 MAX_PIXELS = 200_000_000
 
@@ -132,7 +132,10 @@ class Photo:
         return replace(self, pixels=pixels)
 
     def without_gps(self) -> Photo:
-        """The same photo without the EXIF GPS table and XMP's ``exif:GPS…`` properties."""
+        """The same photo without what its EXIF and XMP say of where it was taken.
+
+        A maker's note, which only its camera can read, stays as it is.
+        """
         return replace(self, metadata=self.metadata.without_gps())
 
     def forbidding_ai(self) -> Photo:
@@ -163,7 +166,7 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     """
     name = printable_name(path)
     try:
-        with _strict_pillow(max_pixels), _open_regular(path, name) as file:
+        with strict_pillow(max_pixels), _open_regular(path, name) as file:
             formats = _formats(file, name)
             with Image.open(file, formats=formats) as image:
                 if (pixels := image.width * image.height) > max_pixels:
@@ -197,7 +200,7 @@ def _too_many(name: str, pixels: int, max_pixels: int) -> str:
 
 
 @contextmanager
-def _strict_pillow(max_pixels: int) -> Iterator[None]:
+def strict_pillow(max_pixels: int) -> Iterator[None]:
     """Pillow with our limit and without leniency, whatever other libraries have set.
 
     Its settings are global, hence the lock. It raises above twice its limit and warns above it.

@@ -39,6 +39,7 @@ __all__ = [
 _WEBP_SIDE = 16383
 
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
+_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504}  # bytes of a segment, less what names its kind
 """Of the one type with losses: decoded pixels are not those that were written."""
 
 LEAST_LOSS: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
@@ -116,7 +117,7 @@ def check_fits(photo: Photo, path: Path, *, masked: bool) -> None:
         masked: whether pixels outside a mask must stay as they are.
 
     Raises:
-        SaveError: WebP and grey; JPEG and transparency, or a mask.
+        SaveError: WebP and grey; JPEG and transparency, a mask, or much EXIF or XMP.
     """
     name, suffix = printable_name(path), path.suffix.lower()
     if suffix == ".webp" and photo.grey:
@@ -129,6 +130,13 @@ def check_fits(photo: Photo, path: Path, *, masked: bool) -> None:
         raise SaveError(
             f"{name}: JPEG would change pixels outside the mask, too; use .png, .tif or .webp"
         )
+    held = {"EXIF": photo.metadata.exif, "XMP": photo.metadata.xmp}
+    for kind, block in held.items():
+        if suffix in JPEG_SUFFIXES and block is not None and len(block) > _JPEG_BLOCKS[kind]:
+            raise SaveError(
+                f"{name}: the photo has {len(block)} bytes of {kind}, of which JPEG holds "
+                f"{_JPEG_BLOCKS[kind]}; use .png or .tif"
+            )
 
 
 def check_apart(source: Path, output: Path) -> None:

@@ -18,6 +18,7 @@ __all__ = ["write_tiff"]
 _ABOUT_PIXELS = {
     *(*range(254, 269), *range(273, 285), *range(288, 294), 296, 301, *range(317, 348)),
     *(*range(512, 533), 700, 34675),
+    50706,  # DNGVersion, by which a file is taken for a camera's raw one
 }
 _EMPTY_EXIF = b"II*\0\x08\0\0\0" + bytes(6)
 _STRIP_BYTES = 1 << 18
