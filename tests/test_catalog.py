@@ -69,6 +69,14 @@ def test_models_of_one_name_are_refused(tmp_path):
         check(photo, photo, models=names, device="cpu")
 
 
+@pytest.mark.parametrize("sample", ["null", "[64, 64]", "0"])
+def test_a_denoiser_that_does_not_say_its_size_is_fed_512(sample, tmp_path):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text(f'{{"sample_size": {sample}}}')
+    assert fed_size(str(tmp_path)) == 512
+
+
 @pytest.mark.parametrize("name", list(CATALOG))
 def test_every_entry_is_complete(name):
     entry = CATALOG[name]

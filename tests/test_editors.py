@@ -9,6 +9,7 @@ import diffusers
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import Generator
 
 from photovax.adversary.edits import Adversary
@@ -290,6 +291,25 @@ def test_a_missing_tokenizer_is_one_line(tmp_path, editor_folder):
             (tmp_path / part.name).symlink_to(part)
     with pytest.raises(ModelError, match="cannot be loaded"):
         LatentEditor.from_folder(tmp_path, name="half", device=CPU)
+
+
+@pytest.mark.parametrize("part", ["unet_inpaint", "text_encoder"])
+@pytest.mark.parametrize("damage", ["a weight is missing", "cut short"])
+def test_damaged_weights_are_refused_and_not_drawn_at_random(part, damage, tmp_path, editor_folder):
+    shutil.copytree(editor_folder, tmp_path / "editor")
+    (file,) = (tmp_path / "editor" / part).glob("*.safetensors")
+    if damage == "cut short":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:
+        weights = load_file(file)
+        weights.pop(sorted(weights)[0])
+        save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="cannot be loaded") as refused:
+        LatentEditor.from_folder(tmp_path / "editor", name="half", device=CPU)
+    assert "\n" not in str(refused.value)
+    if damage == "cut short" or part != "text_encoder":
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            Adversary(str(tmp_path / "editor"), device="cpu").load(["inpaint"])
 
 
 @pytest.mark.parametrize(

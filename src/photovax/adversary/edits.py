@@ -10,7 +10,6 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from photovax.channels import as_image
@@ -25,6 +24,7 @@ from photovax.models.catalog import (
     pick_device,
     weight_digests,
 )
+from photovax.models.loading import DAMAGED, load_module
 from photovax.models.places import holds_sdxl, weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
 from photovax.models.schedules import load_scheduler, own_scheduler_file
@@ -155,9 +155,11 @@ class Adversary:
             with quiet_loading():
                 family = "StableDiffusionXL" if self._sdxl else "StableDiffusion"
                 kind: Any = getattr(diffusers, family + _PIPELINES[mode])
-                denoiser: Any = UNet2DConditionModel
                 folder = self._denoisers[mode]
-                loading = {**FROM_DISK, "variant": weight_files(folder, name=self.model)[1]}
+                variant = weight_files(folder, name=self.model)[1]
+                unet = load_module(
+                    folder, "UNet2DConditionModel", variant, name=self.model, shown=folder
+                )
                 others = next(iter(self._pipelines.values()), None)
                 shared = {} if others is None else others.components
                 steps = own_scheduler_file(self._folder, mode)
@@ -166,13 +168,13 @@ class Adversary:
                 left_out = {"add_watermarker": False} if self._sdxl else {"safety_checker": None}
                 pipeline = kind.from_pretrained(
                     self._folder,
-                    unet=denoiser.from_pretrained(folder, **loading),
+                    unet=unet,
                     **{part: shared[part] for part in _SHARED if part in shared},
                     **scheduled,
                     **left_out,
-                    **loading,
+                    **{**FROM_DISK, "variant": variant},
                 )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except DAMAGED as error:
             reason = first_line(error)
             raise ModelError(
                 f"model {self.model}: {self._folder} cannot be loaded: {reason}"

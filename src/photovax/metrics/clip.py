@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from photovax.errors import MetricUnavailable, first_line
+from photovax.models.loading import DAMAGED
 from photovax.models.quiet import quiet_loading
 
 __all__ = ["Clip", "prepared"]
@@ -46,7 +47,7 @@ class Clip:
                 if found["missing_keys"]:  # transformers would draw them at random
                     raise ValueError(f"it lacks {min(found['missing_keys'])}")
                 self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except DAMAGED as error:
             reason = first_line(error)
             raise MetricUnavailable(
                 f"clip: {folder} cannot be loaded ({reason}); give the folder of a CLIPModel with "

@@ -238,7 +238,7 @@ def fed_size(name: str, size: int | None = None) -> int:
     # What a denoiser was trained at tells; the sample size of an autoencoder often does not.
     parts = "transformer" if transformer else "unet*"
     for config in sorted(folder.glob(f"{parts}/config.json")):
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError, KeyError, TypeError):
             trained = 8 * int(json.loads(config.read_text(encoding="utf-8"))["sample_size"])
             if valid_size(trained):
                 return trained

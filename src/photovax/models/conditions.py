@@ -137,13 +137,16 @@ def load_prompts(folder: Path, *, name: str, device: torch.device) -> tuple[SDPr
     for part in parts:
         files, variant = weight_files(folder / part, name=name)
         weights += files
-        encoders[part] = getattr(transformers, _ENCODERS[part]).from_pretrained(
+        encoders[part], found = getattr(transformers, _ENCODERS[part]).from_pretrained(
             folder / part,
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
             variant=variant,
+            output_loading_info=True,
         )
+        if found["missing_keys"]:  # transformers would draw them at random
+            raise ValueError(f"{part} lacks {min(found['missing_keys'])}")
         called = part.replace("text_encoder", "tokenizer")
         tokenizers[called] = transformers.CLIPTokenizer.from_pretrained(
             folder / called, local_files_only=True

@@ -16,7 +16,6 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
 from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -29,9 +28,9 @@ from photovax.models.catalog import denoiser_folders
 from photovax.models.conditions import SDPrompts, load_prompts
 from photovax.models.context import Context, kept_part
 from photovax.models.guidance import answer, guided
-from photovax.models.loading import load_own_autoencoder
+from photovax.models.loading import DAMAGED, load_module, load_own_autoencoder
 from photovax.models.places import weight_files
-from photovax.models.quiet import FROM_DISK, quiet_loading
+from photovax.models.quiet import quiet_loading
 from photovax.models.schedules import SCHEDULER, load_scheduler, own_scheduler_file
 from photovax.randomness import draw_noise
 
@@ -115,10 +114,9 @@ class LatentEditor:
             with quiet_loading():
                 unets: dict[Mode, Any] = {}
                 for mode, part in denoisers.items():
-                    maker: Any = UNet2DConditionModel
                     files, variant = weight_files(part, name=name)
                     weights += files
-                    unet = maker.from_pretrained(part, variant=variant, **FROM_DISK)
+                    unet = load_module(part, "UNet2DConditionModel", variant, name=name, shown=part)
                     unets[mode] = unet.to(device)
                 prompts, files = load_prompts(folder, name=name, device=device)
                 weights += files
@@ -128,7 +126,7 @@ class LatentEditor:
                     for mode in unets
                     if (file := own_scheduler_file(folder, mode)) is not None
                 }
-        except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        except DAMAGED as error:
             reason = first_line(error)
             raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
         digests = [own.digest, *(file_digest(file) for file in sorted(weights))]
