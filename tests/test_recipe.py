@@ -78,6 +78,17 @@ def test_a_file_can_start_from_a_preset(tmp_path):
         ('preset = "fast"\nadaptivity = 1', "recipe adaptivity must be from 0 to below 1, got 1"),
         ('preset = "fats"', "no recipe named 'fats'; did you mean 'fast'"),
         ("steps = 3", "recipe: .*missing"),
+        ('preset = "fast"\nsteps = 10.5', "steps must be a whole number, got 10.5"),
+        ('preset = "fast"\nseed = 1.5', "seed must be a whole number, got 1.5"),
+        ('preset = ["fast"]', "preset must be a name, got"),
+        (
+            'preset = "fast"\nbudget = {name = "linf", options = [1]}',
+            r"options must be a table, got \[1\]",
+        ),
+        (
+            'preset = "fast"\nbudget = {name = "linf", options = {radius = 8}}',
+            r"for linf up to 1 \(8 of 255 levels are 0.0314\)",
+        ),
         ("steps = ", "recipe .*mine.toml"),
     ],
 )

@@ -70,6 +70,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         checks = {
+            **{
+                name: (_whole(getattr(self, name)), "a whole number")
+                for name in ("steps", "draws", "patience", "size", "seed")
+            },
+        }
+        self._refuse(checks)
+        checks = {
             "steps": (self.steps >= 1, "1 or more"),
             "step_size": (self.step_size > 0, "above 0"),
             "momentum": (0 <= self.momentum < 1, "from 0 to below 1"),
@@ -89,8 +96,16 @@ class Recipe:
                 self.schedule in ("constant", "cosine", "linear"),
                 "constant, cosine or linear",
             ),
-            "budget": (self.budget.options.get("radius", 0) > 0, "a part with a radius above 0"),
+            "budget": (
+                0
+                < self.budget.options.get("radius", 0)
+                <= (1 if self.budget.name == "linf" else math.inf),
+                "a part with a radius above 0, for linf up to 1 (8 of 255 levels are 0.0314)",
+            ),
         }
+        self._refuse(checks)
+
+    def _refuse(self, checks: Mapping[str, tuple[bool, str]]) -> None:
         for name, (fine, allowed) in checks.items():
             if not fine:
                 raise UsageError(f"recipe {name} must be {allowed}, got {getattr(self, name)!r}")
@@ -153,9 +168,9 @@ class Recipe:
         try:
             for name in ("objective", "budget"):
                 if name in fields:
-                    fields[name] = Part(**fields[name])
+                    fields[name] = _part(fields[name])
             if "views" in fields:
-                fields["views"] = tuple(Part(**view) for view in fields["views"])
+                fields["views"] = tuple(map(_part, fields["views"]))
             return replace(base, **fields) if base else cls(**fields)
         except TypeError as error:
             raise UsageError(f"recipe: {error}; a part is name = ..., options = {{...}}") from None
@@ -190,7 +205,20 @@ def load_recipe(name: str) -> Recipe:
     return Recipe.from_mapping(data)
 
 
-def _known(name: str) -> str:
+def _part(data: Mapping[str, Any]) -> Part:
+    part = Part(**data)
+    if not isinstance(part.options, Mapping):
+        raise TypeError(f"options must be a table, got {part.options!r}")
+    return part
+
+
+def _whole(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _known(name: object) -> str:
+    if not isinstance(name, str):
+        raise UsageError(f"preset must be a name, got {name!r}")
     if name not in PRESETS:
         raise unknown("recipe", name, PRESETS)
     return name
