@@ -102,6 +102,16 @@ def _change(first: Path, second: Path) -> int:
     return int(np.abs(after - before).max())
 
 
+def test_a_model_may_be_on_the_register_twice(provider):
+    (model,) = provider.register.supported()
+    twice = (model, replace(model, version="again"))
+    issuer = Issuer(twice, provider.ring, device="cpu")
+    text = issuer.certify(provider.photo, read_photo(provider.original), QUICK, masked=True)
+    says = verify(text, provider.ring.public).certificate
+    first, second = says.models
+    assert first.effect == second.effect
+
+
 def test_a_certificate_holds_and_says_what_was_measured(provider):
     found = verify(provider.text, provider.ring.public, photo=provider.seen())
     assert found.valid

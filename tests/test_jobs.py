@@ -224,6 +224,8 @@ def test_a_job_that_kills_its_workers_is_given_up(jobs):
     assert failed is not None
     assert failed.state is State.FAILED
     assert failed.error == {"kind": "worker-died", "message": "its worker died each time"}
+    assert failed.parameters == {}
+    assert not jobs.folder(job.id).exists()
 
 
 def test_a_repeated_request_gives_the_same_job(jobs):
@@ -267,6 +269,7 @@ def test_jobs_that_take_too_long_are_failed(jobs):
     assert failed is not None
     assert failed.error is not None
     assert failed.error["kind"] == "too-long"
+    assert failed.parameters == {}
 
 
 def test_a_worker_that_is_done_is_not_stopped_for_a_job_deleted_later(jobs):
@@ -277,6 +280,9 @@ def test_a_worker_that_is_done_is_not_stopped_for_a_job_deleted_later(jobs):
     assert second is not None
     jobs.finish(first, "w", {})
     jobs.fail(second, "w", "x", "y")
+    failed = jobs.get(second.id)
+    assert failed is not None
+    assert failed.parameters == {}
     assert jobs.cancel(first.id)
     jobs.expire(0)
     time.sleep(0.01)

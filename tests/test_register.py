@@ -1,6 +1,7 @@
 """The register of models, and which certificates are stale."""
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -76,6 +77,14 @@ def test_what_cannot_be_registered(tmp_path):
     (first,) = register
     with pytest.raises(UsageError, match="already"):
         register.add(first)
+    folders = [tmp_path / name / "vae" for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    register.add(replace(_model("one"), model=str(folders[0])))
+    with pytest.raises(UsageError, match="two models would be called 'vae'"):
+        register.add(replace(_model("two"), model=str(folders[1])))
+    register.end("one", "1", today() - timedelta(days=1))
+    register.add(replace(_model("two"), model=str(folders[1])))
     with pytest.raises(UnknownName, match="embedded"):
         register.end("embeded", first.version, today())
     with pytest.raises(UnknownName):

@@ -458,6 +458,50 @@ def test_uploads_that_fill_the_disk_are_turned_away(tmp_path, photo):
         service.wait()
 
 
+def test_a_client_waits_past_broken_connections(monkeypatch):
+    monkeypatch.setattr("photovax.client._AGAIN", 0.01)
+    monkeypatch.setattr("photovax.client._PATIENCE", 0.05)
+    view = {
+        "id": "1",
+        "kind": "checks",
+        "done": 0,
+        "steps": 0,
+        "seconds_left": None,
+        "created": "",
+        "expires": None,
+        "result": None,
+        "error": None,
+        "links": {"self": "/job", "events": "/events"},
+    }
+    asked: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.path)
+        if len(asked) in (2, 3):
+            raise httpx2.ConnectError("away")
+        state = "done" if len(asked) > 5 else "running"
+        job = json.dumps({**view, "state": state})
+        return httpx2.Response(200, text=job if request.url.path == "/job" else f"data: {job}\n\n")
+
+    job = RemoteJob.of({**view, "state": "queued"})
+    http = httpx2.Client(base_url=HOME, transport=httpx2.MockTransport(answer))
+    assert Client(HOME, http=http).wait(job).state == "done"
+    # The first stream ends early, then the service is away twice.
+    assert asked == ["/events", "/job", "/events", "/events", "/job", "/events", "/job"]
+
+    def away(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("away")
+
+    http = httpx2.Client(base_url=HOME, transport=httpx2.MockTransport(away))
+    with pytest.raises(ServiceError, match="cannot be reached: away"):
+        Client(HOME, http=http).wait(job)
+
+
+def test_a_total_below_the_budget_is_refused_at_the_start(tmp_path):
+    with pytest.raises(UsageError, match="a total of 4 is less than the 8 that photos are changed"):
+        build_app(_settings(tmp_path, total=4))
+
+
 def test_a_job_that_finds_no_room_says_so(tmp_path, photo):
     settings = _settings(tmp_path)
     jobs = Jobs(settings.jobs, settings.pictures)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -26,6 +27,7 @@ from photovax.saving import write_text
 __all__ = ["Client", "Model", "RemoteJob", "ServiceError"]
 
 _CHUNK_SECONDS = 60.0
+_AGAIN, _PATIENCE = 1.0, 60.0  # seconds between tries, and in all
 
 
 class ServiceError(PhotovaxError):
@@ -233,36 +235,50 @@ class Client:
         return self._job(self._ask("GET", job.links["self"]))
 
     def follow(self, job: RemoteJob) -> Iterator[RemoteJob]:
-        """The job at each change, until it has ended.
+        """The job at each change, until it has ended or the service ends the connection.
 
         Raises:
-            ServiceError: If there is no such job.
+            ServiceError: If there is no such job, or the connection breaks.
         """
-        with self._http.stream("GET", job.links["events"], headers=self._headers) as answer:
-            if answer.status_code >= 400:
-                answer.read()
-            _check(answer)
-            for line in answer.iter_lines():
-                if line.startswith("data: "):
-                    yield RemoteJob.of(json.loads(line.removeprefix("data: ")))
+        try:
+            with self._http.stream("GET", job.links["events"], headers=self._headers) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                _check(answer)
+                for line in answer.iter_lines():
+                    if line.startswith("data: "):
+                        yield RemoteJob.of(json.loads(line.removeprefix("data: ")))
+        except httpx2.HTTPError as error:
+            raise _unreachable(error) from None
 
     def wait(
         self, job: RemoteJob, *, callback: Callable[[RemoteJob], None] | None = None
     ) -> RemoteJob:
-        """Wait for a job to end well.
+        """Wait for a job to end well, past connections that break: the job goes on without them.
 
         Args:
             job: The job.
             callback: Called at each change.
 
         Raises:
-            ServiceError: If it ends in any other way than done.
+            ServiceError: If it ends in any other way than done, or the service cannot be reached
+                for a minute.
         """
-        for state in self.follow(job):
-            job = state
-            if callback is not None:
-                callback(job)
-        job = self.get(job)
+        broken = 0.0
+        while True:
+            try:
+                for state in self.follow(job):
+                    job, broken = state, 0.0
+                    if callback is not None:
+                        callback(job)
+                job = self.get(job)
+                if job.final:
+                    break
+            except ServiceError as error:
+                if error.kind != "unreachable" or broken >= _PATIENCE:
+                    raise
+            time.sleep(_AGAIN)
+            broken += _AGAIN
         if job.state != "done":
             failure = job.error or {"kind": job.state, "message": f"the job is {job.state}"}
             raise ServiceError(200, failure["kind"], failure["message"])
@@ -342,15 +358,17 @@ class Client:
             merged = {**self._headers, **(headers or {})}
             answer = self._http.request(method, url, headers=merged, **options)
         except httpx2.HTTPError as error:
-            raise ServiceError(
-                0, "unreachable", f"the service cannot be reached: {error}"
-            ) from None
+            raise _unreachable(error) from None
         _check(answer)
         return answer
 
     @staticmethod
     def _job(answer: httpx2.Response) -> RemoteJob:
         return RemoteJob.of(answer.json())
+
+
+def _unreachable(error: httpx2.HTTPError) -> ServiceError:
+    return ServiceError(0, "unreachable", f"the service cannot be reached: {error}")
 
 
 def _check(answer: httpx2.Response) -> None:

@@ -46,6 +46,9 @@ def issue(
             show_default=False,
         ),
     ] = None,
+    masked: Annotated[
+        bool, typer.Option("--masked", help="It was made with --mask: only a part could change.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="[default: PHOTO.certificate.json]"),
@@ -65,7 +68,8 @@ def issue(
 
     models = Register(Settings(data).register).supported()
     issuer = Issuer(models, KeyRing(Settings(data).keys), weights=weights, device=device)
-    text = issuer.certify(photo, read_photo(original), load_recipe(recipe), total=total)
+    chosen = load_recipe(recipe)
+    text = issuer.certify(photo, read_photo(original), chosen, total=total, masked=masked)
     target = output or photo.with_name(f"{photo.name}.certificate.json")
     write_text(text, target, overwrite=overwrite)
     typer.echo(f"{target}: signed with key {issuer.ring.current}")

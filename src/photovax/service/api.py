@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, File, Form, Header, Request, Response, U
 from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
 
+from photovax.errors import UsageError
 from photovax.filetypes import MEDIA_TYPES, FileType
 from photovax.recipe import load_recipe
 from photovax.service.certificates import MAX_BYTES, total_of
@@ -72,7 +73,13 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
     router = APIRouter(prefix="/v1", responses=_PROBLEMS)
     intake = Intake(settings, jobs)
     recipes = {Path(name).stem: name for name in (settings.recipe, *settings.recipes)}
-    most = settings.total or max(total_of(load_recipe(settings.recipe)), _STRONG)
+    usual = total_of(load_recipe(settings.recipe))
+    at_once = usual if settings.levels is None else settings.levels
+    if settings.total is not None and settings.total < at_once:
+        raise UsageError(
+            f"a total of {settings.total:g} is less than the {at_once:g} that photos are changed by"
+        )
+    most = settings.total or max(usual, _STRONG)
 
     def found(kind: str, job: str, own: str) -> Job:
         known = jobs.get(job)

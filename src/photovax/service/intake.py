@@ -26,7 +26,7 @@ from photovax.service.settings import Settings
 __all__ = ["Intake", "Order"]
 
 _CHUNK = 1024**2
-_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
+_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
 
 
 @dataclass(frozen=True)

@@ -133,8 +133,6 @@ class Issuer:
         self, found: Check, photo: Photo, before: Photo, recipe: Recipe, measured: Measured
     ) -> list[ModelFacts]:
         """What a check found, for each model, as a certificate says it."""
-        if len(found.models) != len(self.models):
-            raise UsageError("two models on the register have one folder name: rename one")
         attacked = dict(zip(self.immunizer.models, self.immunizer.digests(recipe), strict=True))
         return [
             ModelFacts(
@@ -148,9 +146,8 @@ class Issuer:
                 survival=self._survival(loaded, photo, before, each.effect.size),
                 measured=measured,
             )
-            for model, loaded, each in zip(
-                self.models, self._loaded, found.models.values(), strict=True
-            )
+            for model, loaded in zip(self.models, self._loaded, strict=True)
+            for each in (found.models[loaded.name],)
         ]
 
     def sign(

@@ -168,12 +168,12 @@ class Jobs:
         free = self._database.free
         with self._database.connection() as connection:
             now = self._database.now(connection)
-            connection.execute(
+            given_up = connection.execute(
                 "UPDATE jobs SET state = 'failed', finished = ?, parameters = '{}', error = ? "
                 "WHERE id IN (SELECT id FROM jobs "
-                f"WHERE state = 'running' AND lease < ? AND attempt >= ? {free})",
+                f"WHERE state = 'running' AND lease < ? AND attempt >= ? {free}) RETURNING id",
                 (now, _error("worker-died", "its worker died each time"), now, attempts),
-            )
+            ).fetchall()
             row = connection.execute(
                 "UPDATE jobs SET state = 'running', worker = ?, lease = ?, started = ?, "
                 "attempt = attempt + 1, done = 0 WHERE id = (SELECT id FROM jobs "
@@ -181,6 +181,8 @@ class Jobs:
                 f"ORDER BY created LIMIT 1 {free}) RETURNING *",
                 (worker, now + lease, now, now, attempts),
             ).fetchone()
+        for each in given_up:
+            shutil.rmtree(self.folder(each["id"]), ignore_errors=True)
         return None if row is None else job_of(row)
 
     def progress(self, job: Job, worker: str, lease: float, done: int, steps: int) -> None:
@@ -227,7 +229,7 @@ class Jobs:
                 connection,
                 job,
                 worker,
-                "state = 'failed', worker = NULL, finished = ?, error = ?",
+                "state = 'failed', worker = NULL, finished = ?, parameters = '{}', error = ?",
                 self._database.now(connection),
                 _error(kind, message),
             )
@@ -273,7 +275,7 @@ class Jobs:
         with self._database.connection() as connection:
             now = self._database.now(connection)
             rows = connection.execute(
-                "UPDATE jobs SET state = 'failed', finished = ?, error = ? "
+                "UPDATE jobs SET state = 'failed', finished = ?, parameters = '{}', error = ? "
                 f"WHERE state = 'running' AND started < ? AND worker IN ({_marks(workers)}) "
                 "RETURNING id, worker",
                 (now, _error("too-long", message), now - seconds, *workers),

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
-from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder, model_folder, pick_device
+from photovax.models.catalog import (
+    DEFAULT_MODEL,
+    each_once,
+    load_autoencoder,
+    model_folder,
+    pick_device,
+)
 from photovax.registry import unknown
 from photovax.saving import write_text
 from photovax.service.certificates import Certificate
@@ -131,7 +137,8 @@ class Register:
         """Put a model on the register; former versions of that name stay supported.
 
         Raises:
-            UsageError: If this version is there already.
+            UsageError: If this version is there already, or another model whose folder has the
+                same name is supported.
         """
         with locked(self.path):
             known = self._read()
@@ -140,6 +147,7 @@ class Register:
                     raise UsageError(
                         f"{model.name} {model.version} is on the register already; say --version"
                     )
+            each_once(each.model for each in (*known, model) if each.supported(today()))
             self._write([*known, model])
 
     def end(self, name: str, version: str, until: date) -> None:
@@ -212,5 +220,5 @@ def check_weights(model: Registered, digest: str) -> None:
     if digest != model.sha256:
         raise ModelError(
             f"model {model.name} {model.version}: its weights have changed since they were "
-            "registered; add them as a new version"
+            "registered; end that version with --until yesterday, then add it as a new one"
         )

@@ -17,7 +17,7 @@ from photovax.models.catalog import DEFAULT_MODEL, usual_edit
 from photovax.optimise import Step
 from photovax.photo import Metadata, Photo, read_photo
 from photovax.recipe import Recipe, load_recipe
-from photovax.saving import JPEG_SUFFIXES, write_photo
+from photovax.saving import JPEG_SUFFIXES, check_fits, write_photo
 from photovax.service.issuing import Issuer
 from photovax.service.keys import KeyRing
 from photovax.service.likeness import dhash
@@ -121,9 +121,10 @@ class Bench:
         if asked.get("forbid_ai"):
             photo = photo.forbidding_ai()
         mask = _mask(folder, photo)
+        file = output / f"photo{asked['suffix']}"
+        check_fits(photo, file, masked=mask is not None)
         recipe, issuer = self._recipe(asked), self._issuer(self._today)
         result = issuer.immunizer.immunize(photo, recipe, mask=mask, callback=_steps(tick))
-        file = output / f"photo{asked['suffix']}"
         saved = issuer.immunizer.save(result, file)
         text = issuer.certify(
             file, photo, recipe, total=self._settings.total, masked=mask is not None

@@ -108,7 +108,10 @@ def run(settings: Settings, worker: str, told: int) -> None:
 
     jobs = Jobs(settings.jobs, settings.pictures)
     bench = Bench(settings)
-    bench.warm()
+    try:
+        bench.warm()
+    except PhotovaxError as error:  # jobs that need it end with the same reason
+        say(_me(), str(error))
     os.close(told)
     while True:
         try:
