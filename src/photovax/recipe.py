@@ -69,13 +69,9 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checks = {
-            **{
-                name: (_whole(getattr(self, name)), "a whole number")
-                for name in ("steps", "draws", "patience", "size", "seed")
-            },
-        }
-        self._refuse(checks)
+        whole = ("steps", "draws", "patience", "size", "seed")
+        self._refuse({name: (_whole(getattr(self, name)), "a whole number") for name in whole})
+        largest = 1 if self.budget.name == "linf" else math.inf
         checks = {
             "steps": (self.steps >= 1, "1 or more"),
             "step_size": (self.step_size > 0, "above 0"),
@@ -97,9 +93,7 @@ class Recipe:
                 "constant, cosine or linear",
             ),
             "budget": (
-                0
-                < self.budget.options.get("radius", 0)
-                <= (1 if self.budget.name == "linf" else math.inf),
+                0 < self.budget.options.get("radius", 0) <= largest,
                 "a part with a radius above 0, for linf up to 1 (8 of 255 levels are 0.0314)",
             ),
         }
