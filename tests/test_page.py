@@ -165,6 +165,13 @@ def test_it_says_where_a_token_is_asked_for(tmp_path: Path) -> None:
         assert page.is_hidden("#problem")
 
 
+def test_it_offers_no_more_than_the_service_does(tmp_path: Path) -> None:
+    options = "[...document.getElementById('levels').options].map((choice) => choice.value)"
+    data, recipe = tmp_path / "data", recipe_file(tmp_path)
+    with served(data, recipe, "--budget", "8") as address, opened(address) as page:
+        assert page.evaluate(options) == [""]
+
+
 @pytest.mark.parametrize("how", ["drop", "paste"])
 def test_a_photo_that_was_given_can_be_stopped(tmp_path: Path, how: str) -> None:
     held: list[Any] = []

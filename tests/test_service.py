@@ -497,6 +497,20 @@ def test_a_client_waits_past_broken_connections(monkeypatch):
         Client(HOME, http=http).wait(job)
 
 
+def test_what_may_be_asked_for_is_told(idle, photo, tmp_path):
+    told = idle.get("/v1/limits").json()
+    assert told == {"levels": 16.0, "recipes": ["quick"], "bytes": LIMIT, "pixels": 100_000}
+    content = photo.read_bytes()
+    _problem(_post(idle, content, data={"levels": "17"}), 422, "wrong-request")
+    length = {"budget": {"name": "l2", "options": {"radius": 8}}}
+    recipe = recipe_file(tmp_path, "length", **length)
+    settings = _settings(tmp_path, recipe=str(recipe), total=None)
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        assert web.get("/v1/limits").json()["levels"] is None
+        said = _problem(_post(web, content, data={"levels": "8"}), 422, "wrong-request")
+        assert "no largest change" in said
+
+
 def test_a_total_below_the_budget_is_refused_at_the_start(tmp_path):
     with pytest.raises(UsageError, match="a total of 4 is less than the 8 that photos are changed"):
         build_app(_settings(tmp_path, total=4))

@@ -25,7 +25,7 @@ from photovax.service.problems import Problem
 from photovax.service.register import Register, today
 from photovax.service.settings import Settings
 from photovax.service.supervisor import Supervisor
-from photovax.service.views import Health, JobView, ModelView, ProblemView, job_view
+from photovax.service.views import Health, JobView, Limits, ModelView, ProblemView, job_view
 from photovax.version import VERSION
 
 __all__ = ["routes"]
@@ -73,7 +73,10 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
     router = APIRouter(prefix="/v1", responses=_PROBLEMS)
     intake = Intake(settings, jobs)
     recipes = {Path(name).stem: name for name in (settings.recipe, *settings.recipes)}
-    usual = total_of(load_recipe(settings.recipe))
+    loaded = {name: load_recipe(file) for name, file in recipes.items()}
+    in_levels = [name for name, recipe in loaded.items() if recipe.budget.name == "linf"]
+    first = next(iter(recipes))
+    usual = total_of(loaded[first])
     at_once = usual if settings.levels is None else settings.levels
     if settings.total is not None and settings.total < at_once:
         raise UsageError(
@@ -125,6 +128,8 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         key: Key = None,
     ) -> JobView:
         """Immunize a photo."""
+        if levels is not None and (recipe or first) not in in_levels:
+            raise Problem(422, "wrong-request", "this recipe has no largest change: leave it out")
         if levels is not None and levels > most:
             raise Problem(422, "wrong-request", f"this service changes photos by {most:g} at most")
         asked = {
@@ -256,6 +261,16 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         """The register."""
         day = today()
         return [ModelView.of(model, day) for model in Register(settings.register)]
+
+    @router.get("/limits")
+    def limits() -> Limits:
+        """What may be asked for."""
+        return Limits(
+            levels=most if first in in_levels else None,
+            recipes=list(recipes),
+            bytes=settings.max_bytes,
+            pixels=settings.max_pixels,
+        )
 
     @router.get("/keys")
     def keys() -> dict[str, Any]:

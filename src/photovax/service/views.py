@@ -61,6 +61,17 @@ class ModelView(BaseModel):
         )
 
 
+class Limits(BaseModel):
+    """What may be asked of a service."""
+
+    levels: float | None = Field(
+        description="largest change of 255 by its usual recipe; null where that bounds another"
+    )
+    recipes: list[str] = Field(description="the first is the usual one")
+    bytes: int = Field(description="of one upload, all its parts together")
+    pixels: int = Field(description="of one picture")
+
+
 class Health(BaseModel):
     """Whether the service does its work."""
 

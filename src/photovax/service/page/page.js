@@ -163,6 +163,10 @@ $("edit").addEventListener("submit", async (event) => {
 
 async function list() {
   try {
+    const { levels } = await service.limits();
+    for (const choice of [...$("levels").options]) {
+      if (choice.value && !(Number(choice.value) <= (levels ?? 0))) choice.remove();
+    }
     const rows = (await service.models()).filter((model) => model.supported);
     $("models").replaceChildren(
       ...rows.map((model) => {

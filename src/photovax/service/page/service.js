@@ -56,6 +56,10 @@ export async function models() {
   return (await ask("/v1/models")).json();
 }
 
+export async function limits() {
+  return (await ask("/v1/limits")).json();
+}
+
 // Calls back at each change; gives the job as it ended. EventSource could send no token.
 export async function follow(job, changed) {
   for (let tries = 0; ; tries += 1) {
