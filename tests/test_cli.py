@@ -1,3 +1,4 @@
+import importlib
 import json
 import shutil
 import subprocess
@@ -137,7 +138,8 @@ def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, capsys)
         raise KeyboardInterrupt
 
     monkeypatch.chdir(photo_file.parent)
-    monkeypatch.setattr("photovax.check.check", interrupted)
+    # Not by its path, in which the function's name stands for the module's, too.
+    monkeypatch.setattr(importlib.import_module("photovax.check"), "check", interrupted)
     arguments = ["check", "photo.jpg", "--original", "photo.jpg"]
     monkeypatch.setattr("sys.argv", ["photovax", *arguments])
     with pytest.raises(SystemExit) as ended:

@@ -24,10 +24,10 @@ from photovax.models.catalog import (
     pick_device,
     weight_digests,
 )
-from photovax.models.loading import DAMAGED, load_module
 from photovax.models.places import holds_sdxl, weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
 from photovax.models.schedules import load_scheduler, own_scheduler_file
+from photovax.models.weights import DAMAGED, load_module
 
 __all__ = ["Adversary", "resized"]
 

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from photovax.errors import MetricUnavailable, first_line
-from photovax.models.loading import DAMAGED
 from photovax.models.quiet import quiet_loading
+from photovax.models.weights import DAMAGED
 
 __all__ = ["Clip", "prepared"]
 

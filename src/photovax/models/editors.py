@@ -28,10 +28,11 @@ from photovax.models.catalog import denoiser_folders
 from photovax.models.conditions import SDPrompts, load_prompts
 from photovax.models.context import Context, kept_part
 from photovax.models.guidance import answer, guided
-from photovax.models.loading import DAMAGED, load_module, load_own_autoencoder
+from photovax.models.loading import load_own_autoencoder
 from photovax.models.places import weight_files
 from photovax.models.quiet import quiet_loading
 from photovax.models.schedules import SCHEDULER, load_scheduler, own_scheduler_file
+from photovax.models.weights import DAMAGED, load_module
 from photovax.randomness import draw_noise
 
 __all__ = ["LatentEditor"]

@@ -25,9 +25,10 @@ from photovax.models.autoencoders import FrozenAutoencoder, continued
 from photovax.models.context import Context, kept_part
 from photovax.models.families import Flux2Autoencoder, VideoAutoencoder
 from photovax.models.flows import FlowDenoiser
-from photovax.models.loading import kept_precision, load_module, load_own_autoencoder
+from photovax.models.loading import kept_precision, load_own_autoencoder
 from photovax.models.places import weight_files
 from photovax.models.prompts import PromptEncoder
+from photovax.models.weights import load_module
 
 __all__ = ["FLOWS", "load_flow"]
 

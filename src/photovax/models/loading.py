@@ -20,30 +20,26 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_wan_vae_to_diffusers,
 )
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from photovax.digests import file_digest
-from photovax.errors import ModelError, first_line
+from photovax.errors import ModelError
 from photovax.models.autoencoders import FrozenAutoencoder
 from photovax.models.catalog import fed_size
 from photovax.models.families import FAMILIES
 from photovax.models.hub import STEMS
 from photovax.models.places import WANTED, weight_files
-from photovax.models.quiet import FROM_DISK, quiet_loading
+from photovax.models.quiet import quiet_loading
+from photovax.models.weights import DAMAGED, load_module, unloadable
 
 __all__ = [
-    "DAMAGED",
     "kept_precision",
     "load_file",
     "load_folder",
-    "load_module",
     "load_own_autoencoder",
 ]
 
 _Family = TypeVar("_Family", bound=FrozenAutoencoder)
-
-# What the loaders have been seen to raise on files that are missing, damaged or do not fit.
-DAMAGED = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
 
 # Prefixes under which whole checkpoints keep their autoencoder.
 _PREFIXES = ("first_stage_model.", "vae.")
@@ -91,7 +87,7 @@ def load_file(
         with safe_open(file, framework="pt") as opened:
             keys = list(opened.keys())
     except DAMAGED as error:
-        raise _unloadable(name, file, error) from error
+        raise unloadable(name, file, error) from error
     if any(key.startswith(_DIFFUSERS_MARKS) for key in keys):
         model = _from_lone_file(file, config, name)
     else:
@@ -99,7 +95,7 @@ def load_file(
             with quiet_loading():
                 model = _from_checkpoint(_autoencoder_tensors(file, keys), config)
         except DAMAGED as error:
-            raise _unloadable(name, file, error) from error
+            raise unloadable(name, file, error) from error
     return FAMILIES[kind](model.to(device), name=name, digest=file_digest(file), size=size)
 
 
@@ -111,7 +107,7 @@ def _kind(folder: Path, name: str) -> str:
     try:
         kind = str(json.loads(file.read_text(encoding="utf-8"))["_class_name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unloadable(name, file, error) from error
+        raise unloadable(name, file, error) from error
     if kind not in FAMILIES:
         raise ModelError(
             f"model {name}: {folder} holds a {kind}, expected one of {', '.join(FAMILIES)}"
@@ -158,48 +154,6 @@ def kept_precision(files: Sequence[Path]) -> torch.dtype:
     return torch.bfloat16 if stored == "BF16" else torch.float32
 
 
-def load_module(
-    folder: Path,
-    kind: str,
-    variant: str | None,
-    *,
-    name: str,
-    shown: Path,
-    precision: torch.dtype = torch.float32,
-) -> Any:
-    """A model of diffusers from a folder in its layout.
-
-    Args:
-        folder: With ``config.json`` and weights.
-        kind: Its class.
-        variant: Of the weights, as ``places.weight_files`` tells it.
-        name: What the user calls it.
-        shown: What errors call the folder.
-        precision: What its weights become.
-
-    Raises:
-        ModelError: If it cannot be loaded, or weights are missing.
-    """
-    try:
-        with quiet_loading():
-            model, found = getattr(diffusers, kind).from_pretrained(
-                folder,
-                **{**FROM_DISK, "torch_dtype": precision},
-                variant=variant,
-                output_loading_info=True,
-            )
-    except DAMAGED as error:
-        raise _unloadable(name, shown, error) from error
-    # diffusers only warns of these, and leaves the weights random.
-    missing = [*found["missing_keys"], *found["mismatched_keys"]]
-    if missing:
-        raise ModelError(
-            f"model {name}: {shown} cannot be loaded: {len(missing)} weights are missing or of "
-            f"other shapes, {missing[0]} for one"
-        )
-    return model
-
-
 def _digest(files: Sequence[Path]) -> str:
     digests = [file_digest(file) for file in files]
     return (
@@ -244,7 +198,3 @@ def _from_lone_file(file: Path, config: Mapping[str, Any], name: str) -> Any:
         except OSError:  # not everyone may link on Windows
             shutil.copyfile(file, weights)
         return load_module(folder, str(config["_class_name"]), None, name=name, shown=file)
-
-
-def _unloadable(name: str, place: Path, error: Exception) -> ModelError:
-    return ModelError(f"model {name}: {place} cannot be loaded: {first_line(error)}")

@@ -20,9 +20,10 @@ from photovax.digests import file_digest
 from photovax.errors import ModelError, first_line
 from photovax.models.context import Words
 from photovax.models.hub import VOCABULARIES
-from photovax.models.loading import DAMAGED, kept_precision
+from photovax.models.loading import kept_precision
 from photovax.models.places import weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
+from photovax.models.weights import DAMAGED
 
 __all__ = ["PromptEncoder"]
 

@@ -26,7 +26,7 @@ FROM_DISK: dict[str, Any] = {
 def quiet_loading() -> Iterator[None]:
     """Only errors are logged inside, and no progress bar is drawn."""
     loggers: list[Any] = [diffusers_logging, transformers_logging]
-    before = [logger.get_verbosity() for logger in loggers]
+    before = [(each.get_verbosity(), each.is_progress_bar_enabled()) for each in loggers]
     for logger in loggers:
         logger.set_verbosity_error()
         logger.disable_progress_bar()
@@ -36,6 +36,7 @@ def quiet_loading() -> Iterator[None]:
             warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
             yield
     finally:
-        for logger, verbosity in zip(loggers, before, strict=True):
+        for logger, (verbosity, drawn) in zip(loggers, before, strict=True):
             logger.set_verbosity(verbosity)
-            logger.enable_progress_bar()
+            if drawn:  # not inside another of these
+                logger.enable_progress_bar()

@@ -1,0 +1,65 @@
+"""Weights of one module of diffusers, all of them or none: what is missing would be random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from safetensors import SafetensorError
+
+from photovax.errors import ModelError, first_line
+from photovax.models.quiet import FROM_DISK, quiet_loading
+
+__all__ = ["DAMAGED", "load_module", "unloadable"]
+
+# What the loaders have been seen to raise on files that are missing, damaged or do not fit.
+DAMAGED = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
+
+
+def load_module(
+    folder: Path,
+    kind: str,
+    variant: str | None,
+    *,
+    name: str,
+    shown: Path,
+    precision: torch.dtype = torch.float32,
+) -> Any:
+    """A model of diffusers from a folder in its layout.
+
+    Args:
+        folder: With ``config.json`` and weights.
+        kind: Its class.
+        variant: Of the weights, as ``places.weight_files`` tells it.
+        name: What the user calls it.
+        shown: What errors call the folder.
+        precision: What its weights become.
+
+    Raises:
+        ModelError: If it cannot be loaded, or weights are missing.
+    """
+    try:
+        with quiet_loading():
+            model, found = getattr(diffusers, kind).from_pretrained(
+                folder,
+                **{**FROM_DISK, "torch_dtype": precision},
+                variant=variant,
+                output_loading_info=True,
+            )
+    except DAMAGED as error:
+        raise unloadable(name, shown, error) from error
+    # diffusers only warns of these, and leaves the weights random.
+    missing = [*found["missing_keys"], *found["mismatched_keys"]]
+    if missing:
+        raise ModelError(
+            f"model {name}: {shown} cannot be loaded: {len(missing)} weights are missing or of "
+            f"other shapes, {missing[0]} for one"
+        )
+    return model
+
+
+def unloadable(name: str, place: Path, error: Exception) -> ModelError:
+    """The error for a model that cannot be loaded from a place, in one line."""
+    return ModelError(f"model {name}: {place} cannot be loaded: {first_line(error)}")
