@@ -234,38 +234,34 @@ class _Passes:
 
     def step(self, index: int, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """As ``_step``."""
-        due = self._quick is not None and index >= self._compared_at
+        due = index >= self._compared_at
+        if self._quick is None or not (due or self._faithful):
+            return _step(self._groups, index, x, generator)
         before = twin(generator)
-        if self._faithful and not due:
-            quick = self._quickly(index, x, generator)
+        if not due:
+            quick = self._quickly(self._quick, index, x, generator)
             if quick is not None:
                 self.quick_steps += 1
                 return quick
             generator.set_state(before.get_state())
-            self._judge(index, faithful=False)
         exact = _step(self._groups, index, x, generator)
-        if due:
-            quick = self._quickly(index, x, before)
-            agreed = quick is not None and (_cosines(exact[2], quick[2]) >= FAITHFUL).all()
-            self._judge(index, faithful=bool(agreed))
+        quick = self._quickly(self._quick, index, x, before) if due else None
+        self._faithful = quick is not None and bool(
+            (_cosines(exact[2], quick[2]) >= FAITHFUL).all()
+        )
+        # Far from its start a descent has larger gradients, of which less is rounding.
+        self._compared_at = index + (COMPARED_EVERY if self._faithful else max(1, index))
         return exact
 
     def _quickly(
-        self, index: int, x: Tensor, generator: Generator
+        self, quick: Quick, index: int, x: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         """A quick step; None where nothing is left of its gradient, or it is not finite."""
-        assert self._quick is not None  # noqa: S101 - only asked where there is one
         try:
-            with self._quick():
+            with quick():
                 return _step(self._groups, index, x, generator)
         except GradientError:
             return None
-
-    def _judge(self, index: int, *, faithful: bool) -> None:
-        """How the next steps are taken, and till when."""
-        self._faithful = faithful
-        # Far from its start a descent has larger gradients, of which less is rounding.
-        self._compared_at = index + (COMPARED_EVERY if faithful else max(1, index))
 
 
 class _Gradients:
