@@ -15,7 +15,7 @@ from PIL import Image
 from photovax.channels import as_image
 from photovax.digests import file_digest
 from photovax.edit import Edit, Mode
-from photovax.errors import ModelError, UsageError, first_line
+from photovax.errors import UsageError
 from photovax.models.catalog import (
     DEFAULT_MODEL,
     denoiser_folders,
@@ -27,7 +27,7 @@ from photovax.models.catalog import (
 from photovax.models.places import holds_sdxl, weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
 from photovax.models.schedules import load_scheduler, own_scheduler_file
-from photovax.models.weights import DAMAGED, load_module
+from photovax.models.weights import DAMAGED, load_module, unloadable
 
 __all__ = ["Adversary", "resized"]
 
@@ -172,13 +172,11 @@ class Adversary:
                     **{part: shared[part] for part in _SHARED if part in shared},
                     **scheduled,
                     **left_out,
-                    **{**FROM_DISK, "variant": variant},
+                    variant=variant,
+                    **FROM_DISK,
                 )
         except DAMAGED as error:
-            reason = first_line(error)
-            raise ModelError(
-                f"model {self.model}: {self._folder} cannot be loaded: {reason}"
-            ) from error
+            raise unloadable(self.model, self._folder, error) from error
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
 

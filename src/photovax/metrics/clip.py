@@ -13,7 +13,7 @@ from torch import Tensor
 
 from photovax.errors import MetricUnavailable, first_line
 from photovax.models.quiet import quiet_loading
-from photovax.models.weights import DAMAGED
+from photovax.models.weights import DAMAGED, load_encoder
 
 __all__ = ["Clip", "prepared"]
 
@@ -32,20 +32,11 @@ class Clip:
     """
 
     def __init__(self, folder: Path) -> None:
-        from transformers import CLIPModel, CLIPTokenizer
+        from transformers import CLIPTokenizer
 
         try:
             with quiet_loading():
-                maker: Any = CLIPModel
-                model, found = maker.from_pretrained(
-                    folder,
-                    dtype=torch.float32,
-                    use_safetensors=True,
-                    local_files_only=True,
-                    output_loading_info=True,
-                )
-                if found["missing_keys"]:  # transformers would draw them at random
-                    raise ValueError(f"it lacks {min(found['missing_keys'])}")
+                model = load_encoder(folder, "CLIPModel")
                 self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         except DAMAGED as error:
             reason = first_line(error)

@@ -12,6 +12,7 @@ import transformers
 
 from photovax.models.context import Words
 from photovax.models.places import holds_sdxl, weight_files
+from photovax.models.weights import load_encoder
 
 __all__ = ["SDPrompts", "SDXLPrompts", "load_prompts"]
 
@@ -137,16 +138,7 @@ def load_prompts(folder: Path, *, name: str, device: torch.device) -> tuple[SDPr
     for part in parts:
         files, variant = weight_files(folder / part, name=name)
         weights += files
-        encoders[part], found = getattr(transformers, _ENCODERS[part]).from_pretrained(
-            folder / part,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            variant=variant,
-            output_loading_info=True,
-        )
-        if found["missing_keys"]:  # transformers would draw them at random
-            raise ValueError(f"{part} lacks {min(found['missing_keys'])}")
+        encoders[part] = load_encoder(folder / part, _ENCODERS[part], variant=variant)
         called = part.replace("text_encoder", "tokenizer")
         tokenizers[called] = transformers.CLIPTokenizer.from_pretrained(
             folder / called, local_files_only=True

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from photovax.digests import file_digest
 from photovax.edit import Edit, Mode
-from photovax.errors import ModelError, UsageError, first_line
+from photovax.errors import ModelError, UsageError
 from photovax.footprint import recompute
 from photovax.models.autoencoders import FrozenAutoencoder, KLAutoencoder
 from photovax.models.catalog import denoiser_folders
@@ -32,7 +32,7 @@ from photovax.models.loading import load_own_autoencoder
 from photovax.models.places import weight_files
 from photovax.models.quiet import quiet_loading
 from photovax.models.schedules import SCHEDULER, load_scheduler, own_scheduler_file
-from photovax.models.weights import DAMAGED, load_module
+from photovax.models.weights import DAMAGED, load_module, unloadable
 from photovax.randomness import draw_noise
 
 __all__ = ["LatentEditor"]
@@ -128,8 +128,7 @@ class LatentEditor:
                     if (file := own_scheduler_file(folder, mode)) is not None
                 }
         except DAMAGED as error:
-            reason = first_line(error)
-            raise ModelError(f"model {name}: {folder} cannot be loaded: {reason}") from error
+            raise unloadable(name, folder, error) from error
         digests = [own.digest, *(file_digest(file) for file in sorted(weights))]
         return cls(
             own,

@@ -17,13 +17,13 @@ import torch
 from transformers import AutoTokenizer
 
 from photovax.digests import file_digest
-from photovax.errors import ModelError, first_line
+from photovax.errors import ModelError
 from photovax.models.context import Words
 from photovax.models.hub import VOCABULARIES
 from photovax.models.loading import kept_precision
 from photovax.models.places import weight_files
 from photovax.models.quiet import FROM_DISK, quiet_loading
-from photovax.models.weights import DAMAGED
+from photovax.models.weights import DAMAGED, unloadable
 
 __all__ = ["PromptEncoder"]
 
@@ -129,9 +129,6 @@ class PromptEncoder:
             # Where a text encoder is left out, a transformer's width says how wide its zeros are.
             config = json.loads((self._folder / "transformer" / "config.json").read_text("utf-8"))
         except DAMAGED as error:
-            reason = first_line(error)
-            raise ModelError(
-                f"model {self._name}: {self._folder} cannot be loaded: {reason}"
-            ) from error
+            raise unloadable(self._name, self._folder, error) from error
         pipeline.transformer = SimpleNamespace(config=SimpleNamespace(**config))
         return pipeline.to(self._device)

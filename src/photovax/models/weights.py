@@ -1,4 +1,4 @@
-"""Weights of one module of diffusers, all of them or none: what is missing would be random."""
+"""Weights of a module of diffusers or transformers: all of them, since what lacks would be random."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import diffusers
 import torch
+import transformers
 from safetensors import SafetensorError
 
 from photovax.errors import ModelError, first_line
 from photovax.models.quiet import FROM_DISK, quiet_loading
 
-__all__ = ["DAMAGED", "load_module", "unloadable"]
+__all__ = ["DAMAGED", "load_encoder", "load_module", "unloadable"]
 
 # What the loaders have been seen to raise on files that are missing, damaged or do not fit.
 DAMAGED = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
@@ -57,6 +58,30 @@ def load_module(
             f"model {name}: {shown} cannot be loaded: {len(missing)} weights are missing or of "
             f"other shapes, {missing[0]} for one"
         )
+    return model
+
+
+def load_encoder(folder: Path, kind: str, *, variant: str | None = None) -> Any:
+    """A model of transformers from a folder in its layout, in float32.
+
+    Args:
+        folder: With ``config.json`` and weights.
+        kind: Its class.
+        variant: Of the weights, as ``places.weight_files`` tells it.
+
+    Raises:
+        ValueError: If weights are missing; on damaged files any of ``DAMAGED``.
+    """
+    model, found = getattr(transformers, kind).from_pretrained(
+        folder,
+        dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        variant=variant,
+        output_loading_info=True,
+    )
+    if found["missing_keys"]:  # transformers would draw them at random
+        raise ValueError(f"{folder.name} lacks {min(found['missing_keys'])}")
     return model
 
 
