@@ -13,6 +13,7 @@ from photovax.immunized import Saved
 from photovax.optimise import Step
 from photovax.photo import Photo, read_photo
 from photovax.recipe import Recipe
+from photovax.saving import check_fits
 from photovax.service.certificates import Budget, Certificate, ModelFacts
 from photovax.service.issuing import Issuer, length_used
 from photovax.service.keys import KeyRing
@@ -167,6 +168,7 @@ class Renewer:
     def _immunized(
         self, issuer: Issuer, photo: Photo, wish: Wish, budget: Budget, size: float
     ) -> tuple[Recipe, Saved]:
+        check_fits(photo, wish.output, masked=wish.mask is not None)
         recipe = self.recipe.with_radius(size / 255 if budget.unit == "levels" else size)
         immunizer = issuer.immunizer
         result = immunizer.immunize(photo, recipe, mask=wish.mask, callback=wish.callback)
