@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,36 +85,19 @@ class Experiment:
         return photos[:: self.every][: self.photos]
 
 
+THREE_SEEDS = Experiment(ENCODER, (16,), 20, every=3, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS)
 EXPERIMENTS = {
-    "three-seeds": Experiment(
-        ENCODER, (16,), 20, every=3, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
-    ),
-    "three-seeds-through-the-edit": Experiment(
-        (*ENCODER, "fast-diffusion"),
-        (16,),
-        20,
-        every=3,
-        edits=ONE_EACH,
-        mode="instruct",
-        seeds=3,
-        metrics=FEW_METRICS,
+    "three-seeds": THREE_SEEDS,
+    "three-seeds-through-the-edit": replace(
+        THREE_SEEDS, recipes=(*ENCODER, "fast-diffusion"), mode="instruct"
     ),
     "all-photos": Experiment(ENCODER, (16,), 60, every=1),
     "through-the-edit": Experiment((*ENCODER, "fast-diffusion"), (16,), 6),
     "purified": Experiment(ENCODER, (16,), 3, edits=ONE_EACH, purifications=PURIFIERS),
     "all-recipes": Experiment((*ENCODER, "fast-diffusion", *OTHERS), (16,), 2),
-    "half-the-budget": Experiment(
-        ENCODER, (8,), 20, every=3, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS
-    ),
-    "half-the-budget-through-the-edit": Experiment(
-        ("fast-diffusion",),
-        (8,),
-        20,
-        every=3,
-        edits=ONE_EACH,
-        mode="instruct",
-        seeds=3,
-        metrics=FEW_METRICS,
+    "half-the-budget": replace(THREE_SEEDS, levels=(8,)),
+    "half-the-budget-through-the-edit": replace(
+        THREE_SEEDS, recipes=("fast-diffusion",), levels=(8,), mode="instruct"
     ),
     "published-through-the-edit": Experiment((*ENCODER, *PUBLISHED), (16,), 1, mode="inpaint"),
 }

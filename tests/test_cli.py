@@ -24,6 +24,10 @@ def photovax(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603
 
 
+def interrupted(*_args, **_options):
+    raise KeyboardInterrupt
+
+
 def test_immunize_then_check(photo_file, tmp_path):
     (tmp_path / "quick.toml").write_text(RECIPE)
     (tmp_path / "bad.jpg").write_text("no picture")
@@ -117,9 +121,6 @@ def test_mistakes_give_one_line_and_a_code(photo_file, arguments, code, message)
 def test_an_interruption_says_what_was_not_done(
     photos, lines, photo_file, tmp_path, monkeypatch, capsys
 ):
-    def interrupted(*_args, **_options):
-        raise KeyboardInterrupt
-
     (tmp_path / "bad.jpg").write_text("no picture")
     shutil.copy(photo_file, tmp_path / "more.jpg")
     monkeypatch.chdir(tmp_path)
@@ -134,9 +135,6 @@ def test_an_interruption_says_what_was_not_done(
 
 
 def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, capsys):
-    def interrupted(*_args, **_options):
-        raise KeyboardInterrupt
-
     monkeypatch.chdir(photo_file.parent)
     # Not by its path, in which the function's name stands for the module's, too.
     monkeypatch.setattr(importlib.import_module("photovax.check"), "check", interrupted)

@@ -39,8 +39,9 @@ __all__ = [
 _WEBP_SIDE = 16383
 
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
-_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504}  # bytes of a segment, less what names its kind
 """Of the one type with losses: decoded pixels are not those that were written."""
+
+_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504}  # bytes of a segment, less what names its kind
 
 LEAST_LOSS: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
 """How JPEG files are written: a decoded channel is then seldom more than two levels off."""

@@ -32,6 +32,11 @@ DATA = Path("photovax-data")
 STALE = 10
 
 
+def certificate_of(photo: Path) -> Path:
+    """Where a photo's certificate goes unless it is said."""
+    return photo.with_name(f"{photo.name}.certificate.json")
+
+
 @app.command("issue")
 def issue(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
@@ -70,7 +75,7 @@ def issue(
     issuer = Issuer(models, KeyRing(Settings(data).keys), weights=weights, device=device)
     chosen = load_recipe(recipe)
     text = issuer.certify(photo, read_photo(original), chosen, total=total, masked=masked)
-    target = output or photo.with_name(f"{photo.name}.certificate.json")
+    target = output or certificate_of(photo)
     write_text(text, target, overwrite=overwrite)
     typer.echo(f"{target}: signed with key {issuer.ring.current}")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from photovax.cli import options
-from photovax.cli.certificate import DATA, Data
+from photovax.cli.certificate import DATA, Data, certificate_of
 from photovax.recipe import DEFAULT, load_recipe
 from photovax.service import service_installed
 from photovax.service.settings import Settings
@@ -58,7 +58,7 @@ def command(
     for source in filter(None, (photo, original)):
         check_apart(source, target)
     check_output(target, overwrite=overwrite)
-    beside = target.with_name(f"{target.name}.certificate.json")
+    beside = certificate_of(target)
     for file in (record_of(target), beside):
         check_free(file, overwrite=overwrite)
     ring, cap = KeyRing(Settings(data).keys), max_pixels or MAX_PIXELS

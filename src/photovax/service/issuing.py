@@ -120,13 +120,7 @@ class Issuer:
             used=length_used(photo, original, recipe.budget.name),
         )
         facts = self.facts(found, photo, original, recipe, "against the original")
-        visible = {
-            "linf": float(found.visible.linf),
-            "l2": found.visible.l2,
-            "psnr": found.visible.psnr if math.isfinite(found.visible.psnr) else None,
-            "ssim": found.visible.ssim,
-            "changed": found.visible.changed,
-        }
+        visible = found.visible.figures() | {"linf": float(found.visible.linf)}
         return self.sign(file, photo, recipe, budget, facts, visible, masked=masked, renews=renews)
 
     def facts(
@@ -134,6 +128,7 @@ class Issuer:
     ) -> list[ModelFacts]:
         """What a check found, for each model, as a certificate says it."""
         attacked = dict(zip(self.immunizer.models, self.immunizer.digests(recipe), strict=True))
+        checks = [found.models[loaded.name] for loaded in self._loaded]
         return [
             ModelFacts(
                 name=model.name,
@@ -146,8 +141,7 @@ class Issuer:
                 survival=self._survival(loaded, photo, before, each.effect.size),
                 measured=measured,
             )
-            for model, loaded in zip(self.models, self._loaded, strict=True)
-            for each in (found.models[loaded.name],)
+            for model, loaded, each in zip(self.models, self._loaded, checks, strict=True)
         ]
 
     def sign(

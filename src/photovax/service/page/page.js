@@ -165,7 +165,7 @@ async function list() {
   try {
     const { levels } = await service.limits();
     for (const choice of [...$("levels").options]) {
-      if (choice.value && !(Number(choice.value) <= (levels ?? 0))) choice.remove();
+      if (Number(choice.value) > (levels ?? 0)) choice.remove(); // the usual one has no number
     }
     const rows = (await service.models()).filter((model) => model.supported);
     $("models").replaceChildren(
