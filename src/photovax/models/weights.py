@@ -1,4 +1,4 @@
-"""Weights of a module of diffusers or transformers: all of them, since what lacks would be random."""
+"""Weights of a module of diffusers or transformers: all, since what lacks would be random."""
 
 from __future__ import annotations
 
