@@ -1,19 +1,22 @@
 """Measuring: is the photo still itself, and is the model thrown off.
 
-``similarity``, ``perceptual`` and ``faces`` hold the pair metrics, which are registered when this
-package is imported.
+``similarity``, ``perceptual``, ``faces`` and ``visibility`` hold the pair metrics, which are
+registered when this package is imported.
 """
 
 from photovax.metrics.contracts import PAIR_METRICS, PairMetric, load_metrics
 from photovax.metrics.faces import FaceDistance
 from photovax.metrics.perceptual import Dists, Lite0, LpipsDistance
 from photovax.metrics.similarity import Formula
+from photovax.metrics.visibility import Flip, Jod
 
 __all__ = [
     "PAIR_METRICS",
     "Dists",
     "FaceDistance",
+    "Flip",
     "Formula",
+    "Jod",
     "Lite0",
     "LpipsDistance",
     "PairMetric",

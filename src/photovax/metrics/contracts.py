@@ -26,6 +26,8 @@ class PairMetric(Protocol):
     """For tables."""
     higher_is_closer: bool
     """Whether it measures likeness rather than distance."""
+    compares_edits: bool
+    """Whether it compares edits, too; else no more than a photo with its immunized self."""
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
         """Compare two uint8 pictures (H, W, 3) of one shape, the reference first.

@@ -34,6 +34,7 @@ class FaceDistance:
 
     label = "face distance (at most 1)"
     higher_is_closer = False
+    compares_edits = True
     farthest = 1.0
 
     def __init__(self, weights: Path | None = None) -> None:

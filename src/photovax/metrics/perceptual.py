@@ -55,6 +55,7 @@ class Lite0:
 
     label = "EfficientNet-Lite0 distance (unweighted)"
     higher_is_closer = False
+    compares_edits = True
 
     def __init__(self, weights: Path | None = None) -> None:
         self._network = EfficientNetLite0()
@@ -88,6 +89,7 @@ class LpipsDistance:
 
     label = "LPIPS (AlexNet)"
     higher_is_closer = False
+    compares_edits = True
 
     def __init__(self, weights: Path | None = None) -> None:
         if weights is None:
@@ -116,6 +118,7 @@ class Dists:
 
     label = "DISTS (VGG16)"
     higher_is_closer = False
+    compares_edits = True
 
     def __init__(self, weights: Path | None = None) -> None:
         vision = package("torchvision.models", metric="dists", install="torchvision")

@@ -38,6 +38,7 @@ class Formula:
     label: str
     compare: _Compare
     higher_is_closer: bool = True
+    compares_edits: bool = True
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
         """Compare two uint8 pictures (H, W, 3) of one shape, the reference first."""

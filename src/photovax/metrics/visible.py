@@ -11,7 +11,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from photovax.errors import UsageError
 
-__all__ = ["Visibility", "psnr", "ssim", "visibility"]
+__all__ = ["Visibility", "check_comparable", "psnr", "ssim", "visibility"]
 
 _HALO = 5  # half of SSIM's 11 x 11 window
 _BAND = 2**17  # pixels at a time: SSIM needs some twenty float copies of what it works on
@@ -47,10 +47,7 @@ def visibility(original: np.ndarray, changed: np.ndarray) -> Visibility:
     Raises:
         UsageError: If the shapes differ.
     """
-    if original.shape != changed.shape:
-        raise UsageError(
-            f"cannot compare a picture of {_named(changed)} with one of {_named(original)}"
-        )
+    check_comparable(original, changed)
     largest = squares = touched = 0
     for rows in _bands(len(original), original.shape[1]):
         difference = changed[rows].astype(np.int16) - original[rows]
@@ -64,6 +61,18 @@ def visibility(original: np.ndarray, changed: np.ndarray) -> Visibility:
         ssim=ssim(original, changed),
         changed=touched / (original.shape[0] * original.shape[1]),
     )
+
+
+def check_comparable(original: np.ndarray, changed: np.ndarray) -> None:
+    """Refuse two pictures (H, W, C) that cannot be compared.
+
+    Raises:
+        UsageError: If their shapes differ.
+    """
+    if original.shape != changed.shape:
+        raise UsageError(
+            f"cannot compare a picture of {_named(changed)} with one of {_named(original)}"
+        )
 
 
 def psnr(original: np.ndarray, changed: np.ndarray) -> float:
