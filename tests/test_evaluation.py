@@ -253,6 +253,7 @@ def made_up(cases: list[Case], **changes) -> Results:
         repainted={},
         metric_labels={"ssim": "SSIM"},
         higher_is_closer={"ssim": True},
+        between=("ssim",),
         left_out={},
         failures={},
     )
@@ -471,7 +472,7 @@ def test_photos_are_shared_out(photos: list[Path], tmp_path: Path):
 
 def test_without_a_metric_there_is_nothing_to_do(tmp_path: Path):
     plan = replace(PLAN, metrics=("lpips",))
-    with pytest.raises(UsageError, match=r"needs one metric or more: .*lpips"):
+    with pytest.raises(UsageError, match=r"needs one metric or more of edits: .*lpips"):
         Evaluation(plan, tmp_path, weights=tmp_path, device="cpu")
 
 

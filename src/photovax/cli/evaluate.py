@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from photovax.evaluation.run import Progress
 
 DEFAULT_RECIPES = "noise,photoguard-demo,fast,fast-diffusion"
-DEFAULT_METRICS = "psnr,ssim,ms_ssim,vifp,fsim,lpips,dists,lite0,face"
+DEFAULT_METRICS = "psnr,ssim,ms_ssim,vifp,fsim,lpips,dists,lite0,face,jod,flip"
 
 
 def command(

@@ -9,6 +9,7 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 
 from photovax.adversary.edits import resized
+from photovax.errors import MetricUnavailable
 from photovax.evaluation.cautions import Caution, cautions
 from photovax.evaluation.plan import NONE
 from photovax.evaluation.plots import displacement_plot, survival_plot
@@ -26,6 +28,7 @@ from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.tables import ALL, Tables, tables, value_of
 from photovax.metrics.following import FOLLOWING
 from photovax.metrics.statistics import Interval
+from photovax.metrics.visibility import flip_picture
 from photovax.photo import read_photo
 from photovax.saving import write_text
 from photovax.version import VERSION
@@ -59,8 +62,8 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
     Raises:
         SaveError: If they cannot be written.
     """
-    usable = (*_LEADING, *results.metric_labels)
-    leading = next(name for name in usable if name in results.metric_labels)
+    usable = (*_LEADING, *results.between)
+    leading = next(name for name in usable if name in results.between)
     found = tables(results, metric=leading)
     warned = cautions(results, found)
     facts = _facts(results, device)
@@ -129,7 +132,7 @@ def _peak_memory() -> float | None:
 def _csv(results: Results) -> str:
     """One line for each edit."""
     file = io.StringIO()
-    names = list(results.metric_labels)
+    names = results.between
     writer = csv.writer(file, lineterminator="\n")
     scores = [f"{score} {side}" for score in FOLLOWING for side in ("original", "immunized")]
     keys = ["photo", "recipe", "purification", "edit", "mode", "prompt", "seed"]
@@ -146,7 +149,7 @@ def _csv(results: Results) -> str:
 
 def _paper_table(results: Results, found: Tables) -> list[list[str]]:
     """The table of arXiv 2302.06588: a head, then a line for each recipe, noise first."""
-    columns = [name for name in _PAPER if name in results.metric_labels]
+    columns = [name for name in _PAPER if name in results.between]
     sets = {row.label: row for row in found.sets}
     arrows = {name: "↓" if results.higher_is_closer[name] else "↑" for name in columns}
     head = ["recipe", *(["FID-like ↑", "KID-like ↑", "precision ↓"] if sets else [])]
@@ -249,7 +252,7 @@ def _picture_rows(results: Results, leading: str) -> list[PictureRow]:
 
 
 def _pictures(results: Results, case: Case) -> list[tuple[str, str]]:
-    """Original, immunized and their difference, and the edits of both."""
+    """Original, immunized, their difference and where it is seen, and the edits of both."""
     mode = case.asked.edit.mode
     shown: list[tuple[str, str]] = []
     for one in results.protected:
@@ -266,11 +269,14 @@ def _photo_pictures(one: ProtectedPhoto) -> list[tuple[str, str]]:
     before, after = (read_photo(file).visible() for file in (one.original, one.file))
     difference = (after.astype(np.float64) - before) * _AMPLIFIED + 128
     amplified = np.clip(np.rint(difference), 0, 255).astype(np.uint8)
-    return [
+    pictures = [
         ("original", _url(before)),
         ("immunized", _url(after)),
         (f"difference, {_AMPLIFIED} times", _url(amplified)),
     ]
+    with suppress(MetricUnavailable):
+        pictures.append(("where it is seen (FLIP)", _url(flip_picture(before, after))))
+    return pictures
 
 
 def _data_url(file: Path) -> str:

@@ -90,6 +90,7 @@ class Results:
         repainted: For every photo and inpainting edit, the share of the photo that is repainted.
         metric_labels: Metric to its label.
         higher_is_closer: Metric to whether more of it means more alike.
+        between: Metrics of edits; the others say how visible the change to the photo is.
         left_out: Metric or edit to the reason why it is missing.
         failures: Photo and recipe to the error.
     """
@@ -101,5 +102,6 @@ class Results:
     repainted: dict[str, float]
     metric_labels: dict[str, str]
     higher_is_closer: dict[str, bool]
+    between: tuple[str, ...]
     left_out: dict[str, str]
     failures: dict[str, str]

@@ -85,9 +85,10 @@ class Evaluation:
         self.units = Units(plan, self.immunizer, digests, self.size)
         self.metrics: dict[str, PairMetric]
         self.metrics, self.left_out = load_metrics(plan.metrics, weights=weights)
-        if not self.metrics:
+        self.between = {name: each for name, each in self.metrics.items() if each.compares_edits}
+        if not self.between:
             reasons = "; ".join(self.left_out.values()) or "none was named"
-            raise UsageError(f"an evaluation needs one metric or more: {reasons}")
+            raise UsageError(f"an evaluation needs one metric or more of edits: {reasons}")
         self.backbone: Backbone | None
         lite0 = self.metrics.get("lite0")
         if isinstance(lite0, Lite0):  # one network for both
@@ -135,6 +136,7 @@ class Evaluation:
             repainted={},
             metric_labels={name: metric.label for name, metric in self.metrics.items()},
             higher_is_closer={n: metric.higher_is_closer for n, metric in self.metrics.items()},
+            between=tuple(self.between),
             left_out=dict(self.left_out),
             failures=dict(self.failures),
         )
@@ -152,18 +154,22 @@ class Evaluation:
             clean: np.ndarray | None = None
             references: dict[str, np.ndarray] = {}
             for protection, same in groupby(group, key=lambda unit: unit.protection):
+                pixels: np.ndarray | None = None
                 purified: np.ndarray | None = None
                 for unit in same:
-                    if not self._done(subject, unit):
+                    done = self._done(subject, unit)
+                    # What is asked of the photo alone takes no edit.
+                    if pixels is None and not (done and self._measured(subject, protection)):
+                        try:
+                            pixels = self._protect(subject, protection)
+                        except PhotovaxError as error:
+                            self.failures[f"{subject.path.name}, {unit.label}"] = str(error)
+                            break
+                    if not done and pixels is not None:
                         purify = self.purifiers[purification]
                         if clean is None:
                             clean = purify(subject.pixels, subject.seed)
                         if purified is None:
-                            try:
-                                pixels = self._protect(subject, protection)
-                            except PhotovaxError as error:
-                                self.failures[f"{subject.path.name}, {unit.label}"] = str(error)
-                                break
                             purified = purify(pixels, subject.seed)
                         if unit.reference not in references:
                             references[unit.reference] = self._reference(subject, unit, clean)
@@ -173,9 +179,14 @@ class Evaluation:
 
     def _done(self, subject: Subject, unit: Unit) -> bool:
         found = subject.store.get(unit.key)
-        if found is None or not self.metrics.keys() <= found["between"].keys():
+        if found is None or not self.between.keys() <= found["between"].keys():
             return False
         return self.clip is None or not unit.edit.prompt or "clip" in found["follows"]
+
+    def _measured(self, subject: Subject, protection: Protection) -> bool:
+        """Whether a photo was compared with its original by every metric."""
+        known = subject.store.get(protection.key)
+        return known is not None and self.metrics.keys() <= known["visible"].keys()
 
     def _protect(self, subject: Subject, protection: Protection) -> np.ndarray:
         """Pixels of the saved photo, made if it is not there."""
@@ -183,7 +194,7 @@ class Evaluation:
         known = subject.store.get(protection.key)
         if known is None or not file.exists():
             figures = self._make(subject, protection, file)
-        elif self.metrics.keys() <= known["visible"].keys():
+        elif self._measured(subject, protection):
             return read_photo(file).visible_rgb()
         else:
             figures = known["figures"]
@@ -243,7 +254,7 @@ class Evaluation:
         seconds = time.perf_counter() - began
         if unit.seed == 0 and unit.purification == NONE:
             Image.fromarray(made).save(subject.store.file(unit.key, ".webp"), quality=90)
-        between = {name: metric(reference, made) for name, metric in self.metrics.items()}
+        between = {name: metric(reference, made) for name, metric in self.between.items()}
         figures = self._judged(subject, unit.asked, clean, made)
         subject.store.add(unit.key, {"between": between, **figures, "seconds": seconds})
 
@@ -312,7 +323,7 @@ class Evaluation:
             seed=unit.seed,
             key=unit.key,
             floor=unit.floor,
-            between={name: found["between"].get(name) for name in self.metrics},
+            between={name: found["between"].get(name) for name in self.between},
             follows=found["follows"],
             wanted=reference["follows"],
             features=features,

@@ -176,7 +176,7 @@ def tables(results: Results, *, metric: str) -> Tables:
             moved
             for label in _labels(plain)
             for mode in modes
-            for name in results.metric_labels
+            for name in results.between
             if (moved := _displacement(results, _of(plain, label, mode), by_key, label, mode, name))
         ],
         following=[

@@ -260,7 +260,8 @@ def shown(picture: np.ndarray, display: Display) -> np.ndarray:
             for plane in np.moveaxis(picture, 2, 0)
         ]
         picture = torch.cat(planes).mul_(255).round_().byte()[:, 0].permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(np.broadcast_to(picture, (*sides, 3)))
+    whole: np.ndarray = np.broadcast_to(picture, (*sides, 3))
+    return np.ascontiguousarray(whole)
 
 
 def _sides(picture: np.ndarray, display: Display) -> tuple[int, int]:
