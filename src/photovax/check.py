@@ -12,6 +12,7 @@ import torch
 
 from photovax.errors import UsageError
 from photovax.metrics.latent import LatentEffect, latent_effect
+from photovax.metrics.visibility import VisibleDifference, visible_difference
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.catalog import (
     DEFAULT_MODEL,
@@ -74,11 +75,13 @@ class Check:
     """What was measured.
 
     Attributes:
-        visible: How visible the change is.
+        visible: How far the two are apart.
+        seen: How visible that is.
         models: The effect on each model.
     """
 
     visible: Visibility
+    seen: VisibleDifference
     models: dict[str, ModelCheck]
 
     @property
@@ -128,15 +131,19 @@ def check_loaded(
     *,
     device: torch.device,
     size: int | None = None,
+    known: VisibleDifference | None = None,
 ) -> Check:
-    """As ``check``, on models that are loaded already, by catalogue name or folder."""
+    """As ``check``, on models that are loaded already, by catalogue name or folder.
+
+    How visible the change is need not be measured again where it is known.
+    """
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
     found = {
         model.name: _check_model(model, before, after, visible, device, fed_size(name, size))
         for name, model in models.items()
     }
-    return Check(visible, found)
+    return Check(visible, known or visible_difference(before, after), found)
 
 
 def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:

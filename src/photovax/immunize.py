@@ -26,6 +26,7 @@ from photovax.immunized import Immunized, Saved, check_promises, round_within
 from photovax.jpeg import within_jpeg
 from photovax.memory import LIBRARIES, PHOTO_COPIES, available_bytes, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
+from photovax.metrics.visibility import VIEWING, VisibleDifference, visible_difference
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import PosteriorAutoencoder
 from photovax.models.catalog import (
@@ -335,7 +336,7 @@ class Immunizer:
             pixels = within_jpeg(asked.pixels, result.original.pixels, constraint)
             asked, shown = (result.photo.with_pixels(each) for each in pixels)
             result = replace(result, photo=shown)
-        measured: list[tuple[Visibility, dict[str, LatentEffect], str]] = []
+        measured: list[tuple[Visibility, VisibleDifference, dict[str, LatentEffect], str]] = []
 
         def verify(written: Path) -> None:
             reopened = read_photo(written, max_pixels=result.photo.height * result.photo.width)
@@ -347,11 +348,13 @@ class Immunizer:
                 )
                 for model in self.models
             }
-            measured.append((visibility(before, after), effects, file_digest(written)))
+            apart = visibility(before, after)
+            seen = visible_difference(before, after, memory=self.memory)
+            measured.append((apart, seen, effects, file_digest(written)))
 
         write_photo(asked, path, overwrite=overwrite, verify=verify)
-        visible, effects, digest = measured[0]
-        saved = Saved(path, record_of(path), visible, effects)
+        visible, seen, effects, digest = measured[0]
+        saved = Saved(path, record_of(path), visible, seen, effects)
         record = json.dumps(self._record(result, saved, digest), indent=1) + "\n"
         write_text(record, saved.record, overwrite=overwrite)
         return saved
@@ -370,7 +373,7 @@ class Immunizer:
                 for model, digest in zip(self.models, digests, strict=True)
             ],
             "budget": asdict(result.recipe.budget),
-            "realised": saved.visible.figures(),
+            "realised": saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
             "effects": {k: asdict(v) for k, v in saved.effects.items()},
             "loss": result.loss,
             "steps": result.steps,

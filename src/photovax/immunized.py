@@ -12,6 +12,7 @@ from torch import Tensor
 from photovax.budget import BUDGETS, TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 from photovax.metrics.latent import LatentEffect, tensor
+from photovax.metrics.visibility import VisibleDifference
 from photovax.metrics.visible import Visibility
 from photovax.photo import Photo
 from photovax.recipe import Recipe
@@ -56,13 +57,15 @@ class Saved:
     Attributes:
         path: The photo.
         record: The JSON file beside it.
-        visible: How visible the change is.
+        visible: How far the two are apart.
+        seen: How visible that is.
         effects: What it does to each model, at the size the recipe feeds it.
     """
 
     path: Path
     record: Path
     visible: Visibility
+    seen: VisibleDifference
     effects: dict[str, LatentEffect]
 
 

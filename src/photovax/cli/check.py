@@ -49,7 +49,7 @@ def command(
 def _data(found: Check) -> dict[str, object]:
     return {
         "verdict": found.verdict.value,
-        "visible": found.visible.figures(),
+        "visible": found.visible.figures() | found.seen.figures(),
         "models": {
             name: asdict(model) | {"verdict": model.verdict.value}
             for name, model in found.models.items()
@@ -62,7 +62,8 @@ def _lines(found: Check) -> list[str]:
     ssim = "" if seen.ssim is None else f", SSIM {seen.ssim:.4f}"
     lines = [
         f"change: {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, "
-        f"{seen.changed:.0%} of pixels, PSNR {seen.psnr:.1f} dB{ssim}"
+        f"{seen.changed:.0%} of pixels, PSNR {seen.psnr:.1f} dB{ssim}",
+        f"seen: {found.seen.line}",
     ]
     for name, model in found.models.items():
         effect, floor = model.effect, model.floor

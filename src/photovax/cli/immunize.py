@@ -173,6 +173,7 @@ def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
         f"  size        {result.photo.width} x {result.photo.height}",
         f"  change      {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, "
         f"PSNR {seen.psnr:.1f} dB{ssim}",
+        f"  seen        {saved.seen.line}",
     ]
     for name, effect in saved.effects.items():
         worse = "" if effect.damage is None else f", reconstruction {effect.damage:+.1f} dB worse"

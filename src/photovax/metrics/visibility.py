@@ -33,12 +33,12 @@ __all__ = [
     "Display",
     "Flip",
     "Jod",
-    "Seen",
+    "VisibleDifference",
     "flip",
     "flip_picture",
     "jod",
-    "seen",
     "shown",
+    "visible_difference",
     "words",
 ]
 
@@ -92,15 +92,17 @@ VIEWING = "; ".join(
 
 
 @dataclass(frozen=True)
-class Seen:
+class VisibleDifference:
     """How visible a change is.
 
     Attributes:
         jod_4k: ColorVideoVDP on a 4K display, in just-objectionable differences: 10 is no visible
             difference, and each JOD less is told by 75 instead of 50 of 100 people who say which
-            of two pictures is the original. None where it was not measured, or there would be more
-            pixels to see than a full-HD display has, which takes too much memory.
-        jod_fhd: The same on a full-HD display.
+            of two pictures is the original. None where there would be more pixels to see than a
+            full-HD display has, which takes too much memory, and where the other is None.
+        jod_fhd: The same on a full-HD display, where pixels are twice as large to the eye; lower
+            for photos of up to about a megapixel, and as good as equal from four on. None where it
+            is not defined or could not be measured.
         flip: Mean of FLIP's map on the full-HD display, in [0, 1]: 0 is no visible difference.
         left_out: Why figures are missing that might be there, in a line; None where none is.
     """
@@ -113,8 +115,7 @@ class Seen:
     @property
     def jod(self) -> float | None:
         """The lower of the two, which is the one that counts; None where neither is known."""
-        known = [value for value in (self.jod_fhd, self.jod_4k) if value is not None]
-        return min(known, default=None)
+        return min((v for v in (self.jod_fhd, self.jod_4k) if v is not None), default=None)
 
     def figures(self) -> dict[str, float | None]:
         """The three figures, for JSON."""
@@ -140,7 +141,9 @@ def words(jod: float) -> str:
     return next(text for least, text in _WORDS if jod >= least)
 
 
-def seen(original: np.ndarray, changed: np.ndarray, *, memory: int | None = None) -> Seen:
+def visible_difference(
+    original: np.ndarray, changed: np.ndarray, *, memory: int | None = None
+) -> VisibleDifference:
     """How visible the change is from one uint8 picture (H, W, 1 or 3) to another of its shape.
 
     On one core this takes 10 s for a view of full HD, 0.7 s for 480 x 320 pixels; see ``jod`` for
@@ -169,8 +172,10 @@ def seen(original: np.ndarray, changed: np.ndarray, *, memory: int | None = None
     # FLIP comes first: it takes the least memory.
     mean = known(lambda: flip(*pair, memory=memory))
     full_hd = known(lambda: jod(*pair, FULL_HD, memory=memory))
-    uhd = known(lambda: jod(original, changed, UHD_4K, memory=memory))
-    return Seen(uhd, full_hd, mean, "; ".join(dict.fromkeys(reasons)) or None)
+    uhd = None
+    if full_hd is not None:
+        uhd = known(lambda: jod(original, changed, UHD_4K, memory=memory))
+    return VisibleDifference(uhd, full_hd, mean, "; ".join(dict.fromkeys(reasons)) or None)
 
 
 def jod(
@@ -189,7 +194,7 @@ def jod(
         original: The reference.
         changed: The changed picture.
         display: Where they are seen.
-        memory: As for ``seen``.
+        memory: As for ``visible_difference``.
 
     Returns:
         At most 10; None where the display shows below 8 pixels a side, or more pixels of the photo
@@ -216,7 +221,7 @@ def flip(original: np.ndarray, changed: np.ndarray, *, memory: int | None = None
     Args:
         original: The reference.
         changed: The changed picture.
-        memory: As for ``seen``.
+        memory: As for ``visible_difference``.
 
     Returns:
         In [0, 1].
@@ -242,8 +247,9 @@ def flip_picture(original: np.ndarray, changed: np.ndarray) -> np.ndarray:
         UsageError: If the shapes differ.
         MetricUnavailable: If the package is missing, or memory is too little.
     """
-    coloured = _flip(original, changed, None, coloured=True)[0]
-    return np.rint(coloured * 255).astype(np.uint8)
+    levels = np.rint(_flip(original, changed, None, coloured=True)[0] * 255)
+    picture: np.ndarray = levels.astype(np.uint8)
+    return picture
 
 
 def shown(picture: np.ndarray, display: Display) -> np.ndarray:

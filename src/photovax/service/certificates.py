@@ -131,7 +131,8 @@ class Certificate(_Facts):
         photo: The file.
         recipe: Digest of the recipe, or ``unknown``.
         budget: Of changes.
-        visible: Largest change in levels, length, PSNR in dB, SSIM, share of pixels changed.
+        visible: Largest change in levels, length, PSNR in dB, SSIM, share of pixels changed; and,
+            in certificates since they are measured, JOD on a 4K and a full-HD display, and FLIP.
         models: Those that the photo was measured on.
         not_covered: What nobody may read into this.
         renews: SHA-256 of the certificate that this one replaces.

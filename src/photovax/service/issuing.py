@@ -15,6 +15,7 @@ from photovax.check import Check, ModelCheck, check_loaded
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect
+from photovax.metrics.visibility import VisibleDifference
 from photovax.models.contracts import Autoencoder
 from photovax.photo import Photo, read_photo
 from photovax.recipe import Recipe
@@ -79,10 +80,18 @@ class Issuer:
         for model, found in zip(self.models, self._loaded, strict=True):
             check_weights(model, found.digest)
 
-    def check(self, photo: Photo, original: Photo, *, size: int | None = None) -> Check:
+    def check(
+        self,
+        photo: Photo,
+        original: Photo,
+        *,
+        size: int | None = None,
+        known: VisibleDifference | None = None,
+    ) -> Check:
         """A photo against its original on all the models; see ``photovax.check``."""
         loaded = {m.model: found for m, found in zip(self.models, self._loaded, strict=True)}
-        return check_loaded(photo, original, loaded, device=self.immunizer.device, size=size)
+        device = self.immunizer.device
+        return check_loaded(photo, original, loaded, device=device, size=size, known=known)
 
     def certify(
         self,
@@ -93,6 +102,7 @@ class Issuer:
         total: float | None = None,
         masked: bool = False,
         renews: str | None = None,
+        known: VisibleDifference | None = None,
     ) -> str:
         """Certify a saved photo, measured as a file against its original.
 
@@ -104,6 +114,7 @@ class Issuer:
                 budgets, otherwise a length; the recipe's radius when None.
             masked: Whether only a part could change.
             renews: The signed certificate that this one replaces.
+            known: How visible the change is, where that was measured already.
 
         Raises:
             BudgetExceeded: If more was changed than ``total``.
@@ -112,7 +123,7 @@ class Issuer:
         """
         photo = read_photo(file, max_pixels=original.width * original.height)
         size = recipe.size
-        found = self.check(photo, original, size=size)
+        found = self.check(photo, original, size=size, known=known)
         budget = Budget(
             norm=recipe.budget.name,
             unit="levels" if recipe.budget.name == "linf" else "length",
@@ -120,7 +131,8 @@ class Issuer:
             used=length_used(photo, original, recipe.budget.name),
         )
         facts = self.facts(found, photo, original, recipe, "against the original")
-        visible = found.visible.figures() | {"linf": float(found.visible.linf)}
+        visible = found.visible.figures() | found.seen.figures()
+        visible["linf"] = float(found.visible.linf)
         return self.sign(file, photo, recipe, budget, facts, visible, masked=masked, renews=renews)
 
     def facts(

@@ -133,6 +133,7 @@ class Renewer:
             total=budget.total,
             masked=wish.mask is not None,
             renews=wish.certificate,
+            known=saved.seen,
         )
         return Renewal(lacks, "the original", saved, renewed)
 
@@ -150,9 +151,11 @@ class Renewer:
         photo = read_photo(wish.output, max_pixels=before.width * before.height)
         further = length_used(photo, before, budget.norm)
         spent = budget.model_copy(update={"used": budget.used + further})
-        found = issuer.check(photo, before, size=recipe.size)
+        found = issuer.check(photo, before, size=recipe.size, known=saved.seen)
         fresh = issuer.facts(found, photo, before, recipe, "against the protected photo")
-        bound = dict.fromkeys(("linf", "l2", "psnr", "ssim", "changed")) | {budget.norm: spent.used}
+        # Without the original, only the bound is known.
+        unknown = dict.fromkeys(found.visible.figures() | found.seen.figures())
+        bound = unknown | {budget.norm: spent.used}
         renewed = issuer.sign(
             wish.output,
             photo,

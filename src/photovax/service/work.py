@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from photovax.check import Check
 from photovax.errors import UsageError
+from photovax.immunized import Saved
 from photovax.masks import white_of
+from photovax.metrics.visibility import words
 from photovax.models.catalog import DEFAULT_MODEL, usual_edit
 from photovax.optimise import Step
 from photovax.photo import Metadata, Photo, read_photo
@@ -127,7 +130,12 @@ class Bench:
         result = issuer.immunizer.immunize(photo, recipe, mask=mask, callback=_steps(tick))
         saved = issuer.immunizer.save(result, file)
         text = issuer.certify(
-            file, photo, recipe, total=self._settings.total, masked=mask is not None
+            file,
+            photo,
+            recipe,
+            total=self._settings.total,
+            masked=mask is not None,
+            known=saved.seen,
         )
         (output / "certificate.json").write_text(text, encoding="utf-8")
         signed = self._sign(file, text)
@@ -137,7 +145,7 @@ class Bench:
         return {
             "file": file.name,
             "signed": signed,
-            "visible": saved.visible.figures(),
+            **_visible(saved),
             "models": _models(text),
             "notes": list(photo.notes),
         }
@@ -213,7 +221,7 @@ class Bench:
             checked = issuer.check(photo, read_parcel(first), size=size)
             found |= {
                 "verdict": checked.verdict.value,
-                "visible": checked.visible.figures(),
+                **_visible(checked),
                 "models": {
                     name: {
                         "verdict": each.verdict.value,
@@ -237,6 +245,15 @@ class Bench:
             write_photo(Photo(made, None, Metadata(), "PNG", ()), output / f"{name}.png")
         tick(2, 2)
         return {}
+
+
+def _visible(found: Saved | Check) -> dict[str, Any]:
+    """Figures of how visible a change is, and what they mean; None where that is not measured."""
+    jod = found.seen.jod
+    return {
+        "visible": found.visible.figures() | found.seen.figures(),
+        "seen": None if jod is None else words(jod),
+    }
 
 
 def _mask(folder: Path, photo: Photo) -> np.ndarray | None:

@@ -76,8 +76,11 @@ async function outcome() {
       `${name}: ${found.verdict}, thrown off by ${found.effect.shift.toFixed(2)}, by noise of the same size ${found.floor.shift.toFixed(2)}`,
   );
   const notes = job.result.notes.map((note) => `Note: ${note}.`);
+  const eye = job.result.seen ? [
+    `The change is ${job.result.seen}: JOD ${seen.jod_fhd.toFixed(1)} on a full-HD screen (10: no visible difference).`,
+  ] : [];
   $("figures").textContent = [
-    `Changed by ${seen.linf} of 255 levels at most.`, `${models.join("; ")}.`, ...notes,
+    `Changed by ${seen.linf} of 255 levels at most.`, ...eye, `${models.join("; ")}.`, ...notes,
   ].join(" ");
   $("until").textContent = `The server deletes photo and result at ${new Date(job.expires).toLocaleTimeString()}.`;
   $("edits").hidden = true;
