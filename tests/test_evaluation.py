@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,30 @@ def test_nothing_is_done_twice(
     assert (seen[-1].done, seen[-1].total) == (16, 16)
 
 
+@pytest.mark.parametrize("name", ["jod", "flip"])
+def test_visibility_is_asked_of_the_photo_and_takes_no_edit(
+    name: str, done: tuple[Evaluation, Path], photos: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip({"jod": "pycvvdp", "flip": "flip_evaluator"}[name])
+
+    def never(*_args: object, **_kwargs: object) -> None:
+        raise AssertionError("this was done already")
+
+    later = Evaluation(replace(PLAN, metrics=("psnr", name)), done[1], device="cpu")
+    monkeypatch.setattr(later.adversary, "edit", never)
+    monkeypatch.setattr(later.immunizer, "immunize", never)
+    later.run(photos)
+    results = later.results(photos)
+    assert results.between == ("psnr",)
+    assert all(set(case.between) == {"psnr"} for case in results.cases)
+    for one in results.protected:
+        value = one.visible[name]
+        assert value is not None
+        assert 0 < value < 10
+    with pytest.raises(UsageError, match="needs one metric or more of edits: none was named"):
+        Evaluation(replace(PLAN, metrics=(name,)), done[1], device="cpu")
+
+
 def test_an_interrupted_run_goes_on_and_ends_the_same(
     done: tuple[Evaluation, Path],
     photos: list[Path],
@@ -200,7 +225,9 @@ def test_the_report_says_what_was_found(
     page = report.html.read_text(encoding="utf-8")
     assert "quick 16/255" in page
     assert "only 2 photos" in page
-    assert page.count("data:image/webp") == 5 * 2
+    seen = find_spec("flip_evaluator") is not None
+    assert page.count("data:image/webp") == (5 + seen) * 2
+    assert page.count("where it is seen (FLIP)") == 4 * seen  # caption and text for the blind
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
     with (tmp_path / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
