@@ -123,6 +123,7 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     made, given = read_photo(tmp_path / "photo.webp"), read_photo(photo)
     change = np.abs(made.pixels.astype(int) - given.pixels).max()
     assert job.result["visible"]["linf"] == change <= 8
+    assert (job.result["visible"]["jod_fhd"] is None) is (job.result["seen"] is None)
     held = verify(
         (tmp_path / "c.json").read_text(),
         read_keys(folder / "data/keys"),
@@ -130,13 +131,15 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     )
     assert held.valid
     assert held.certificate.budget.total == 16
+    assert held.certificate.visible == pytest.approx(job.result["visible"], abs=1e-4)
     original = Image.open(io.BytesIO(client.picture(job, "original")))
     assert (np.asarray(original) == given.pixels).all()
 
     checked = client.wait(
         client.check(tmp_path / "photo.webp", original=photo, certificate=tmp_path / "c.json")
     )
-    assert checked.result["visible"]["linf"] == change
+    assert checked.result["visible"] == job.result["visible"]
+    assert checked.result["seen"] == job.result["seen"]
     says = {
         "valid": True,
         "reasons": [],

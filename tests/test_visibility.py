@@ -236,6 +236,27 @@ def test_without_packages_all_else_works(photo_file, monkeypatch, anew):
     assert data["visible"].items() >= {"jod_4k": None, "jod_fhd": None, "flip": None}.items()
 
 
+def test_a_saved_photo_is_measured_as_it_is_read_again(immunizer, quick, photo_file, tmp_path):
+    result = immunizer.immunize(read_photo(photo_file), quick)
+    saved = immunizer.save(result, tmp_path / "out.jpg")
+    files = photo_file, saved.path
+    found = visible_difference(*(read_photo(file).visible() for file in files))
+    assert saved.seen == found
+    realised = json.loads(saved.record.read_text())["realised"]
+    assert realised.items() >= (found.figures() | {"viewing": VIEWING}).items()
+    asked = ["check", str(saved.path), "--original", str(photo_file), "--size", "64"]
+    assert f"seen: {found.line}" in CliRunner().invoke(app, asked).stdout.splitlines()
+    visible = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)["visible"]
+    assert visible.items() >= found.figures().items()
+    asked = ["immunize", str(photo_file), "-o", str(tmp_path / "o.png"), "--time", "0.001"]
+    (line,) = [
+        line
+        for line in CliRunner().invoke(app, asked).stdout.splitlines()
+        if line.startswith("  seen        ")
+    ]
+    assert line.partition("seen        ")[2].startswith(("JOD ", "FLIP ", "not measured: "))
+
+
 @needs_cvvdp
 @needs_flip
 def test_what_would_take_too_much_memory_is_left_out(photo):

@@ -101,8 +101,8 @@ class VisibleDifference:
             original, 50 of whom would be right by guessing. None where there would be more pixels
             to see than a full-HD display has, which takes too much memory, and where the next is.
         jod_fhd: The same on a full-HD display, where a pixel is twice as large to the eye. Of 17
-            immunized photos it was the lower one each time: by 0.4 to 1.4 up to 1.5 megapixels, by
-            0.04 from four on. None where it is not defined or could not be measured.
+            immunized photos it was the lower one each time: by 0.3 to 1.4 up to 1.5 megapixels, by
+            0.04 at four and six. None where it is not defined or could not be measured.
         flip: Mean of FLIP's map on the full-HD display, in [0, 1]: 0 is no visible difference.
         left_out: Why figures are missing that might be there, in a line; None where none is.
     """
