@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import pairwise
 from types import ModuleType
@@ -278,6 +279,26 @@ def test_nothing_is_left_that_looks_like_torchvision(anew, monkeypatch, photo, c
     assert sys.path == path
     assert logging.getLogger().handlers == handlers
     assert capfd.readouterr() == ("", "")
+
+
+@needs_cvvdp
+def test_a_torchvision_that_does_not_import_is_as_good_as_none(anew, monkeypatch, photo, tmp_path):
+    (tmp_path / "torchvision").mkdir()
+    broken = "import torchvision.extension\nraise RuntimeError('no operator torchvision::nms')"
+    (tmp_path / "torchvision/__init__.py").write_text(broken)
+    (tmp_path / "torchvision/extension.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert jod(photo, photo) == 10
+    assert "torchvision" not in sys.modules
+    assert "torchvision.extension" not in sys.modules
+
+
+@needs_cvvdp
+def test_threads_do_not_disturb_each_other(photo):
+    pairs = [(photo[:side], noisy(photo[:side], 16, 1)) for side in (40, 60, 80, 100)] * 2
+    expected = [jod(*pair) for pair in pairs]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda pair: jod(*pair), pairs)) == expected
 
 
 @needs_cvvdp
