@@ -160,11 +160,11 @@ def test_photos_are_shrunk_to_the_display_turned_as_they_are(size, full_hd, uhd)
 @needs_cvvdp
 @needs_flip
 def test_a_large_photo_is_measured_as_a_display_shows_it():
-    small = np.random.default_rng(0).integers(0, 256, (48, 300, 3), np.uint8)
-    large = np.array(Image.fromarray(small).resize((2400, 384), Image.Resampling.BICUBIC))
+    small = np.random.default_rng(0).integers(0, 256, (13, 250, 3), np.uint8)
+    large = np.array(Image.fromarray(small).resize((2000, 104), Image.Resampling.BICUBIC))
     changed = noisy(large, 24, 1)
     one, other = (
-        np.array(Image.fromarray(picture).resize((1920, 307), Image.Resampling.BICUBIC))
+        np.array(Image.fromarray(picture).resize((1920, 100), Image.Resampling.BICUBIC))
         for picture in (large, changed)
     )
     # Pillow rounds to 8 bits after each direction, so levels differ by one here and there.
