@@ -21,7 +21,7 @@ from photovax.check import noisy
 from photovax.cli import app
 from photovax.demo import SAMPLE
 from photovax.errors import MetricUnavailable, UsageError
-from photovax.metrics import cvvdp
+from photovax.metrics import cvvdp, visibility
 from photovax.metrics.visibility import (
     FULL_HD,
     UHD_4K,
@@ -260,10 +260,12 @@ def test_a_saved_photo_is_measured_as_it_is_read_again(immunizer, quick, photo_f
 
 @needs_cvvdp
 @needs_flip
-def test_what_would_take_too_much_memory_is_left_out(photo):
+def test_what_would_take_too_much_memory_is_left_out(photo, monkeypatch):
     found = visible_difference(photo, noisy(photo, 16, 1), memory=1)
     assert found.figures() == {"jod_4k": None, "jod_fhd": None, "flip": None}
     assert "takes 0.1 GiB of memory, and 0.0 are left" in found.line
+    monkeypatch.setattr(visibility, "available_bytes", lambda: 2**20)
+    assert (Jod()(photo, photo), Flip()(photo, photo)) == (None, None)
 
 
 @needs_cvvdp

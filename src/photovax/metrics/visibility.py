@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -323,8 +324,13 @@ class Jod:
         load_cvvdp()
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
-        """Compare two uint8 pictures (H, W, 3) of one shape; None below 8 pixels a side."""
-        return jod(first, second)
+        """Compare two uint8 pictures (H, W, 3) of one shape.
+
+        None below 8 pixels a side, and where memory is too little.
+        """
+        with suppress(MetricUnavailable):
+            return jod(first, second)
+        return None
 
 
 @PAIR_METRICS.register("flip")
@@ -342,6 +348,8 @@ class Flip:
     def __init__(self, weights: Path | None = None) -> None:
         _load_flip()
 
-    def __call__(self, first: np.ndarray, second: np.ndarray) -> float:
-        """Compare two uint8 pictures (H, W, 3) of one shape."""
-        return flip(first, second)
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
+        """Compare two uint8 pictures (H, W, 3) of one shape; None where memory is too little."""
+        with suppress(MetricUnavailable):
+            return flip(first, second)
+        return None
