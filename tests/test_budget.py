@@ -3,7 +3,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from photovax.budget import BUDGETS, L2, Constraint, Linf, Within
+from photovax.budget import BUDGETS, L2, Constraint, Linf, Perceptual, Within
 from photovax.errors import BudgetExceeded, UnknownName, UsageError
 from photovax.immunized import round_within
 from photovax.registry import Part
@@ -17,8 +17,12 @@ def origin(count: int = 3, height: int = 5, width: int = 7) -> torch.Tensor:
 def every_constraint() -> list[Constraint]:
     mask = torch.zeros(1, 1, 5, 7, dtype=torch.bool)
     mask[..., :3] = True
-    plain: list[Constraint] = [Linf(8 / 255), Linf(7.65 / 255), L2(0.3)]
-    return plain + [Within(each, mask) for each in plain]
+    plain: list[Constraint] = [
+        *(Linf(8 / 255), Linf(7.65 / 255), L2(0.3)),
+        *(Perceptual(2, 16), Perceptual(2, 16, power=2)),
+        Perceptual(2, 16).fitted(5, 7, 3),  # changes are found on a grid of 4 x 6
+    ]
+    return plain + [each.within(mask) for each in plain]
 
 
 @pytest.mark.parametrize("constraint", every_constraint(), ids=repr)

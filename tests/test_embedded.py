@@ -113,7 +113,7 @@ def test_img2img_keeps_less_of_the_photo_with_strength_and_follows_the_prompt(ad
 def test_an_immunized_photo_is_edited_into_something_else(adversary, pixels, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     photo = read_photo(tmp_path / "photo.png")
-    recipe = replace(PRESETS[DEFAULT].with_radius(16 / 255), size=128, steps=20)
+    recipe = replace(PRESETS[DEFAULT].with_levels(16), size=128, steps=20)
     immunized = Immunizer(device="cpu").immunize(photo, recipe).photo.pixels
     edit = usual_edit("embedded", "instruct").asking("make it sepia")
     clean, broken, floor = (

@@ -403,8 +403,14 @@ def test_scores_of_what_was_asked(pixels: np.ndarray):
 
 
 def test_recipes_stand_at_every_budget_and_their_own():
-    labels = [v.label for v in variants(["fast", "photoguard-diffusion-l2"], (8, 16))]
-    assert labels == ["fast 8/255", "fast 16/255", "photoguard-diffusion-l2 l2 8"]
+    names = ["fast-linf", "fast", "photoguard-diffusion-l2"]
+    labels = [v.label for v in variants(names, (8, 16), ("low", "high"))]
+    assert labels == [
+        *("fast-linf 8/255", "fast-linf 16/255"),
+        *("fast low", "fast high"),
+        "photoguard-diffusion-l2 l2 8",
+    ]
+    assert [v.label for v in variants(["fast"], (8,))] == ["fast medium"]
     assert [v.label for v in variants(["photoguard-img2img"])] == ["photoguard-img2img 7.65/255"]
     through = Variant("x", PRESETS["fast-diffusion"]).against("inpaint")
     assert through.kept_region_only
@@ -417,7 +423,7 @@ def test_recipes_stand_at_every_budget_and_their_own():
 
 def test_recipes_of_one_label_are_refused(tmp_path: Path):
     (tmp_path / "fast.toml").write_text('preset = "fast"\nsize = 384\n')
-    with pytest.raises(UsageError, match="two recipes would be called 'fast 8/255'"):
+    with pytest.raises(UsageError, match="two recipes would be called 'fast medium'"):
         variants(["fast", str(tmp_path / "fast.toml")], (8,))
     (own,) = variants([str(tmp_path / "fast.toml")], (8, 8), size=512)
     assert own.recipe.size == 384

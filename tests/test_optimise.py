@@ -154,7 +154,7 @@ def test_losses_of_different_units_weigh_the_same(constraint, step_size):
         [linear_loss, other_loss], constraint, groups=["small", "large"], step_size=step_size
     )
     together = WEIGHT / WEIGHT.abs().mean() + OTHER / OTHER.abs().mean()
-    best = ORIGIN + constraint.radius * constraint.direction(together.expand_as(ORIGIN))
+    best = ORIGIN + constraint.radius * constraint.direction(together.expand_as(ORIGIN), ORIGIN)
     torch.testing.assert_close(found.x, constraint.project(best, ORIGIN), atol=1e-3, rtol=0)
     # Where they are reported, they are what they are.
     expected = (linear_loss(found.x, None) + other_loss(found.x, None)) / 2

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from photovax.errors import UnknownName, UsageError
-from photovax.recipe import DEFAULT, PRESETS, Recipe, load_recipe
+from photovax.recipe import DEFAULT, LINF, PRESETS, VISIBILITY, Recipe, load_recipe
 
 
 def test_published_settings():
@@ -105,5 +105,33 @@ def test_unknown_presets():
 
 
 def test_another_budget_scales_the_steps():
-    recipe = PRESETS[DEFAULT].with_radius(16 / 255)
-    assert recipe.step_size == pytest.approx(2 * PRESETS[DEFAULT].step_size)
+    recipe = PRESETS[LINF].with_radius(16 / 255)
+    assert recipe.step_size == pytest.approx(2 * PRESETS[LINF].step_size)
+
+
+def test_the_default_in_levels_is_the_recipe_that_bounds_them():
+    assert PRESETS[DEFAULT].with_levels(8) == PRESETS[LINF]
+    assert PRESETS[DEFAULT].with_levels(16) == PRESETS[LINF].with_levels(16)
+
+
+def test_visibility_goes_by_words():
+    at = {word: PRESETS[DEFAULT].with_visibility(word) for word in VISIBILITY}
+    assert at["medium"] == PRESETS[DEFAULT]
+    assert at["low"].radius < at["medium"].radius < at["high"].radius
+    assert (
+        at["low"].step_size / at["low"].radius == PRESETS[DEFAULT].step_size / at["medium"].radius
+    )
+    with pytest.raises(UnknownName, match="no visibility named 'lo'; did you mean 'low'"):
+        PRESETS[DEFAULT].with_visibility("lo")
+    with pytest.raises(UsageError, match=r"budget is linf, not what is seen of the change.*fast"):
+        PRESETS[LINF].with_visibility("low")
+
+
+def test_what_can_be_promised_to_anyone_is_in_levels_where_it_can_be():
+    l2 = PRESETS["photoguard-diffusion-l2"]
+    bounds = [PRESETS[LINF].bound, PRESETS[DEFAULT].bound, l2.bound]
+    assert bounds == [("linf", 8), ("linf", 16), ("l2", 8)]
+    narrower = PRESETS[DEFAULT].with_bound(5)
+    assert (narrower.bound, narrower.radius) == (("linf", 5), PRESETS[DEFAULT].radius)
+    assert PRESETS[LINF].with_bound(5) == PRESETS[LINF].with_levels(5)
+    assert l2.with_bound(4).radius == 4

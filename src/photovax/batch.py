@@ -14,6 +14,7 @@ from photovax.optimise import Step
 from photovax.photo import MAX_PIXELS, read_photo
 from photovax.recipe import Recipe
 from photovax.saving import check_apart, check_fits, check_free, check_output, record_of
+from photovax.strength import Aim
 
 __all__ = ["MaskOptions", "Outcome", "immunize_files"]
 
@@ -42,6 +43,7 @@ def immunize_files(
     recipe: Recipe,
     *,
     mask: MaskOptions | None = None,
+    aim: Aim | None = None,
     seconds: float | None = None,
     overwrite: bool = False,
     strip_gps: bool = False,
@@ -72,6 +74,7 @@ def immunize_files(
                 photo,
                 recipe,
                 mask=allowed,
+                aim=aim,
                 seconds=seconds,
                 callback=callback and (lambda step, at=source: callback(at, step)),
             )

@@ -19,14 +19,20 @@ import torch
 from torch import Generator
 
 from photovax.allocator import KEPT, kept_memory, returned_memory
-from photovax.budget import BUDGETS, Constraint, Within
+from photovax.budget import BUDGETS, Constraint
+from photovax.check import Verdict, check_loaded
 from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.immunized import Immunized, Saved, check_promises, round_within
 from photovax.jpeg import within_jpeg
 from photovax.memory import LIBRARIES, PHOTO_COPIES, available_bytes, resident_bytes
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
-from photovax.metrics.visibility import VIEWING, VisibleDifference, visible_difference
+from photovax.metrics.visibility import (
+    VIEWING,
+    VisibleDifference,
+    jod,
+    visible_difference,
+)
 from photovax.metrics.visible import Visibility, visibility
 from photovax.models.autoencoders import PosteriorAutoencoder
 from photovax.models.catalog import (
@@ -55,8 +61,9 @@ from photovax.saving import (
     write_text,
 )
 from photovax.scene import Scene, view_loss
+from photovax.strength import MOST, Aim, largest_share, least_share
 from photovax.version import VERSION
-from photovax.views import VIEWS, Tiles, View, fitted
+from photovax.views import VIEWS, Tiles, View, fitted, interpolated
 
 __all__ = ["Immunizer"]
 
@@ -143,6 +150,7 @@ class Immunizer:
         recipe: Recipe,
         *,
         mask: np.ndarray | None = None,
+        aim: Aim | None = None,
         seconds: float | None = None,
         callback: Callable[[Step], None] | None = None,
     ) -> Immunized:
@@ -152,6 +160,8 @@ class Immunizer:
             photo: What ``read_photo`` gave.
             recipe: A preset or your own.
             mask: Pixels that may change, bool (H, W); all when None.
+            aim: What the strength is to be found by; the recipe's radius when None. The recipe of
+                the answer has the radius that was found.
             seconds: Take as many steps as fit in so long, instead of the recipe's number; what
                 comes out then depends on the machine.
             callback: Called after every step.
@@ -160,6 +170,7 @@ class Immunizer:
             UsageError: If the mask does not fit, no pixel is visible, or it would take more memory
                 than is allowed.
             OptimiserError: If the loss or its gradient is of no use.
+            MetricUnavailable: If the aim is in JOD, and the package that measures it is missing.
             KeyboardInterrupt: If interrupted before the first step; later, the best so far is
                 returned.
         """
@@ -168,20 +179,22 @@ class Immunizer:
         visible = photo.visible()
         origin = tensor(visible, self.device)
         inside = torch.from_numpy(allowed).to(self.device)[None, None]
-        constraint: Constraint = BUDGETS.create(recipe.budget)
-        if not allowed.all():
-            constraint = Within(constraint, inside)
         objective = OBJECTIVES.create(recipe.objective)
         if recipe.needs_mask and mask is None:
             raise UsageError(
                 "this recipe attacks inpainting, where a model sees only what is kept: "
                 "it needs a mask (--mask FILE)"
             )
-        scene = Scene(origin, inside, None if mask is None else ~inside, recipe.kept_region_only)
+        full = Scene(origin, inside, None if mask is None else ~inside, recipe.kept_region_only)
+        budget = self._budget(photo, recipe)
+        scene = full.at(*budget.working_size(photo.height, photo.width))
         # All are loaded before any is measured, so that each is measured beside the others.
         surrogates = [self._attacked(model, objective) for model in self.models]
         attacked = list(zip(self.models, surrogates, strict=True))
-        fits = [self._fit_memory(*pair, objective, recipe, scene) for pair in attacked]
+        fits = [
+            self._fit_memory(*pair, objective, recipe, scene, whole=origin.nbytes)
+            for pair in attacked
+        ]
         views: list[View] = []
         losses: list[LossFn] = []
         groups: list[int] = []
@@ -198,8 +211,8 @@ class Immunizer:
         with kept_memory() if self.memory is None and all(fits) else returned_memory():
             descent = pgd(
                 losses,
-                origin,
-                constraint,
+                scene.origin,
+                _masked(budget, scene.inside),
                 steps=recipe.steps,
                 step_size=recipe.step_size,
                 generator=Generator(self.device).manual_seed(recipe.seed),
@@ -218,22 +231,77 @@ class Immunizer:
                 quick=self._quick,
                 callback=callback,
             )
-        levels = round_within(descent.x, origin, constraint)[0].permute(1, 2, 0).cpu().numpy()
-        if not allowed.all():
-            # Also puts back the colour under full transparency, which models never saw.
-            levels = np.where(allowed[..., None], levels, photo.pixels)
-        return Immunized(
-            photo=photo.with_pixels(levels),
-            original=photo,
-            allowed=allowed,
-            recipe=recipe,
-            loss=descent.losses.item(),
-            steps=descent.steps,
-            passes=descent.passes,
-            quick_steps=descent.quick_steps,
-            stopped=descent.stopped,
-            seconds=time.perf_counter() - began,
+        x = descent.x
+        if scene is not full:
+            change = interpolated(x.sub_(scene.origin), photo.height, photo.width)
+            x = change.add_(origin)
+
+        def made(share: float) -> Immunized:
+            """The answer with a share of the change, which may be above 1."""
+            chosen = recipe if share == 1 else recipe.with_radius(share * recipe.radius)
+            budget = self._budget(photo, chosen)
+            constraint = _masked(budget, inside)
+            scaled = torch.lerp(origin, x, share)
+            if share != 1 or scene is not full:
+                scaled = constraint.project(scaled, origin)
+            levels = round_within(scaled, origin, constraint)[0].permute(1, 2, 0).cpu().numpy()
+            if not allowed.all():
+                # Also puts back the colour under full transparency, which models never saw.
+                levels = np.where(allowed[..., None], levels, photo.pixels)
+            return Immunized(
+                photo=photo.with_pixels(levels),
+                original=photo,
+                allowed=allowed,
+                recipe=chosen,
+                constraint=_masked(budget, torch.from_numpy(allowed)[None, None]),
+                loss=descent.losses.item(),
+                steps=descent.steps,
+                passes=descent.passes,
+                quick_steps=descent.quick_steps,
+                stopped=descent.stopped,
+                seconds=time.perf_counter() - began,
+            )
+
+        return made(1.0) if aim is None else self._aimed(aim, made)
+
+    def _aimed(self, aim: Aim, made: Callable[[float], Immunized]) -> Immunized:
+        """The answer whose strength is aimed at; that of the recipe where it cannot be reached."""
+        named = dict(zip(self._names, self.models, strict=True))
+
+        def passes(share: float) -> bool:
+            result = made(share)
+            size = result.recipe.size
+            found = check_loaded(
+                result.photo, result.original, named, device=self.device, size=size
+            )
+            return found.verdict is Verdict.PASS
+
+        def unseen(share: float) -> bool:
+            result = made(share)
+            found = jod(result.original.visible(), result.photo.visible())
+            return found is None or found >= (aim.jod or 0)
+
+        shares: list[float | None] = []
+        if aim.jod is not None:
+            shares.append(largest_share(unseen))
+        if aim.passing:
+            shares.append(least_share(passes, most=shares[0] or MOST if shares else MOST))
+        reached = shares[-1]
+        last = made(1.0 if reached is None else reached)
+        return replace(last, reached=reached is not None)
+
+    def _budget(self, photo: Photo, recipe: Recipe) -> Constraint:
+        """The set of changes for a photo as the models are fed it."""
+        short = min(photo.height, photo.width)
+        # What one of a model's views does not see would be spent in vain there.
+        side = max(
+            min(
+                fitted(VIEWS.create(part), recipe.size or model.size).fed_side(short)
+                for part in recipe.views
+            )
+            for model in self.models
         )
+        return BUDGETS.create(recipe.budget).fitted(photo.height, photo.width, side)
 
     def _attacked(
         self, model: Autoencoder, objective: Objective[Any]
@@ -250,8 +318,12 @@ class Immunizer:
         objective: Objective[Any],
         recipe: Recipe,
         scene: Scene,
+        *,
+        whole: int,
     ) -> bool:
         """Let a model recompute, from now on, where it would else take too much memory.
+
+        The scene may be smaller than the photo, of which a copy has ``whole`` bytes.
 
         Returns:
             Whether there is memory to spare.
@@ -299,7 +371,7 @@ class Immunizer:
             each = passing()
         # Between passes there are the squares of former gradients and their root as well.
         between = PHOTO_COPIES + 2 * adaptive
-        needed = held + max(between * photo, copies * photo + each)
+        needed = held + max(between * whole, copies * photo + each)
         if self.memory is not None and needed > memory:
             raise UsageError(
                 f"{memory / 2**30:.2f} GiB of memory are too little: a step takes about "
@@ -332,8 +404,7 @@ class Immunizer:
         check_free(record_of(path), overwrite=overwrite)
         asked = result.photo
         if path.suffix.lower() in JPEG_SUFFIXES:
-            constraint = BUDGETS.create(result.recipe.budget)
-            pixels = within_jpeg(asked.pixels, result.original.pixels, constraint)
+            pixels = within_jpeg(asked.pixels, result.original.pixels, result.constraint)
             asked, shown = (result.photo.with_pixels(each) for each in pixels)
             result = replace(result, photo=shown)
         measured: list[tuple[Visibility, VisibleDifference, dict[str, LatentEffect], str]] = []
@@ -389,6 +460,10 @@ class Immunizer:
             },
             "notes": list(result.original.notes),
         }
+
+
+def _masked(budget: Constraint, inside: torch.Tensor) -> Constraint:
+    return budget if inside.all() else budget.within(inside)
 
 
 def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:

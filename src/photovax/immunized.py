@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from photovax.budget import BUDGETS, TOLERANCE, Constraint
+from photovax.budget import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 from photovax.metrics.latent import LatentEffect, tensor
 from photovax.metrics.visibility import VisibleDifference
@@ -30,24 +30,28 @@ class Immunized:
         original: The photo that was given.
         allowed: Pixels that were allowed to change, bool (H, W).
         recipe: How it was made.
+        constraint: The set of changes that its budget allows to this photo, on the CPU.
         loss: Final loss, mean over views and models, before rounding.
         steps: Steps taken.
         passes: Forward and backward passes through a model.
         quick_steps: Steps whose gradient was computed in bfloat16.
         stopped: ``done``, ``plateau`` or ``interrupted``.
         seconds: What it took.
+        reached: Whether the strength is what was aimed at; else it is the recipe's.
     """
 
     photo: Photo
     original: Photo
     allowed: np.ndarray
     recipe: Recipe
+    constraint: Constraint
     loss: float
     steps: int
     passes: int
     quick_steps: int
     stopped: str
     seconds: float
+    reached: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,8 @@ def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
             return rounded.to(torch.uint8)
         share = torch.where(over.view(-1, 1, 1, 1), share - 0.01, share)
     raise BudgetExceeded(
-        f"nothing of the change is left in 8 bits at a budget of {constraint.radius:g} "
-        f"({constraint.radius * 255:g} levels); use a larger one"
+        f"nothing of the change is left in 8 bits at a budget of "
+        f"{constraint.shown(constraint.radius)}; use a larger one"
     )
 
 
@@ -121,9 +125,9 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
     elif (reopened.pixels != given.pixels)[~result.allowed].any():
         broken = "changes outside the mask"
     else:
-        constraint: Constraint = BUDGETS.create(result.recipe.budget)
         cpu = torch.device("cpu")
-        size = constraint.size(tensor(reopened.pixels, cpu), tensor(given.pixels, cpu)).item()
+        after, before = (tensor(photo.visible(), cpu) for photo in (reopened, given))
+        size = result.constraint.size(after, before).item()
         if size > 1 + TOLERANCE:
             broken = f"{size:.4f} of the budget"
     if broken is not None:

@@ -52,8 +52,8 @@ def within_jpeg(
         back = constraint.project(x, origin).sub_(x)
         goal = goal.add_(back, alpha=1 + done / _PATIENT).clamp_(0, 1)
     raise BudgetExceeded(
-        f"no JPEG file was found that keeps a budget of {constraint.radius:g} "
-        f"({constraint.radius * 255:g} levels); use .png, or a larger budget"
+        f"no JPEG file was found that keeps a budget of {constraint.shown(constraint.radius)}; "
+        "use .png, or a larger budget"
     )
 
 

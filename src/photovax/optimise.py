@@ -72,7 +72,7 @@ class Step:
         index: The step's number, from 0.
         steps: How many there will be at most.
         losses: Detached losses (N,) of the image before the step.
-        step_size: In the unit of images.
+        step_size: In the unit of the constraint's radius.
         seconds: What the step took.
     """
 
@@ -142,7 +142,7 @@ def pgd(
         origin: Float32 (N, C, H, W) in [0, 1].
         constraint: The set around the origin.
         steps: How many steps.
-        step_size: Size of the first step, in the unit of images.
+        step_size: Size of the first step, in the unit of the constraint's radius.
         generator: Source of all randomness.
         groups: For each loss a label, the same for losses of one unit, such as those of one model;
             all are of one when None.
@@ -195,7 +195,7 @@ def pgd(
             passes += sum(part.cost(index) for part in parts)
             size = step_size * schedule(clock.progress(index))
             gradient, scale = gradients.see(gradient)
-            direction = constraint.direction(gradient, scale)
+            direction = constraint.direction(gradient, origin, scale)
             del gradient, scale  # a large photo needs the room for the next two copies
             x = constraint.project(direction.mul_(size).add_(x), origin)
             del direction

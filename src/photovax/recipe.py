@@ -20,12 +20,26 @@ from photovax.edit import SIZES, USUAL_STRENGTH, valid_size
 from photovax.errors import UsageError
 from photovax.registry import Part, unknown
 
-__all__ = ["DEFAULT", "DIFFUSION", "GREY", "NATIVE", "PRESETS", "Recipe", "load_recipe"]
+__all__ = [
+    "DEFAULT",
+    "DIFFUSION",
+    "GREY",
+    "LINF",
+    "NATIVE",
+    "PRESETS",
+    "VISIBILITY",
+    "Recipe",
+    "load_recipe",
+]
 
 DEFAULT = "fast"
+LINF = "fast-linf"
 DIFFUSION = "fast-diffusion"
 NATIVE = "fast-native"
 GREY = "fast-grey"
+
+VISIBILITY = {"low": 0.58, "medium": 0.84, "high": 1.08}
+"""How much a change may be seen, by the word for it: the radius of a perceptual budget."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +48,11 @@ class Recipe:
 
     Attributes:
         objective: What to make the model do.
-        budget: The set of allowed changes; its ``radius`` is in units of [0, 1].
+        budget: The set of allowed changes; its ``radius`` is in units of [0, 1], and of a
+            perceptual one in thresholds.
         views: How the photo may be fed to the model; the loss is their mean.
         steps: Steps of projected gradient descent.
-        step_size: Size of the first step, in units of [0, 1].
+        step_size: Size of the first step, in the unit of the budget's radius.
         schedule: How the step size falls: ``constant``, ``linear`` or ``cosine``.
         momentum: Share of the former direction kept.
         adaptivity: Share of the former squared gradients kept, by which steps are shorter where
@@ -106,8 +121,23 @@ class Recipe:
 
     @property
     def radius(self) -> float:
-        """The budget's radius, in units of [0, 1]."""
+        """The budget's radius, in its own unit."""
         return float(self.budget.options["radius"])
+
+    @property
+    def levels(self) -> float | None:
+        """Largest change of any channel, in 8-bit levels; None where a length is bounded."""
+        if self.budget.name == "linf":
+            return self.radius * 255
+        return self.budget.options.get("levels")
+
+    @property
+    def bound(self) -> tuple[str, float]:
+        """What can be promised of a photo whoever looks at it: a norm, and the most in its unit.
+
+        Levels for ``linf``, which a perceptual budget bounds as well; else the radius.
+        """
+        return (self.budget.name, self.radius) if self.levels is None else ("linf", self.levels)
 
     @property
     def needs_mask(self) -> bool:
@@ -115,17 +145,45 @@ class Recipe:
         return self.kept_region_only or "inpaint" in _modes(self.objective)
 
     def with_levels(self, levels: float) -> Recipe:
-        """The same recipe with another largest change, in 8-bit levels.
+        """The same recipe with another largest change, in 8-bit levels, and no other bound.
 
         Raises:
-            UsageError: If its budget bounds something else than the largest change.
+            UsageError: If its budget bounds the length of the change.
         """
+        if self.budget.name == "perceptual":
+            share = self.step_size / self.radius
+            budget = Part("linf", {"radius": levels / 255})
+            return replace(self, budget=budget, step_size=levels / 255 * share / 2)
         if self.budget.name != "linf":
             raise UsageError(
                 f"the recipe's budget is {self.budget.name} {self.radius:g}, not a largest change "
                 "in levels: leave out --budget, or give a recipe file with another radius"
             )
         return self.with_radius(levels / 255)
+
+    def with_visibility(self, visibility: str) -> Recipe:
+        """The same recipe with a change that may be seen as much as a word of ``VISIBILITY`` says.
+
+        Raises:
+            UnknownName: If it is no such word.
+            UsageError: If its budget bounds something else than what is seen.
+        """
+        if visibility not in VISIBILITY:
+            raise unknown("visibility", visibility, VISIBILITY)
+        if self.budget.name != "perceptual":
+            raise UsageError(
+                f"the recipe's budget is {self.budget.name}, not what is seen of the change: leave "
+                f"out --visibility, or use --recipe {DEFAULT}"
+            )
+        radius = VISIBILITY[visibility]
+        return self if radius == self.radius else self.with_radius(radius)
+
+    def with_bound(self, most: float) -> Recipe:
+        """The same recipe with another ``bound``, in the same unit."""
+        if self.budget.name == "perceptual":
+            options = {**self.budget.options, "levels": most}
+            return replace(self, budget=replace(self.budget, options=options))
+        return self.with_radius(most / 255 if self.levels is not None else most)
 
     def with_radius(self, radius: float) -> Recipe:
         """The same recipe with another budget; its steps grow and shrink with it."""
@@ -264,6 +322,10 @@ def _linf(radius: float) -> Part:
     return Part("linf", {"radius": radius})
 
 
+def _perceptual(visibility: str) -> Part:
+    return Part("perceptual", {"radius": VISIBILITY[visibility], "levels": 16})
+
+
 def _at(*times: float) -> tuple[Part, ...]:
     """The whole photo at these multiples of the model's own size."""
     return tuple(Part("short_side", {"times": factor}) for factor in times)
@@ -315,8 +377,18 @@ def _diff_protect(objective: Part) -> Recipe:
 PRESETS: dict[str, Recipe] = {
     DEFAULT: Recipe(
         objective=Part("latent_drift"),
-        budget=_linf(8 / 255),
+        budget=_perceptual("medium"),
         # One view a step, in turn: at 512 and 768 pixels for Stable Diffusion 1.
+        views=_at(1, 1, 1.5),
+        steps=48,
+        step_size=VISIBILITY["medium"],
+        schedule="cosine",
+        draws=1,
+    ),
+    # The same with a largest change in place of what is seen.
+    LINF: Recipe(
+        objective=Part("latent_drift"),
+        budget=_linf(8 / 255),
         views=_at(1, 1, 1.5),
         steps=48,
         step_size=4 / 255,
@@ -367,10 +439,10 @@ PRESETS: dict[str, Recipe] = {
                 ]
             },
         ),
-        budget=_linf(8 / 255),
+        budget=_perceptual("medium"),
         views=_at(1),
         steps=40,
-        step_size=4 / 255,
+        step_size=VISIBILITY["medium"],
         schedule="cosine",
     ),
     # demo_simple_attack_img2img.ipynb: pushes the latent's norm to zero.

@@ -49,6 +49,19 @@ class Scene:
         repaint = view(self.repaint.float(), twin(generator)) > 0.5
         return objective.bind(surrogate, seen, repaint)
 
+    def at(self, height: int, width: int) -> Scene:
+        """The same scene shrunk to these sides; itself where it has them."""
+        if self.origin.shape[-2:] == (height, width):
+            return self
+        inside, repaint = (
+            None
+            if mask is None
+            else F.interpolate(mask.float(), (height, width), mode="area") > 0.5
+            for mask in (self.inside, self.repaint)
+        )
+        assert inside is not None  # noqa: S101 - for the type checker: only repaint may be None
+        return Scene(resize(self.origin, height, width), inside, repaint, self.kept_region_only)
+
     def windows(self, view: Tiles) -> list[Window]:
         """The tiles in which a pixel may change; a model learns nothing from the others."""
         windows = view.windows(*self.origin.shape[-2:])
@@ -68,12 +81,7 @@ class Scene:
         self, surrogate: Any, model: Autoencoder, objective: Objective[Any]
     ) -> float:
         """What a forward and backward pass takes for each pixel that a model is fed."""
-        size = (PROBE, PROBE)
-        repaint = self.repaint
-        if repaint is not None:
-            repaint = F.interpolate(repaint.float(), size) > 0.5
-        inside = F.interpolate(self.inside.float(), size) > 0.5
-        small = Scene(resize(self.origin, *size), inside, repaint, self.kept_region_only)
+        small = self.at(PROBE, PROBE)
         generator = Generator(self.origin.device)
         loss = _seen_loss(surrogate, objective, VIEWS.create(Part("identity")), small)
 

@@ -28,6 +28,7 @@ __all__ = [
     "View",
     "Window",
     "fitted",
+    "interpolated",
     "resize",
 ]
 
@@ -42,13 +43,25 @@ class View(Protocol):
         """The images as the model will see them; random choices come from the generator."""
         ...
 
+    def fed_side(self, short: int) -> int:
+        """The short side, in pixels, that a photo with this one is fed at, before it is cut."""
+        ...
+
+
+class _OwnSize:
+    """What views have in common that feed the photo, or pieces of it, at its own size."""
+
+    def fed_side(self, short: int) -> int:
+        """The photo's own."""
+        return short
+
 
 VIEWS: Registry[View] = Registry("view")
 
 
 @VIEWS.register("identity")
 @dataclass(frozen=True)
-class Identity:
+class Identity(_OwnSize):
     """The photo at its own size."""
 
     random = False
@@ -90,20 +103,25 @@ class ShortSide:
             return self
         return replace(self, pixels=max(8, round(size * self.times / 8) * 8))
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """The resized images."""
+    def fed_side(self, short: int) -> int:
+        """The same for all photos."""
         if self.pixels is None:
             raise UsageError("view short_side has no size yet: give pixels, or fit it to a model")
+        return self.pixels
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """The resized images."""
         height, width = images.shape[-2:]
-        scale = self.pixels / min(height, width)
-        longest = self.pixels * self.ratio
+        pixels = self.fed_side(min(height, width))
+        scale = pixels / min(height, width)
+        longest = pixels * self.ratio
         sides = (round(min(side * scale, longest) / 8) * 8 for side in (height, width))
         return resize(images, *sides)
 
 
 @VIEWS.register("crop")
 @dataclass(frozen=True)
-class Crop:
+class Crop(_OwnSize):
     """A random rectangle with ``share`` of each side, at the photo's own size."""
 
     share: float = 0.8
@@ -158,7 +176,7 @@ class Window:
 
 @VIEWS.register("tiles")
 @dataclass(frozen=True)
-class Tiles:
+class Tiles(_OwnSize):
     """All of the photo at its own size, in overlapping tiles, as editors that crop feed it.
 
     It stands for many views at once: the loss is their mean, taken one tile at a time (see
@@ -243,6 +261,16 @@ def fitted(view: View, size: int) -> View:
     return view.fitted(size) if isinstance(view, ShortSide | Tiles) else view
 
 
+def interpolated(planes: Tensor, height: int, width: int) -> Tensor:
+    """Bicubic resize with antialiasing (Keys kernel, a = -0.5) of values that are no picture's.
+
+    Made smaller as well where the sides are smaller; the planes themselves where they are the same.
+    """
+    if planes.shape[-2:] == (height, width):
+        return planes
+    return F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
+
+
 def resize(images: Tensor, height: int, width: int) -> Tensor:
     """Bicubic resize with antialiasing (Keys kernel, a = -0.5), clipped to [0, 1].
 
@@ -250,7 +278,7 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
     """
     if images.shape[-2:] == (height, width):
         return images
-    resized = F.interpolate(images, size=(height, width), mode="bicubic", antialias=True)
+    resized = interpolated(images, height, width)
     # Overshoot at edges is clipped by whatever hands the picture on as 8 bits. Clamping only
     # what lies outside keeps the gradient of everything that lies inside.
     return resized.clamp(0, 1)

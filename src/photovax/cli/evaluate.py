@@ -45,7 +45,16 @@ def command(
     budget: Annotated[
         str | None,
         typer.Option(
-            help="Largest change in 8-bit levels; several with commas. [default: each recipe's]",
+            help="Largest change in 8-bit levels, of recipes that bound it; several with commas. "
+            "[default: each recipe's]",
+            show_default=False,
+        ),
+    ] = None,
+    visibility: Annotated[
+        str | None,
+        typer.Option(
+            help="low, medium or high, of recipes that bound what is seen; several with commas. "
+            "[default: each recipe's]",
             show_default=False,
         ),
     ] = None,
@@ -93,7 +102,7 @@ def command(
 
     part = _shard(shard)
     plan = Plan(
-        variants=variants(_names(recipes), _numbers(budget), size=size),
+        variants=variants(_names(recipes), _numbers(budget), _names(visibility or ""), size=size),
         edits=load_edits(edits, editor, mask=mask),
         purifications=_purifications(purify),
         seeds=seeds,

@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,10 +15,14 @@ from photovax.errors import Interrupted, UsageError
 from photovax.filetypes import FileType
 from photovax.precision import Precision
 from photovax.recipe import DEFAULT, PRESETS, Recipe, load_recipe
+from photovax.strength import Aim
 
 if TYPE_CHECKING:
     from photovax.batch import Outcome
     from photovax.immunized import Immunized, Saved
+
+
+Target = Literal["pass"]
 
 
 def command(
@@ -38,10 +42,28 @@ def command(
     ] = DEFAULT,
     model: options.Models = options.DEFAULT_MODELS,
     weights: options.Weights = None,
+    visibility: Annotated[
+        str | None,
+        typer.Option(
+            metavar="low|medium|high|JOD",
+            help="How much of the change may be seen; a number is in JOD of ColorVideoVDP, as in "
+            "9.7, where 10 is nothing: as strong as stays above it. [default: medium]",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        Target | None,
+        typer.Option(
+            help="pass: as weak as `photovax check` says PASS to. [default: as strong as the "
+            "visibility or the budget allows]",
+            show_default=False,
+        ),
+    ] = None,
     budget: Annotated[
         float | None,
         typer.Option(
-            help="Largest change in 8-bit levels, as in 8 (of 255). [default: the recipe's]",
+            help="Bound the largest change instead, in 8-bit levels, as in 8 (of 255). "
+            "[default: the recipe's]",
             show_default=False,
         ),
     ] = None,
@@ -105,7 +127,16 @@ def command(
     overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
 ) -> None:
     """Immunize photos. Each comes back at its own size, measured as a file."""
-    chosen = options.adjusted(load_recipe(recipe), budget=budget, size=size, mode=mode, seed=seed)
+    seen = _as_jod(visibility)
+    chosen = options.adjusted(
+        load_recipe(recipe),
+        budget=budget,
+        size=size,
+        mode=mode,
+        seed=seed,
+        visibility=None if seen is not None else visibility,
+    )
+    aim = None if seen is None and target is None else Aim(jod=seen, passing=target is not None)
     outputs = _outputs(photos, output, file_type)
     from photovax.batch import MaskOptions, immunize_files
     from photovax.immunize import Immunizer
@@ -120,6 +151,7 @@ def command(
             outputs,
             chosen,
             mask=MaskOptions(mask, edit_region) if mask else None,
+            aim=aim,
             seconds=seconds,
             overwrite=overwrite,
             strip_gps=strip_gps,
@@ -133,6 +165,14 @@ def command(
     if as_json:
         typer.echo(json.dumps([_data(outcome) for outcome in done], indent=1))
     _finish(done, list(outputs))
+
+
+def _as_jod(visibility: str | None) -> float | None:
+    """The number that a visibility is; None where it is a word."""
+    try:
+        return None if visibility is None else float(visibility)
+    except ValueError:
+        return None
 
 
 def _outputs(
@@ -186,6 +226,8 @@ def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
         f"recipe {recipe.digest()}"
     )
     lines += [f"  note        {note}" for note in result.original.notes]
+    if not result.reached:
+        lines.append("  note        the strength asked for cannot be reached: it is the recipe's")
     if result.stopped == "interrupted":
         lines.append("  note        interrupted: this is the best result so far")
     return lines

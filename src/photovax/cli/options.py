@@ -89,10 +89,17 @@ def adjusted(
     size: int | None,
     mode: str | None,
     seed: int | None,
+    visibility: str | None = None,
 ) -> Recipe:
     """A recipe with what the command line says otherwise; the budget is in 8-bit levels."""
+    if budget is not None and visibility is not None:
+        raise UsageError(
+            "--budget bounds the largest change and --visibility what is seen of it: leave out one"
+        )
     if budget is not None:
         recipe = recipe.with_levels(budget)
+    if visibility is not None:
+        recipe = recipe.with_visibility(visibility)
     if mode is not None:
         recipe = recipe.with_mode(mode)
     given: dict[str, Any] = {"size": size, "seed": seed}

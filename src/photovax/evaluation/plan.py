@@ -7,7 +7,7 @@ import math
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from photovax.edit import Edit, Mode
 from photovax.errors import UsageError
 from photovax.filetypes import PICTURE_SUFFIXES
 from photovax.models.catalog import DEFAULT_MODEL, usual_edit
-from photovax.recipe import Recipe, load_recipe
-from photovax.registry import unknown
+from photovax.recipe import VISIBILITY, Recipe, load_recipe
+from photovax.registry import Part, unknown
 
 __all__ = [
     "DEFAULT_EDITS",
@@ -80,14 +80,16 @@ class Floor:
     """Random noise of the size of a recipe's change: what a change does without any aim.
 
     Attributes:
-        norm: ``linf`` or ``l2``.
-        radius: In units of [0, 1].
+        norm: ``linf``, ``l2`` or ``perceptual``.
+        radius: In the budget's unit.
         kept: Only where an inpainting editor keeps the photo.
+        bound: perceptual: largest change, in 8-bit levels.
     """
 
     norm: str
     radius: float
     kept: bool = False
+    bound: float | None = None
 
     @property
     def levels(self) -> int:
@@ -95,10 +97,25 @@ class Floor:
         return math.floor(self.radius * 255 + 1e-3)
 
     @property
+    def most(self) -> float | None:
+        """Largest change allowed, in 8-bit levels; None where a length is bounded."""
+        return self.radius * 255 if self.norm == "linf" else self.bound
+
+    @property
+    def budget(self) -> Part:
+        """As a part of a recipe."""
+        options = {"radius": self.radius}
+        return Part(self.norm, options if self.bound is None else {**options, "levels": self.bound})
+
+    @property
     def label(self) -> str:
         """For tables."""
-        size = f"{self.levels}/255" if self.norm == "linf" else f"l2 {self.radius:g}"
-        return f"noise {size}" + (" (kept region)" if self.kept else "")
+        return f"noise {_size(self.budget)}" + (" (kept region)" if self.kept else "")
+
+    def facts(self) -> dict[str, Any]:
+        """What its results are stored by."""
+        # Noise that was stored before there was a bound keeps its key.
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -130,8 +147,10 @@ class Variant:
     def floor(self, mode: Mode) -> Floor:
         """The noise to compare with in a way of editing."""
         adapted = self.against(mode)
-        norm = "l2" if adapted.budget.name == "l2" else "linf"
-        return Floor(norm, adapted.radius, adapted.needs_mask)
+        name, bound = adapted.budget.name, None
+        if name == "perceptual":
+            bound = adapted.levels
+        return Floor(name, adapted.radius, adapted.needs_mask, bound)
 
 
 @dataclass(frozen=True)
@@ -172,22 +191,27 @@ class Plan:
 
 
 def variants(
-    names: Iterable[str], budgets: Sequence[float] = (), *, size: int | None = None
+    names: Iterable[str],
+    budgets: Sequence[float] = (),
+    visibilities: Sequence[str] = (),
+    *,
+    size: int | None = None,
 ) -> tuple[Variant, ...]:
-    """Recipes by name or file, at budgets in 8-bit levels, or each at its own when none is given.
+    """Recipes by name or file, at strengths that fit them, or each at its own when none does.
 
-    A recipe that bounds something else than the largest change keeps its own budget. ``none`` and
-    ``noise`` may be named but need not be: edits of the originals and of noise stand beside every
-    recipe.
+    Levels are for recipes that bound the largest change, visibilities for those that bound what is
+    seen; an l2 budget is kept. ``none`` and ``noise`` may be named but need not be: edits of the
+    originals and of noise stand beside every recipe.
 
     Args:
         names: Presets and recipe files.
         budgets: Largest changes in 8-bit levels.
+        visibilities: Words of ``photovax.recipe.VISIBILITY``.
         size: Short side in pixels at which models are fed photos, for recipes that do not say.
 
     Raises:
-        UsageError: If a recipe or budget does not make sense, two recipes have one label, or there
-            is no recipe.
+        UsageError: If a recipe or strength does not make sense, two recipes have one label, or
+            there is no recipe.
     """
     found: list[Variant] = []
     for name in dict.fromkeys(names):
@@ -195,13 +219,12 @@ def variants(
             continue
         recipe, label = load_recipe(name), Path(name).stem
         recipe = recipe if recipe.size is not None else replace(recipe, size=size)
-        if not budgets or recipe.budget.name != "linf":
-            found.append(Variant(f"{label} {_size(recipe)}", recipe))
-            continue
-        found += [
-            Variant(f"{label} {levels:g}/255", recipe.with_levels(levels))
-            for levels in dict.fromkeys(budgets)
-        ]
+        at = [recipe]
+        if recipe.budget.name == "linf" and budgets:
+            at = [recipe.with_levels(levels) for levels in dict.fromkeys(budgets)]
+        if recipe.budget.name == "perceptual" and visibilities:
+            at = [recipe.with_visibility(word) for word in dict.fromkeys(visibilities)]
+        found += [Variant(f"{label} {_size(each.budget)}", each) for each in at]
     if not found:
         raise UsageError("name a recipe: the originals and noise are measured beside it")
     twice = _twice(variant.label for variant in found)
@@ -215,10 +238,15 @@ def _twice(names: Iterable[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
-def _size(recipe: Recipe) -> str:
-    if recipe.budget.name == "linf":
-        return f"{recipe.radius * 255:.4g}/255"
-    return f"{recipe.budget.name} {recipe.radius:g}"
+def _size(budget: Part) -> str:
+    """A budget's size for tables: levels, the word for a visibility, or a number of its unit."""
+    radius = budget.options["radius"]
+    if budget.name == "linf":
+        return f"{radius * 255:.4g}/255"
+    if budget.name == "perceptual":
+        words = {value: word for word, value in VISIBILITY.items()}
+        return words.get(radius, f"{radius:g}")
+    return f"{budget.name} {radius:g}"
 
 
 def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tuple[Asked, ...]:

@@ -8,14 +8,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageFilter
 
+from photovax.budget import BUDGETS, Constraint
 from photovax.check import noisy
 from photovax.digests import file_digest
 from photovax.errors import UsageError
 from photovax.evaluation.plan import Asked, Floor
 from photovax.evaluation.store import PhotoStore
+from photovax.immunized import round_within
 from photovax.masks import read_mask
+from photovax.metrics.latent import tensor
 from photovax.photo import Photo, read_photo
 
 __all__ = ["FLOOR_SEED", "Subject", "noise_like"]
@@ -119,6 +123,8 @@ def noise_like(pixels: np.ndarray, floor: Floor, mask: np.ndarray | None = None)
         mask: bool (H, W); only there is noise, which then has the floor's whole length.
     """
     inside = True if mask is None else mask[..., None]
+    if floor.norm == "perceptual":
+        return _drawn_from(BUDGETS.create(floor.budget), pixels, mask)
     if floor.norm == "linf":
         return np.where(inside, noisy(pixels, floor.levels, FLOOR_SEED), pixels)
     drawn = np.random.default_rng(FLOOR_SEED).standard_normal(pixels.shape) * inside
@@ -129,3 +135,14 @@ def noise_like(pixels: np.ndarray, floor: Floor, mask: np.ndarray | None = None)
         levels = np.clip(np.rint(pixels + scale * drawn), 0, 255)
         scale *= wanted / max(1e-9, float(np.linalg.norm(levels - pixels)))
     return levels.astype(np.uint8)
+
+
+def _drawn_from(
+    constraint: Constraint, pixels: np.ndarray, mask: np.ndarray | None = None
+) -> np.ndarray:
+    """A random picture of a set of changes."""
+    if mask is not None:
+        constraint = constraint.within(torch.from_numpy(mask)[None, None])
+    origin = tensor(pixels, torch.device("cpu"))
+    x = constraint.sample(origin, torch.Generator().manual_seed(FLOOR_SEED))
+    return round_within(x, origin, constraint)[0].permute(1, 2, 0).numpy()

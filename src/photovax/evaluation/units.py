@@ -35,8 +35,7 @@ class Protection:
     @property
     def levels(self) -> float | None:
         """Largest change allowed, in 8-bit levels; None where another norm bounds it."""
-        norm = self.by.norm if isinstance(self.by, Floor) else self.by.budget.name
-        return self.by.radius * 255 if norm == "linf" else None
+        return self.by.most if isinstance(self.by, Floor) else self.by.levels
 
 
 @dataclass(frozen=True)
@@ -152,9 +151,9 @@ class Units:
         floor, masked = variant.floor(mode), recipe.needs_mask
         mask = subject.mask_digest() if masked else None
         # In folders of older versions "noise" of an l2 norm is too short where it is masked.
-        drawn = "noise" if floor.norm == "linf" else "noise of full length"
+        drawn = "noise of full length" if floor.norm == "l2" else "noise"
         noise = Protection(
-            key_of(subject.digest, drawn, asdict(floor), FLOOR_SEED, mask), floor, masked
+            key_of(subject.digest, drawn, floor.facts(), FLOOR_SEED, mask), floor, masked
         )
         made = Protection(key_of(subject.digest, recipe.digest(), digests, mask), recipe, masked)
         return [(floor.label, noise, None), (variant.label, made, noise)]

@@ -78,6 +78,11 @@ class Display:
         pixel = self.inches * 0.0254 / math.hypot(self.width, self.height)
         return 1 / (2 * math.degrees(math.atan(pixel / 2 / self.distance)))
 
+    def scale(self, height: int, width: int) -> float:
+        """Pixels of the display for one of a photo of these sides, shown whole: 1 at most."""
+        short, long = sorted((height, width))
+        return min(1.0, self.height / short, self.width / long)
+
 
 FULL_HD = Display("standard_fhd", 1920, 1080, 24, 0.6)
 UHD_4K = Display("standard_4k", 3840, 2160, 30, 0.7472)
@@ -273,8 +278,7 @@ def shown(picture: np.ndarray, display: Display) -> np.ndarray:
 
 def _sides(picture: np.ndarray, display: Display) -> tuple[int, int]:
     height, width = picture.shape[:2]
-    short, long = sorted((height, width))
-    scale = min(1.0, display.height / short, display.width / long)
+    scale = display.scale(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 

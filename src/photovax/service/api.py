@@ -74,7 +74,7 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
     intake = Intake(settings, jobs)
     recipes = {Path(name).stem: name for name in (settings.recipe, *settings.recipes)}
     loaded = {name: load_recipe(file) for name, file in recipes.items()}
-    in_levels = [name for name, recipe in loaded.items() if recipe.budget.name == "linf"]
+    in_levels = [name for name, recipe in loaded.items() if recipe.levels is not None]
     first = next(iter(recipes))
     usual = total_of(loaded[first])
     at_once = usual if settings.levels is None else settings.levels

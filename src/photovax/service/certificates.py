@@ -275,5 +275,5 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def total_of(recipe: Recipe) -> float:
-    """A recipe's radius as certificates put it: levels for l-infinity, otherwise a length."""
-    return recipe.radius * 255 if recipe.budget.name == "linf" else recipe.radius
+    """The most that a recipe changes, as certificates put it: in levels, or a length for l2."""
+    return recipe.bound[1]

@@ -124,11 +124,12 @@ class Issuer:
         photo = read_photo(file, max_pixels=original.width * original.height)
         size = recipe.size
         found = self.check(photo, original, size=size, known=known)
+        norm = recipe.bound[0]
         budget = Budget(
-            norm=recipe.budget.name,
-            unit="levels" if recipe.budget.name == "linf" else "length",
+            norm=norm,
+            unit="length" if recipe.levels is None else "levels",
             total=total_of(recipe) if total is None else total,
-            used=length_used(photo, original, recipe.budget.name),
+            used=length_used(photo, original, norm),
         )
         facts = self.facts(found, photo, original, recipe, "against the original")
         visible = found.visible.figures() | found.seen.figures()

@@ -108,9 +108,9 @@ class Renewer:
         if not lacks:
             return None
         norm = certificate.budget.norm
-        if norm != self.recipe.budget.name:
+        if norm != self.recipe.bound[0]:
             raise UsageError(
-                f"the certificate bounds {norm}, the recipe {self.recipe.budget.name}: renew with "
+                f"the certificate bounds {norm}, the recipe {self.recipe.bound[0]}: renew with "
                 "a recipe of the same kind"
             )
         if wish.original is None:
@@ -172,7 +172,7 @@ class Renewer:
         self, issuer: Issuer, photo: Photo, wish: Wish, budget: Budget, size: float
     ) -> tuple[Recipe, Saved]:
         check_fits(photo, wish.output, masked=wish.mask is not None)
-        recipe = self.recipe.with_radius(size / 255 if budget.unit == "levels" else size)
+        recipe = self.recipe.with_bound(size)
         immunizer = issuer.immunizer
         result = immunizer.immunize(photo, recipe, mask=wish.mask, callback=wish.callback)
         return recipe, immunizer.save(result, wish.output, overwrite=wish.overwrite)
