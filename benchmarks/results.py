@@ -26,13 +26,15 @@ from photovax.evaluation.run import Evaluation
 from photovax.evaluation.tables import ALL, Tables, tables
 from photovax.models.catalog import DEFAULT_MODEL
 from photovax.photo import read_photo
+from photovax.recipe import DEFAULT, LINF, VISIBILITY
 from photovax.strip import stacked, strip
 
 METRICS = ("psnr", "ssim", "ms_ssim", "vifp", "fsim", "lpips", "lite0")
 FEW_METRICS = ("psnr", "ssim", "lpips", "lite0")  # the others take longer than an edit
+SEEN = (*FEW_METRICS, "jod", "flip")
 LEADING = "lpips"
 RECIPES = Path(__file__).parent / "recipes"
-ENCODER = ("photoguard-demo", "fast")
+ENCODER = ("photoguard-demo", LINF)
 OTHERS = ("photoguard-img2img", "photoguard-inpaint", "advdm", "sds", "diffusionguard", "pid")
 PUBLISHED = tuple(
     str(RECIPES / f"photoguard-diffusion-{norm}-one-draw.toml") for norm in ("linf", "l2")
@@ -56,6 +58,7 @@ class Experiment:
         purifications: Beside none.
         seeds: Of each edit.
         metrics: Between two edits.
+        visibilities: How much may be seen, where a recipe bounds that.
     """
 
     recipes: tuple[str, ...]
@@ -67,13 +70,14 @@ class Experiment:
     purifications: tuple[str, ...] = ()
     seeds: int = 1
     metrics: tuple[str, ...] = METRICS
+    visibilities: tuple[str, ...] = ()
 
     def plan(self) -> Plan:
         """What to do."""
         asked: Iterable[Asked] = load_edits(None, DEFAULT_MODEL)
         kept = [one for one in asked if not self.edits or one.name in self.edits]
         return Plan(
-            variants(self.recipes, self.levels),
+            variants(self.recipes, self.levels, self.visibilities),
             tuple(one for one in kept if self.mode in (None, one.edit.mode)),
             (NONE, *self.purifications),
             seeds=self.seeds,
@@ -86,10 +90,27 @@ class Experiment:
 
 
 THREE_SEEDS = Experiment(ENCODER, (16,), 20, every=3, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS)
+# The default recipe beside what it was before what is seen was bounded.
+SEEN_OR_NOT = Experiment(
+    (DEFAULT, LINF), (8,), 60, every=1, edits=(ONE_EACH[0], ONE_EACH[2]), metrics=SEEN
+)
 EXPERIMENTS = {
     "three-seeds": THREE_SEEDS,
     "three-seeds-through-the-edit": replace(
         THREE_SEEDS, recipes=(*ENCODER, "fast-diffusion"), mode="instruct"
+    ),
+    "seen": SEEN_OR_NOT,
+    "seen-and-purified": replace(
+        SEEN_OR_NOT, photos=20, every=3, purifications=("jpeg75", "resize50")
+    ),
+    "frontier": replace(
+        SEEN_OR_NOT,
+        recipes=(DEFAULT, *ENCODER),
+        levels=(4, 8, 16),
+        visibilities=tuple(VISIBILITY),
+        photos=6,
+        every=10,
+        edits=ONE_EACH[:1],
     ),
     "all-photos": Experiment(ENCODER, (16,), 60, every=1),
     "through-the-edit": Experiment((*ENCODER, "fast-diffusion"), (16,), 6),
@@ -163,8 +184,11 @@ def _following(found: Tables) -> list[list[str]]:
 
 
 def _visible(found: Tables) -> list[list[str]]:
-    shown = ("psnr", "ssim", LEADING)
-    rows = [["recipe", "made for", "levels", "PSNR", "SSIM", "LPIPS", "latent shift", "seconds"]]
+    heads = {"jod": "JOD", "flip": "FLIP", "psnr": "PSNR", "ssim": "SSIM", LEADING: "LPIPS"}
+    measured = {name for row in found.visible for name in row.metrics}
+    shown = [name for name in heads if name in measured]
+    names = [heads[name] for name in shown]
+    rows = [["recipe", "made for", "levels", *names, "latent shift", "seconds"]]
     for row in found.visible:
         means = [f"{row.metrics[name].mean:.3g}" for name in shown]
         figures = [row.figures.get(name) for name in ("linf", "shift", "seconds")]

@@ -38,7 +38,7 @@ DIFFUSION = "fast-diffusion"
 NATIVE = "fast-native"
 GREY = "fast-grey"
 
-VISIBILITY = {"low": 0.58, "medium": 0.84, "high": 1.08}
+VISIBILITY = {"low": 0.60, "medium": 0.88, "high": 1.12}
 """How much a change may be seen, by the word for it: the radius of a perceptual budget."""
 
 
