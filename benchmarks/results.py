@@ -35,6 +35,7 @@ SEEN = (*FEW_METRICS, "jod", "flip")
 LEADING = "lpips"
 RECIPES = Path(__file__).parent / "recipes"
 ENCODER = ("photoguard-demo", LINF)
+THROUGH = str(RECIPES / "fast-diffusion-linf.toml")
 OTHERS = ("photoguard-img2img", "photoguard-inpaint", "advdm", "sds", "diffusionguard", "pid")
 PUBLISHED = tuple(
     str(RECIPES / f"photoguard-diffusion-{norm}-one-draw.toml") for norm in ("linf", "l2")
@@ -97,7 +98,7 @@ SEEN_OR_NOT = Experiment(
 EXPERIMENTS = {
     "three-seeds": THREE_SEEDS,
     "three-seeds-through-the-edit": replace(
-        THREE_SEEDS, recipes=(*ENCODER, "fast-diffusion"), mode="instruct"
+        THREE_SEEDS, recipes=(*ENCODER, THROUGH), mode="instruct"
     ),
     "seen": SEEN_OR_NOT,
     "seen-and-purified": replace(
@@ -113,12 +114,12 @@ EXPERIMENTS = {
         edits=ONE_EACH[:1],
     ),
     "all-photos": Experiment(ENCODER, (16,), 60, every=1),
-    "through-the-edit": Experiment((*ENCODER, "fast-diffusion"), (16,), 6),
+    "through-the-edit": Experiment((*ENCODER, THROUGH), (16,), 6),
     "purified": Experiment(ENCODER, (16,), 3, edits=ONE_EACH, purifications=PURIFIERS),
-    "all-recipes": Experiment((*ENCODER, "fast-diffusion", *OTHERS), (16,), 2),
+    "all-recipes": Experiment((*ENCODER, THROUGH, *OTHERS), (16,), 2),
     "half-the-budget": replace(THREE_SEEDS, levels=(8,)),
     "half-the-budget-through-the-edit": replace(
-        THREE_SEEDS, recipes=("fast-diffusion",), levels=(8,), mode="instruct"
+        THREE_SEEDS, recipes=(THROUGH,), levels=(8,), mode="instruct"
     ),
     "published-through-the-edit": Experiment((*ENCODER, *PUBLISHED), (16,), 1, mode="inpaint"),
 }

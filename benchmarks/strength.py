@@ -1,6 +1,6 @@
 """How far saved files move the model: ``python -m benchmarks.strength PHOTO... [--budgets 8 16]``.
 
-Prints one line per budget: mean latent shift and damage of the default recipe, the same for
+Prints one line per budget: mean latent shift and damage of a recipe, the same for
 random noise, their ratio, and the seconds per photo.
 """
 
@@ -19,7 +19,7 @@ from photovax.check import check
 from photovax.immunize import Immunizer
 from photovax.models.catalog import DEFAULT_MODEL
 from photovax.photo import read_photo
-from photovax.recipe import DEFAULT, load_recipe
+from photovax.recipe import LINF, load_recipe
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--budgets", nargs="+", type=float, default=[8, 16])
-    parser.add_argument("--recipe", default=DEFAULT)
+    parser.add_argument("--recipe", default=LINF)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--size", type=int, help="short side at which the model is fed")
@@ -35,7 +35,7 @@ def main() -> None:
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     immunizer = Immunizer([options.model], weights=options.weights)
     for budget in options.budgets:
-        recipe = load_recipe(options.recipe).with_radius(budget / 255)
+        recipe = load_recipe(options.recipe).with_levels(budget)
         recipe = replace(recipe, size=options.size)
         rows = []
         with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,7 @@ from photovax.photo import Photo
 __all__ = ["Check", "ModelCheck", "Verdict", "check", "check_loaded", "noisy"]
 
 FLOOR_SEEDS = (0, 1, 2)
-PASS_SHIFT = 0.40
+PASS_SHIFT = 0.30
 PASS_RATIO = 5.0
 WEAK_RATIO = 2.0
 
@@ -35,7 +35,7 @@ WEAK_RATIO = 2.0
 class Verdict(StrEnum):
     """What a check says.
 
-    PASS: every model's latent moves by 0.40 of its standard deviation or more, and five times
+    PASS: every model's latent moves by 0.30 of its standard deviation or more, and five times
     as far as under random noise of the same size. WEAK: at least twice as far as under noise.
     FAIL: the change does hardly more than noise would.
 

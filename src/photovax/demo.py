@@ -26,7 +26,6 @@ __all__ = ["SAMPLE", "Demo", "EditFigures", "run_demo"]
 
 SAMPLE = Path(__file__).parent / "data" / "sample.jpg"
 SAMPLE_MASK = SAMPLE.with_suffix(".mask.png")
-LEVELS = 16
 SEED = 1
 EDITS = (
     replace(usual_edit(DEFAULT_MODEL, "instruct"), prompt="paint it in sepia"),
@@ -90,7 +89,7 @@ def run_demo(
     kept = load_mask(SAMPLE_MASK, original)
 
     def immunized(name: str, recipe: str, edit: Edit | None = None) -> Saved:
-        chosen = PRESETS[recipe].with_levels(LEVELS)
+        chosen = PRESETS[recipe]
         masked = edit is not None and edit.mode == "inpaint"
         path = folder / f"{name}.png"
         result = immunizer.immunize(
@@ -112,14 +111,10 @@ def run_demo(
         diffusion = immunized(f"sample.diffusion-{edit.mode}", DIFFUSION, edit)
         saved.append(diffusion)
         clean = edited(original.pixels, edit)
-        seen = encoder.visible
+        jod = encoder.seen.jod
+        seen = f"PSNR {encoder.visible.psnr:.1f} dB" if jod is None else f"JOD {jod:.1f} of 10"
         shown = [("original", original.pixels)]
-        shown.append(
-            (
-                f"immunized: {seen.linf} of 255 levels\nPSNR {seen.psnr:.1f} dB",
-                read_photo(encoder.path).pixels,
-            )
-        )
+        shown.append((f"immunized ({DEFAULT})\n{seen}", read_photo(encoder.path).pixels))
         shown.append((f'{edit.mode}: "{edit.prompt}"\nedit of the original', clean))
         for attack, result in (("encoder", encoder), ("diffusion", diffusion)):
             made = edited(read_photo(result.path).pixels, edit)

@@ -26,6 +26,7 @@ from photovax.errors import ModelError, UsageError
 from photovax.immunized import Immunized, Saved, check_promises, round_within
 from photovax.jpeg import within_jpeg
 from photovax.memory import LIBRARIES, PHOTO_COPIES, available_bytes, resident_bytes
+from photovax.metrics.cvvdp import load_cvvdp
 from photovax.metrics.latent import LatentEffect, latent_effect, tensor
 from photovax.metrics.visibility import (
     VIEWING,
@@ -175,6 +176,8 @@ class Immunizer:
                 returned.
         """
         began = time.perf_counter()
+        if aim is not None and aim.jod is not None:
+            load_cvvdp()  # before the work, or it would be for nothing
         allowed = _allowed(photo, mask)
         visible = photo.visible()
         origin = tensor(visible, self.device)

@@ -39,7 +39,13 @@ NATIVE = "fast-native"
 GREY = "fast-grey"
 
 VISIBILITY = {"low": 0.60, "medium": 0.88, "high": 1.12}
-"""How much a change may be seen, by the word for it: the radius of a perceptual budget."""
+"""How much a change may be seen, by the word for it: the radius of a perceptual budget.
+
+On full HD, ColorVideoVDP puts photos changed by as much at 9.5, 9.1 and 8.5 JOD in the mean.
+"""
+
+_JOD_LOST, _JOD_POWER = 1.17, 2.05
+"""JOD that a radius of 1 takes, and the power it grows with, in the mean of training photos."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,15 @@ class Recipe:
             )
         radius = VISIBILITY[visibility]
         return self if radius == self.radius else self.with_radius(radius)
+
+    def near_jod(self, jod: float) -> Recipe:
+        """The same recipe with a change that is seen, in the mean of photos, at so many JOD.
+
+        Itself where its budget bounds something else than what is seen.
+        """
+        if self.budget.name != "perceptual":
+            return self
+        return self.with_radius(((10 - jod) / _JOD_LOST) ** (1 / _JOD_POWER))
 
     def with_bound(self, most: float) -> Recipe:
         """The same recipe with another ``bound``, in the same unit."""

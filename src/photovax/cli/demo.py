@@ -22,10 +22,7 @@ def command(
     with options.progress(quiet=False) as show:
         done = run_demo(output, device=device, callback=show)
     for saved in done.saved:
-        seen = saved.visible
-        typer.echo(
-            f"immunized: {saved.path}, {seen.linf} of 255 levels at most, PSNR {seen.psnr:.1f} dB"
-        )
+        typer.echo(f"immunized: {saved.path}, PSNR {saved.visible.psnr:.1f} dB; {saved.seen.line}")
     typer.echo("edit of the immunized beside the edit of the original, same noise:")
     for found in done.figures:
         lost = "" if found.lost is None else f", {found.lost:.1f} dB further from the true edit"

@@ -127,16 +127,11 @@ def command(
     overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
 ) -> None:
     """Immunize photos. Each comes back at its own size, measured as a file."""
-    seen = _as_jod(visibility)
+    jod = options.as_jod(visibility)
+    aim = None if jod is None and target is None else Aim(jod=jod, passing=target is not None)
     chosen = options.adjusted(
-        load_recipe(recipe),
-        budget=budget,
-        size=size,
-        mode=mode,
-        seed=seed,
-        visibility=None if seen is not None else visibility,
+        load_recipe(recipe), budget=budget, size=size, mode=mode, seed=seed, visibility=visibility
     )
-    aim = None if seen is None and target is None else Aim(jod=seen, passing=target is not None)
     outputs = _outputs(photos, output, file_type)
     from photovax.batch import MaskOptions, immunize_files
     from photovax.immunize import Immunizer
@@ -165,14 +160,6 @@ def command(
     if as_json:
         typer.echo(json.dumps([_data(outcome) for outcome in done], indent=1))
     _finish(done, list(outputs))
-
-
-def _as_jod(visibility: str | None) -> float | None:
-    """The number that a visibility is; None where it is a word."""
-    try:
-        return None if visibility is None else float(visibility)
-    except ValueError:
-        return None
 
 
 def _outputs(

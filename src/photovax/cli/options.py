@@ -82,6 +82,14 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * base ** ("kMG".index(found[2]) + 1))
 
 
+def as_jod(visibility: str | None) -> float | None:
+    """The number of JOD that a visibility is; None where it is a word, or nothing."""
+    try:
+        return None if visibility is None else float(visibility)
+    except ValueError:
+        return None
+
+
 def adjusted(
     recipe: Recipe,
     *,
@@ -99,7 +107,8 @@ def adjusted(
     if budget is not None:
         recipe = recipe.with_levels(budget)
     if visibility is not None:
-        recipe = recipe.with_visibility(visibility)
+        jod = as_jod(visibility)
+        recipe = recipe.with_visibility(visibility) if jod is None else recipe.near_jod(jod)
     if mode is not None:
         recipe = recipe.with_mode(mode)
     given: dict[str, Any] = {"size": size, "seed": seed}
