@@ -112,8 +112,11 @@ class Bench:
 
     def _recipe(self, asked: dict[str, Any]) -> Recipe:
         recipe = load_recipe(asked.get("recipe") or self._settings.recipe)
-        levels = asked.get("levels") or self._settings.levels
-        return recipe if levels is None else recipe.with_levels(levels)
+        if (levels := asked.get("levels")) is not None:
+            return recipe.with_levels(levels)
+        if (visibility := asked.get("visibility")) is not None:
+            return recipe.with_visibility(visibility)
+        return self._settings.strength(recipe)
 
     def _immunize(
         self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
