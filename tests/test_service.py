@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from photovax.cli import app
 from photovax.client import Client, RemoteJob, ServiceError
 from photovax.demo import SAMPLE
 from photovax.errors import CertificateError, UnreadablePhoto, UsageError
+from photovax.metrics.visibility import flip_picture
 from photovax.photo import read_photo
 from photovax.provenance.container import holds_manifest
 from photovax.provenance.credential import self_made
@@ -49,6 +51,7 @@ ROOT = Path(__file__).parents[1]
 CASES = Path(os.environ.get("PHOTOVAX_SHARED", ROOT.parent / "shared")) / "cases/make_cases.py"
 HOME = "http://127.0.0.1"
 LIMIT = 400_000
+FLIP = find_spec("flip_evaluator") is not None
 MUTATED = int(os.environ.get("PHOTOVAX_MUTATED", "8"))  # each takes a third of a second
 
 
@@ -135,6 +138,10 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     assert held.certificate.visible == pytest.approx(job.result["visible"], abs=1e-4)
     original = Image.open(io.BytesIO(client.picture(job, "original")))
     assert (np.asarray(original) == given.pixels).all()
+    assert job.result["flip"] is ("flip" in job.links) is FLIP
+    if FLIP:
+        where = Image.open(io.BytesIO(client.picture(job, "flip")))
+        assert np.array_equal(np.asarray(where), flip_picture(given.pixels, made.pixels))
 
     checked = client.wait(
         client.check(tmp_path / "photo.webp", original=photo, certificate=tmp_path / "c.json")
@@ -172,6 +179,9 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     with pytest.raises(ServiceError) as caught:
         client.picture(job)
     assert (caught.value.status, caught.value.kind) == (409, "not-done")
+    if FLIP:
+        with pytest.raises(ServiceError, match="the job is cancelled"):
+            client.picture(job, "flip")
 
 
 def test_a_renewal_covers_a_new_model_within_the_total(
@@ -349,7 +359,7 @@ def test_tokens_are_asked_for_and_keep_jobs_apart(tmp_path, photo, monkeypatch):
         assert web.get("/").status_code == 200
         job = Client(HOME, token=ann, http=web).immunize(photo)
         theirs = {"Authorization": f"Bearer {bob}"}
-        for part in ("", "/photo", "/certificate", "/original", "/events"):
+        for part in ("", "/photo", "/certificate", "/original", "/flip", "/events"):
             _problem(web.get(job.links["self"] + part, headers=theirs), 404, "no-such-job")
         _problem(web.delete(job.links["self"], headers=theirs), 404, "no-such-job")
         asked = {"prompt": "make it night"}
@@ -750,11 +760,14 @@ def test_what_has_expired_says_so(idle, photo, tmp_path):
     jobs = Jobs(tmp_path / "data/jobs.sqlite", tmp_path / "data/pictures")
     job = jobs.claim("w", 60, attempts=1)
     assert job is not None
-    jobs.finish(job, "w", {"file": "photo.png"})
+    jobs.finish(job, "w", {"file": "photo.png", "flip": False})
+    assert "flip" not in idle.get(links["self"]).json()["links"]
+    _problem(idle.get(links["self"] + "/flip"), 404, "no-map")
     # Deleted between the look into the table and the opening of the file.
     _problem(idle.get(links["self"] + "/photo"), 410, "expired")
     jobs.expire(0)
     _problem(idle.get(links["self"]), 410, "expired")
+    _problem(idle.get(links["self"] + "/flip"), 410, "expired")
     assert _pictures(tmp_path) == []
 
 

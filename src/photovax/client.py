@@ -297,7 +297,9 @@ class Client:
         self._ask("DELETE", job.links["self"])
 
     def picture(self, job: RemoteJob, which: str = "photo") -> bytes:
-        """A picture file of a job that is done: ``photo``, ``original`` or ``immunized``.
+        """A picture file of a job that is done: ``photo``, ``original``, ``flip`` or ``immunized``.
+
+        ``flip`` shows where the change is seen; its link is there where that was measured.
 
         Raises:
             ServiceError: If it has gone.

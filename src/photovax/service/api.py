@@ -275,6 +275,14 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         made = finished("immunizations", job, own)
         return _file(jobs.output(made) / "original.png", "image/png", "original.png")
 
+    @router.get("/immunizations/{job}/flip", response_class=Response, responses=_gives("image/png"))
+    def flip(own: Owner, job: Id) -> Response:
+        """Where the change is seen: FLIP's map, black where it is not, over purple to yellow."""
+        made = finished("immunizations", job, own)
+        if not (made.result or {}).get("flip"):
+            raise Problem(404, "no-map", "it was not measured where the change is seen")
+        return _file(jobs.output(made) / "flip.png", "image/png", "flip.png")
+
     @router.get(
         "/edits/{job}/pictures/{which}", response_class=Response, responses=_gives("image/png")
     )
