@@ -22,7 +22,7 @@ EXAMPLES = 12  # a request and a mode; hypothesis makes the same ones each time
 # Random bytes are no picture; and 503 is what health says, and the document with it.
 UNASKED = [positive_data_acceptance, not_a_server_error]
 FILES = {
-    "immunizations": ("photo.webp", "certificate.json", "original.png"),
+    "immunizations": ("photo.webp", "certificate.json", "original.png", "flip.png"),
     "renewals": ("photo.tif", "certificate.json"),
     "checks": (),
     "edits": ("original.png", "immunized.png"),
@@ -90,7 +90,8 @@ def test_what_jobs_give_is_what_the_document_says(schema, given_settings):
         jobs.output(job).mkdir()
         for name in names:
             (jobs.output(job) / name).write_bytes(b"{}")
-        jobs.finish(job, "w", {"file": names[0] if names else None})
+        result = {"file": names[0] if names else None, "flip": "flip.png" in names}
+        jobs.finish(job, "w", result)
         done[kind] = job.id
     given_back = set()
     for operation in _operations(schema):
@@ -114,5 +115,6 @@ def test_what_jobs_give_is_what_the_document_says(schema, given_settings):
         ("photo", "image/tiff"),
         ("certificate", "application/json"),
         ("original", "image/png"),
+        ("flip", "image/png"),
         ("{which}", "image/png"),
     }

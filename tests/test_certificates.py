@@ -19,7 +19,7 @@ from photovax.cli import app
 from photovax.demo import SAMPLE
 from photovax.errors import BudgetExceeded, BudgetSpent, CertificateError, UsageError
 from photovax.photo import read_photo
-from photovax.recipe import Recipe
+from photovax.recipe import DEFAULT, Recipe, load_recipe
 from photovax.registry import Part
 from photovax.service.certificates import (
     canonical,
@@ -48,20 +48,22 @@ QUICK = Recipe(
 class Provider:
     """One provider with a photo immunized against the embedded model, and certified."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, recipe: Recipe = QUICK) -> None:
         self.folder = folder
+        self.recipe = recipe
         self.ring = KeyRing(folder / "keys")
         self.register = Register(folder / "register.json")
         self.issuer = Issuer(self.register.supported(), self.ring, device="cpu")
         self.original = folder / "original.png"
         Image.open(SAMPLE).crop((150, 20, 246, 100)).save(self.original)
         self.photo = folder / "photo.png"
-        result = self.issuer.immunizer.immunize(read_photo(self.original), QUICK)
+        result = self.issuer.immunizer.immunize(read_photo(self.original), recipe)
         self.issuer.immunizer.save(result, self.photo)
         self.text = self.certified(total=16)
 
     def certified(self, **options: Any) -> str:
-        return self.issuer.certify(self.photo, read_photo(self.original), QUICK, **options)
+        original = read_photo(self.original)
+        return self.issuer.certify(self.photo, original, self.recipe, **options)
 
     def seen(self) -> Seen:
         return Seen.of(self.photo, read_photo(self.photo))
@@ -70,6 +72,13 @@ class Provider:
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Provider:
     return Provider(tmp_path_factory.mktemp("provider"))
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Provider:
+    """A provider with the default recipe, whose budget is of what is seen."""
+    recipe = replace(load_recipe(DEFAULT), steps=4, size=64)
+    return Provider(tmp_path_factory.mktemp("usual"), recipe)
 
 
 @pytest.fixture(scope="module")
@@ -306,6 +315,57 @@ def test_renewals_that_cannot_be(provider, newer, tmp_path):
         _renewer(provider, *models).renew(_wish(provider, target, certificate=json.dumps(forged)))
     assert _renewer(provider, models[0]).renew(_wish(provider, target)) is None
     assert not target.exists()
+
+
+def test_the_default_is_certified_by_its_largest_change(usual):
+    for options, total in (({}, 16), ({"total": 32}, 32)):
+        text = usual.certified(**options)
+        assert verify(text, usual.ring.public, photo=usual.seen()).valid
+        says = parse_certificate(text)[0]
+        assert (says.budget.norm, says.budget.unit, says.budget.total) == ("linf", "levels", total)
+        assert says.budget.used == says.visible["linf"] == _change(usual.original, usual.photo)
+        assert says.budget.used <= 16
+        assert says.recipe == usual.recipe.digest()
+
+
+def test_the_default_is_renewed_within_the_total(usual, newer, tmp_path):
+    models = (*usual.register.supported(), newer)
+    renewer = _renewer(usual, *models, recipe=usual.recipe)
+    for total in (16, 20, 32):
+        wish = _wish(
+            usual,
+            tmp_path / f"{total}.png",
+            certificate=usual.certified(total=total),
+            original=read_photo(usual.original),
+        )
+        done = renewer.renew(wish)
+        assert done is not None
+        says = parse_certificate(done.certificate)[0]
+        assert _change(usual.original, wish.output) == says.budget.used <= total
+        assert says.budget.total == total
+        assert not gaps(says, models)
+    # What is seen is bounded as before, however many levels are left for it.
+    assert _change(usual.original, wish.output) < 32
+
+
+def test_without_the_original_the_default_uses_what_is_left(usual, newer, tmp_path):
+    models = (*usual.register.supported(), newer)
+    renewer = _renewer(usual, *models, recipe=usual.recipe)
+    spent = _change(usual.original, usual.photo)
+    nothing = _wish(usual, tmp_path / "no.png", certificate=usual.certified(total=spent))
+    with pytest.raises(BudgetSpent, match=f"{spent} of {spent} levels are used"):
+        renewer.renew(nothing)
+    assert not nothing.output.exists()
+    wish = _wish(usual, tmp_path / "new.png", certificate=usual.certified(total=spent + 5))
+    done = renewer.renew(wish)
+    assert done is not None
+    says = parse_certificate(done.certificate)[0]
+    assert spent < says.budget.used <= says.budget.total == spent + 5
+    assert _change(usual.photo, wish.output) == says.budget.used - spent <= 5
+    assert _change(usual.original, wish.output) <= says.budget.used
+    seen = Seen.of(wish.output, read_photo(wish.output))
+    assert verify(done.certificate, usual.ring.public, photo=seen).valid
+    assert not gaps(says, models)
 
 
 def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):

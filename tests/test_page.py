@@ -1,5 +1,6 @@
 """The page in a real browser; skipped where there is no Chromium or no Playwright."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 from photovax.demo import SAMPLE
+from photovax.metrics.visibility import flip_picture
+from photovax.recipe import VISIBILITY, load_recipe
 from photovax.service.certificates import parse_certificate
 from photovax.service.settings import Settings
 from photovax.service.tokens import Tokens
@@ -58,9 +61,13 @@ PIXELS = """
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("served")
-    with served(folder / "data", recipe_file(folder, steps=60)) as url:
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(recipe_file(tmp_path_factory.mktemp("recipe"), steps=60))
+
+
+@pytest.fixture(scope="module")
+def address(recipe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("served") / "data", Path(recipe)) as url:
         yield url
 
 
@@ -91,11 +98,13 @@ def page(address: str) -> Iterator[Any]:
         yield page
 
 
-def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path: Path) -> None:
+def test_a_photo_is_immunized_compared_edited_and_forgotten(
+    page: Any, recipe: str, tmp_path: Path
+) -> None:
     photo = tmp_path / "photo.png"
     Image.open(SAMPLE).crop((150, 20, 246, 100)).save(photo)
     page.check("#forbid")
-    page.select_option("#levels", "16")
+    page.select_option("#strength", "high")
     assert page.is_hidden(".touch")
     page.set_input_files("#camera", photo)
     page.wait_for_selector("#work:not([hidden])")
@@ -112,6 +121,12 @@ def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path:
     page.keyboard.press("Space")
     page.wait_for_selector("#difference:not([hidden])")
     height, width, amplified = page.evaluate(PIXELS, "difference")
+    assert page.is_disabled("#slider")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector("#map:not([hidden])")
+    assert page.is_hidden("#difference")
+    mapped = page.evaluate(PIXELS, "map")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
     for link, name in (("#photo", "immunized.png"), ("#certificate", "certificate.json")):
         with page.expect_download() as waiting:
@@ -124,7 +139,10 @@ def test_a_photo_is_immunized_compared_edited_and_forgotten(page: Any, tmp_path:
         for name in ("photo.png", "immunized.png")
     )
     says = parse_certificate((tmp_path / "certificate.json").read_text())[0]
-    assert np.abs(first - second).max() == says.budget.used == says.budget.total == 16
+    assert np.abs(first - second).max() == says.budget.used <= says.budget.total == 16
+    assert says.recipe == load_recipe(recipe).with_visibility("high").digest()
+    where = flip_picture(first.astype(np.uint8), second.astype(np.uint8))
+    assert np.array_equal(np.reshape(mapped[2], (*mapped[:2], 4))[..., :3], where)
     shown = np.reshape(amplified, (height, width, 4))[..., :3]
     assert np.array_equal(shown, np.clip(128 + 16 * (second - first), 0, 255))
     assert (
@@ -166,10 +184,36 @@ def test_it_says_where_a_token_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_it_offers_no_more_than_the_service_does(tmp_path: Path) -> None:
-    options = "[...document.getElementById('levels').options].map((choice) => choice.value)"
-    data, recipe = tmp_path / "data", recipe_file(tmp_path)
-    with served(data, recipe, "--budget", "8") as address, opened(address) as page:
-        assert page.evaluate(options) == [""]
+    options = "[...document.getElementById('strength').options].map((choice) => choice.value)"
+    for number, (asked, offered, usual) in enumerate(
+        (
+            (["--budget", "8"], [""], ""),
+            (["--also", "fast", "--recipe", "fast-linf"], ["", "16"], ""),
+            (["--visibility", "low"], [*VISIBILITY], "low"),
+        )
+    ):
+        data, recipe = tmp_path / str(number), recipe_file(tmp_path)
+        with served(data, recipe, *asked) as address, opened(address) as page:
+            assert page.evaluate(options) == offered
+            assert page.input_value("#strength") == usual
+            assert page.is_hidden("#by-levels" if usual else "#by-sight")
+
+
+def test_a_photo_of_which_it_was_not_measured_where_the_change_is_seen(
+    page: Any, tmp_path: Path
+) -> None:
+    def unmapped(route: Any) -> None:
+        answer = route.fetch()
+        # As the job's links are where the server has no map.
+        text = re.sub(r'"flip":"/v1/[^"]*"', '"none":""', answer.text())
+        route.fulfill(response=answer, body=text)
+
+    page.route("**/events", unmapped)
+    Image.open(SAMPLE).crop((150, 20, 246, 100)).save(tmp_path / "photo.png")
+    page.set_input_files("#file", tmp_path / "photo.png")
+    page.wait_for_selector("#outcome:not([hidden])", timeout=60_000)
+    assert page.is_hidden("#seen")
+    assert page.is_visible("#amplified")
 
 
 @pytest.mark.parametrize("how", ["drop", "paste"])

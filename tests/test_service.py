@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ from photovax.cli import app
 from photovax.client import Client, RemoteJob, ServiceError
 from photovax.demo import SAMPLE
 from photovax.errors import CertificateError, UnreadablePhoto, UsageError
+from photovax.metrics.visibility import flip_picture
 from photovax.photo import read_photo
 from photovax.provenance.container import holds_manifest
 from photovax.provenance.credential import self_made
+from photovax.recipe import VISIBILITY, load_recipe
 from photovax.service.app import build_app
 from photovax.service.certificates import parse_certificate
 from photovax.service.jobs import Jobs
@@ -48,6 +51,7 @@ ROOT = Path(__file__).parents[1]
 CASES = Path(os.environ.get("PHOTOVAX_SHARED", ROOT.parent / "shared")) / "cases/make_cases.py"
 HOME = "http://127.0.0.1"
 LIMIT = 400_000
+FLIP = find_spec("flip_evaluator") is not None
 MUTATED = int(os.environ.get("PHOTOVAX_MUTATED", "8"))  # each takes a third of a second
 
 
@@ -122,7 +126,7 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     client.save_certificate(job, tmp_path / "c.json")
     made, given = read_photo(tmp_path / "photo.webp"), read_photo(photo)
     change = np.abs(made.pixels.astype(int) - given.pixels).max()
-    assert job.result["visible"]["linf"] == change <= 8
+    assert job.result["visible"]["linf"] == change <= 16
     assert (job.result["visible"]["jod_fhd"] is None) is (job.result["seen"] is None)
     held = verify(
         (tmp_path / "c.json").read_text(),
@@ -134,6 +138,10 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     assert held.certificate.visible == pytest.approx(job.result["visible"], abs=1e-4)
     original = Image.open(io.BytesIO(client.picture(job, "original")))
     assert (np.asarray(original) == given.pixels).all()
+    assert job.result["flip"] is ("flip" in job.links) is FLIP
+    if FLIP:
+        where = Image.open(io.BytesIO(client.picture(job, "flip")))
+        assert np.array_equal(np.asarray(where), flip_picture(given.pixels, made.pixels))
 
     checked = client.wait(
         client.check(tmp_path / "photo.webp", original=photo, certificate=tmp_path / "c.json")
@@ -171,6 +179,9 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     with pytest.raises(ServiceError) as caught:
         client.picture(job)
     assert (caught.value.status, caught.value.kind) == (409, "not-done")
+    if FLIP:
+        with pytest.raises(ServiceError, match="the job is cancelled"):
+            client.picture(job, "flip")
 
 
 def test_a_renewal_covers_a_new_model_within_the_total(
@@ -178,7 +189,7 @@ def test_a_renewal_covers_a_new_model_within_the_total(
 ):
     from photovax.service.register import Register, registered
 
-    job = client.wait(client.immunize(photo))
+    job = client.wait(client.immunize(photo, levels=8))
     client.save_photo(job, tmp_path / "photo.png")
     client.save_certificate(job, tmp_path / "c.json")
     register = Register(folder / "data/register.json")
@@ -206,7 +217,7 @@ def test_a_renewal_covers_a_new_model_within_the_total(
 def test_a_renewal_without_room_says_what_lacks(photo, tmp_path, editor_folder):
     from photovax.service.register import Register, registered
 
-    settings = _settings(tmp_path, total=None)
+    settings = _settings(tmp_path, levels=8, total=None)
     with TestClient(build_app(settings), base_url=HOME) as web:
         client = Client(HOME, http=web)
         job = client.wait(client.immunize(photo))
@@ -348,7 +359,7 @@ def test_tokens_are_asked_for_and_keep_jobs_apart(tmp_path, photo, monkeypatch):
         assert web.get("/").status_code == 200
         job = Client(HOME, token=ann, http=web).immunize(photo)
         theirs = {"Authorization": f"Bearer {bob}"}
-        for part in ("", "/photo", "/certificate", "/original", "/events"):
+        for part in ("", "/photo", "/certificate", "/original", "/flip", "/events"):
             _problem(web.get(job.links["self"] + part, headers=theirs), 404, "no-such-job")
         _problem(web.delete(job.links["self"], headers=theirs), 404, "no-such-job")
         asked = {"prompt": "make it night"}
@@ -502,20 +513,81 @@ def test_a_client_waits_past_broken_connections(monkeypatch):
 
 def test_what_may_be_asked_for_is_told(idle, photo, tmp_path):
     told = idle.get("/v1/limits").json()
-    assert told == {"levels": 16.0, "recipes": ["quick"], "bytes": LIMIT, "pixels": 100_000}
+    assert told == {
+        "levels": 16.0,
+        "usual_levels": 16.0,
+        "visibilities": list(VISIBILITY),
+        "usual_visibility": "medium",
+        "recipes": ["quick"],
+        "bytes": LIMIT,
+        "pixels": 100_000,
+    }
     content = photo.read_bytes()
     _problem(_post(idle, content, data={"levels": "17"}), 422, "wrong-request")
     length = {"budget": {"name": "l2", "options": {"radius": 8}}}
     recipe = recipe_file(tmp_path, "length", **length)
     settings = _settings(tmp_path, recipe=str(recipe), total=None)
     with TestClient(build_app(settings), base_url=HOME) as web:
-        assert web.get("/v1/limits").json()["levels"] is None
+        told = web.get("/v1/limits").json()
+        assert told["levels"] is told["usual_levels"] is told["usual_visibility"] is None
+        assert told["visibilities"] == []
         said = _problem(_post(web, content, data={"levels": "8"}), 422, "wrong-request")
         assert "no largest change" in said
 
 
+def test_how_much_may_be_seen_is_asked_for(client, web, folder, photo):
+    usual = load_recipe(str(folder / "quick.json"))
+    for visibility in (None, *VISIBILITY):
+        job = client.wait(client.immunize(photo, visibility=visibility))
+        says = parse_certificate(web.get(job.links["certificate"]).text)[0]
+        assert says.recipe == usual.with_visibility(visibility or "medium").digest()
+        assert says.budget.used == job.result["visible"]["linf"] <= says.budget.total == 16
+
+
+def test_visibility_is_refused_where_it_bounds_nothing(idle, photo, tmp_path):
+    content = photo.read_bytes()
+    assert _post(idle, content, data={"visibility": "low"}).status_code == 202
+    wrong = _problem(_post(idle, content, data={"visibility": "lo"}), 422, "wrong-request")
+    assert "(low|medium|high)" in wrong
+    both = _post(idle, content, data={"visibility": "low", "levels": "8"})
+    assert "not both" in _problem(both, 422, "wrong-request")
+    named = _post(idle, content, data={"visibility": "low", "recipe": "x"})
+    _problem(named, 422, "no-such-recipe")
+    for options in ({"levels": 8.0, "total": 8.0}, {"recipe": "fast-linf"}):
+        with TestClient(build_app(_settings(tmp_path, **options)), base_url=HOME) as web:
+            told = web.get("/v1/limits").json()
+            assert (told["visibilities"], told["usual_visibility"]) == ([], None)
+            assert told["usual_levels"] == 8
+            said = _problem(_post(web, content, data={"visibility": "low"}), 422, "wrong-request")
+            assert said.endswith("leave visibility out")
+    also = _settings(tmp_path, recipes=("fast-linf",))
+    with TestClient(build_app(also), base_url=HOME) as web:
+        asked = {"visibility": "low", "recipe": "fast-linf"}
+        _problem(_post(web, content, data=asked), 422, "wrong-request")
+
+
+def test_a_provider_sets_the_usual_visibility(idle, photo, tmp_path):
+    settings = _settings(tmp_path, visibility="low", recipes=("fast-linf",))
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        told = web.get("/v1/limits").json()
+        assert (told["visibilities"], told["usual_visibility"]) == (list(VISIBILITY), "low")
+    usual, linf = (load_recipe(name) for name in ("fast", "fast-linf"))
+    assert settings.strength(usual) == usual.with_visibility("low")
+    assert settings.strength(linf) == linf
+    for options, match in (
+        (["--visibility", "low", "--budget", "8"], "exclude each other"),
+        (["--visibility", "lo"], "did you mean 'low'"),
+        (["--visibility", "low", "--recipe", "fast-linf"], "leave out --visibility"),
+    ):
+        done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path / "other"), *options])
+        assert isinstance(done.exception, UsageError)
+        assert match in str(done.exception)
+
+
 def test_a_total_below_the_budget_is_refused_at_the_start(tmp_path):
-    with pytest.raises(UsageError, match="a total of 4 is less than the 8 that photos are changed"):
+    with pytest.raises(
+        UsageError, match="a total of 4 is less than the 16 that photos are changed"
+    ):
         build_app(_settings(tmp_path, total=4))
 
 
@@ -688,11 +760,14 @@ def test_what_has_expired_says_so(idle, photo, tmp_path):
     jobs = Jobs(tmp_path / "data/jobs.sqlite", tmp_path / "data/pictures")
     job = jobs.claim("w", 60, attempts=1)
     assert job is not None
-    jobs.finish(job, "w", {"file": "photo.png"})
+    jobs.finish(job, "w", {"file": "photo.png", "flip": False})
+    assert "flip" not in idle.get(links["self"]).json()["links"]
+    _problem(idle.get(links["self"] + "/flip"), 404, "no-map")
     # Deleted between the look into the table and the opening of the file.
     _problem(idle.get(links["self"] + "/photo"), 410, "expired")
     jobs.expire(0)
     _problem(idle.get(links["self"]), 410, "expired")
+    _problem(idle.get(links["self"] + "/flip"), 410, "expired")
     assert _pictures(tmp_path) == []
 
 

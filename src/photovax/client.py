@@ -134,6 +134,7 @@ class Client:
         *,
         mask: str | Path | None = None,
         recipe: str | None = None,
+        visibility: str | None = None,
         levels: float | None = None,
         file_type: FileType = "same",
         strip_gps: bool = False,
@@ -146,7 +147,9 @@ class Client:
             photo: The file.
             mask: A picture of its size, white where it may change.
             recipe: One of the service's; its default when None.
-            levels: Largest change, of 255.
+            visibility: How much of the change may be seen, a word of
+                ``photovax.recipe.VISIBILITY``; as is usual there when None.
+            levels: Largest change, of 255, instead of that.
             file_type: Of the result.
             strip_gps: Leave out where it was taken.
             forbid_ai: Say in its XMP that AI may not train with it nor edit it.
@@ -157,6 +160,7 @@ class Client:
         """
         fields = {
             "recipe": recipe,
+            "visibility": visibility,
             "levels": levels,
             "format": file_type,
             "strip_gps": strip_gps,
@@ -293,7 +297,9 @@ class Client:
         self._ask("DELETE", job.links["self"])
 
     def picture(self, job: RemoteJob, which: str = "photo") -> bytes:
-        """A picture file of a job that is done: ``photo``, ``original`` or ``immunized``.
+        """A picture file of a job that is done: ``photo``, ``original``, ``flip`` or ``immunized``.
+
+        ``flip`` shows where the change is seen; its link is there where that was measured.
 
         Raises:
             ServiceError: If it has gone.

@@ -146,6 +146,17 @@ class Recipe:
         return (self.budget.name, self.radius) if self.levels is None else ("linf", self.levels)
 
     @property
+    def bounds_seen(self) -> bool:
+        """Whether its budget bounds how much the change is seen."""
+        return self.budget.name == "perceptual"
+
+    @property
+    def visibility(self) -> str | None:
+        """The word of ``VISIBILITY`` for how much of the change may be seen; None without one."""
+        words = {radius: word for word, radius in VISIBILITY.items()}
+        return words.get(self.radius) if self.bounds_seen else None
+
+    @property
     def needs_mask(self) -> bool:
         """Whether it attacks inpainting, and so must know what an editor would keep."""
         return self.kept_region_only or "inpaint" in _modes(self.objective)
@@ -156,7 +167,7 @@ class Recipe:
         Raises:
             UsageError: If its budget bounds the length of the change.
         """
-        if self.budget.name == "perceptual":
+        if self.bounds_seen:
             share = self.step_size / self.radius
             budget = Part("linf", {"radius": levels / 255})
             return replace(self, budget=budget, step_size=levels / 255 * share / 2)
@@ -176,7 +187,7 @@ class Recipe:
         """
         if visibility not in VISIBILITY:
             raise unknown("visibility", visibility, VISIBILITY)
-        if self.budget.name != "perceptual":
+        if not self.bounds_seen:
             raise UsageError(
                 f"the recipe's budget is {self.budget.name}, not what is seen of the change: leave "
                 f"out --visibility, or use --recipe {DEFAULT}"
@@ -195,7 +206,7 @@ class Recipe:
 
     def with_bound(self, most: float) -> Recipe:
         """The same recipe with another ``bound``, in the same unit."""
-        if self.budget.name == "perceptual":
+        if self.bounds_seen:
             options = {**self.budget.options, "levels": most}
             return replace(self, budget=replace(self.budget, options=options))
         return self.with_radius(most / 255 if self.levels is not None else most)

@@ -11,7 +11,7 @@ from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
 from photovax.errors import UsageError
 from photovax.extras import extra_installed
-from photovax.recipe import DEFAULT
+from photovax.recipe import DEFAULT, VISIBILITY
 from photovax.service import service_installed
 
 
@@ -32,10 +32,20 @@ def command(
         list[str] | None,
         typer.Option(help="Another recipe that clients may name.", show_default=False),
     ] = None,
+    visibility: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(VISIBILITY),
+            help="How much of a change may be seen unless clients say. [default: the recipe's]",
+            show_default=False,
+        ),
+    ] = None,
     levels: Annotated[
         float | None,
         typer.Option(
-            "--budget", help="Largest change in levels. [default: the recipe's]", show_default=False
+            "--budget",
+            help="Bound the largest change instead, in levels. [default: the recipe's]",
+            show_default=False,
         ),
     ] = None,
     total: Annotated[
@@ -100,6 +110,7 @@ def command(
         database=database or None,
         recipe=recipe,
         recipes=tuple(also or ()),
+        visibility=visibility,
         levels=levels,
         total=total if total is not None else levels,
         sign_key=sign_key,

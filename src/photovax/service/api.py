@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from photovax.errors import UsageError
 from photovax.filetypes import MEDIA_TYPES, FileType
-from photovax.recipe import load_recipe
+from photovax.recipe import VISIBILITY, load_recipe
 from photovax.service.certificates import MAX_BYTES, total_of
 from photovax.service.intake import Intake, Order
 from photovax.service.job import Job, State
@@ -48,6 +48,13 @@ AskedType = Annotated[
     FileType,
     Form(alias="format", description="Of the result; same: PNG where the photo's does not do."),
 ]
+AskedVisibility = Annotated[
+    str | None,
+    Form(
+        pattern=f"^({'|'.join(VISIBILITY)})$",
+        description="How much of the change may be seen, of the recipes that bound that.",
+    ),
+]
 
 _STRONG = 16.0  # levels of 255: what the field's experiments go to
 _POLL = 0.3
@@ -76,13 +83,18 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
     loaded = {name: load_recipe(file) for name, file in recipes.items()}
     in_levels = [name for name, recipe in loaded.items() if recipe.levels is not None]
     first = next(iter(recipes))
-    usual = total_of(loaded[first])
-    at_once = usual if settings.levels is None else settings.levels
+    usual = settings.strength(loaded[first])
+    if settings.visibility is not None:
+        usual = usual.with_visibility(settings.visibility)  # the recipe must be one of those
+    at_once = total_of(usual)
     if settings.total is not None and settings.total < at_once:
         raise UsageError(
             f"a total of {settings.total:g} is less than the {at_once:g} that photos are changed by"
         )
-    most = settings.total or max(usual, _STRONG)
+    most = settings.total or max(at_once, _STRONG)
+    by_sight = [
+        name for name, recipe in loaded.items() if recipe.bounds_seen and settings.levels is None
+    ]
 
     def found(kind: str, job: str, own: str) -> Job:
         known = jobs.get(job)
@@ -119,7 +131,11 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         photo: Picture,
         mask: MaybePicture = None,
         recipe: Annotated[str | None, Form()] = None,
-        levels: Annotated[float | None, Form(ge=1, le=255, description="of 255")] = None,
+        visibility: AskedVisibility = None,
+        levels: Annotated[
+            float | None,
+            Form(ge=1, le=255, description="Largest change of 255, instead of what may be seen."),
+        ] = None,
         file_type: AskedType = "same",
         strip_gps: Annotated[bool, Form(description="Leave out where it was taken.")] = False,
         forbid_ai: Annotated[
@@ -128,12 +144,23 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         key: Key = None,
     ) -> JobView:
         """Immunize a photo."""
+        file = named(recipe)
+        if visibility is not None and levels is not None:
+            raise Problem(422, "wrong-request", "send visibility or levels, not both")
+        if visibility is not None and (recipe or first) not in by_sight:
+            raise Problem(
+                422,
+                "wrong-request",
+                "what is seen of the change is not bounded by this recipe here: leave visibility "
+                "out",
+            )
         if levels is not None and (recipe or first) not in in_levels:
             raise Problem(422, "wrong-request", "this recipe has no largest change: leave it out")
         if levels is not None and levels > most:
             raise Problem(422, "wrong-request", f"this service changes photos by {most:g} at most")
         asked = {
-            "recipe": named(recipe),
+            "recipe": file,
+            "visibility": visibility,
             "levels": levels,
             "suffix": "" if file_type == "same" else f".{file_type}",
             "strip_gps": strip_gps,
@@ -248,6 +275,14 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         made = finished("immunizations", job, own)
         return _file(jobs.output(made) / "original.png", "image/png", "original.png")
 
+    @router.get("/immunizations/{job}/flip", response_class=Response, responses=_gives("image/png"))
+    def flip(own: Owner, job: Id) -> Response:
+        """Where the change is seen: FLIP's map, black where it is not, over purple to yellow."""
+        made = finished("immunizations", job, own)
+        if not (made.result or {}).get("flip"):
+            raise Problem(404, "no-map", "it was not measured where the change is seen")
+        return _file(jobs.output(made) / "flip.png", "image/png", "flip.png")
+
     @router.get(
         "/edits/{job}/pictures/{which}", response_class=Response, responses=_gives("image/png")
     )
@@ -267,6 +302,9 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         """What may be asked for."""
         return Limits(
             levels=most if first in in_levels else None,
+            usual_levels=usual.levels,
+            visibilities=list(VISIBILITY) if first in by_sight else [],
+            usual_visibility=usual.visibility,
             recipes=list(recipes),
             bytes=settings.max_bytes,
             pixels=settings.max_pixels,

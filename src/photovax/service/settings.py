@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from photovax.errors import UsageError
-from photovax.recipe import DEFAULT
+from photovax.recipe import DEFAULT, Recipe
 
 __all__ = ["Settings", "is_loopback"]
 
@@ -20,6 +20,8 @@ class Settings:
         database: URL of a PostgreSQL database for the table of jobs; a file in ``data`` when None.
         recipe: Preset or recipe file that photos are immunized with.
         levels: Largest change in levels; the recipe's own when None.
+        visibility: How much of a change may be seen where that is not asked for, a word of
+            ``photovax.recipe.VISIBILITY``; the recipe's own when None. Goes without ``levels``.
         total: All that renewals may ever change, in the unit of the recipe's budget; the
             recipe's own budget when None.
         recipes: Other presets or files that a client may name.
@@ -48,6 +50,7 @@ class Settings:
     database: str | None = field(default=None, repr=False)  # a password may stand in it
     recipe: str = DEFAULT
     levels: float | None = None
+    visibility: str | None = None
     total: float | None = None
     recipes: tuple[str, ...] = ()
     sign_key: Path | None = None
@@ -72,12 +75,27 @@ class Settings:
     def __post_init__(self) -> None:
         if (self.sign_key is None) != (self.sign_chain is None):
             raise UsageError("--sign-key and --sign-chain go together: give both, or none")
+        if self.levels is not None and self.visibility is not None:
+            raise UsageError("--budget and --visibility exclude each other: give one, or none")
         for name in ("workers", "queue", "queue_each", "attempts", "max_bytes", "max_pixels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
         for name in ("job_seconds", "keep_seconds", "lease_seconds"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} must be above 0, got {getattr(self, name)}")
+
+    def strength(self, recipe: Recipe) -> Recipe:
+        """A recipe as strong as is usual here.
+
+        Raises:
+            UnknownName: If the visibility is no word for one.
+            UsageError: If there are ``levels``, and the recipe bounds the length of the change.
+        """
+        if self.levels is not None:
+            return recipe.with_levels(self.levels)
+        if self.visibility is not None and recipe.bounds_seen:
+            return recipe.with_visibility(self.visibility)
+        return recipe
 
     @property
     def keys(self) -> Path:

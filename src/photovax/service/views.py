@@ -65,7 +65,18 @@ class Limits(BaseModel):
     """What may be asked of a service."""
 
     levels: float | None = Field(
-        description="largest change of 255 by its usual recipe; null where that bounds another"
+        description="of 255, the most that may be asked for as the largest change of the usual "
+        "recipe; null where that cannot be asked for"
+    )
+    usual_levels: float | None = Field(
+        description="largest change of 255 where none is asked for; null where there is no bound"
+    )
+    visibilities: list[str] = Field(
+        description="words for how much of the change by the usual recipe may be seen; none where "
+        "that is not bounded"
+    )
+    usual_visibility: str | None = Field(
+        description="the one where none is asked for; null where that has no word"
     )
     recipes: list[str] = Field(description="the first is the usual one")
     bytes: int = Field(description="of one upload, all its parts together")
@@ -90,6 +101,8 @@ def job_view(job: Job, keep_seconds: float, now: float) -> JobView:
         links |= {"photo": f"{here}/photo", "certificate": f"{here}/certificate"}
     if job.state == "done" and job.kind == "immunizations":
         links |= {"original": f"{here}/original", "edits": f"{here}/edits"}
+        if result.get("flip"):
+            links["flip"] = f"{here}/flip"
     if job.state == "done" and job.kind == "edits":
         links |= {name: f"{here}/pictures/{name}" for name in ("original", "immunized")}
     left = None

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from photovax.check import Check
-from photovax.errors import UsageError
+from photovax.errors import MetricUnavailable, UsageError
 from photovax.immunized import Saved
 from photovax.masks import white_of
-from photovax.metrics.visibility import words
+from photovax.metrics.visibility import flip_picture, words
 from photovax.models.catalog import DEFAULT_MODEL, usual_edit
 from photovax.optimise import Step
 from photovax.photo import Metadata, Photo, read_photo
@@ -112,8 +112,11 @@ class Bench:
 
     def _recipe(self, asked: dict[str, Any]) -> Recipe:
         recipe = load_recipe(asked.get("recipe") or self._settings.recipe)
-        levels = asked.get("levels") or self._settings.levels
-        return recipe if levels is None else recipe.with_levels(levels)
+        if (levels := asked.get("levels")) is not None:
+            return recipe.with_levels(levels)
+        if (visibility := asked.get("visibility")) is not None:
+            return recipe.with_visibility(visibility)
+        return self._settings.strength(recipe)
 
     def _immunize(
         self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
@@ -138,6 +141,7 @@ class Bench:
             known=saved.seen,
         )
         (output / "certificate.json").write_text(text, encoding="utf-8")
+        mapped = _write_map(photo, file, output / "flip.png")
         signed = self._sign(file, text)
         write_photo(
             replace(photo, metadata=Metadata(icc=photo.metadata.icc)), output / "original.png"
@@ -145,6 +149,7 @@ class Bench:
         return {
             "file": file.name,
             "signed": signed,
+            "flip": mapped,
             **_visible(saved),
             "models": _models(text),
             "notes": list(photo.notes),
@@ -254,6 +259,21 @@ def _visible(found: Saved | Check) -> dict[str, Any]:
         "visible": found.visible.figures() | found.seen.figures(),
         "seen": None if jod is None else words(jod),
     }
+
+
+def _write_map(photo: Photo, file: Path, target: Path) -> bool:
+    """Write where the change is seen, from a photo to a saved one, as FLIP's map.
+
+    Returns:
+        Whether there is one: not without the package, nor where memory is too little.
+    """
+    after = read_photo(file, max_pixels=photo.width * photo.height)
+    try:
+        made = flip_picture(photo.visible(), after.visible())
+    except MetricUnavailable:
+        return False
+    write_photo(Photo(made, None, Metadata(), "PNG", ()), target)
+    return True
 
 
 def _mask(folder: Path, photo: Photo) -> np.ndarray | None:

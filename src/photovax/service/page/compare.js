@@ -1,33 +1,40 @@
-// Before and after: a slider between two pictures, and their difference made visible.
+// Before and after: a slider between two pictures, their difference made visible, and where it is seen.
 
 const AMPLIFIED = 16;
 const stage = document.getElementById("stage");
 const before = document.getElementById("before");
 const after = document.getElementById("after");
 const slider = document.getElementById("slider");
-const box = document.getElementById("amplified");
+const both = document.getElementById("both");
+const amplified = document.getElementById("amplified");
+const seen = document.getElementById("seen");
 const canvas = document.getElementById("difference");
+const map = document.getElementById("map");
 
 slider.addEventListener("input", () => {
   stage.style.setProperty("--split", `${slider.value}%`);
   slider.setAttribute("aria-valuetext", `${slider.value} percent original`);
 });
 
-box.addEventListener("change", () => {
-  if (box.checked) paint();
-  canvas.hidden = !box.checked;
-  stage.classList.toggle("amplified", box.checked);
-  slider.disabled = box.checked;
-});
+function choose() {
+  if (amplified.checked) paint();
+  canvas.hidden = !amplified.checked;
+  map.hidden = !seen.checked;
+  stage.classList.toggle("covered", !both.checked);
+  slider.disabled = !both.checked;
+}
+for (const choice of [both, amplified, seen]) choice.addEventListener("change", choose);
 
-export async function show(first, second) {
-  for (const [image, blob] of [[before, first], [after, second]]) {
+// There is no map where the server could not measure one.
+export async function show(first, second, third) {
+  document.getElementById("mapped").hidden = !third;
+  both.checked = true;
+  choose();
+  for (const [image, blob] of [[before, first], [after, second], [map, third]]) {
     if (image.src) URL.revokeObjectURL(image.src);
-    image.src = URL.createObjectURL(blob);
+    if (blob) image.src = URL.createObjectURL(blob);
   }
   await Promise.all([before.decode(), after.decode()]);
-  box.checked = false;
-  box.dispatchEvent(new Event("change"));
 }
 
 // Grey where nothing changed. Large photos are cut to their middle: scaling would average the change.

@@ -49,7 +49,9 @@ async function take(file) {
   $("said").textContent = "Uploading";
   $("bar").removeAttribute("value");
   try {
-    job = await service.immunize(file, $("levels").value, $("forbid").checked);
+    const { value, dataset } = $("strength").selectedOptions[0];
+    const strength = value ? { [dataset.field]: value } : {};
+    job = await service.immunize(file, strength, $("forbid").checked);
     $("stop").disabled = false;
     job = await service.follow(job, tell);
     if (job.state === "cancelled") return;
@@ -65,8 +67,9 @@ async function take(file) {
 }
 
 async function outcome() {
-  const [first, second, certificate] = await Promise.all(
-    [job.links.original, job.links.photo, job.links.certificate].map(service.picture),
+  const { original, photo, certificate: says, flip } = job.links;
+  const [first, second, certificate, map] = await Promise.all(
+    [original, photo, says, flip].map((link) => link && service.picture(link)),
   );
   offer($("photo"), second, job.result.file.replace("photo", "immunized"));
   offer($("certificate"), certificate, "certificate.json");
@@ -89,7 +92,7 @@ async function outcome() {
   $("forget").disabled = false;
   $("outcome").hidden = false;
   try {
-    await show(first, second);
+    await show(first, second, map);
   } catch {
     // TIFF is not shown by most browsers.
     complain(new Error("This browser cannot show the file type; download it to see it."));
@@ -164,12 +167,29 @@ $("edit").addEventListener("submit", async (event) => {
   }
 });
 
+function offerStrengths(limits) {
+  const select = $("strength");
+  const chosen = select.value;
+  const usual = limits.usual_visibility ?? "";
+  const bySight = limits.visibilities.length > 0;
+  for (const choice of [...select.options]) {
+    const { value, dataset } = choice;
+    const offered = {
+      visibility: limits.visibilities.includes(value),
+      levels: !bySight && Number(value) <= (limits.levels ?? 0),
+    };
+    if (!(offered[dataset.field] ?? !usual)) choice.remove();
+  }
+  const kept = chosen && [...select.options].some((choice) => choice.value === chosen);
+  select.value = kept ? chosen : usual;
+  $("by-sight").hidden = !bySight;
+  $("by-levels").hidden = bySight;
+  $("most").textContent = limits.usual_levels;
+}
+
 async function list() {
   try {
-    const { levels } = await service.limits();
-    for (const choice of [...$("levels").options]) {
-      if (Number(choice.value) > (levels ?? 0)) choice.remove(); // the usual one has no number
-    }
+    offerStrengths(await service.limits());
     const rows = (await service.models()).filter((model) => model.supported);
     $("models").replaceChildren(
       ...rows.map((model) => {

@@ -29,9 +29,10 @@ async function ask(url, options = {}) {
   throw new Problem(answer.status, said.detail ?? `The service answered ${answer.status}.`);
 }
 
-export async function immunize(photo, levels, forbid) {
+// The strength: a field of the API and its value, or nothing for the usual one.
+export async function immunize(photo, strength, forbid) {
   const form = new FormData();
-  if (levels) form.append("levels", levels);
+  for (const [field, value] of Object.entries(strength)) form.append(field, value);
   form.append("forbid_ai", forbid);
   form.append("photo", photo, "photo"); // its name stays here
   const headers = { "Idempotency-Key": crypto.randomUUID?.() ?? String(Math.random()) + Date.now() };
