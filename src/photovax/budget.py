@@ -257,9 +257,14 @@ class Perceptual:
         change = (x - origin).clamp_(-bound, bound)
         if self.mask is not None:
             change.mul_(self.mask)
+        # Two temporaries at most: a 24-megapixel photo is 288 MB as float32.
         x = change.add_(origin).clamp_(0, 1)
-        excess = (self._seen(x - origin, origin) / self.radius).view(-1, 1, 1, 1)
-        return torch.where(excess > 1, (x - origin).div_(excess).add_(origin), x)
+        change = x - origin
+        excess = (self._seen(change, origin) / self.radius).view(-1, 1, 1, 1)
+        if not (excess > 1).any():
+            return x
+        del x
+        return change.div_(excess.clamp_min_(1)).add_(origin)
 
     def direction(self, grad: Tensor, origin: Tensor, scale: Tensor | None = None) -> Tensor:
         """The change that is seen at one threshold and lowers a linear loss fastest.
@@ -290,7 +295,8 @@ class Perceptual:
     def size(self, x: Tensor, origin: Tensor) -> Tensor:
         """The larger of how much it is seen over the radius, and the largest change over levels."""
         change = x - origin
-        largest = change.abs().flatten(1).amax(1) * (255 / self.levels)
+        flat = change.flatten(1)
+        largest = torch.maximum(flat.amax(1), -flat.amin(1)) * (255 / self.levels)
         return torch.maximum(self._seen(change, origin) / self.radius, largest)
 
     def _scaled(self, change: Tensor, origin: Tensor, radius: float) -> Tensor:

@@ -237,16 +237,17 @@ class Immunizer:
         x = descent.x
         if scene is not full:
             change = interpolated(x.sub_(scene.origin), photo.height, photo.width)
-            x = change.add_(origin)
+            x = _masked(budget, inside).project(change.add_(origin), origin)
+            del change
 
         def made(share: float) -> Immunized:
             """The answer with a share of the change, which may be above 1."""
             chosen = recipe if share == 1 else recipe.with_radius(share * recipe.radius)
             budget = self._budget(photo, chosen)
             constraint = _masked(budget, inside)
-            scaled = torch.lerp(origin, x, share)
-            if share != 1 or scene is not full:
-                scaled = constraint.project(scaled, origin)
+            scaled = x
+            if share != 1:
+                scaled = constraint.project(torch.lerp(origin, x, share), origin)
             levels = round_within(scaled, origin, constraint)[0].permute(1, 2, 0).cpu().numpy()
             if not allowed.all():
                 # Also puts back the colour under full transparency, which models never saw.

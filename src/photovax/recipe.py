@@ -30,6 +30,7 @@ __all__ = [
     "VISIBILITY",
     "Recipe",
     "load_recipe",
+    "visibility_word",
 ]
 
 DEFAULT = "fast"
@@ -153,8 +154,7 @@ class Recipe:
     @property
     def visibility(self) -> str | None:
         """The word of ``VISIBILITY`` for how much of the change may be seen; None without one."""
-        words = {radius: word for word, radius in VISIBILITY.items()}
-        return words.get(self.radius) if self.bounds_seen else None
+        return visibility_word(self.radius) if self.bounds_seen else None
 
     @property
     def needs_mask(self) -> bool:
@@ -261,6 +261,11 @@ class Recipe:
             del fields["adaptivity"]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def visibility_word(radius: float) -> str | None:
+    """The word of ``VISIBILITY`` for a radius in thresholds; None where there is none."""
+    return next((word for word, known in VISIBILITY.items() if known == radius), None)
 
 
 def load_recipe(name: str) -> Recipe:

@@ -15,7 +15,7 @@ from photovax.edit import Edit, Mode
 from photovax.errors import UsageError
 from photovax.filetypes import PICTURE_SUFFIXES
 from photovax.models.catalog import DEFAULT_MODEL, usual_edit
-from photovax.recipe import VISIBILITY, Recipe, load_recipe
+from photovax.recipe import Recipe, load_recipe, visibility_word
 from photovax.registry import Part, unknown
 
 __all__ = [
@@ -244,8 +244,7 @@ def _size(budget: Part) -> str:
     if budget.name == "linf":
         return f"{radius * 255:.4g}/255"
     if budget.name == "perceptual":
-        words = {value: word for word, value in VISIBILITY.items()}
-        return words.get(radius, f"{radius:g}")
+        return visibility_word(radius) or f"{radius:g}"
     return f"{budget.name} {radius:g}"
 
 
