@@ -26,7 +26,7 @@ from photovax.evaluation.run import Evaluation
 from photovax.evaluation.tables import ALL, Tables, tables
 from photovax.models.catalog import DEFAULT_MODEL
 from photovax.photo import read_photo
-from photovax.recipe import DEFAULT, LINF, VISIBILITY
+from photovax.recipe import DEFAULT, LINF
 from photovax.strip import stacked, strip
 
 METRICS = ("psnr", "ssim", "ms_ssim", "vifp", "fsim", "lpips", "lite0")
@@ -106,11 +106,10 @@ EXPERIMENTS = {
     ),
     "frontier": replace(
         SEEN_OR_NOT,
-        recipes=(DEFAULT, *ENCODER),
-        levels=(4, 8, 16),
-        visibilities=tuple(VISIBILITY),
-        photos=6,
-        every=10,
+        levels=(4, 8),
+        visibilities=("medium", "high"),
+        photos=10,
+        every=6,
         edits=ONE_EACH[:1],
     ),
     "all-photos": Experiment(ENCODER, (16,), 60, every=1),

@@ -26,6 +26,7 @@ __all__ = ["SAMPLE", "Demo", "EditFigures", "run_demo"]
 
 SAMPLE = Path(__file__).parent / "data" / "sample.jpg"
 SAMPLE_MASK = SAMPLE.with_suffix(".mask.png")
+VISIBILITY = "high"  # so that what edits lose shows in a small picture
 SEED = 1
 EDITS = (
     replace(usual_edit(DEFAULT_MODEL, "instruct"), prompt="paint it in sepia"),
@@ -89,7 +90,7 @@ def run_demo(
     kept = load_mask(SAMPLE_MASK, original)
 
     def immunized(name: str, recipe: str, edit: Edit | None = None) -> Saved:
-        chosen = PRESETS[recipe]
+        chosen = PRESETS[recipe].with_visibility(VISIBILITY)
         masked = edit is not None and edit.mode == "inpaint"
         path = folder / f"{name}.png"
         result = immunizer.immunize(
@@ -114,7 +115,8 @@ def run_demo(
         jod = encoder.seen.jod
         seen = f"PSNR {encoder.visible.psnr:.1f} dB" if jod is None else f"JOD {jod:.1f} of 10"
         shown = [("original", original.pixels)]
-        shown.append((f"immunized ({DEFAULT})\n{seen}", read_photo(encoder.path).pixels))
+        named = f"immunized ({DEFAULT}, {VISIBILITY})\n{seen}"
+        shown.append((named, read_photo(encoder.path).pixels))
         shown.append((f'{edit.mode}: "{edit.prompt}"\nedit of the original', clean))
         for attack, result in (("encoder", encoder), ("diffusion", diffusion)):
             made = edited(read_photo(result.path).pixels, edit)
