@@ -11,13 +11,15 @@ from PIL import Image
 from photovax.check import Verdict, check
 from photovax.cli import main
 from photovax.demo import SAMPLE
-from photovax.errors import MetricUnavailable, UsageError
+from photovax.errors import BudgetExceeded, MetricUnavailable, UsageError
 from photovax.immunize import Immunizer
 from photovax.metrics import cvvdp
 from photovax.metrics.visibility import jod
 from photovax.photo import read_photo
 from photovax.recipe import DEFAULT, LINF, PRESETS, Recipe
 from photovax.strength import Aim, largest_share, least_share
+
+needs_cvvdp = pytest.mark.skipif(find_spec("pycvvdp") is None, reason="needs pip install cvvdp")
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_visibilities_that_mean_nothing_are_refused(value: float):
         Aim(jod=value)
 
 
-@pytest.mark.skipif(find_spec("pycvvdp") is None, reason="needs pip install cvvdp")
+@needs_cvvdp
 @pytest.mark.parametrize("name", [DEFAULT, LINF])
 def test_as_strong_as_stays_above_a_jod(immunizer: Immunizer, photo_file: Path, name: str):
     photo, recipe = read_photo(photo_file), quick(PRESETS[name])
@@ -83,6 +85,13 @@ def test_what_cannot_be_reached_is_said_and_the_recipe_is_kept(
     result = immunizer.immunize(read_photo(photo_file), recipe, aim=Aim(passing=True))
     assert not result.reached
     assert result.recipe == recipe
+
+
+@needs_cvvdp
+def test_a_jod_that_leaves_nothing_in_8_bits_is_refused(immunizer: Immunizer, photo_file: Path):
+    recipe = quick(PRESETS[LINF].with_levels(1))
+    with pytest.raises(BudgetExceeded, match="nothing of the change is left in 8 bits"):
+        immunizer.immunize(read_photo(photo_file), recipe, aim=Aim(jod=9.9999))
 
 
 def test_a_jod_needs_its_package(

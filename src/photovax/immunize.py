@@ -22,7 +22,7 @@ from photovax.allocator import KEPT, kept_memory, returned_memory
 from photovax.budget import BUDGETS, Constraint
 from photovax.check import Verdict, check_loaded
 from photovax.digests import file_digest
-from photovax.errors import ModelError, UsageError
+from photovax.errors import BudgetExceeded, ModelError, UsageError
 from photovax.immunized import Immunized, Saved, check_promises, round_within
 from photovax.jpeg import within_jpeg
 from photovax.memory import LIBRARIES, PHOTO_COPIES, available_bytes, resident_bytes
@@ -171,6 +171,7 @@ class Immunizer:
             UsageError: If the mask does not fit, no pixel is visible, or it would take more memory
                 than is allowed.
             OptimiserError: If the loss or its gradient is of no use.
+            BudgetExceeded: If nothing of the change is left in 8 bits.
             MetricUnavailable: If the aim is in JOD, and the package that measures it is missing.
             KeyboardInterrupt: If interrupted before the first step; later, the best so far is
                 returned.
@@ -273,7 +274,10 @@ class Immunizer:
         named = dict(zip(self._names, self.models, strict=True))
 
         def passes(share: float) -> bool:
-            result = made(share)
+            try:
+                result = made(share)
+            except BudgetExceeded:  # so little rounds to nothing
+                return False
             size = result.recipe.size
             found = check_loaded(
                 result.photo, result.original, named, device=self.device, size=size
@@ -281,7 +285,10 @@ class Immunizer:
             return found.verdict is Verdict.PASS
 
         def unseen(share: float) -> bool:
-            result = made(share)
+            try:
+                result = made(share)
+            except BudgetExceeded:
+                return True
             found = jod(result.original.visible(), result.photo.visible())
             return found is None or found >= (aim.jod or 0)
 
