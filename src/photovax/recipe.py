@@ -42,7 +42,7 @@ GREY = "fast-grey"
 VISIBILITY = {"low": 0.60, "medium": 0.88, "high": 1.12}
 """How much a change may be seen, by the word for it: the radius of a perceptual budget.
 
-On full HD, ColorVideoVDP puts photos changed by as much at 9.5, 9.1 and 8.5 JOD in the mean.
+On full HD, ColorVideoVDP puts photos changed by as much at some 9.6, 9.2 and 8.9 JOD in the mean.
 """
 
 _JOD_LOST, _JOD_POWER = 1.17, 2.05
