@@ -24,7 +24,16 @@ from photovax.models.catalog import (
 from photovax.models.contracts import Autoencoder
 from photovax.photo import Photo
 
-__all__ = ["Check", "ModelCheck", "Verdict", "check", "check_loaded", "noisy"]
+__all__ = [
+    "Check",
+    "ModelCheck",
+    "Verdict",
+    "check",
+    "check_loaded",
+    "check_models",
+    "noisy",
+    "weakest",
+]
 
 FLOOR_SEEDS = (0, 1, 2)
 PASS_SHIFT = 0.30
@@ -87,8 +96,13 @@ class Check:
     @property
     def verdict(self) -> Verdict:
         """The verdict of the model that the photo is least immunized against."""
-        order = (Verdict.FAIL, Verdict.WEAK, Verdict.PASS)
-        return min((found.verdict for found in self.models.values()), key=order.index)
+        return weakest(self.models)
+
+
+def weakest(models: Mapping[str, ModelCheck]) -> Verdict:
+    """The verdict of the model that a photo is least immunized against."""
+    order = (Verdict.FAIL, Verdict.WEAK, Verdict.PASS)
+    return min((found.verdict for found in models.values()), key=order.index)
 
 
 def check(
@@ -139,11 +153,33 @@ def check_loaded(
     """
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
-    found = {
-        model.name: _check_model(model, before, after, visible, device, fed_size(name, size))
+    found = check_models(before, after, models, largest=visible.linf, device=device, size=size)
+    return Check(visible, known or visible_difference(before, after), found)
+
+
+def check_models(
+    before: np.ndarray,
+    after: np.ndarray,
+    models: Mapping[str, Autoencoder],
+    *,
+    largest: int,
+    device: torch.device,
+    size: int | None = None,
+) -> dict[str, ModelCheck]:
+    """The effect on each model by its name, without how visible the change is.
+
+    Args:
+        before: The original, uint8 (H, W, C).
+        after: The immunized photo, of the same shape.
+        models: By catalogue name or folder.
+        largest: Largest change of any channel, in 8-bit levels.
+        device: Where the models are.
+        size: Short side at which models are fed the photo; each model's own when None.
+    """
+    return {
+        model.name: _check_model(model, before, after, largest, device, fed_size(name, size))
         for name, model in models.items()
     }
-    return Check(visible, known or visible_difference(before, after), found)
 
 
 def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
@@ -157,12 +193,12 @@ def _check_model(
     model: Autoencoder,
     before: np.ndarray,
     after: np.ndarray,
-    visible: Visibility,
+    largest: int,
     device: torch.device,
     size: int,
 ) -> ModelCheck:
     floors = [
-        latent_effect(model, before, noisy(before, visible.linf, seed), device, size=size)
+        latent_effect(model, before, noisy(before, largest, seed), device, size=size)
         for seed in FLOOR_SEEDS
     ]
     damages = [found.damage for found in floors if found.damage is not None]

@@ -20,7 +20,7 @@ from torch import Generator
 
 from photovax.allocator import KEPT, kept_memory, returned_memory
 from photovax.budget import BUDGETS, Constraint
-from photovax.check import Verdict, check_loaded
+from photovax.check import Verdict, check_models, weakest
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, ModelError, UsageError
 from photovax.immunized import Immunized, Saved, check_promises, round_within
@@ -278,11 +278,12 @@ class Immunizer:
                 result = made(share)
             except BudgetExceeded:  # so little rounds to nothing
                 return False
-            size = result.recipe.size
-            found = check_loaded(
-                result.photo, result.original, named, device=self.device, size=size
+            before, after = result.original.visible(), result.photo.visible()
+            largest = int(np.abs(after.astype(np.int16) - before).max())
+            found = check_models(
+                before, after, named, largest=largest, device=self.device, size=result.recipe.size
             )
-            return found.verdict is Verdict.PASS
+            return weakest(found) is Verdict.PASS
 
         def unseen(share: float) -> bool:
             try:

@@ -63,7 +63,7 @@ class Display:
         width: In pixels, which are square.
         height: In pixels.
         inches: Length of the diagonal.
-        distance: Of the eye, in metres.
+        distance: Distance of the eye, in metres.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Display:
 
     @property
     def pixels_per_degree(self) -> float:
-        """Of visual angle, in the middle of the display."""
+        """Pixels in a degree of the field of view, in the middle of the display."""
         pixel = self.inches * 0.0254 / math.hypot(self.width, self.height)
         return 1 / (2 * math.degrees(math.atan(pixel / 2 / self.distance)))
 
@@ -312,8 +312,26 @@ def _check_room(name: str, needed: int, memory: int | None) -> None:
         )
 
 
+class _OfThePhoto:
+    """What metrics have in common that compare a photo with its changed self, and no edits."""
+
+    compares_edits = False
+
+    def __init__(self, measure: Callable[[np.ndarray, np.ndarray], float | None]) -> None:
+        self._measure = measure
+
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
+        """Compare two uint8 pictures (H, W, 3) of one shape.
+
+        None where it is not defined, and where memory is too little.
+        """
+        with suppress(MetricUnavailable):
+            return self._measure(first, second)
+        return None
+
+
 @PAIR_METRICS.register("jod")
-class Jod:
+class Jod(_OfThePhoto):
     """ColorVideoVDP of a photo and its changed self on a full-HD display; see ``jod``.
 
     Raises:
@@ -322,23 +340,14 @@ class Jod:
 
     label = "JOD (ColorVideoVDP, full HD)"
     higher_is_closer = True
-    compares_edits = False
 
     def __init__(self, weights: Path | None = None) -> None:
         load_cvvdp()
-
-    def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
-        """Compare two uint8 pictures (H, W, 3) of one shape.
-
-        None below 8 pixels a side, and where memory is too little.
-        """
-        with suppress(MetricUnavailable):
-            return jod(first, second)
-        return None
+        super().__init__(jod)
 
 
 @PAIR_METRICS.register("flip")
-class Flip:
+class Flip(_OfThePhoto):
     """Mean FLIP of a photo and its changed self on a full-HD display; see ``flip``.
 
     Raises:
@@ -347,13 +356,7 @@ class Flip:
 
     label = "FLIP (full HD)"
     higher_is_closer = False
-    compares_edits = False
 
     def __init__(self, weights: Path | None = None) -> None:
         _load_flip()
-
-    def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
-        """Compare two uint8 pictures (H, W, 3) of one shape; None where memory is too little."""
-        with suppress(MetricUnavailable):
-            return flip(first, second)
-        return None
+        super().__init__(flip)
