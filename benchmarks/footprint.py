@@ -16,13 +16,13 @@ from statistics import mean
 
 import torch
 
+from photovax.attack.recipe import PRESETS
 from photovax.demo import SAMPLE, SAMPLE_MASK
 from photovax.immunize import Immunizer
-from photovax.masks import load_mask
-from photovax.memory import peak_resident_bytes, resident_bytes
-from photovax.models.catalog import DEFAULT_MODEL
-from photovax.photo import read_photo
-from photovax.recipe import PRESETS
+from photovax.machine.memory import peak_resident_bytes, resident_bytes
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.pictures.masks import load_mask
+from photovax.pictures.photo import read_photo
 
 
 def measured(preset: str, model: str, weights: Path | None, threads: int) -> tuple[int, int, float]:

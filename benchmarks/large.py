@@ -25,11 +25,11 @@ import torch
 from PIL import Image
 
 from benchmarks.shapes import write_random
+from photovax.attack.recipe import DEFAULT, PRESETS
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import latent_effect
-from photovax.models.catalog import DEFAULT_MODEL
-from photovax.photo import read_photo
-from photovax.recipe import DEFAULT, PRESETS
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.pictures.photo import read_photo
 
 
 def shrunk(path: Path, size: int) -> Image.Image:

@@ -21,13 +21,13 @@ from PIL import Image
 from torch import Generator
 
 from benchmarks.large import shrunk
+from photovax.attack.recipe import DEFAULT, NATIVE, Recipe, load_recipe
 from photovax.check import noisy
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.metrics.seams import seam_ratio
-from photovax.photo import read_photo
-from photovax.recipe import DEFAULT, NATIVE, Recipe, load_recipe
-from photovax.views import Tiles
+from photovax.models.views import Tiles
+from photovax.pictures.photo import read_photo
 
 
 def crop_shift(immunizer: Immunizer, before: np.ndarray, after: np.ndarray, crops: int) -> float:

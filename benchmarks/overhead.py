@@ -15,16 +15,17 @@ from statistics import median
 import torch
 from torch import Generator, Tensor
 
-from photovax.budget import BUDGETS
+from photovax.attack.budget import BUDGETS
+from photovax.attack.losses import LossFn
+from photovax.attack.objectives import OBJECTIVES
+from photovax.attack.optimise import Step, pgd
+from photovax.attack.recipe import DEFAULT, PRESETS
 from photovax.demo import SAMPLE
 from photovax.immunize import Immunizer
-from photovax.metrics.latent import tensor
-from photovax.models.catalog import DEFAULT_MODEL
-from photovax.objectives import OBJECTIVES, LossFn
-from photovax.optimise import Step, pgd
-from photovax.photo import read_photo
-from photovax.recipe import DEFAULT, PRESETS
-from photovax.views import VIEWS, View, fitted
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.views import VIEWS, View, fitted
+from photovax.pictures.photo import read_photo
+from photovax.tensors import tensor
 
 
 def main() -> None:

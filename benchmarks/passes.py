@@ -16,9 +16,9 @@ from statistics import mean
 import torch
 from PIL import Image
 
+from photovax.attack.recipe import GREY, PRESETS, Recipe
 from photovax.immunize import Immunizer
-from photovax.photo import read_photo
-from photovax.recipe import GREY, PRESETS, Recipe
+from photovax.pictures.photo import read_photo
 from training.photos import middle_square
 
 PUBLISHED = "photoguard-demo"

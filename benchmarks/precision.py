@@ -23,16 +23,18 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.shapes import add_models, asked_models
-from photovax.budget import Linf
+from photovax.attack.budget import Linf
+from photovax.attack.losses import LossFn
+from photovax.attack.objectives import OBJECTIVES
+from photovax.attack.optimise import constant, pgd
 from photovax.demo import SAMPLE
-from photovax.metrics.latent import tensor
-from photovax.models.catalog import fed_size, load_autoencoder
-from photovax.objectives import OBJECTIVES, LossFn
-from photovax.optimise import constant, pgd
-from photovax.photo import read_photo
-from photovax.precision import quick_passes
+from photovax.machine.precision import quick_passes
+from photovax.models.catalog.places import fed_size
+from photovax.models.load import load_autoencoder
+from photovax.models.views import resize
+from photovax.pictures.photo import read_photo
 from photovax.registry import Part
-from photovax.views import resize
+from photovax.tensors import tensor
 
 CPU = torch.device("cpu")
 NEAR = 4 / 255

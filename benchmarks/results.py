@@ -18,16 +18,16 @@ import torch
 from PIL import Image
 
 from photovax.adversary.purify import PURIFICATIONS
+from photovax.attack.recipe import DEFAULT, LINF
 from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.report import interval_text, markdown_table, write_report
 from photovax.evaluation.results import Results
 from photovax.evaluation.run import Evaluation
 from photovax.evaluation.tables import ALL, Tables, tables
-from photovax.models.catalog import DEFAULT_MODEL
-from photovax.photo import read_photo
-from photovax.recipe import DEFAULT, LINF
-from photovax.strip import stacked, strip
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.pictures.photo import read_photo
+from photovax.pictures.strip import stacked, strip
 
 METRICS = ("psnr", "ssim", "ms_ssim", "vifp", "fsim", "lpips", "lite0")
 FEW_METRICS = ("psnr", "ssim", "lpips", "lite0")  # the others take longer than an edit

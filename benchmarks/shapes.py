@@ -11,7 +11,7 @@ from typing import Any
 import diffusers
 import torch
 
-from photovax.models.catalog import CATALOG
+from photovax.models.catalog.entries import CATALOG
 
 __all__ = ["add_models", "asked_models", "write_random"]
 

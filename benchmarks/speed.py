@@ -33,15 +33,16 @@ from torch import Tensor
 
 from benchmarks.passes import PUBLISHED, quicker
 from benchmarks.shapes import add_models, asked_models
+from photovax.attack.recipe import PRESETS
 from photovax.demo import SAMPLE
 from photovax.immunize import Immunizer
-from photovax.metrics.latent import tensor
-from photovax.models.autoencoders import FrozenAutoencoder
-from photovax.models.catalog import fed_size, load_autoencoder
-from photovax.objectives import latent_distance, latent_unit
-from photovax.photo import read_photo
-from photovax.precision import Precision
-from photovax.recipe import PRESETS
+from photovax.machine.precision import Precision
+from photovax.models.autoencoders.base import FrozenAutoencoder
+from photovax.models.catalog.places import fed_size
+from photovax.models.latents import latent_distance, latent_unit
+from photovax.models.load import load_autoencoder
+from photovax.pictures.photo import read_photo
+from photovax.tensors import tensor
 
 CPU = torch.device("cpu")
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from photovax.attack.recipe import LINF, load_recipe
 from photovax.check import check
 from photovax.immunize import Immunizer
-from photovax.models.catalog import DEFAULT_MODEL
-from photovax.photo import read_photo
-from photovax.recipe import LINF, load_recipe
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.pictures.photo import read_photo
 
 
 def main() -> None:

@@ -17,12 +17,13 @@ from statistics import mean
 import numpy as np
 import torch
 
+from photovax.attack.recipe import DEFAULT, load_recipe
 from photovax.check import FLOOR_SEEDS, noisy
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import latent_effect
-from photovax.models.catalog import fed_size, load_autoencoder
-from photovax.photo import Photo, read_photo
-from photovax.recipe import DEFAULT, load_recipe
+from photovax.models.catalog.places import fed_size
+from photovax.models.load import load_autoencoder
+from photovax.pictures.photo import Photo, read_photo
 
 CPU = torch.device("cpu")
 

@@ -21,8 +21,8 @@ from statistics import quantiles
 import httpx2
 from PIL import Image
 
+from photovax.attack.recipe import DEFAULT
 from photovax.demo import SAMPLE
-from photovax.recipe import DEFAULT
 from tests.serving import free_port, serve, wait_until_up
 
 PATIENCE = 1800.0

@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from photovax.demo import SAMPLE
-from photovax.service.decode import decode, limit
 from photovax.service.settings import Settings
+from photovax.service.workers.decode import decode, limit
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "QOI")
 

@@ -8,9 +8,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from photovax import demo
+from photovax.attack.recipe import DEFAULT, DIFFUSION, PRESETS
 from photovax.cli import app
-from photovax.photo import read_photo
-from photovax.recipe import DEFAULT, DIFFUSION, PRESETS
+from photovax.pictures.photo import read_photo
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from photovax.certificates.document import parse_certificate
 from photovax.demo import SAMPLE
-from photovax.photo import read_photo
-from photovax.service.certificates import parse_certificate
+from photovax.pictures.photo import read_photo
+from tests.places import ROOT
 from tests.serving import recipe_file, served
 
-PAGE = Path(__file__).parents[1] / "docs/service.md"
+PAGE = ROOT / "docs/service.md"
 DEFAULT = "http://127.0.0.1:8765"
 CURL = shutil.which("curl")
 

@@ -1,26 +1,23 @@
 import dataclasses
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from photovax.batch import MaskOptions, immunize_files
+from photovax.batch.local import MaskOptions, immunize_files
 from photovax.check import Verdict, check, noisy
 from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
 from photovax.immunize import Immunizer
 from photovax.immunized import check_promises
-from photovax.masks import load_mask
 from photovax.metrics.latent import latent_effect
-from photovax.photo import read_photo
+from photovax.pictures.masks import load_mask
+from photovax.pictures.photo import read_photo
 from photovax.registry import Part
-
-SHARED = Path(os.environ.get("PHOTOVAX_SHARED", Path(__file__).parents[2] / "shared"))
+from tests.places import SHARED
 
 
 def immunized(immunizer, recipe, source, output, **options):
@@ -189,7 +186,7 @@ def test_a_mask_may_be_as_large_as_the_photo(photo_file, tmp_path, monkeypatch):
     photo = read_photo(photo_file)
     white = np.ones((photo.height, photo.width), bool)
     Image.fromarray(white).save(tmp_path / "mask.png")
-    monkeypatch.setattr("photovax.masks.MAX_PIXELS", 100)
+    monkeypatch.setattr("photovax.pictures.masks.MAX_PIXELS", 100)
     assert load_mask(tmp_path / "mask.png", photo).all()
 
 

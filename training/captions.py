@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from photovax.metrics.colours import COLOURS, name_colour
-from photovax.metrics.true_edits import TRUE_EDITS, TrueEdit
+from photovax.evaluation.colours import COLOURS, name_colour
+from photovax.evaluation.true_edits import TRUE_EDITS, TrueEdit
 
 # First number of each run of WordNet ids, as ImageNet's file names carry them, and its word.
 # None: a run whose classes share no everyday word.

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from photovax.attack.recipe import PRESETS
 from photovax.check import noisy
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.models.contracts import Autoencoder
-from photovax.photo import Photo, read_photo
-from photovax.recipe import PRESETS
+from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
 from training.measure_editor import planes, psnr, reconstructed
 from training.photos import MIDDLE, middle_square, photo_files, photo_folder

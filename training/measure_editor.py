@@ -17,12 +17,12 @@ from PIL import Image
 from torch import Generator, Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from photovax.edit import Edit
-from photovax.metrics.colours import COLOURS, name_colour
-from photovax.metrics.true_edits import TRUE_EDITS
-from photovax.models.catalog import load_editor, usual_edit
+from photovax.evaluation.colours import COLOURS, name_colour
+from photovax.evaluation.true_edits import TRUE_EDITS
 from photovax.models.contracts import Autoencoder
-from photovax.models.editors import LatentEditor
+from photovax.models.edit import Edit
+from photovax.models.load import load_editor, usual_edit
+from photovax.models.unet.editor import LatentEditor
 from training.photos import MIDDLE, middle_square, photo_files, photo_folder
 
 BATCH = 10

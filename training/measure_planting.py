@@ -16,14 +16,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from photovax.attack.recipe import PRESETS, Recipe
 from photovax.check import ModelCheck, check_loaded
 from photovax.immunize import Immunizer
 from photovax.metrics.statistics import bootstrap
-from photovax.models.catalog import DEFAULT_MODEL, load_autoencoder
+from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.contracts import Autoencoder
-from photovax.objectives.latent import latent_distance, latent_unit
-from photovax.photo import read_photo
-from photovax.recipe import PRESETS, Recipe
+from photovax.models.latents import latent_distance, latent_unit
+from photovax.models.load import load_autoencoder
+from photovax.pictures.photo import read_photo
 from training.measure_editor import BATCH, psnr
 from training.photos import MIDDLE, centre_crops, load, photo_files, photo_folder
 from training.plant import WAYS

@@ -30,8 +30,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from photovax.models.catalog import DEFAULT_MODEL, model_folder
-from photovax.objectives.latent import latent_distance, latent_unit
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.places import model_folder
+from photovax.models.latents import latent_distance, latent_unit
 from training.photos import RandomCrops
 from training.train_autoencoder import Run, arguments, trained
 from training.train_denoiser import load, make_pairs

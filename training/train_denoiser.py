@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from photovax.adversary.purify.denoiser import network
+from photovax.attack.recipe import PRESETS, Recipe
 from photovax.immunize import Immunizer
-from photovax.photo import read_photo
-from photovax.recipe import PRESETS, Recipe
+from photovax.pictures.photo import read_photo
 from training.checkpoints import write_checkpoint, write_report
 from training.measure_editor import psnr
 from training.photos import MIDDLE, centre_crops, photo_files, photo_folder

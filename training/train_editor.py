@@ -32,7 +32,7 @@ from diffusers import (
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from photovax.metrics.true_edits import TRUE_EDITS, TrueEdit
+from photovax.evaluation.true_edits import TRUE_EDITS, TrueEdit
 from training.captions import (
     class_word,
     corpus,

@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from photovax.attack.recipe import PRESETS, Recipe, load_recipe
     from photovax.check import Check, check
     from photovax.errors import PhotovaxError
     from photovax.immunize import Immunizer
     from photovax.immunized import Immunized, Saved
-    from photovax.photo import Photo, read_photo
-    from photovax.recipe import PRESETS, Recipe, load_recipe
+    from photovax.pictures.photo import Photo, read_photo
 
 _HOMES = {
     "Check": "check",

@@ -11,18 +11,15 @@ import numpy as np
 import torch
 
 from photovax.errors import UsageError
+from photovax.machine.device import pick_device
+from photovax.metrics.distortion import Visibility, visibility
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visibility import VisibleDifference, visible_difference
-from photovax.metrics.visible import Visibility, visibility
-from photovax.models.catalog import (
-    DEFAULT_MODEL,
-    each_once,
-    fed_size,
-    load_autoencoder,
-    pick_device,
-)
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.places import each_once, fed_size
 from photovax.models.contracts import Autoencoder
-from photovax.photo import Photo
+from photovax.models.load import load_autoencoder
+from photovax.pictures.photo import Photo
 
 __all__ = [
     "Check",

@@ -21,8 +21,8 @@ from typing import Any, Literal, Self
 import httpx2
 
 from photovax.errors import PhotovaxError
-from photovax.filetypes import FileType
-from photovax.saving import write_text
+from photovax.pictures.atomic import write_text
+from photovax.pictures.types import FileType
 
 __all__ = ["Client", "Model", "RemoteJob", "ServiceError"]
 
@@ -148,7 +148,7 @@ class Client:
             mask: A picture of its size, white where it may change.
             recipe: One of the service's; its default when None.
             visibility: How much of the change may be seen, a word of
-                ``photovax.recipe.VISIBILITY``; as is usual there when None.
+                ``photovax.attack.recipe.VISIBILITY``; as is usual there when None.
             levels: Largest change, of 255, instead of that.
             file_type: Of the result.
             strip_gps: Leave out where it was taken.

@@ -9,18 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from photovax.adversary.edits import Adversary, resized
-from photovax.edit import Edit
+from photovax.adversary.edits import Adversary
+from photovax.attack.optimise import Step
+from photovax.attack.recipe import DEFAULT, DIFFUSION, PRESETS
+from photovax.evaluation.true_edits import find_true_edit, truth
 from photovax.immunize import Immunizer
 from photovax.immunized import Saved
-from photovax.masks import load_mask
-from photovax.metrics.true_edits import find_true_edit, truth
-from photovax.metrics.visible import psnr, ssim
-from photovax.models.catalog import DEFAULT_MODEL, usual_edit
-from photovax.optimise import Step
-from photovax.photo import read_photo
-from photovax.recipe import DEFAULT, DIFFUSION, PRESETS
-from photovax.strip import stacked, strip
+from photovax.metrics.distortion import psnr, ssim
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.edit import Edit
+from photovax.models.load import usual_edit
+from photovax.pictures.masks import load_mask
+from photovax.pictures.photo import read_photo
+from photovax.pictures.resize import resized
+from photovax.pictures.strip import stacked, strip
 
 __all__ = ["SAMPLE", "Demo", "EditFigures", "run_demo"]
 

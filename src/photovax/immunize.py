@@ -18,53 +18,42 @@ import numpy as np
 import torch
 from torch import Generator
 
-from photovax.allocator import KEPT, kept_memory, returned_memory
-from photovax.budget import BUDGETS, Constraint
+from photovax.attack.budget import BUDGETS, Constraint
+from photovax.attack.decoded_jpeg import within_jpeg
+from photovax.attack.losses import LossFn
+from photovax.attack.objectives import OBJECTIVES, Objective
+from photovax.attack.optimise import SCHEDULES, Step, pgd
+from photovax.attack.recipe import Recipe
+from photovax.attack.rounding import round_within
+from photovax.attack.scene import Scene, view_loss
+from photovax.attack.strength import MOST, Aim, largest_share, least_share
 from photovax.check import Verdict, check_models, weakest
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, ModelError, UsageError
-from photovax.immunized import Immunized, Saved, check_promises, round_within
-from photovax.jpeg import within_jpeg
-from photovax.memory import LIBRARIES, PHOTO_COPIES, available_bytes, resident_bytes
+from photovax.immunized import Immunized, Saved, check_promises
+from photovax.machine.allocator import KEPT, kept_memory, returned_memory
+from photovax.machine.device import pick_device
+from photovax.machine.memory import LIBRARIES, PHOTO_COPIES, available_bytes, resident_bytes
+from photovax.machine.precision import Precision, quick_passes
 from photovax.metrics.cvvdp import load_cvvdp
-from photovax.metrics.latent import LatentEffect, latent_effect, tensor
-from photovax.metrics.visibility import (
-    VIEWING,
-    VisibleDifference,
-    jod,
-    visible_difference,
-)
-from photovax.metrics.visible import Visibility, visibility
-from photovax.models.autoencoders import PosteriorAutoencoder
-from photovax.models.catalog import (
-    DEFAULT_MODEL,
-    each_once,
-    load_autoencoder,
-    load_denoiser,
-    load_editor,
-    pick_device,
-)
+from photovax.metrics.distortion import Visibility, visibility
+from photovax.metrics.latent import LatentEffect, latent_effect
+from photovax.metrics.visibility import VIEWING, VisibleDifference, jod, visible_difference
+from photovax.models.autoencoders.base import PosteriorAutoencoder
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.places import each_once, no_whole_edit
 from photovax.models.contracts import Autoencoder
-from photovax.models.editors import LatentEditor
-from photovax.models.flows import FlowDenoiser
-from photovax.models.places import no_whole_edit
-from photovax.objectives import OBJECTIVES, LossFn, Objective
-from photovax.optimise import SCHEDULES, Step, pgd
-from photovax.photo import Photo, read_photo
-from photovax.precision import Precision, quick_passes
-from photovax.recipe import Recipe
-from photovax.saving import (
-    JPEG_SUFFIXES,
-    check_fits,
-    check_free,
-    record_of,
-    write_photo,
-    write_text,
-)
-from photovax.scene import Scene, view_loss
-from photovax.strength import MOST, Aim, largest_share, least_share
+from photovax.models.load import load_autoencoder, load_denoiser, load_editor
+from photovax.models.transformer.denoiser import FlowDenoiser
+from photovax.models.unet.editor import LatentEditor
+from photovax.models.views import VIEWS, Tiles, View, fitted, interpolated
+from photovax.pictures.atomic import check_free, write_text
+from photovax.pictures.outputs import record_of
+from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.types import JPEG_SUFFIXES
+from photovax.pictures.write import check_fits, write_photo
+from photovax.tensors import tensor
 from photovax.version import VERSION
-from photovax.views import VIEWS, Tiles, View, fitted, interpolated
 
 __all__ = ["Immunizer"]
 

@@ -12,31 +12,33 @@ import numpy as np
 import torch
 from PIL import Image
 
-from photovax.channels import as_image
 from photovax.digests import file_digest
-from photovax.edit import Edit, Mode
 from photovax.errors import UsageError
-from photovax.models.catalog import (
-    DEFAULT_MODEL,
+from photovax.machine.device import pick_device
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.places import (
     denoiser_folders,
     fed_size,
+    holds_sdxl,
     model_folder,
-    pick_device,
     weight_digests,
+    weight_files,
 )
-from photovax.models.places import holds_sdxl, weight_files
+from photovax.models.edit import Edit, Mode
 from photovax.models.quiet import FROM_DISK, quiet_loading
-from photovax.models.schedules import load_scheduler, own_scheduler_file
+from photovax.models.unet.schedules import load_scheduler, own_scheduler_file
 from photovax.models.weights import DAMAGED, load_module, unloadable
+from photovax.pictures.resize import resized
 
-__all__ = ["Adversary", "resized"]
+__all__ = [
+    "Adversary",
+]
 
 _PIPELINES: dict[Mode, str] = {
     "instruct": "InstructPix2PixPipeline",
     "inpaint": "InpaintPipeline",
     "img2img": "Img2ImgPipeline",
 }
-_MULTIPLE = 8
 _SHARED = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 
 
@@ -179,15 +181,3 @@ class Adversary:
             raise unloadable(self.model, self._folder, error) from error
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
-
-
-def resized(pixels: np.ndarray, size: int) -> Image.Image:
-    """A picture as an ordinary tool feeds it: Lanczos to a short side of ``size`` pixels.
-
-    Sides become multiples of 8; the long side is at most four times the short.
-    """
-    picture = as_image(pixels).convert("RGB")
-    scale = size / min(picture.size)
-    sides = [min(side * scale, 4 * size) for side in picture.size]
-    width, height = (max(1, round(side / _MULTIPLE)) * _MULTIPLE for side in sides)
-    return picture.resize((width, height), Image.Resampling.LANCZOS)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from photovax.attack.recipe import DEFAULT, load_recipe
 from photovax.cli import options
-from photovax.recipe import DEFAULT, load_recipe
 from photovax.service import service_installed
 from photovax.service.settings import Settings
 
 if TYPE_CHECKING:
-    from photovax.service.register import Gap
-    from photovax.service.verification import Verification
+    from photovax.certificates.register import Gap
+    from photovax.certificates.verification import Verification
 
 app = typer.Typer(
     help="Signed statements on what was measured of an immunized photo.", no_args_is_help=True
@@ -65,11 +65,11 @@ def issue(
 ) -> None:
     """Measure a photo on the models of the register and sign what was found."""
     with service_installed():
-        from photovax.service.issuing import Issuer
-        from photovax.service.keys import KeyRing
-    from photovax.photo import read_photo
-    from photovax.saving import write_text
-    from photovax.service.register import Register
+        from photovax.certificates.issuing import Issuer
+        from photovax.certificates.keys import KeyRing
+    from photovax.certificates.register import Register
+    from photovax.pictures.atomic import write_text
+    from photovax.pictures.photo import read_photo
 
     models = Register(Settings(data).register).supported()
     issuer = Issuer(models, KeyRing(Settings(data).keys), weights=weights, device=device)
@@ -102,12 +102,12 @@ def verify_file(
     Exit code 0: it holds, 10: it holds but is stale, 9: it does not hold.
     """
     with service_installed():
-        from photovax.service.certificates import read_certificate
-        from photovax.service.keys import read_keys
-        from photovax.service.verification import Seen, verify
-    from photovax.photo import read_photo
-    from photovax.provenance.container import holds_manifest, media_type
-    from photovax.service.register import Register, gaps
+        from photovax.certificates.keys import read_keys
+        from photovax.certificates.read import read_certificate
+        from photovax.certificates.verification import Seen, verify
+    from photovax.certificates.container import holds_manifest, media_type
+    from photovax.certificates.register import Register, gaps
+    from photovax.pictures.photo import read_photo
 
     text = read_certificate(certificate)
     if photo is None and media_type(certificate) is not None:
@@ -137,7 +137,7 @@ def verify_file(
 def rotate(data: Data = DATA) -> None:
     """Sign with a new key from now on; certificates of the old ones stay valid."""
     with service_installed():
-        from photovax.service.keys import KeyRing
+        from photovax.certificates.keys import KeyRing
 
     ring = KeyRing(Settings(data).keys)
     typer.echo(f"{ring.rotate()} signs now; publish {ring.folder / 'keys.json'}")

@@ -33,7 +33,7 @@ def command(
     Exit code 0: PASS, 10: WEAK, 11: FAIL; others are errors.
     """
     from photovax.check import check
-    from photovax.photo import MAX_PIXELS, read_photo
+    from photovax.pictures.photo import MAX_PIXELS, read_photo
 
     cap = max_pixels or MAX_PIXELS
     photos = (read_photo(path, max_pixels=cap) for path in (photo, original))

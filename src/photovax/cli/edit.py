@@ -10,7 +10,8 @@ import typer
 
 from photovax.cli import options
 from photovax.errors import UsageError
-from photovax.models.catalog import DEFAULT_MODEL, usual_edit
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.load import usual_edit
 
 
 def command(
@@ -77,9 +78,10 @@ def command(
         **{name: value for name, value in given.items() if value is not None},
     )
     from photovax.adversary.edits import Adversary
-    from photovax.masks import read_mask
-    from photovax.photo import MAX_PIXELS, Metadata, Photo, read_photo
-    from photovax.saving import check_apart, check_output, write_photo
+    from photovax.pictures.masks import read_mask
+    from photovax.pictures.outputs import check_apart
+    from photovax.pictures.photo import MAX_PIXELS, Metadata, Photo, read_photo
+    from photovax.pictures.write import check_output, write_photo
 
     check_apart(photo, output)
     check_output(output, overwrite=overwrite)

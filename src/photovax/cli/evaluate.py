@@ -12,7 +12,7 @@ import typer
 
 from photovax.cli import options
 from photovax.errors import Interrupted, UsageError
-from photovax.models.catalog import DEFAULT_MODEL
+from photovax.models.catalog.entries import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from photovax.evaluation.run import Progress

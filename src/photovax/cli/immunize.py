@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from photovax.attack.recipe import DEFAULT, PRESETS, Recipe, load_recipe
+from photovax.attack.strength import Aim
 from photovax.cli import options
 from photovax.errors import Interrupted, UsageError
-from photovax.filetypes import FileType
-from photovax.precision import Precision
-from photovax.recipe import DEFAULT, PRESETS, Recipe, load_recipe
-from photovax.strength import Aim
+from photovax.machine.precision import Precision
+from photovax.pictures.types import FileType
 
 if TYPE_CHECKING:
-    from photovax.batch import Outcome
+    from photovax.batch.local import Outcome
     from photovax.immunized import Immunized, Saved
 
 
@@ -133,9 +133,9 @@ def command(
         load_recipe(recipe), budget=budget, size=size, mode=mode, seed=seed, visibility=visibility
     )
     outputs = _outputs(photos, output, file_type)
-    from photovax.batch import MaskOptions, immunize_files
+    from photovax.batch.local import MaskOptions, immunize_files
     from photovax.immunize import Immunizer
-    from photovax.photo import MAX_PIXELS
+    from photovax.pictures.photo import MAX_PIXELS
 
     immunizer = Immunizer(model, weights=weights, device=device, memory=memory, precision=precision)
     done: list[Outcome] = []
@@ -166,7 +166,7 @@ def _outputs(
     photos: list[Path], output: Path | None, file_type: FileType | None
 ) -> dict[Path, Path]:
     """Where each photo goes."""
-    from photovax.saving import plan_outputs
+    from photovax.pictures.outputs import plan_outputs
 
     suffix = None if file_type == "same" else f".{file_type or 'png'}"
     planned = plan_outputs(photos, suffix=suffix)

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from photovax.cli import options
-from photovax.models.catalog import CATALOG, pull
-from photovax.models.describe import described
+from photovax.models.catalog.describe import described
+from photovax.models.catalog.entries import CATALOG
+from photovax.models.load import pull
 
 app = typer.Typer(
     help="List the models that can be named, show one, or download its weights.",

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photovax.errors import UsageError
-from photovax.models.catalog import CATALOG, DEFAULT_MODEL
+from photovax.models.catalog.entries import CATALOG, DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from photovax.optimise import Step
-    from photovax.recipe import Recipe
+    from photovax.attack.optimise import Step
+    from photovax.attack.recipe import Recipe
 
 DEFAULT_MODELS = [DEFAULT_MODEL]
 

@@ -42,7 +42,7 @@ def add(
 ) -> None:
     """Put a model on the register; certificates without it become stale."""
     with service_installed():
-        from photovax.service.register import Register, registered
+        from photovax.certificates.register import Register, registered
 
     entry = registered(
         model, name=name, version=version, since=_day(since), until=_day(until), weights=weights
@@ -60,7 +60,7 @@ def end(
 ) -> None:
     """Set the last day of a model's support; today when none is given."""
     with service_installed():
-        from photovax.service.register import Register, today
+        from photovax.certificates.register import Register, today
 
     last = _day(until) or today()
     Register(Settings(data).register).end(name, version, last)
@@ -71,7 +71,7 @@ def end(
 def show(data: Data = DATA, as_json: options.AsJson = False) -> None:
     """List every model that is or was on the register."""
     with service_installed():
-        from photovax.service.register import Register, today
+        from photovax.certificates.register import Register, today
 
     models = list(Register(Settings(data).register))
     if as_json:

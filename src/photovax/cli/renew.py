@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from photovax.attack.recipe import DEFAULT, load_recipe
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data, certificate_of
-from photovax.recipe import DEFAULT, load_recipe
 from photovax.service import service_installed
 from photovax.service.settings import Settings
 
@@ -44,15 +44,17 @@ def command(
     left of the budget. The new certificate goes beside the result.
     """
     with service_installed():
-        from photovax.service.certificates import read_certificate
-        from photovax.service.issuing import Issuer
-        from photovax.service.keys import KeyRing
-        from photovax.service.verification import Seen
-    from photovax.masks import load_mask
-    from photovax.photo import MAX_PIXELS, read_photo
-    from photovax.saving import check_apart, check_free, check_output, record_of, write_text
-    from photovax.service.register import Register
-    from photovax.service.renewal import Renewer, Wish
+        from photovax.certificates.issuing import Issuer
+        from photovax.certificates.keys import KeyRing
+        from photovax.certificates.read import read_certificate
+        from photovax.certificates.verification import Seen
+    from photovax.certificates.register import Register
+    from photovax.certificates.renewal import Renewer, Wish
+    from photovax.pictures.atomic import check_free, write_text
+    from photovax.pictures.masks import load_mask
+    from photovax.pictures.outputs import check_apart, record_of
+    from photovax.pictures.photo import MAX_PIXELS, read_photo
+    from photovax.pictures.write import check_output
 
     target = output or photo.with_name(f"{photo.stem}.renewed.png")
     for source in filter(None, (photo, original)):

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from photovax.attack.recipe import DEFAULT, VISIBILITY
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
 from photovax.errors import UsageError
 from photovax.extras import extra_installed
-from photovax.recipe import DEFAULT, VISIBILITY
 from photovax.service import service_installed
 
 
@@ -101,8 +101,8 @@ def command(
         import uvicorn
 
         from photovax.service.app import build_app
+        from photovax.service.http.tokens import Tokens
         from photovax.service.settings import Settings, is_loopback
-        from photovax.service.tokens import Tokens
 
     exposed = not is_loopback(host)
     settings = Settings(
@@ -130,7 +130,7 @@ def command(
         with extra_installed("c2pa"):
             import c2pa  # noqa: F401 - asked for now, not at the first photo
 
-            from photovax.provenance.credential import read_credential
+            from photovax.certificates.credential import read_credential
         read_credential(settings.sign_key, settings.sign_chain)
     known = Tokens(settings.token_file)
     if new_token is not None:

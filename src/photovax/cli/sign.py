@@ -48,15 +48,15 @@ def command(
     from photovax.extras import extra_installed
 
     with extra_installed("c2pa"):
-        from photovax.provenance.credential import read_credential, self_made
-        from photovax.provenance.manifest import sign_photo
+        from photovax.certificates.credential import read_credential, self_made
+        from photovax.certificates.manifest import sign_photo
     if (key is None) != (chain is None):
         raise UsageError("--key and --chain go together: give both, or none")
     credential = self_made() if key is None or chain is None else read_credential(key, chain)
     text = None
     if certificate is not None:
         with extra_installed("service"):
-            from photovax.service.certificates import read_certificate
+            from photovax.certificates.read import read_certificate
         text = read_certificate(certificate)
     target = output or photo.with_suffix(f".signed{photo.suffix}")
     signed = sign_photo(photo, target, credential, certificate=text, overwrite=overwrite)

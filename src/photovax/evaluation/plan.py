@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from photovax.edit import Edit, Mode
+from photovax.attack.recipe import Recipe, load_recipe, visibility_word
 from photovax.errors import UsageError
-from photovax.filetypes import PICTURE_SUFFIXES
-from photovax.models.catalog import DEFAULT_MODEL, usual_edit
-from photovax.recipe import Recipe, load_recipe, visibility_word
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.edit import Edit, Mode
+from photovax.models.load import usual_edit
+from photovax.pictures.types import PICTURE_SUFFIXES
 from photovax.registry import Part, unknown
 
 __all__ = [
@@ -206,7 +207,7 @@ def variants(
     Args:
         names: Presets and recipe files.
         budgets: Largest changes in 8-bit levels.
-        visibilities: Words of ``photovax.recipe.VISIBILITY``.
+        visibilities: Words of ``photovax.attack.recipe.VISIBILITY``.
         size: Short side in pixels at which models are fed photos, for recipes that do not say.
 
     Raises:
@@ -252,8 +253,8 @@ def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tup
     """The edits of a TOML file: ``[[edit]]`` tables.
 
     Fields of a table: ``mode``; ``prompt``, or ``prompts`` that photos share out; ``name``;
-    ``mask`` (see ``MASKS``); and those of ``photovax.edit.Edit``, which are by default as the
-    model is usually asked.
+    ``mask`` (see ``MASKS``); and those of ``photovax.models.edit.Edit``, which are by default as
+    the model is usually asked.
 
     Args:
         path: The file; when None the two requests for each way of editing that ship with photovax.

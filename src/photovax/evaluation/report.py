@@ -19,18 +19,18 @@ import jinja2
 import numpy as np
 import torch
 
-from photovax.adversary.edits import resized
 from photovax.errors import MetricUnavailable
 from photovax.evaluation.cautions import Caution, cautions
+from photovax.evaluation.following import FOLLOWING
 from photovax.evaluation.plan import NONE
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.tables import ALL, Tables, tables, value_of
-from photovax.metrics.following import FOLLOWING
 from photovax.metrics.statistics import Interval
 from photovax.metrics.visibility import flip_picture
-from photovax.photo import read_photo
-from photovax.saving import write_text
+from photovax.pictures.atomic import write_text
+from photovax.pictures.photo import read_photo
+from photovax.pictures.resize import resized
 from photovax.version import VERSION
 
 __all__ = ["Report", "interval_text", "markdown_table", "write_report"]

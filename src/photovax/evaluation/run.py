@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from photovax.adversary.edits import Adversary, resized
+from photovax.adversary.edits import Adversary
 from photovax.adversary.purify import Purifier, load_purifier
 from photovax.errors import MetricUnavailable, PhotovaxError, UsageError
+from photovax.evaluation.following import following
 from photovax.evaluation.plan import NONE, Asked, Floor, Plan
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.store import array_text, text_array
@@ -27,12 +28,12 @@ from photovax.evaluation.units import Protection, Unit, Units
 from photovax.immunize import Immunizer
 from photovax.metrics.clip import Clip
 from photovax.metrics.contracts import PairMetric, load_metrics
-from photovax.metrics.following import following
+from photovax.metrics.distortion import visibility
 from photovax.metrics.perceptual import Backbone, Lite0, load_backbone
-from photovax.metrics.visible import visibility
-from photovax.models.catalog import fed_size
-from photovax.photo import read_photo
-from photovax.saving import write_photo
+from photovax.models.catalog.places import fed_size
+from photovax.pictures.photo import read_photo
+from photovax.pictures.resize import resized
+from photovax.pictures.write import write_photo
 
 __all__ = ["Evaluation", "Progress"]
 

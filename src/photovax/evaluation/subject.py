@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from photovax.budget import BUDGETS, Constraint
+from photovax.attack.budget import BUDGETS, Constraint
+from photovax.attack.rounding import round_within
 from photovax.check import noisy
 from photovax.digests import file_digest
 from photovax.errors import UsageError
 from photovax.evaluation.plan import Asked, Floor
 from photovax.evaluation.store import PhotoStore
-from photovax.immunized import round_within
-from photovax.masks import read_mask
-from photovax.metrics.latent import tensor
-from photovax.photo import Photo, read_photo
+from photovax.pictures.masks import read_mask
+from photovax.pictures.photo import Photo, read_photo
+from photovax.tensors import tensor
 
 __all__ = ["FLOOR_SEED", "Subject", "noise_like"]
 

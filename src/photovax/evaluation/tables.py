@@ -64,7 +64,7 @@ class Following:
     Attributes:
         label: Recipe or floor.
         mode: A way of editing.
-        score: Name; see ``photovax.metrics.following.FOLLOWING``.
+        score: Name; see ``photovax.evaluation.following.FOLLOWING``.
         wanted: Of the edits of the originals.
         value: Of these edits.
         lost: Mean paired difference: more lost is better immunized.

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from photovax.edit import Edit, Mode
+from photovax.attack.recipe import Recipe
 from photovax.evaluation.plan import Asked, Floor, Plan, Variant
 from photovax.evaluation.store import key_of
 from photovax.evaluation.subject import FLOOR_SEED, Subject
 from photovax.immunize import Immunizer
-from photovax.recipe import Recipe
+from photovax.models.edit import Edit, Mode
 
 __all__ = ["Protection", "Unit", "Units"]
 

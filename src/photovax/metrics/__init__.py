@@ -6,8 +6,8 @@ registered when this package is imported.
 
 from photovax.metrics.contracts import PAIR_METRICS, PairMetric, load_metrics
 from photovax.metrics.faces import FaceDistance
+from photovax.metrics.pairs import Formula
 from photovax.metrics.perceptual import Dists, Lite0, LpipsDistance
-from photovax.metrics.similarity import Formula
 from photovax.metrics.visibility import Flip, Jod
 
 __all__ = [

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from photovax.allocator import returned_memory
+from photovax.machine.allocator import returned_memory
 from photovax.metrics.contracts import package
 
 __all__ = ["GaussianBlur", "load_cvvdp", "predict_jod"]

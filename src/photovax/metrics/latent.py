@@ -9,10 +9,14 @@ import torch
 from torch import Generator, Tensor
 
 from photovax.models.contracts import Autoencoder
-from photovax.objectives.latent import latent_distance, latent_unit
-from photovax.views import ShortSide
+from photovax.models.latents import latent_distance, latent_unit
+from photovax.models.views import ShortSide
+from photovax.tensors import tensor
 
-__all__ = ["LatentEffect", "latent_effect", "tensor"]
+__all__ = [
+    "LatentEffect",
+    "latent_effect",
+]
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,6 @@ def latent_effect(
             before, after = (_psnr(model.decode(z), seen) for z in (clean, latent))
             damage = (before - after).item()
     return LatentEffect(size=size, shift=shift.item(), damage=damage)
-
-
-def tensor(pixels: np.ndarray, device: torch.device) -> Tensor:
-    """Uint8 pixels (H, W, C) as float32 (1, C, H, W) in [0, 1]."""
-    planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-    return planes.to(device).float().contiguous().div_(255)
 
 
 def _psnr(decoded: Tensor, seen: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from photovax.errors import MetricUnavailable
 from photovax.metrics.backbones import LPIPS_FILE, EfficientNetLite0, Lpips
 from photovax.metrics.contracts import PAIR_METRICS, package
-from photovax.views import resize
+from photovax.models.views import resize
 
 __all__ = ["Backbone", "Dists", "Lite0", "LpipsDistance", "load_backbone"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from photovax.views import Window
+from photovax.models.views import Window
 
 __all__ = ["seam_ratio"]
 

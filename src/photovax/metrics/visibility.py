@@ -21,17 +21,15 @@ import numpy as np
 import torch
 
 from photovax.errors import MetricUnavailable
-from photovax.memory import LIBRARIES, available_bytes, resident_bytes
+from photovax.machine.memory import LIBRARIES, available_bytes, resident_bytes
 from photovax.metrics.contracts import PAIR_METRICS, package
 from photovax.metrics.cvvdp import load_cvvdp, predict_jod
-from photovax.metrics.visible import check_comparable
-from photovax.views import resize
+from photovax.metrics.distortion import check_comparable
+from photovax.models.views import resize
+from photovax.pictures.display import FULL_HD, UHD_4K, Display
 
 __all__ = [
-    "FULL_HD",
-    "UHD_4K",
     "VIEWING",
-    "Display",
     "Flip",
     "Jod",
     "VisibleDifference",
@@ -53,39 +51,6 @@ _WORDS = (
     (-math.inf, "plainly seen"),
 )
 
-
-@dataclass(frozen=True)
-class Display:
-    """A display and how far away it is.
-
-    Attributes:
-        name: What ColorVideoVDP calls it.
-        width: In pixels, which are square.
-        height: In pixels.
-        inches: Length of the diagonal.
-        distance: Distance of the eye, in metres.
-    """
-
-    name: str
-    width: int
-    height: int
-    inches: float
-    distance: float
-
-    @property
-    def pixels_per_degree(self) -> float:
-        """Pixels in a degree of the field of view, in the middle of the display."""
-        pixel = self.inches * 0.0254 / math.hypot(self.width, self.height)
-        return 1 / (2 * math.degrees(math.atan(pixel / 2 / self.distance)))
-
-    def scale(self, height: int, width: int) -> float:
-        """Pixels of the display for one of a photo of these sides, shown whole: 1 at most."""
-        short, long = sorted((height, width))
-        return min(1.0, self.height / short, self.width / long)
-
-
-FULL_HD = Display("standard_fhd", 1920, 1080, 24, 0.6)
-UHD_4K = Display("standard_4k", 3840, 2160, 30, 0.7472)
 
 _MOST_PIXELS = FULL_HD.width * FULL_HD.height  # that ColorVideoVDP is shown at once: a GiB
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from torch import Generator, Tensor
 
-from photovax.edit import Edit, Mode
 from photovax.models.context import Context
+from photovax.models.edit import Edit, Mode
 
 __all__ = ["Autoencoder", "Denoiser", "DifferentiableEditor", "Encoder", "PosteriorEncoder"]
 

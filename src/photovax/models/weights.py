@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from photovax.errors import ModelError, first_line
 from photovax.models.quiet import FROM_DISK, quiet_loading
 
-__all__ = ["DAMAGED", "load_encoder", "load_module", "unloadable"]
+__all__ = [
+    "DAMAGED",
+    "kept_precision",
+    "load_encoder",
+    "load_module",
+    "unloadable",
+]
 
 # What the loaders have been seen to raise on files that are missing, damaged or do not fit.
 DAMAGED = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
@@ -88,3 +95,13 @@ def load_encoder(folder: Path, kind: str, *, variant: str | None = None) -> Any:
 def unloadable(name: str, place: Path, error: Exception) -> ModelError:
     """The error for a model that cannot be loaded from a place, in one line."""
     return ModelError(f"model {name}: {place} cannot be loaded: {first_line(error)}")
+
+
+def kept_precision(files: Sequence[Path]) -> torch.dtype:
+    """In what precision weights too many for float32 are computed: bfloat16 if stored so.
+
+    Weights in float16 are widened, since its range is too small for gradients.
+    """
+    with safe_open(files[0], framework="pt") as opened:
+        stored = opened.get_slice(next(iter(opened.keys()))).get_dtype()
+    return torch.bfloat16 if stored == "BF16" else torch.float32

@@ -14,15 +14,15 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.staticfiles import StaticFiles
 
-from photovax.service.api import routes
-from photovax.service.guard import Guard
-from photovax.service.jobs import Jobs
-from photovax.service.keys import KeyRing, key_set, read_keys
-from photovax.service.problems import handle_problems
-from photovax.service.register import Register
+from photovax.certificates.keys import KeyRing, key_set, read_keys
+from photovax.certificates.register import Register
+from photovax.service.http.api import routes
+from photovax.service.http.guard import Guard
+from photovax.service.http.problems import handle_problems
+from photovax.service.http.tokens import Tokens
+from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
-from photovax.service.supervisor import Supervisor
-from photovax.service.tokens import Tokens
+from photovax.service.workers.supervisor import Supervisor
 from photovax.version import VERSION
 
 __all__ = ["build_app"]

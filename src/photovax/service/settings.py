@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from photovax.attack.recipe import DEFAULT, Recipe
 from photovax.errors import UsageError
-from photovax.recipe import DEFAULT, Recipe
 
 __all__ = ["Settings", "is_loopback"]
 
@@ -21,7 +21,8 @@ class Settings:
         recipe: Preset or recipe file that photos are immunized with.
         levels: Largest change in levels; the recipe's own when None.
         visibility: How much of a change may be seen where that is not asked for, a word of
-            ``photovax.recipe.VISIBILITY``; the recipe's own when None. Goes without ``levels``.
+            ``photovax.attack.recipe.VISIBILITY``; the recipe's own when None. Goes without
+            ``levels``.
         total: All that renewals may ever change, in the unit of the recipe's budget; the
             recipe's own budget when None.
         recipes: Other presets or files that a client may name.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from photovax.adversary.purify import (  # noqa: F401  they register
+from photovax.adversary.purify import (  # noqa: F401 - they register themselves
     denoiser,
     filters,
     models,

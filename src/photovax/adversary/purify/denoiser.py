@@ -9,7 +9,7 @@ import numpy as np
 
 from photovax.adversary.purify.contract import PURIFIERS
 from photovax.errors import ModelError
-from photovax.models.catalog import pick_device
+from photovax.machine.device import pick_device
 
 if TYPE_CHECKING:
     from torch import nn

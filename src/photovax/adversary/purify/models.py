@@ -11,13 +11,10 @@ from PIL import Image
 
 from photovax.adversary.purify.contract import PURIFIERS
 from photovax.errors import ModelError, UsageError
-from photovax.models.catalog import (
-    DEFAULT_MODEL,
-    fed_size,
-    load_autoencoder,
-    pick_device,
-    usual_edit,
-)
+from photovax.machine.device import pick_device
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.places import fed_size
+from photovax.models.load import load_autoencoder, usual_edit
 
 if TYPE_CHECKING:
     import torch
@@ -125,7 +122,7 @@ class Impress:
         """The optimised picture."""
         import torch
 
-        from photovax.adversary.edits import resized
+        from photovax.pictures.resize import resized
 
         given = _images(np.asarray(resized(pixels, self._size)), self._device)
         drawn = torch.randn(given.shape, generator=torch.Generator().manual_seed(seed))

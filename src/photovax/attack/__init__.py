@@ -1,0 +1,1 @@
+"""The attack: budgets, recipes, objectives, and the descent that lowers their loss."""

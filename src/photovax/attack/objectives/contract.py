@@ -1,0 +1,105 @@
+"""What an objective is, and the sum of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar, get_args
+
+import torch
+from torch import Generator, Tensor
+
+from photovax.attack.losses import LossFn
+from photovax.errors import UsageError
+from photovax.registry import Part, Registry, unknown
+
+__all__ = ["OBJECTIVES", "Need", "Objective", "Sum"]
+
+
+Need = Literal["autoencoder", "denoiser", "editor"]
+"""The least surrogate that will do: each is more than the one before."""
+
+_NEEDS: tuple[Need, ...] = get_args(Need)
+
+S = TypeVar("S", contravariant=True)
+
+
+class Objective(Protocol[S]):
+    """A goal, which names by type the least surrogate it can work with."""
+
+    @property
+    def needs(self) -> Need:
+        """The surrogate to load for it: an autoencoder alone, its denoiser, or a whole editor."""
+        ...
+
+    @property
+    def random(self) -> bool:
+        """Whether a loss may answer otherwise when asked again."""
+        ...
+
+    def bind(self, surrogate: S, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
+        """Do what is needed once (clean latents, targets) and return the loss.
+
+        Args:
+            surrogate: The model to break.
+            origin: The original photo (N, C, H, W) in [0, 1], as the model is fed it.
+            repaint: Bool (1, 1, H, W), true where an inpainting editor would repaint.
+
+        Raises:
+            UsageError: If the objective needs a mask and there is none.
+        """
+        ...
+
+
+OBJECTIVES: Registry[Objective[Any]] = Registry("objective")
+
+
+@dataclass(frozen=True)
+class Sum(Objective[S]):
+    """Several objectives at once, each with a weight."""
+
+    terms: Sequence[tuple[float, Objective[S]]]
+
+    @property
+    def needs(self) -> Need:
+        """The most that a term needs."""
+        return max((objective.needs for _, objective in self.terms), key=_NEEDS.index)
+
+    @property
+    def random(self) -> bool:
+        """As soon as one term is."""
+        return any(objective.random for _, objective in self.terms)
+
+    def bind(self, surrogate: S, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
+        """The weighted sum of the bound terms."""
+        bound = [
+            (weight, objective.bind(surrogate, origin, repaint)) for weight, objective in self.terms
+        ]
+
+        def total(images: Tensor, generator: Generator) -> Tensor:
+            losses = [weight * loss(images, generator) for weight, loss in bound]
+            return torch.stack(losses).sum(0)
+
+        return total
+
+
+@OBJECTIVES.register("sum")
+def _sum(terms: Sequence[Mapping[str, Any]]) -> Objective[Any]:
+    """The sum that plain data describes: ``weight``, ``name`` and ``options`` of each term."""
+    known = {"name", "options", "weight"}
+    if not terms or not all(isinstance(term, Mapping) and "name" in term for term in terms):
+        raise UsageError("objective sum needs terms, each with a name")
+    for term in terms:
+        for key in term.keys() - known:
+            raise unknown("field of a sum's term", key, dict.fromkeys(sorted(known)))
+        if not isinstance(term.get("weight", 1), int | float):
+            raise UsageError(f"the weight of a term must be a number, got {term['weight']!r}")
+    return Sum(
+        [
+            (
+                float(term.get("weight", 1)),
+                OBJECTIVES.create(Part(term["name"], term.get("options", {}))),
+            )
+            for term in terms
+        ]
+    )

@@ -1,0 +1,125 @@
+"""A photo as models meet it: through views, greyed where it will be repainted, or in tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from photovax.attack.losses import LossFn
+from photovax.attack.objectives import Objective
+from photovax.attack.sweep import swept
+from photovax.machine.footprint import peak_bytes
+from photovax.machine.random import twin
+from photovax.models.contracts import Autoencoder
+from photovax.models.views import VIEWS, Identity, Tiles, View, Window, resize
+from photovax.registry import Part
+
+__all__ = ["Scene", "view_loss"]
+
+PROBE = 128
+"""Sides, in pixels, of the picture on which a model's memory is counted: it grows with pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The original, where it may change or be repainted, and whether models see only the rest."""
+
+    origin: Tensor
+    inside: Tensor
+    repaint: Tensor | None
+    kept_region_only: bool
+
+    def through(self, view: View, images: Tensor, generator: Generator) -> Tensor:
+        """Images of this scene as a model is fed them."""
+        if self.kept_region_only and self.repaint is not None:
+            # Inpainting editors paint what they will repaint mid grey before they encode.
+            images = torch.where(self.repaint, 0.5, images)
+        return view(images, generator)
+
+    def bind(
+        self, surrogate: Any, objective: Objective[Any], view: View, generator: Generator
+    ) -> LossFn:
+        """The objective's loss on images that have been through the view."""
+        seen = self.through(view, self.origin, twin(generator))
+        if self.repaint is None:
+            return objective.bind(surrogate, seen)
+        repaint = view(self.repaint.float(), twin(generator)) > 0.5
+        return objective.bind(surrogate, seen, repaint)
+
+    def at(self, height: int, width: int) -> Scene:
+        """The same scene shrunk to these sides; itself where it has them."""
+        if self.origin.shape[-2:] == (height, width):
+            return self
+        inside, repaint = (
+            None
+            if mask is None
+            else F.interpolate(mask.float(), (height, width), mode="area") > 0.5
+            for mask in (self.inside, self.repaint)
+        )
+        assert inside is not None  # noqa: S101 - for the type checker: only repaint may be None
+        return Scene(resize(self.origin, height, width), inside, repaint, self.kept_region_only)
+
+    def windows(self, view: Tiles) -> list[Window]:
+        """The tiles in which a pixel may change; a model learns nothing from the others."""
+        windows = view.windows(*self.origin.shape[-2:])
+        return [window for window in windows if window.core_of(self.inside).any()]
+
+    def passes(self, view: View) -> int:
+        """Passes through a model that a step with this view takes."""
+        return len(self.windows(view)) if isinstance(view, Tiles) else 1
+
+    def cut(self, window: Window) -> Scene:
+        """What a window sees of it, as a scene of its own."""
+        repaint = None if self.repaint is None else window.cut(self.repaint)
+        inside = window.cut(self.inside)
+        return Scene(window.cut(self.origin), inside, repaint, self.kept_region_only)
+
+    def bytes_per_pixel(
+        self, surrogate: Any, model: Autoencoder, objective: Objective[Any]
+    ) -> float:
+        """What a forward and backward pass takes for each pixel that a model is fed."""
+        small = self.at(PROBE, PROBE)
+        generator = Generator(self.origin.device)
+        loss = _seen_loss(surrogate, objective, VIEWS.create(Part("identity")), small)
+
+        def attack() -> None:
+            images = small.origin.clone().requires_grad_()
+            torch.autograd.grad(loss(images, generator).sum(), images)
+
+        def measure() -> None:
+            with torch.no_grad():
+                latents = model.encode(small.origin)
+                if model.decodes:
+                    model.decode(latents)
+
+        return max(peak_bytes(attack), peak_bytes(measure)) / PROBE**2
+
+
+def view_loss(surrogate: Any, objective: Objective[Any], view: View, scene: Scene) -> LossFn:
+    """The objective's loss of one model that is fed the photo through one view, or in tiles."""
+    if not isinstance(view, Tiles):
+        return _seen_loss(surrogate, objective, view, scene)
+    windows = scene.windows(view)
+    whole = Identity()
+    return swept(
+        windows, [_seen_loss(surrogate, objective, whole, scene.cut(each)) for each in windows]
+    )
+
+
+def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: Scene) -> LossFn:
+    """The objective's loss of one model that is fed the photo through one view."""
+    if view.random:
+
+        def drawn_loss(images: Tensor, generator: Generator) -> Tensor:
+            # Photo, original and mask must meet the same draw, or the loss measures the view.
+            bound = scene.bind(surrogate, objective, view, generator)
+            return bound(scene.through(view, images, generator), generator)
+
+        return drawn_loss
+
+    bound = scene.bind(surrogate, objective, view, Generator(scene.origin.device))
+    return lambda images, generator: bound(scene.through(view, images, generator), generator)

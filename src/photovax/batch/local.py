@@ -1,0 +1,89 @@
+"""Many photos, one after another, past the ones that cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from photovax.attack.optimise import Step
+from photovax.attack.recipe import Recipe
+from photovax.attack.strength import Aim
+from photovax.errors import PhotovaxError
+from photovax.immunize import Immunizer
+from photovax.immunized import Immunized, Saved
+from photovax.pictures.atomic import check_free
+from photovax.pictures.masks import load_mask
+from photovax.pictures.outputs import check_apart, record_of
+from photovax.pictures.photo import MAX_PIXELS, read_photo
+from photovax.pictures.write import check_fits, check_output
+
+__all__ = ["MaskOptions", "Outcome", "immunize_files"]
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """A mask file and what its white means; see ``photovax.pictures.masks``."""
+
+    path: Path
+    edit_region: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one photo: a result and its file, or an error."""
+
+    source: Path
+    result: Immunized | None = None
+    saved: Saved | None = None
+    error: PhotovaxError | None = None
+
+
+def immunize_files(
+    immunizer: Immunizer,
+    outputs: Mapping[Path, Path],
+    recipe: Recipe,
+    *,
+    mask: MaskOptions | None = None,
+    aim: Aim | None = None,
+    seconds: float | None = None,
+    overwrite: bool = False,
+    strip_gps: bool = False,
+    forbid_ai: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    callback: Callable[[Path, Step], None] | None = None,
+) -> Iterator[Outcome]:
+    """Immunize each source into its output, yielding as each is done.
+
+    A photo that cannot be done yields its error and the next one follows. After an
+    interruption the photo at hand is saved with the best result so far, and no other begun.
+    """
+    for source, output in outputs.items():
+        try:
+            check_apart(source, output)
+            check_output(output, overwrite=overwrite)
+            check_free(record_of(output), overwrite=overwrite)
+            photo = read_photo(source, max_pixels=max_pixels)
+            if strip_gps:
+                photo = photo.without_gps()
+            if forbid_ai:
+                photo = photo.forbidding_ai()
+            allowed = (
+                None if mask is None else load_mask(mask.path, photo, edit_region=mask.edit_region)
+            )
+            check_fits(photo, output, masked=allowed is not None and not allowed.all())
+            result = immunizer.immunize(
+                photo,
+                recipe,
+                mask=allowed,
+                aim=aim,
+                seconds=seconds,
+                callback=callback and (lambda step, at=source: callback(at, step)),
+            )
+            saved = immunizer.save(result, output, overwrite=overwrite)
+        except PhotovaxError as error:
+            yield Outcome(source, error=error)
+            continue
+        yield Outcome(source, result, saved)
+        if result.stopped == "interrupted":
+            return

@@ -1,0 +1,266 @@
+"""Measure a saved photo, and certify what was found."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from photovax.adversary.purify import load_purifier
+from photovax.attack.recipe import Recipe
+from photovax.certificates.document import (
+    Budget,
+    Certificate,
+    Effect,
+    Measured,
+    ModelFacts,
+    PhotoFacts,
+    fingerprint,
+    signed,
+    total_of,
+)
+from photovax.certificates.keys import KeyRing, timestamp
+from photovax.certificates.register import Registered, check_weights
+from photovax.certificates.verification import Seen
+from photovax.check import Check, ModelCheck, check_loaded
+from photovax.errors import BudgetExceeded, UsageError
+from photovax.immunize import Immunizer
+from photovax.metrics.latent import LatentEffect, latent_effect
+from photovax.metrics.visibility import VisibleDifference
+from photovax.models.contracts import Autoencoder
+from photovax.pictures.photo import Photo, read_photo
+from photovax.version import VERSION
+
+__all__ = ["SURVIVES", "Issuer", "length_used"]
+
+SURVIVES = ("jpeg75", "resize50")
+"""What a photo meets on its way, after which its effect is measured again."""
+
+_NEVER_COVERED = (
+    "models and versions of models that are not listed",
+    "what other treatment (purification, other compression, cropping) leaves of the effect",
+    "whether a given edit fails: effects are measured on latents, not on finished edits",
+)
+
+
+class Issuer:
+    """Registered models, loaded once, and the key that certifies what they make of photos.
+
+    Args:
+        models: Those to immunize against.
+        ring: The provider's keys.
+        weights: Where to look for weights that do not ship with photovax.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+
+    Raises:
+        UsageError: If there is no model.
+        ModelError: If weights cannot be loaded, or have changed since they were registered.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Registered],
+        ring: KeyRing,
+        *,
+        weights: Path | None = None,
+        device: str = "auto",
+    ) -> None:
+        if not models:
+            raise UsageError("no model on the register is supported today; see: photovax register")
+        self.models = tuple(models)
+        self.ring = ring
+        names = [each.model for each in models]
+        self.immunizer = Immunizer(names, weights=weights, device=device)
+        loaded = dict(zip(dict.fromkeys(names), self.immunizer.models, strict=True))
+        self._loaded = [loaded[name] for name in names]
+        for model, found in zip(self.models, self._loaded, strict=True):
+            check_weights(model, found.digest)
+
+    def check(
+        self,
+        photo: Photo,
+        original: Photo,
+        *,
+        size: int | None = None,
+        known: VisibleDifference | None = None,
+    ) -> Check:
+        """A photo against its original on all the models; see ``photovax.check``."""
+        loaded = {m.model: found for m, found in zip(self.models, self._loaded, strict=True)}
+        device = self.immunizer.device
+        return check_loaded(photo, original, loaded, device=device, size=size, known=known)
+
+    def certify(
+        self,
+        file: Path,
+        original: Photo,
+        recipe: Recipe,
+        *,
+        total: float | None = None,
+        masked: bool = False,
+        renews: str | None = None,
+        known: VisibleDifference | None = None,
+    ) -> str:
+        """Certify a saved photo, measured as a file against its original.
+
+        Args:
+            file: The immunized photo.
+            original: What it was before.
+            recipe: How it was made.
+            total: All that may ever be changed, renewals included: in levels for l-infinity
+                budgets, otherwise a length; the recipe's radius when None.
+            masked: Whether only a part could change.
+            renews: The signed certificate that this one replaces.
+            known: How visible the change is, where that was measured already.
+
+        Raises:
+            BudgetExceeded: If more was changed than ``total``.
+            UsageError: If the two do not fit together.
+            PhotoError: If the file cannot be read.
+        """
+        photo = read_photo(file, max_pixels=original.width * original.height)
+        size = recipe.size
+        found = self.check(photo, original, size=size, known=known)
+        norm = recipe.bound[0]
+        budget = Budget(
+            norm=norm,
+            unit="length" if recipe.levels is None else "levels",
+            total=total_of(recipe) if total is None else total,
+            used=length_used(photo, original, norm),
+        )
+        facts = self.facts(found, photo, original, recipe, "against the original")
+        visible = found.visible.figures() | found.seen.figures()
+        visible["linf"] = float(found.visible.linf)
+        return self.sign(file, photo, recipe, budget, facts, visible, masked=masked, renews=renews)
+
+    def facts(
+        self, found: Check, photo: Photo, before: Photo, recipe: Recipe, measured: Measured
+    ) -> list[ModelFacts]:
+        """What a check found, for each model, as a certificate says it."""
+        attacked = dict(zip(self.immunizer.models, self.immunizer.digests(recipe), strict=True))
+        checks = [found.models[loaded.name] for loaded in self._loaded]
+        return [
+            ModelFacts(
+                name=model.name,
+                sha256=model.sha256,
+                attacked=attacked[loaded],
+                size=each.effect.size,
+                effect=_effect(each.effect),
+                floor=_effect(each.floor),
+                verdict=each.verdict.value,
+                survival=self._survival(loaded, photo, before, each.effect.size),
+                measured=measured,
+            )
+            for model, loaded, each in zip(self.models, self._loaded, checks, strict=True)
+        ]
+
+    def sign(
+        self,
+        file: Path,
+        photo: Photo,
+        recipe: Recipe,
+        budget: Budget,
+        models: Sequence[ModelFacts],
+        visible: dict[str, float | None],
+        *,
+        masked: bool = False,
+        renews: str | None = None,
+    ) -> str:
+        """The signed certificate of a saved photo with these figures.
+
+        Raises:
+            BudgetExceeded: If more was used than there is in total.
+        """
+        if budget.used > budget.total + 1e-3:
+            raise BudgetExceeded(
+                f"{file.name}: changed by {budget.used:g} {budget.unit}, "
+                f"of {budget.total:g} in total; not certified"
+            )
+        limits = [*_NEVER_COVERED]
+        if masked:
+            limits.append("edits that need only what lies outside the mask")
+        limits += [f"{each.name}: hardly moved further than by noise" for each in models
+                   if each.verdict == "FAIL"]  # fmt: skip
+        seen = Seen.of(file, photo)
+        certificate = Certificate(
+            kind="photovax certificate",
+            version=1,
+            serial=secrets.token_hex(8),
+            issued=timestamp(datetime.now(UTC)),
+            key=self.ring.current,
+            software=f"photovax {VERSION}",
+            photo=PhotoFacts(
+                sha256=seen.sha256,
+                dhash=seen.dhash,
+                width=photo.width,
+                height=photo.height,
+            ),
+            recipe=recipe.digest(),
+            budget=budget,
+            visible=visible,
+            models=tuple(models),
+            not_covered=tuple(limits),
+            renews=None if renews is None else fingerprint(renews),
+        )
+        return signed(certificate, self.ring)
+
+    def carried(self, facts: ModelFacts, photo: Photo, before: Photo) -> ModelFacts:
+        """What is left at least of a former effect, after a further change to the photo.
+
+        By the triangle inequality: the former shift less the further one.
+        """
+        loaded = next(each for each in self._loaded if each.digest == facts.sha256)
+        pair = before.visible(), photo.visible()
+        device = self.immunizer.device
+        return _less(facts, latent_effect(loaded, *pair, device, size=facts.size).shift)
+
+    def _survival(
+        self, model: Autoencoder, photo: Photo, before: Photo, size: int
+    ) -> dict[str, float]:
+        first, second = before.visible_rgb(), photo.visible_rgb()
+        left = {}
+        for name in SURVIVES:
+            treat = load_purifier(name)
+            pair = treat(first, 0), treat(second, 0)
+            left[name] = latent_effect(model, *pair, self.immunizer.device, size=size).shift
+        return left
+
+
+def length_used(photo: Photo, original: Photo, norm: str) -> float:
+    """How far two photos of one shape are apart, rounded up to four decimals.
+
+    Raises:
+        UsageError: If it is not known how to measure that norm, or the shapes differ.
+    """
+    if photo.pixels.shape != original.pixels.shape:
+        raise UsageError("the two photos differ in size, or one is grey and the other is not")
+    difference = photo.pixels.astype(np.int16) - original.pixels
+    if norm == "linf":
+        return float(np.abs(difference).max())
+    if norm == "l2":
+        length = math.sqrt(int(np.square(difference, dtype=np.int64).sum())) / 255
+        return math.ceil(length * 1e4) / 1e4
+    raise UsageError(f"budgets of kind {norm} cannot be certified, only linf and l2")
+
+
+def _effect(found: LatentEffect) -> Effect:
+    return Effect(shift=found.shift, damage=found.damage)
+
+
+def _less(facts: ModelFacts, further: float) -> ModelFacts:
+    left = max(0.0, facts.effect.shift - further)
+    verdict = ModelCheck(
+        LatentEffect(facts.size, left, None),
+        LatentEffect(facts.size, facts.floor.shift, facts.floor.damage),
+    ).verdict
+    return facts.model_copy(
+        update={
+            "effect": Effect(shift=left, damage=None),
+            "verdict": verdict.value,
+            "survival": {},
+            "measured": "at least, carried over",
+        }
+    )

@@ -1,0 +1,200 @@
+"""The provider's Ed25519 keys: one that signs, and all whose certificates still count.
+
+A folder holds ``signing.pem`` (private, readable by its owner only) and ``keys.json``, a JSON Web
+Key Set (RFC 7517, RFC 8037) of every public key, for publishing as it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from photovax.certificates.locks import locked
+from photovax.errors import CertificateError
+from photovax.pictures.atomic import write_text
+
+__all__ = ["KeyRing", "PublicKey", "key_set", "read_keys", "timestamp"]
+
+_PRIVATE, _PUBLIC = "signing.pem", "keys.json"
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A key that certificates are verified with.
+
+    Attributes:
+        id: Sixteen hexadecimal digits of the SHA-256 of its 32 bytes.
+        raw: The 32 bytes.
+        since: When it began to sign, in UTC.
+        until: When it was replaced; None while it signs.
+    """
+
+    id: str
+    raw: bytes
+    since: datetime
+    until: datetime | None = None
+
+    def signed(self, data: bytes, signature: bytes) -> bool:
+        """Whether this key made the signature of these bytes."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+        except InvalidSignature:
+            return False
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        """The key as a JSON Web Key."""
+        return {
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "use": "sig",
+            "kid": self.id,
+            "x": base64.urlsafe_b64encode(self.raw).decode().rstrip("="),
+            "since": timestamp(self.since),
+            "until": None if self.until is None else timestamp(self.until),
+        }
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as RFC 3339 text in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def key_set(keys: Mapping[str, PublicKey]) -> dict[str, Any]:
+    """The keys as a JSON Web Key Set."""
+    return {"keys": [key.to_json() for key in keys.values()]}
+
+
+def read_keys(path: Path) -> dict[str, PublicKey]:
+    """Public keys of a key set file, or of a folder with one, by their ids.
+
+    Raises:
+        CertificateError: If there is none, or it holds something else.
+    """
+    file = path / _PUBLIC if path.is_dir() else path
+    try:
+        listed = json.loads(file.read_text(encoding="utf-8"))["keys"]
+        keys = [_parsed(each) for each in listed]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CertificateError(f"{file}: no keys can be read: {error}") from None
+    return {key.id: key for key in keys}
+
+
+def _parsed(data: Mapping[str, Any]) -> PublicKey:
+    raw = base64.urlsafe_b64decode(data["x"] + "=" * (-len(data["x"]) % 4))
+    if data["kty"] != "OKP" or data["crv"] != "Ed25519" or len(raw) != 32:
+        raise ValueError(f"key {data.get('kid')} is no Ed25519 key")
+    if data["kid"] != _key_id(raw):
+        raise ValueError(f"key {data['kid']} is not what its id says")
+    until = data.get("until")
+    return PublicKey(
+        id=data["kid"],
+        raw=raw,
+        since=datetime.fromisoformat(data["since"]),
+        until=None if until is None else datetime.fromisoformat(until),
+    )
+
+
+def _key_id(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+class KeyRing:
+    """The folder of keys of one provider.
+
+    Args:
+        folder: Where they are; with a first key made if there is none.
+
+    Raises:
+        CertificateError: If its files cannot be read or do not belong together.
+        SaveError: If the first key cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not (folder / _PRIVATE).exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with locked(folder):
+                if not (folder / _PRIVATE).exists():  # another service may have made one just now
+                    known = read_keys(folder) if (folder / _PUBLIC).exists() else {}
+                    self._adopt(Ed25519PrivateKey.generate(), known)
+        self.public = read_keys(folder)
+        self._private = self._load()
+
+    @property
+    def current(self) -> str:
+        """The id of the key that signs."""
+        return _key_id(_raw(self._private))
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature, 64 bytes."""
+        return self._private.sign(data)
+
+    def rotate(self) -> str:
+        """Sign with a new key from now on; the old one's certificates stay valid.
+
+        Returns:
+            The new key's id.
+
+        Raises:
+            SaveError: If it cannot be written.
+        """
+        retired = self.current
+        private = Ed25519PrivateKey.generate()
+        self._adopt(private, self.public)
+        self._private = private
+        # Last: if it fails, two keys are open, which harms nothing.
+        public = read_keys(self.folder)
+        public[retired] = replace(public[retired], until=datetime.now(UTC))
+        self._publish(public)
+        self.public = public
+        return self.current
+
+    def _adopt(self, private: Ed25519PrivateKey, known: Mapping[str, PublicKey]) -> None:
+        """Publish a key, then make it the one that signs."""
+        raw = _raw(private)
+        key = PublicKey(_key_id(raw), raw, datetime.now(UTC).replace(microsecond=0))
+        self._publish({**known, key.id: key})
+        pem = private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        new = self.folder / f"{_PRIVATE}.new"
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.folder / _PRIVATE)
+
+    def _publish(self, keys: Mapping[str, PublicKey]) -> None:
+        text = json.dumps(key_set(keys), indent=1) + "\n"
+        write_text(text, self.folder / _PUBLIC, overwrite=True)
+
+    def _load(self) -> Ed25519PrivateKey:
+        file = self.folder / _PRIVATE
+        try:
+            private = serialization.load_pem_private_key(file.read_bytes(), password=None)
+        except (OSError, ValueError, TypeError) as error:
+            raise CertificateError(f"{file}: no key can be read: {error}") from None
+        if not isinstance(private, Ed25519PrivateKey):
+            raise CertificateError(f"{file}: is no Ed25519 key")
+        if _key_id(_raw(private)) not in self.public:
+            raise CertificateError(f"{file}: its public key is not in {_PUBLIC}")
+        return private
+
+
+def _raw(private: Ed25519PrivateKey) -> bytes:
+    return private.public_key().public_bytes_raw()

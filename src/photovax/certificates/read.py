@@ -1,0 +1,30 @@
+"""Reads a certificate from its file, or from inside the photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from photovax.certificates.container import media_type
+from photovax.certificates.document import MAX_BYTES
+from photovax.errors import CertificateError
+from photovax.extras import extra_installed
+
+__all__ = ["read_certificate"]
+
+
+def read_certificate(path: Path) -> str:
+    """The text of a certificate file, or of the certificate in a photo's C2PA manifest.
+
+    Raises:
+        CertificateError: If it cannot be read, or is far too long.
+        UsageError: If it is in a photo, and the package that reads manifests is missing.
+    """
+    try:
+        if media_type(path) is not None:
+            with extra_installed("c2pa"):
+                from photovax.certificates.manifest import embedded_certificate
+            return embedded_certificate(path)
+        with path.open(encoding="utf-8") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise CertificateError(f"{path}: cannot be read: {error}") from None

@@ -1,0 +1,221 @@
+"""The register: which models photos are to be immunized against today, and since when.
+
+One JSON file, kept by the provider. A certificate is stale when a model that is supported today
+is not among those it covers; see ``gaps``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from photovax.certificates.document import Certificate
+from photovax.certificates.locks import locked
+from photovax.digests import file_digest
+from photovax.errors import ModelError, UsageError
+from photovax.machine.device import pick_device
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.places import each_once, model_folder
+from photovax.models.load import load_autoencoder
+from photovax.pictures.atomic import write_text
+from photovax.registry import unknown
+from photovax.version import VERSION
+
+__all__ = ["Gap", "Register", "Registered", "check_weights", "gaps", "registered", "today"]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One model on the register.
+
+    Attributes:
+        name: What certificates call it.
+        version: Of its weights, as its makers say.
+        model: Catalogue name or folder to load it from.
+        sha256: Of its autoencoder's weights.
+        since: First day of support.
+        until: Last day of support; open when None.
+    """
+
+    name: str
+    version: str
+    model: str
+    sha256: str
+    since: date
+    until: date | None = None
+
+    def supported(self, day: date) -> bool:
+        """Whether photos are to be immunized against it on that day."""
+        return self.since <= day and (self.until is None or day <= self.until)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A model supported today that a certificate does not cover, and why."""
+
+    model: Registered
+    reason: str
+
+
+def today() -> date:
+    """The day, in UTC."""
+    return datetime.now(UTC).date()
+
+
+def registered(
+    model: str,
+    *,
+    name: str | None = None,
+    version: str = "1",
+    since: date | None = None,
+    until: date | None = None,
+    weights: Path | None = None,
+) -> Registered:
+    """A model as it goes on the register, with the digest of its weights as they are now.
+
+    Raises:
+        UnknownName: If the model is not known.
+        ModelError: If its weights cannot be loaded.
+        UsageError: If it would end before it begins.
+    """
+    loaded = load_autoencoder(model, device=pick_device("cpu"), weights=weights)
+    begins = since or today()
+    if until is not None and until < begins:
+        raise UsageError(f"support would end on {until}, before it begins on {begins}")
+    folder = Path(model)
+    return Registered(
+        name=name or loaded.name,
+        version=version,
+        model=str(folder.resolve()) if folder.is_dir() else model,
+        sha256=loaded.digest,
+        since=begins,
+        until=until,
+    )
+
+
+def _embedded() -> Registered:
+    """The model that ships with photovax; hashed, not loaded, since the service needs no torch."""
+    weights = model_folder(DEFAULT_MODEL) / "vae" / "diffusion_pytorch_model.safetensors"
+    digest = file_digest(weights)
+    return Registered(DEFAULT_MODEL, VERSION, DEFAULT_MODEL, digest, today())
+
+
+class Register:
+    """The models of one provider.
+
+    Args:
+        path: The JSON file; begun with the embedded model when it is missing.
+
+    Raises:
+        UsageError: If the file is not a register.
+        SaveError: If it cannot be begun.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with locked(path):
+                if not path.exists():  # another service may have begun it just now
+                    self._write([_embedded()])
+
+    def __iter__(self) -> Iterator[Registered]:
+        """Every model that ever was on it, oldest first."""
+        return iter(self._read())
+
+    def supported(self, day: date | None = None) -> tuple[Registered, ...]:
+        """The models of a day, today's when None."""
+        return tuple(each for each in self if each.supported(day or today()))
+
+    def add(self, model: Registered) -> None:
+        """Put a model on the register; former versions of that name stay supported.
+
+        Raises:
+            UsageError: If this version is there already, or another model whose folder has the
+                same name is supported.
+        """
+        with locked(self.path):
+            known = self._read()
+            for each in known:
+                if (each.name, each.version) == (model.name, model.version):
+                    raise UsageError(
+                        f"{model.name} {model.version} is on the register already; say --version"
+                    )
+            each_once(each.model for each in (*known, model) if each.supported(today()))
+            self._write([*known, model])
+
+    def end(self, name: str, version: str, until: date) -> None:
+        """Set the last day of a model's support.
+
+        Raises:
+            UnknownName: If it is not on the register.
+        """
+        with locked(self.path):
+            known = self._read()
+            if not any((each.name, each.version) == (name, version) for each in known):
+                listed = {f"{each.name} {each.version}": None for each in known}
+                raise unknown("registered model", f"{name} {version}", listed)
+            self._write(
+                [
+                    replace(each, until=until)
+                    if (each.name, each.version) == (name, version)
+                    else each
+                    for each in known
+                ]
+            )
+
+    def _read(self) -> list[Registered]:
+        try:
+            rows = json.loads(self.path.read_text(encoding="utf-8"))["models"]
+            return [
+                Registered(
+                    **{
+                        **row,
+                        "since": date.fromisoformat(row["since"]),
+                        "until": row["until"] and date.fromisoformat(row["until"]),
+                    }
+                )
+                for row in rows
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"register {self.path} cannot be read: {error}") from None
+
+    def _write(self, models: Sequence[Registered]) -> None:
+        rows = {"models": [asdict(each) for each in models]}
+        text = json.dumps(rows, indent=1, default=date.isoformat) + "\n"
+        write_text(text, self.path, overwrite=True)
+
+
+def gaps(certificate: Certificate, models: Sequence[Registered]) -> tuple[Gap, ...]:
+    """What a certificate lacks against these models; it is stale if there is anything."""
+    covered = {each.sha256: each for each in certificate.models}
+    names = {each.name for each in certificate.models}
+    found = []
+    for model in models:
+        facts = covered.get(model.sha256)
+        if facts is not None and facts.verdict != "FAIL":
+            continue
+        if facts is not None:
+            reason = "hardly moved further than by noise"
+        elif model.name in names:
+            reason = "other weights than those that were certified"
+        else:
+            reason = f"on the register since {model.since}, not among the models certified"
+        found.append(Gap(model, reason))
+    return tuple(found)
+
+
+def check_weights(model: Registered, digest: str) -> None:
+    """Refuse a model whose weights are not those that were registered.
+
+    Raises:
+        ModelError: If they are others.
+    """
+    if digest != model.sha256:
+        raise ModelError(
+            f"model {model.name} {model.version}: its weights have changed since they were "
+            "registered; end that version with --until yesterday, then add it as a new one"
+        )

@@ -1,0 +1,190 @@
+"""Bring an immunized photo up to today's register, within the budget it was given at first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from photovax.attack.optimise import Step
+from photovax.attack.recipe import Recipe
+from photovax.certificates.document import Budget, Certificate, ModelFacts
+from photovax.certificates.issuing import Issuer, length_used
+from photovax.certificates.keys import KeyRing
+from photovax.certificates.register import Gap, Registered, gaps
+from photovax.certificates.verification import Seen, verify
+from photovax.errors import BudgetSpent, CertificateError, UsageError
+from photovax.immunized import Saved
+from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.write import check_fits
+
+__all__ = ["Renewal", "Renewer", "Wish"]
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """What is to be renewed.
+
+    Attributes:
+        photo: The immunized photo.
+        seen: Its file.
+        certificate: Its signed certificate.
+        output: Where the result goes.
+        original: What it was before it was ever immunized, if that is at hand.
+        mask: Pixels that may change, bool (H, W).
+        overwrite: Whether the result may replace a file.
+        callback: Called after every step.
+    """
+
+    photo: Photo
+    seen: Seen
+    certificate: str
+    output: Path
+    original: Photo | None = None
+    mask: np.ndarray | None = None
+    overwrite: bool = False
+    callback: Callable[[Step], None] | None = None
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What was done.
+
+    Attributes:
+        gaps: What the former certificate lacked.
+        basis: What the result was made from.
+        saved: The file and what was measured on it.
+        certificate: The new certificate, signed.
+    """
+
+    gaps: tuple[Gap, ...]
+    basis: str
+    saved: Saved
+    certificate: str
+
+
+@dataclass(frozen=True)
+class Renewer:
+    """Renews photos against the models that are supported today.
+
+    Attributes:
+        ring: The provider's keys; only certificates of their own are renewed.
+        models: The models.
+        recipe: How to immunize; its radius is replaced by what the certificate leaves.
+        issuer: Loads the models that are asked for.
+    """
+
+    ring: KeyRing
+    models: tuple[Registered, ...]
+    recipe: Recipe
+    issuer: Callable[[tuple[Registered, ...]], Issuer]
+
+    def lacking(self, text: str, seen: Seen) -> tuple[Certificate, tuple[Gap, ...]]:
+        """A certificate, and what it lacks today.
+
+        Raises:
+            CertificateError: If it does not hold, or is about another file.
+        """
+        found = verify(text, self.ring.public, photo=seen)
+        if not found.valid:
+            raise CertificateError("; ".join(found.reasons))
+        return found.certificate, gaps(found.certificate, self.models)
+
+    def renew(self, wish: Wish) -> Renewal | None:
+        """Renew a photo; None where its certificate lacks nothing.
+
+        From the original it is immunized anew, against all models, with the whole budget.
+        Without it, it is immunized further, against the models that are lacking, with what is
+        left of the budget: original to photo and photo to result then stay inside together.
+
+        Raises:
+            CertificateError: If the certificate does not hold.
+            BudgetSpent: If nothing is left and there is no original.
+            UsageError: If recipe, photo and original do not fit together.
+        """
+        certificate, lacks = self.lacking(wish.certificate, wish.seen)
+        if not lacks:
+            return None
+        norm = certificate.budget.norm
+        if norm != self.recipe.bound[0]:
+            raise UsageError(
+                f"the certificate bounds {norm}, the recipe {self.recipe.bound[0]}: renew with "
+                "a recipe of the same kind"
+            )
+        if wish.original is None:
+            return self._further(wish, certificate, lacks)
+        return self._anew(wish, wish.original, certificate.budget, lacks)
+
+    def _anew(self, wish: Wish, original: Photo, budget: Budget, lacks: tuple[Gap, ...]) -> Renewal:
+        apart = length_used(wish.photo, original, budget.norm)
+        if apart > budget.total + 1e-3:
+            raise UsageError(
+                f"the photo is {apart:g} {budget.unit} from the original given, more than the "
+                f"{budget.total:g} of its certificate: is it another photo's original?"
+            )
+        issuer = self.issuer(self.models)
+        recipe, saved = self._immunized(issuer, original, wish, budget, budget.total)
+        renewed = issuer.certify(
+            wish.output,
+            original,
+            recipe,
+            total=budget.total,
+            masked=wish.mask is not None,
+            renews=wish.certificate,
+            known=saved.seen,
+        )
+        return Renewal(lacks, "the original", saved, renewed)
+
+    def _further(self, wish: Wish, certificate: Certificate, lacks: tuple[Gap, ...]) -> Renewal:
+        budget, before = certificate.budget, wish.photo
+        if budget.left < (1 if budget.norm == "linf" else 1e-3):
+            lacking = ", ".join(f"{gap.model.name} {gap.model.version}" for gap in lacks)
+            raise BudgetSpent(
+                f"not covered: {lacking}. {budget.used:g} of {budget.total:g} {budget.unit} are "
+                "used, so the photo cannot be changed further: renew from the original, or give "
+                "more in total when you certify the next ones"
+            )
+        issuer = self.issuer(tuple(gap.model for gap in lacks))
+        recipe, saved = self._immunized(issuer, before, wish, budget, budget.left)
+        photo = read_photo(wish.output, max_pixels=before.width * before.height)
+        further = length_used(photo, before, budget.norm)
+        spent = budget.model_copy(update={"used": budget.used + further})
+        found = issuer.check(photo, before, size=recipe.size, known=saved.seen)
+        fresh = issuer.facts(found, photo, before, recipe, "against the protected photo")
+        # Without the original, only the bound is known.
+        unknown = dict.fromkeys(found.visible.figures() | found.seen.figures())
+        bound = unknown | {budget.norm: spent.used}
+        renewed = issuer.sign(
+            wish.output,
+            photo,
+            recipe,
+            spent,
+            [*fresh, *self._kept(certificate, fresh, photo, before)],
+            bound,
+            masked=wish.mask is not None,
+            renews=wish.certificate,
+        )
+        return Renewal(lacks, "the protected photo", saved, renewed)
+
+    def _immunized(
+        self, issuer: Issuer, photo: Photo, wish: Wish, budget: Budget, size: float
+    ) -> tuple[Recipe, Saved]:
+        check_fits(photo, wish.output, masked=wish.mask is not None)
+        recipe = self.recipe.with_bound(size)
+        immunizer = issuer.immunizer
+        result = immunizer.immunize(photo, recipe, mask=wish.mask, callback=wish.callback)
+        return recipe, immunizer.save(result, wish.output, overwrite=wish.overwrite)
+
+    def _kept(
+        self, certificate: Certificate, fresh: list[ModelFacts], photo: Photo, before: Photo
+    ) -> list[ModelFacts]:
+        """What is left of former effects, on models that are supported still."""
+        new = {each.sha256 for each in fresh}
+        former = {each.sha256: each for each in certificate.models if each.sha256 not in new}
+        still = tuple(each for each in self.models if each.sha256 in former)
+        if not still:
+            return []
+        issuer = self.issuer(still)
+        return [issuer.carried(former[each.sha256], photo, before) for each in still]

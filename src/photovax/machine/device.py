@@ -1,0 +1,35 @@
+"""Which device computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from photovax.errors import UsageError, first_line
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["pick_device"]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called ``name``; the fastest there is for ``auto``.
+
+    Raises:
+        UsageError: If the name means nothing or the device is not there.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = first_line(error)
+        raise UsageError(
+            f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda or mps"
+        ) from None
+    return device

@@ -1,0 +1,150 @@
+"""Autoencoders of diffusion models, as encoders that speak [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from photovax.machine.random import draw_noise
+from photovax.models.recompute import recompute
+
+__all__ = [
+    "FrozenAutoencoder",
+    "KLAutoencoder",
+    "PosteriorAutoencoder",
+    "channel_statistics",
+    "continued",
+]
+
+
+class FrozenAutoencoder:
+    """One of diffusers' autoencoders, frozen; what all families share.
+
+    A family says how its model is called and how its latents become what its denoisers see:
+    ``_encoded``, ``_decoded``, ``_scaled`` and ``_unscaled``.
+
+    Attributes:
+        name: What the user calls it.
+        digest: SHA-256 of its weight file.
+        size: Short side, in pixels, at which its editors are usually fed a photo.
+        multiple: Sides of images are continued to multiples of this; so many times smaller are
+            the sides of latents.
+        model: The diffusers model, in evaluation mode and without weight gradients.
+    """
+
+    decodes = True
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
+
+    def __init__(self, model: Any, *, name: str, digest: str, size: int = 512) -> None:
+        self.name = name
+        self.size = size
+        self.digest = digest
+        # Channels-last convolutions are the faster ones on CPUs and on tensor cores.
+        # Typed as Any, since diffusers' own classes look empty to a type checker.
+        self.model: Any = model.eval().requires_grad_(False).to(memory_format=self.memory_format)
+        self.multiple = self._downscale()
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (N, 1 or 3, H, W) in [0, 1] to latents as the denoiser sees them.
+
+        Grey images are encoded as RGB. Sides that are not multiples of ``multiple`` are
+        continued by their last row or column.
+        """
+        return self._scaled(self._encoded(self._fed(images))).to(images.dtype)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents as ``encode`` gives them to images (N, 3, H, W) in [0, 1]."""
+        return self.decode_unclipped(latents).clamp(0, 1)
+
+    def decode_unclipped(self, latents: Tensor) -> Tensor:
+        """As ``decode``, but values may lie outside [0, 1], where clipping kills gradients."""
+        return self._decoded(self._unscaled(latents)).to(latents.dtype) / 2 + 0.5
+
+    def recompute(self) -> None:
+        """Take less memory and more time for the same gradients; see ``footprint.recompute``."""
+        recompute(self.model)
+
+    def _fed(self, images: Tensor) -> Tensor:
+        """Images as the model takes them: RGB in [-1, 1], with sides that divide."""
+        x = continued(images.expand(-1, 3, -1, -1) * 2 - 1, self.multiple)
+        return x.contiguous(memory_format=self.memory_format)
+
+    def _downscale(self) -> int:
+        return cast(int, 2 ** (len(self.model.config.block_out_channels) - 1))
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        """Images in [-1, 1] to the model's own latent, a mean where there is a distribution."""
+        raise NotImplementedError
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """The model's own latent to images in [-1, 1]."""
+        return cast(Tensor, self.model.decode(latents).sample)
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        return latents * float(self.model.config.scaling_factor)
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        return latents / float(self.model.config.scaling_factor)
+
+
+class PosteriorAutoencoder(FrozenAutoencoder):
+    """One whose encoder gives a distribution of latents, of which ``encode`` takes the mean."""
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the model's own latent, before any scaling."""
+        found = self._distribution(self._fed(images))
+        return found.mean.to(images.dtype), found.logvar.to(images.dtype)
+
+    def sample(self, images: Tensor, generator: Generator) -> Tensor:
+        """A latent drawn from the posterior, as most pipelines encode; scaled as ``encode``."""
+        mean, logvar = self.posterior(images)
+        noise = draw_noise(mean.shape, mean, generator)
+        return self._scaled(mean + (0.5 * logvar).exp() * noise)
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self._distribution(x).mean)
+
+    def _distribution(self, x: Tensor) -> Any:
+        return self.model.encode(x).latent_dist
+
+
+class KLAutoencoder(PosteriorAutoencoder):
+    """An ``AutoencoderKL``: Stable Diffusion 1 to 3.5, SDXL, PixArt, FLUX.1, Z-Image.
+
+    Latents (N, C, H / multiple, W / multiple), C of 4 or 16: ``(z - shift) * scale``, or
+    ``(z - mean) * scale / deviation`` where the config has those of each channel.
+    """
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        mean, deviation = self._moments(latents)
+        return super()._scaled((latents - mean) / deviation)
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        mean, deviation = self._moments(latents)
+        return super()._unscaled(latents) * deviation + mean
+
+    def _moments(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """What is subtracted, and what is divided by before scaling."""
+        config = self.model.config
+        if config.latents_mean is not None and config.latents_std is not None:
+            return channel_statistics(config, like)
+        return float(config.shift_factor or 0.0), 1.0
+
+
+def continued(images: Tensor, multiple: int) -> Tensor:
+    """Images (N, C, H, W), continued by their last row and column to sides that divide."""
+    height, width = images.shape[-2:]
+    padding = (0, -width % multiple, 0, -height % multiple)
+    return F.pad(images, padding, mode="replicate") if any(padding) else images
+
+
+def channel_statistics(config: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    """``latents_mean`` and ``latents_std`` of a config, to be broadcast over latents."""
+    shape = (1, -1, *(1 for _ in like.shape[2:]))
+    return (
+        torch.tensor(config.latents_mean, device=like.device, dtype=like.dtype).view(shape),
+        torch.tensor(config.latents_std, device=like.device, dtype=like.dtype).view(shape),
+    )

@@ -1,0 +1,188 @@
+"""Autoencoders from disk: a diffusers folder, or one safetensors file of a known model.
+
+Weights are read from safetensors only, and are widened to float32, the precision of the attack
+(SDXL's autoencoder gives NaN in half precision).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diffusers
+import torch
+from diffusers.loaders.single_file_utils import (
+    convert_ldm_vae_checkpoint,
+    convert_wan_vae_to_diffusers,
+)
+from safetensors import safe_open
+
+from photovax.digests import file_digest
+from photovax.errors import ModelError
+from photovax.models.autoencoders.base import FrozenAutoencoder
+from photovax.models.autoencoders.families import FAMILIES
+from photovax.models.catalog.hub import STEMS
+from photovax.models.catalog.places import WANTED, fed_size, weight_files
+from photovax.models.quiet import quiet_loading
+from photovax.models.weights import DAMAGED, load_module, unloadable
+
+__all__ = [
+    "load_file",
+    "load_folder",
+    "load_own_autoencoder",
+]
+
+_Family = TypeVar("_Family", bound=FrozenAutoencoder)
+
+# Prefixes under which whole checkpoints keep their autoencoder.
+_PREFIXES = ("first_stage_model.", "vae.")
+
+# Only in diffusers' own layout do names begin so.
+_DIFFUSERS_MARKS = ("encoder.down_blocks.", "encoder.layers.")
+
+
+def load_folder(
+    folder: Path, *, name: str, device: torch.device, size: int = 512
+) -> FrozenAutoencoder:
+    """Load a diffusers folder with ``config.json`` and safetensors weights.
+
+    Raises:
+        ModelError: If files are missing, damaged or not those of a known family.
+    """
+    kind = _kind(folder, name)
+    files, variant = weight_files(folder, name=name)
+    model = load_module(folder, kind, variant, name=name, shown=folder)
+    return FAMILIES[kind](model.to(device), name=name, digest=_digest(files), size=size)
+
+
+def load_file(
+    file: Path, config: Mapping[str, Any], *, name: str, device: torch.device, size: int = 512
+) -> FrozenAutoencoder:
+    """Load one safetensors file: an autoencoder in diffusers' layout, or a checkpoint.
+
+    Checkpoints, of which only the autoencoder is read, are those of Stable Diffusion, SDXL and
+    FLUX.1 (``AutoencoderKL``) and of Wan in their makers' layout.
+
+    Args:
+        file: The weights.
+        config: The model's configuration, with ``_class_name``, which such a file does not have.
+        name: What to call it.
+        device: Where to load it.
+        size: Short side, in pixels, at which its editors are usually fed a photo.
+
+    Raises:
+        ModelError: If the file is missing, damaged or of another model.
+    """
+    kind = str(config["_class_name"])
+    if file.suffix != ".safetensors":
+        raise ModelError(f"model {name}: {file} is no .safetensors file; no others are loaded")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            keys = list(opened.keys())
+    except DAMAGED as error:
+        raise unloadable(name, file, error) from error
+    if any(key.startswith(_DIFFUSERS_MARKS) for key in keys):
+        model = _from_lone_file(file, config, name)
+    else:
+        try:
+            with quiet_loading():
+                model = _from_checkpoint(_autoencoder_tensors(file, keys), config)
+        except DAMAGED as error:
+            raise unloadable(name, file, error) from error
+    return FAMILIES[kind](model.to(device), name=name, digest=file_digest(file), size=size)
+
+
+def _kind(folder: Path, name: str) -> str:
+    """The class of the autoencoder in a folder."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise ModelError(f"model {name}: no config.json in {folder}; {WANTED}")
+    try:
+        kind = str(json.loads(file.read_text(encoding="utf-8"))["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise unloadable(name, file, error) from error
+    if kind not in FAMILIES:
+        raise ModelError(
+            f"model {name}: {folder} holds a {kind}, expected one of {', '.join(FAMILIES)}"
+        )
+    return kind
+
+
+def load_own_autoencoder(
+    folder: Path,
+    kind: type[_Family],
+    *,
+    name: str,
+    device: torch.device,
+    loaded: FrozenAutoencoder | None = None,
+) -> _Family:
+    """The autoencoder of a pipeline's folder, which has to be of the family of its denoiser.
+
+    Args:
+        folder: The pipeline's.
+        kind: The family.
+        name: What the user calls the model.
+        device: Where to load it.
+        loaded: The folder's own, if it is loaded already.
+
+    Raises:
+        ModelError: If it is missing, damaged or of another family.
+    """
+    found = loaded or load_folder(
+        folder / "vae", name=name, device=device, size=fed_size(str(folder))
+    )
+    if not isinstance(found, kind):
+        wanted = " or ".join(known for known, family in FAMILIES.items() if family is kind)
+        raise ModelError(f"model {name}: {folder / 'vae'} holds no {wanted}: it cannot edit here")
+    return found
+
+
+def _digest(files: Sequence[Path]) -> str:
+    digests = [file_digest(file) for file in files]
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
+
+
+def _autoencoder_tensors(file: Path, keys: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The tensors of a file; of a whole checkpoint, only those of its autoencoder."""
+    prefix = next((p for p in _PREFIXES if any(key.startswith(p) for key in keys)), "")
+    with safe_open(file, framework="pt") as opened:
+        return {
+            key.removeprefix(prefix): opened.get_tensor(key)
+            for key in keys
+            if key.startswith(prefix)
+        }
+
+
+def _from_checkpoint(tensors: dict[str, torch.Tensor], config: Mapping[str, Any]) -> Any:
+    """A model from weights in its maker's layout."""
+    kind = str(config["_class_name"])
+    if kind == "AutoencoderKL":
+        converted = convert_ldm_vae_checkpoint(tensors, config)  # type: ignore[no-untyped-call]
+    elif kind == "AutoencoderKLWan":
+        converted = convert_wan_vae_to_diffusers(tensors)  # type: ignore[no-untyped-call]
+    else:
+        raise ValueError(f"{kind} is loaded from files in diffusers' layout only")
+    model = getattr(diffusers, kind).from_config(dict(config))
+    model.load_state_dict({key: value.float() for key, value in converted.items()})
+    return model
+
+
+def _from_lone_file(file: Path, config: Mapping[str, Any], name: str) -> Any:
+    """A model from weights in diffusers' layout that lie without their configuration."""
+    # Read as a folder, since that also knows the names that old versions of diffusers gave.
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        (folder / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
+        weights = folder / f"{STEMS[0]}.safetensors"
+        try:
+            weights.symlink_to(file.resolve())
+        except OSError:  # not everyone may link on Windows
+            shutil.copyfile(file, weights)
+        return load_module(folder, str(config["_class_name"]), None, name=name, shown=file)

@@ -1,0 +1,225 @@
+"""Tiny autoencoders of the TAESD family: cheap stand-ins for those of large models.
+
+Ollin Boer Bohan's, MIT licence: state dicts of plain ``Sequential`` stacks, which take [0, 1] and
+give latents of about unit scale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file as load_safetensors
+from torch import Tensor, nn
+
+from photovax.digests import file_digest
+from photovax.errors import ModelError, first_line
+from photovax.models.autoencoders.base import continued
+from photovax.models.recompute import Recomputed
+
+__all__ = ["TINY", "TinyAutoencoder"]
+
+
+# What torch has been seen to raise on files that are no state dicts of the right shape.
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    UnpicklingError,
+    SafetensorError,
+)
+
+
+class _Block(nn.Module):
+    def __init__(self, channels: int, *, pooled: bool = False) -> None:
+        super().__init__()
+        self.conv: nn.Module = nn.Sequential(
+            _conv(channels, channels),
+            nn.ReLU(),
+            _conv(channels, channels),
+            nn.ReLU(),
+            _conv(channels, channels),
+        )
+        self.pool = None
+        if pooled:
+            self.pool = nn.Sequential(
+                nn.Conv2d(channels, 4 * channels, 1, bias=False),
+                nn.GroupNorm(4, 4 * channels),
+                nn.ReLU(),
+                nn.Conv2d(4 * channels, channels, 1, bias=False),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return F.relu(self.conv(x) + x)
+
+
+class _SoftClamp(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 3 * torch.tanh(x / 3)
+
+
+def _conv(inputs: int, outputs: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride, 1, bias=bias)
+
+
+def _level(blocks: int, *, pooled: bool = False) -> list[nn.Module]:
+    return [
+        _conv(64, 64, stride=2, bias=False),
+        *(_Block(64, pooled=pooled) for _ in range(blocks)),
+    ]
+
+
+def _encoder(channels: int, *, pooled: bool = False) -> nn.Sequential:
+    levels = [*_level(3), *_level(3), *_level(3, pooled=pooled)]
+    return nn.Sequential(_conv(3, 64), _Block(64), *levels, _conv(64, channels))
+
+
+def _decoder(channels: int, *, pooled: bool = False) -> nn.Sequential:
+    layers: list[nn.Module] = [_SoftClamp(), _conv(channels, 64), nn.ReLU()]
+    for blocks, here in ((3, pooled), (3, False), (3, False)):
+        layers += [_Block(64, pooled=here) for _ in range(blocks)]
+        layers += [nn.Upsample(scale_factor=2), _conv(64, 64, bias=False)]
+    return nn.Sequential(*layers, _Block(64), _conv(64, 3))
+
+
+def _deep_encoder() -> nn.Sequential:
+    stem = [_conv(3, 32, stride=2), nn.ReLU(), _conv(32, 64, stride=2), nn.ReLU(), _Block(64)]
+    return nn.Sequential(*stem, *_level(3), *_level(3), *_level(3), _conv(64, 32))
+
+
+TINY: dict[str, tuple[int, Callable[[], nn.Sequential], Callable[[], nn.Sequential] | None]] = {
+    "taesd": (8, lambda: _encoder(4), lambda: _decoder(4)),
+    "taesdxl": (8, lambda: _encoder(4), lambda: _decoder(4)),
+    "taesd3": (8, lambda: _encoder(16), lambda: _decoder(16)),
+    "taef1": (8, lambda: _encoder(16), lambda: _decoder(16)),
+    "taef2": (8, lambda: _encoder(32, pooled=True), lambda: _decoder(32, pooled=True)),
+    "taesana": (32, _deep_encoder, None),
+}
+"""How many times smaller latents are, the encoder, and the decoder where there is one."""
+
+
+class TinyAutoencoder:
+    """One of ``TINY``, frozen.
+
+    Attributes:
+        name: As in ``TINY``.
+        digest: SHA-256 over those of its weight files.
+        size: Short side, in pixels, at which the editors that it stands for are fed a photo.
+        multiple: Sides of images are continued to multiples of this.
+        decodes: Whether there is a decoder.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module | None,
+        *,
+        name: str,
+        digest: str,
+        size: int = 512,
+    ) -> None:
+        self.name = name
+        self.size = size
+        self.digest = digest
+        self.multiple = TINY[name][0]
+        self.decodes = decoder is not None
+        self._encoder = _frozen(encoder)
+        self._decoder = None if decoder is None else _frozen(decoder)
+
+    @classmethod
+    def load(
+        cls, place: Path, *, name: str, device: torch.device, size: int = 512
+    ) -> TinyAutoencoder:
+        """Load from a folder of loose files, or from one file with both parts.
+
+        Args:
+            place: A folder with ``NAME_encoder.pth`` and, where the family has one,
+                ``NAME_decoder.pth``, as the project has them; or the ``.safetensors`` file of the
+                hub, with the layers of both numbered as diffusers numbers them.
+            name: As in ``TINY``.
+            device: Where to load it.
+            size: Short side, in pixels, at which its editors are usually fed a photo.
+
+        Raises:
+            ModelError: If a file is missing or does not fit.
+        """
+        _, make_encoder, make_decoder = TINY[name]
+        parts: dict[str, nn.Module] = {"encoder": make_encoder()}
+        if make_decoder is not None:
+            parts["decoder"] = make_decoder()
+        digests = []
+        for part, module in parts.items():
+            file = place / f"{name}_{part}.pth" if place.is_dir() else place
+            if not file.is_file():
+                raise ModelError(
+                    f"model {name}: no {file.name} in {place}; download it from the taesd "
+                    "project and say --weights FOLDER"
+                )
+            try:
+                state = _state(file, part)
+                module.load_state_dict({key: value.float() for key, value in state.items()})
+            except _DAMAGED as error:
+                reason = first_line(error)
+                raise ModelError(f"model {name}: {file} cannot be loaded: {reason}") from error
+            digests.append(file_digest(file))
+        return cls(
+            parts["encoder"].to(device),
+            parts["decoder"].to(device) if "decoder" in parts else None,
+            name=name,
+            digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+            size=size,
+        )
+
+    def recompute(self) -> None:
+        """Take less memory and more time for the same gradients."""
+        for module in self._encoder.modules():
+            if isinstance(module, _Block) and not isinstance(module.conv, Recomputed):
+                module.conv = Recomputed(module.conv)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (N, 1 or 3, H, W) in [0, 1] to latents (N, C, H / multiple, W / multiple)."""
+        x = continued(images.expand(-1, 3, -1, -1), self.multiple)
+        latents: Tensor = self._encoder(x.contiguous(memory_format=torch.channels_last))
+        return latents.to(images.dtype)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents to images (N, 3, H, W) in [0, 1].
+
+        Raises:
+            ModelError: If there is no decoder.
+        """
+        if self._decoder is None:
+            raise ModelError(f"model {self.name} has no decoder")
+        images: Tensor = self._decoder(latents).clamp(0, 1)
+        return images
+
+
+def _state(file: Path, part: str) -> dict[str, Tensor]:
+    """The weights of one part, by the names of ``Sequential``."""
+    if file.suffix == ".pth":
+        # weights_only: nothing but tensors is unpickled.
+        unpickled: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        return unpickled
+    # diffusers does not count the clamp that decoders begin with.
+    offset = 1 if part == "decoder" else 0
+    state = {}
+    for key, value in load_safetensors(file).items():
+        if key.startswith(f"{part}.layers."):
+            layer, rest = key.removeprefix(f"{part}.layers.").split(".", 1)
+            state[f"{int(layer) + offset}.{rest}"] = value
+    return state
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    frozen: Any = module.eval().requires_grad_(False)
+    return cast(nn.Module, frozen.to(memory_format=torch.channels_last))

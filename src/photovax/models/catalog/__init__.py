@@ -1,0 +1,1 @@
+"""The models that photovax knows by name, and where their weights lie."""

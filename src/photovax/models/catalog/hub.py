@@ -1,0 +1,212 @@
+"""Weights from the Hugging Face hub: found in its cache, or downloaded when asked to.
+
+Nothing is downloaded but by ``pull``, and of no repository more than what is used here: configs,
+tokenizers and safetensors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from photovax.errors import ModelError, first_line
+from photovax.models.catalog.entries import Entry, Source
+
+__all__ = [
+    "STEMS",
+    "VOCABULARIES",
+    "by_hand",
+    "cache_folder",
+    "cached",
+    "command",
+    "looks_like_repository",
+    "pull",
+    "snapshot",
+    "wanted",
+]
+
+_REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*/\w[\w.-]*(?<![.-])", re.ASCII)
+_HALVES = ".fp16"
+_INDEX = ".safetensors.index.json"  # of weights that are cut into several files
+VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # of which a tokenizer has one
+STEMS = ("diffusion_pytorch_model", "model")  # of diffusers' and of transformers' parts
+
+
+def looks_like_repository(name: str) -> bool:
+    """Whether a name has the form ``owner/name``."""
+    return _REPOSITORY.fullmatch(name) is not None
+
+
+def cache_folder() -> Path:
+    """Where the hub's client keeps what it downloads (``HF_HOME``, ``HF_HUB_CACHE``)."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached(source: Source, *, whole: bool) -> Path | None:
+    """The cached snapshot of a source, if it holds what is needed; nothing is downloaded.
+
+    Args:
+        source: Where to look. Its pinned revision comes first. Where the cache has another as its
+            newest, that is taken: records tell by their digest which weights it was.
+        whole: Whether a whole pipeline is needed, or the autoencoder alone.
+    """
+    if whole and not source.pipeline:
+        return None
+    groups = _needed(source, whole=whole)
+    for revision in dict.fromkeys((source.revision, None)):
+        found = [snapshot(source.repository, group, revision=revision) for group in groups]
+        if all(found):
+            return found[0]
+    return None
+
+
+def snapshot(repository: str, files: Sequence[str], *, revision: str | None = None) -> Path | None:
+    """The cached snapshot of a repository that holds one of some files, the first there is."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for file in files:
+        place = try_to_load_from_cache(repository, file, revision=revision)
+        if isinstance(place, str):
+            return Path(place).parents[len(Path(file).parts) - 1]
+    return None
+
+
+def pull(name: str, entry: Entry, *, whole: bool) -> Path:
+    """Download a model's weights into the hub's cache.
+
+    Sources that are gated or gone are passed over for the next one with the same weights.
+
+    Args:
+        name: Of the entry, for errors.
+        entry: What to download.
+        whole: Whether to download the whole pipeline, or the autoencoder alone.
+
+    Returns:
+        The snapshot's folder.
+
+    Raises:
+        ModelError: If the hub cannot be reached or gives nothing, in one line that says what to
+            do instead.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    if not entry.sources:
+        raise ModelError(f"model {name} is not on the hub: {by_hand(name, entry, whole=whole)}")
+    refusals = []
+    for source in filter(lambda source: source.pipeline or not whole, entry.sources):
+        there = f"https://huggingface.co/{source.repository}"
+        try:
+            return Path(
+                snapshot_download(
+                    source.repository,
+                    revision=source.revision,
+                    allow_patterns=wanted(source, whole=whole),
+                )
+            )
+        except GatedRepoError:
+            refusals.append(f"accept the licence at {there} and log in with 'hf auth login'")
+        except RepositoryNotFoundError:
+            refusals.append(f"{there} is gone or private")
+        except (LocalEntryNotFoundError, ConnectionError) as error:
+            raise ModelError(
+                f"model {name}: the hub cannot be reached; {_elsewhere(name)}"
+            ) from error
+        except (HfHubHTTPError, OSError) as error:
+            reason = first_line(error)
+            raise ModelError(
+                f"model {name}: {source.repository} cannot be downloaded ({reason}); "
+                f"{_elsewhere(name)}"
+            ) from error
+    raise ModelError(f"model {name}: {'; or '.join(refusals)}")
+
+
+def by_hand(name: str, entry: Entry, *, whole: bool) -> str:
+    """What to put where, for those who have the files."""
+    if entry.files and not whole:
+        what = f"{' and '.join(entry.files)} of github.com/madebyollin/taesd in FOLDER"
+    elif whole:
+        what = f"the pipeline folder of {entry.sources[0].repository} in FOLDER/{name}"
+    else:
+        source = entry.sources[0]
+        what = f"{' and '.join(wanted(source, whole=False))} of {source.repository}"
+        what += f" in FOLDER/{name}"
+    return f"put {what} and say --weights FOLDER"
+
+
+def command(name: str, source: Source, *, whole: bool) -> str:
+    """The command of the hub's own client that downloads the same into ``NAME``."""
+    revision = "" if source.revision is None else f" --revision {source.revision}"
+    patterns = " ".join(f"--include '{pattern}'" for pattern in wanted(source, whole=whole))
+    return f"hf download {source.repository}{revision} {patterns} --local-dir {name}"
+
+
+def wanted(source: Source, *, whole: bool) -> list[str]:
+    """Patterns of the files of a repository that are downloaded."""
+    if source.file:
+        return [source.file]
+    end = f"{_HALVES if source.halves else ''}.safetensors"
+    part = f"{source.part}/" if source.part else ""
+    patterns = [f"{part}config.json", f"{part}{STEMS[0]}{end}"]
+    if whole:
+        patterns.append("model_index.json")
+        for folder in source.pipeline:
+            patterns += _patterns(folder, source)
+    return patterns
+
+
+def _patterns(folder: str, source: Source) -> list[str]:
+    """Of the files in one folder of a source's pipeline."""
+    if folder.startswith("tokenizer"):
+        return [f"{folder}/*"]
+    stem = _stem(folder)
+    if stem is None:
+        return [f"{folder}/*.json"]
+    weights = f"{folder}/{stem}"
+    if "transformer" in source.pipeline:  # beside one, text encoders may be cut up as it is
+        own = [f"{weights}.safetensors", f"{weights}-*.safetensors", f"{weights}{_INDEX}"]
+    else:
+        # Where the others are in half precision only, a text encoder may still not be.
+        half = _HALVES if folder == "unet" else "*"
+        own = [f"{weights}{half if source.halves else ''}.safetensors"]
+    return [f"{folder}/config.json", *own]
+
+
+def _stem(folder: str) -> str | None:
+    """How the weights in one folder of a pipeline are called, if there are any."""
+    if folder.startswith("text_encoder"):
+        return STEMS[1]
+    return STEMS[0] if folder in ("unet", "transformer") else None
+
+
+def _elsewhere(name: str) -> str:
+    return f"'photovax models show {name}' tells how to fetch it on another machine"
+
+
+def _needed(source: Source, *, whole: bool) -> list[tuple[str, ...]]:
+    """Groups of files, of each of which one must be there."""
+    if source.file:
+        return [(source.file,)]
+
+    def weights(stem: str) -> tuple[str, ...]:
+        return (f"{stem}.safetensors", f"{stem}{_HALVES}.safetensors", f"{stem}{_INDEX}")
+
+    part = f"{source.part}/" if source.part else ""
+    groups = [(f"{part}config.json",), weights(f"{part}{STEMS[0]}")]
+    for folder in source.pipeline if whole else ():
+        stem = _stem(folder)
+        if stem is not None:
+            groups += [(f"{folder}/config.json",), weights(f"{folder}/{stem}")]
+        elif folder.startswith("tokenizer"):
+            groups.append(tuple(f"{folder}/{file}" for file in VOCABULARIES))
+        elif folder == "scheduler":
+            groups.append(("scheduler/scheduler_config.json",))
+    return groups

@@ -1,0 +1,301 @@
+"""Where the weights of a model lie on this machine, in the order in which they are looked for.
+
+Imports nothing heavy, and downloads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from photovax.digests import file_digest
+from photovax.errors import ModelError, UsageError
+from photovax.models.catalog import hub
+from photovax.models.catalog.entries import CATALOG
+from photovax.models.edit import SIZES, Mode, valid_size
+from photovax.registry import unknown
+
+__all__ = [
+    "WANTED",
+    "autoencoder_in",
+    "autoencoder_place",
+    "cached_repository",
+    "called",
+    "check_fits",
+    "denoiser_folders",
+    "each_once",
+    "fed_size",
+    "holds_sdxl",
+    "holds_transformer",
+    "model_folder",
+    "no_whole_edit",
+    "pipeline_folder",
+    "weight_digests",
+    "weight_files",
+]
+
+WANTED = (
+    "give a diffusers folder with config.json and safetensors weights (of a whole pipeline, or of "
+    "its autoencoder)"
+)
+
+
+def pipeline_folder(name: str, weights: Path | None) -> Path:
+    """The pipeline folder of a catalogue's model: in ``weights``, or in the hub's cache.
+
+    Raises:
+        ModelError: If it is no more than an autoencoder, or not there.
+    """
+    entry = CATALOG[name]
+    if entry.folder is not None:
+        return entry.folder
+    if not entry.whole:
+        raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
+    for folder in _offered(name, weights):
+        if holds_transformer(folder) or any(folder.glob("unet*/config.json")):
+            return folder
+    for source in entry.sources:
+        found = hub.cached(source, whole=True)
+        if found is not None:
+            return found
+    raise _missing(name, weights, whole=True)
+
+
+def autoencoder_place(name: str, weights: Path | None) -> Path:
+    """The folder or file that holds the autoencoder of a catalogue's model.
+
+    Raises:
+        ModelError: If it is neither in ``weights`` nor in the hub's cache.
+    """
+    entry = CATALOG[name]
+    if entry.folder is not None:
+        return entry.folder / "vae"
+    if weights is not None and weights.is_file():
+        return weights
+    for folder in _offered(name, weights):
+        if entry.files and all((folder / file).is_file() for file in entry.files):
+            return folder
+        own = autoencoder_in(folder)
+        if (own / "config.json").is_file():
+            return own
+    if weights is not None:
+        for file in (weights / f"{name}.safetensors", weights / name / f"{name}.safetensors"):
+            if file.is_file():
+                return file
+    for source in entry.sources:
+        found = hub.cached(source, whole=False)
+        if found is not None:
+            return found / (source.file or source.part)
+    raise _missing(name, weights, whole=False)
+
+
+def _offered(name: str, weights: Path | None) -> list[Path]:
+    """The folders that ``--weights`` may mean, the more telling first."""
+    return [] if weights is None else [weights / name, weights]
+
+
+def autoencoder_in(folder: Path) -> Path:
+    """The folder of the autoencoder in a pipeline's folder, or that folder if it is one."""
+    return next((folder / part for part in ("vae", "movq") if (folder / part).is_dir()), folder)
+
+
+def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
+    entry = CATALOG[name]
+    places = [str(weights)] if weights is not None else []
+    if entry.sources:
+        places.append(f"the hub's cache ({hub.cache_folder()})")
+    where = f" in {' or '.join(places)}" if places else ""
+    short = "" if whole or not entry.whole else " --autoencoder"
+    ways = [f"run 'photovax models pull {name}{short}'"] if entry.sources else []
+    if entry.gated:
+        ways[0] += " (its licence must be accepted on the hub first)"
+    ways.append(hub.by_hand(name, entry, whole=whole))
+    return ModelError(f"model {name}: no weights{where}; {', or '.join(ways)}")
+
+
+def cached_repository(name: str) -> Path:
+    """The cached snapshot of a hub repository that is in no catalogue.
+
+    Raises:
+        UnknownName: If the name is not of the form of one.
+        ModelError: If it is not cached.
+    """
+    if not hub.looks_like_repository(name):
+        raise unknown("model", name, CATALOG)
+    marks = ("vae/config.json", "movq/config.json", "config.json")
+    found = hub.snapshot(name, marks)
+    if found is None:
+        raise ModelError(
+            f"model {name}: neither a folder nor in the hub's cache ({hub.cache_folder()}); if it "
+            f"is on the hub, run: hf download {name}"
+        )
+    return found
+
+
+def holds_transformer(folder: Path) -> bool:
+    """Whether the denoiser in a pipeline's folder is a transformer."""
+    return (folder / "transformer" / "config.json").is_file()
+
+
+def holds_sdxl(folder: Path) -> bool:
+    """Whether the denoisers in a pipeline's folder are of SDXL's form: told sizes and more."""
+    for config in sorted(folder.glob("unet*/config.json")):
+        with suppress(OSError, ValueError):
+            told = json.loads(config.read_text(encoding="utf-8")).get("addition_embed_type")
+            return bool(told == "text_time")
+    return False
+
+
+def no_whole_edit(name: str) -> ModelError:
+    """What is said of a model that has a denoiser, but whose edits are not run."""
+    return ModelError(
+        f"model {name}: edits by a transformer are not run here; its denoiser can be attacked "
+        "(--recipe advdm, sds, mist or diffusionguard)"
+    )
+
+
+def check_fits(name: str, folder: Path) -> None:
+    """Refuse the folder of another model's autoencoder under this one's name.
+
+    Raises:
+        ModelError: If its configuration says so.
+    """
+    entry = CATALOG[name]
+    config: dict[str, object] = {}
+    with suppress(OSError, ValueError):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for key in ("_class_name", "latent_channels", "scaling_factor"):
+        wanted, got = entry.config.get(key), config.get(key)
+        if wanted is not None and got is not None and wanted != got:
+            raise ModelError(
+                f"model {name}: {folder} is of another model: {key} is {got}, expected {wanted}"
+            )
+
+
+def weight_files(folder: Path, *, name: str) -> tuple[list[Path], str | None]:
+    """The safetensors weights in the folder of a pipeline's part, several where it is cut up.
+
+    Returns:
+        The files, and ``"fp16"`` where there are none but in half precision.
+
+    Raises:
+        ModelError: If there are none.
+    """
+    for variant in (None, "fp16"):
+        mark = "" if variant is None else f".{variant}"
+        for stem in hub.STEMS:
+            file = folder / f"{stem}{mark}.safetensors"
+            if file.is_file():
+                return [file], variant
+            cut = sorted(folder.glob(f"{stem}{mark}-*-of-*.safetensors"))
+            if cut:
+                return cut, variant
+    pickled = any(folder.glob("*.bin")) or any(folder.glob("*.ckpt"))
+    found = "only pickled weights, which are not loaded," if pickled else "no safetensors weights"
+    raise ModelError(f"model {name}: {found} in {folder}; {WANTED}")
+
+
+_MODE_OF_CHANNELS: dict[int, Mode] = {4: "img2img", 8: "instruct", 9: "inpaint"}
+
+
+def model_folder(name: str, *, weights: Path | None = None) -> Path:
+    """The pipeline folder of a model: by catalogue name, a folder itself, or a cached hub id.
+
+    Args:
+        name: Catalogue name, folder, or ``owner/name``.
+        weights: Where ``NAME``'s folder may lie, or that folder, for catalogue names; looked at
+            before the hub's cache.
+
+    Raises:
+        UnknownName: If it is none of these.
+        ModelError: If the model is no more than an autoencoder, or its weights are not there.
+    """
+    if name in CATALOG:
+        return pipeline_folder(name, weights)
+    if Path(name).is_dir():
+        return Path(name)
+    return cached_repository(name)
+
+
+def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
+    """The denoisers of a pipeline's folder, by what their input channels let them do.
+
+    Raises:
+        ModelError: If there is none, or one of another family.
+    """
+    found: dict[Mode, Path] = {}
+    for config in sorted(folder.glob("unet*/config.json")):
+        try:
+            channels = json.loads(config.read_text(encoding="utf-8"))["in_channels"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"model {name}: {config} cannot be read: {error}") from None
+        if channels not in _MODE_OF_CHANNELS:
+            raise ModelError(
+                f"model {name}: {config.parent.name} takes {channels} channels, known are "
+                "4 (img2img), 8 (instruct) and 9 (inpaint)"
+            )
+        found[_MODE_OF_CHANNELS[channels]] = config.parent
+    if not found and holds_transformer(folder):
+        raise no_whole_edit(name)
+    if not found:
+        raise ModelError(
+            f"model {name}: no unet in {folder}; an edit needs a whole pipeline's folder, "
+            "an encoder attack only its vae"
+        )
+    return found
+
+
+def weight_digests(folder: Path) -> dict[Path, str]:
+    """SHA-256 of each weight file of a pipeline's folder, by name, in hexadecimal digits."""
+    return {file: file_digest(file) for file in sorted(folder.glob("*/*.safetensors"))}
+
+
+def fed_size(name: str, size: int | None = None) -> int:
+    """Short side, in pixels, at which a model is fed a photo: the one given, or its usual one.
+
+    Raises:
+        UsageError: If the given size is not a multiple of 8 from 64 up.
+        UnknownName: If the model is not known.
+    """
+    if size is not None:
+        if not valid_size(size):
+            raise UsageError(f"size must be {SIZES}, got {size}")
+        return size
+    if name in CATALOG:
+        return CATALOG[name].size
+    folder = model_folder(name)
+    transformer = holds_transformer(folder)
+    # What a denoiser was trained at tells; the sample size of an autoencoder often does not.
+    parts = "transformer" if transformer else "unet*"
+    for config in sorted(folder.glob(f"{parts}/config.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            trained = 8 * int(json.loads(config.read_text(encoding="utf-8"))["sample_size"])
+            if valid_size(trained):
+                return trained
+    return 1024 if transformer else 512
+
+
+def each_once(names: Iterable[str]) -> list[str]:
+    """Names of models without repetitions.
+
+    Raises:
+        UsageError: If two folders have one last name, by which results would be mixed up.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        short = called(name)
+        if found.setdefault(short, name) != name:
+            raise UsageError(
+                f"two models would be called {short!r}: {found[short]} and {name}; rename a "
+                "folder, or name the one that it is in"
+            )
+    return list(found.values())
+
+
+def called(name: str) -> str:
+    """The name that a model goes by: of a folder, its last part."""
+    if name in CATALOG or not Path(name).is_dir():
+        return name
+    return Path(name).resolve().name

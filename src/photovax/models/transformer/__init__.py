@@ -1,0 +1,1 @@
+"""Denoisers that are transformers (flow models), and their prompts."""

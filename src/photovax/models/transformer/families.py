@@ -1,0 +1,296 @@
+"""Transformers trained by flow matching: one class for each way in which they are fed.
+
+On one noise they are fed what diffusers' pipelines feed them: StableDiffusion3Img2ImgPipeline,
+FluxImg2ImgPipeline, FluxKontextPipeline, FluxFillPipeline, Flux2Pipeline, Flux2KleinPipeline,
+QwenImageImg2ImgPipeline and, but for what its text encoder sees, QwenImageEditPlusPipeline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import diffusers
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from photovax.digests import file_digest
+from photovax.errors import ModelError, UsageError, first_line
+from photovax.models.autoencoders.base import FrozenAutoencoder, continued
+from photovax.models.autoencoders.families import Flux2Autoencoder, VideoAutoencoder
+from photovax.models.autoencoders.load import load_own_autoencoder
+from photovax.models.catalog.places import weight_files
+from photovax.models.context import Context, kept_part
+from photovax.models.transformer.denoiser import FlowDenoiser
+from photovax.models.transformer.prompts import PromptEncoder
+from photovax.models.weights import kept_precision, load_module
+
+__all__ = ["FLOWS", "load_flow"]
+
+
+class SD3Denoiser(FlowDenoiser):
+    """An ``SD3Transformer2DModel``: Stable Diffusion 3 and 3.5."""
+
+    pipeline = "StableDiffusion3Img2ImgPipeline"
+    network = "SD3Transformer2DModel"
+    text_options: ClassVar[Mapping[str, Any]] = {
+        "prompt_2": None,
+        "prompt_3": None,
+        "do_classifier_free_guidance": False,
+    }
+    pooled = True
+
+    def _velocity(self, noisy: Tensor, times: Tensor, context: Context) -> Tensor:
+        most = int(self.transformer.config.pos_embed_max_size) * self._multiple
+        height, width = (side * self.autoencoder.multiple for side in noisy.shape[-2:])
+        if max(height, width) > most:
+            raise UsageError(
+                f"model {self.name} takes sides up to {most} pixels, got {width} x {height}; "
+                "give a smaller --size"
+            )
+        return self._asked(noisy, times * 1000, context)  # of the schedule's 1000 steps
+
+
+class TokenDenoiser(FlowDenoiser):
+    """A transformer that is fed pictures as rows of tokens, and told the place of each.
+
+    Where it is shown the photo, the photo's tokens come after those of the noisy latent. Where
+    guidance is an input of the transformer, it is what the pipeline gives by default.
+
+    A family says how places are told: ``_places``.
+    """
+
+    def _velocity(self, noisy: Tensor, times: Tensor, context: Context) -> Tensor:
+        pictures = self._pictures(noisy, context.shown)
+        made = self._asked(
+            torch.cat([self._packed(picture) for picture in pictures], dim=1),
+            times,
+            context,
+            guidance=self._guidance(noisy),
+            **self._places(pictures, context.words.tokens),
+        )
+        height, width = self._grid(noisy)
+        own = made[:, : height * width].mT.reshape(len(noisy), -1, height, width)
+        return F.pixel_shuffle(own, self.patch)
+
+    def _pictures(self, noisy: Tensor, shown: Tensor | None) -> list[Tensor]:
+        """What becomes tokens, each (N, C, h, w); the noisy latent comes first."""
+        return [noisy] if shown is None else [noisy, shown]
+
+    def _places(self, pictures: Sequence[Tensor], words: Tensor) -> dict[str, Any]:
+        """How the transformer is told the places of the tokens of pictures and words."""
+        raise NotImplementedError
+
+    def _guidance(self, noisy: Tensor) -> Tensor | None:
+        if not self.transformer.config.guidance_embeds:
+            return None
+        call = inspect.signature(getattr(diffusers, self.pipeline).__call__)
+        scale = float(call.parameters["guidance_scale"].default)
+        return torch.full((len(noisy),), scale, device=noisy.device)
+
+    def _packed(self, latents: Tensor) -> Tensor:
+        """Latents (N, C, h, w) as tokens (N, h * w / patch^2, patch^2 * C)."""
+        return F.pixel_unshuffle(latents, self.patch).flatten(2).mT
+
+    def _grid(self, latents: Tensor) -> tuple[int, int]:
+        """Rows and columns of the tokens of latents."""
+        height, width = latents.shape[-2:]
+        return height // self.patch, width // self.patch
+
+    def _numbered(self, pictures: Sequence[Tensor], *, step: int = 1) -> Tensor:
+        """Number (0, ``step``, ...) of the picture, row and column of each token, (tokens, 3)."""
+        places = [
+            torch.cartesian_prod(torch.tensor([number * step]), *map(torch.arange, self._grid(own)))
+            for number, own in enumerate(pictures)
+        ]
+        return torch.cat(places).to(pictures[0].device)
+
+
+class FluxDenoiser(TokenDenoiser):
+    """A ``FluxTransformer2DModel``: FLUX.1 [dev] and [schnell]."""
+
+    pipeline = "FluxImg2ImgPipeline"
+    network = "FluxTransformer2DModel"
+    text_options: ClassVar[Mapping[str, Any]] = {"prompt_2": None}
+    pooled = True
+
+    def _places(self, pictures: Sequence[Tensor], words: Tensor) -> dict[str, Any]:
+        places = self._numbered(pictures).float()
+        return {"img_ids": places, "txt_ids": places.new_zeros(words.shape[1], 3)}
+
+
+class KontextDenoiser(FluxDenoiser):
+    """FLUX.1 Kontext (arXiv 2506.15742), which follows instructions."""
+
+    mode = "instruct"
+    pipeline = "FluxKontextPipeline"
+
+
+class FillDenoiser(FluxDenoiser):
+    """FLUX.1 Fill: the latent of what is kept, and the mask, are shown as further channels."""
+
+    mode = "inpaint"
+    pipeline = "FluxFillPipeline"
+
+    def _shown(self, images: Tensor, generator: Generator, repaint: Tensor | None) -> Tensor:
+        kept, mask = kept_part(images, repaint)
+        latents = self.autoencoder.sample(continued(kept, self._multiple), generator)
+        # Every pixel of the mask has a channel of its own.
+        whole = continued(mask.to(latents), self._multiple)
+        return torch.cat((latents, F.pixel_unshuffle(whole, self.autoencoder.multiple)), dim=1)
+
+    def _pictures(self, noisy: Tensor, shown: Tensor | None) -> list[Tensor]:
+        return [noisy if shown is None else torch.cat((noisy, shown), dim=1)]
+
+
+class Flux2Denoiser(TokenDenoiser):
+    """A ``Flux2Transformer2DModel``: FLUX.2 [dev], which follows instructions.
+
+    The autoencoder has made channels of neighbouring latents already, so each is a token.
+    """
+
+    mode = "instruct"
+    pipeline = "Flux2Pipeline"
+    network = "Flux2Transformer2DModel"
+    family = Flux2Autoencoder
+    patch = 1
+
+    def _channels(self) -> int:
+        return 4 * super()._channels()
+
+    def _places(self, pictures: Sequence[Tensor], words: Tensor) -> dict[str, Any]:
+        """In time, row, column and line of text; in time, pictures are 10 apart."""
+        lines = torch.arange(words.shape[1], device=words.device)[:, None]
+        return {
+            "img_ids": F.pad(self._numbered(pictures, step=10), (0, 1))[None],
+            "txt_ids": F.pad(lines, (3, 0))[None],
+        }
+
+
+class Flux2KleinDenoiser(Flux2Denoiser):
+    """FLUX.2 [klein], which differs by its text encoder."""
+
+    pipeline = "Flux2KleinPipeline"
+
+
+class QwenDenoiser(TokenDenoiser):
+    """A ``QwenImageTransformer2DModel`` (arXiv 2508.02324): Qwen-Image.
+
+    Its autoencoder is one of videos; latents are those of a single frame, (N, C, h, w).
+    """
+
+    pipeline = "QwenImageImg2ImgPipeline"
+    network = "QwenImageTransformer2DModel"
+    family = VideoAutoencoder
+    text_options: ClassVar[Mapping[str, Any]] = {"max_sequence_length": 512}  # as when called
+
+    def encode(self, images: Tensor) -> Tensor:
+        """As the autoencoder's frame; sides are continued to multiples of a token's, 16."""
+        return super().encode(images)[:, :, 0]
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """As the autoencoder's frame, with sides continued as by ``encode``."""
+        mean, logvar = super().posterior(images)
+        return mean[:, :, 0], logvar[:, :, 0]
+
+    def _channels(self) -> int:
+        return int(self.autoencoder.model.config.z_dim)
+
+    def _places(self, pictures: Sequence[Tensor], words: Tensor) -> dict[str, Any]:
+        shapes = [(1, *self._grid(picture)) for picture in pictures]
+        # One prompt is never padded, so that no word is masked.
+        return {"img_shapes": [shapes] * len(words), "encoder_hidden_states_mask": None}
+
+
+class QwenEditDenoiser(QwenDenoiser):
+    """Qwen-Image-Edit, which follows instructions.
+
+    Its pipelines let the text encoder (Qwen2.5-VL) look at the photo as well. Here it reads the
+    instruction only, as QwenImageEditPlusPipeline has it for no picture: so the transformer sees
+    the photo through the autoencoder alone, and no gradient passes the text encoder.
+    """
+
+    mode = "instruct"
+    pipeline = "QwenImageEditPlusPipeline"
+
+
+FLOWS: dict[str, type[FlowDenoiser]] = {
+    "StableDiffusion3Pipeline": SD3Denoiser,
+    "StableDiffusion3Img2ImgPipeline": SD3Denoiser,
+    "FluxPipeline": FluxDenoiser,
+    "FluxImg2ImgPipeline": FluxDenoiser,
+    "FluxKontextPipeline": KontextDenoiser,
+    "FluxFillPipeline": FillDenoiser,
+    "Flux2Pipeline": Flux2Denoiser,
+    "Flux2KleinPipeline": Flux2KleinDenoiser,
+    "QwenImagePipeline": QwenDenoiser,
+    "QwenImageImg2ImgPipeline": QwenDenoiser,
+    "QwenImageEditPipeline": QwenEditDenoiser,
+    "QwenImageEditPlusPipeline": QwenEditDenoiser,
+}
+"""The family of a pipeline's folder, by the ``_class_name`` of its ``model_index.json``."""
+
+
+def load_flow(
+    folder: Path,
+    *,
+    name: str,
+    device: torch.device,
+    autoencoder: FrozenAutoencoder | None = None,
+) -> FlowDenoiser:
+    """Load the autoencoder and the transformer of a diffusers pipeline folder.
+
+    The text encoders are loaded before, let go of when they have encoded the empty prompt, and
+    loaded again for another.
+
+    Args:
+        folder: Where the parts are, with ``model_index.json``.
+        name: What to call it.
+        device: Where to load it.
+        autoencoder: The folder's own, if it is loaded already.
+
+    Raises:
+        ModelError: If parts are missing, damaged or of another family.
+    """
+    index = folder / "model_index.json"
+    try:
+        pipeline = str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"model {name}: {index} cannot be read: {first_line(error)}; give the whole folder of "
+            "a diffusers pipeline"
+        ) from error
+    if pipeline not in FLOWS:
+        raise ModelError(
+            f"model {name}: {folder} holds a {pipeline}; transformers are attacked here of "
+            f"{', '.join(FLOWS)}, of others only the autoencoder"
+        )
+    kind = FLOWS[pipeline]
+    prompts = PromptEncoder(
+        folder,
+        kind.pipeline,
+        options=kind.text_options,
+        pooled=kind.pooled,
+        name=name,
+        device=device,
+    )
+    prompts("")
+    own = load_own_autoencoder(folder, kind.family, name=name, device=device, loaded=autoencoder)
+    part = folder / "transformer"
+    files, variant = weight_files(part, name=name)
+    transformer = load_module(
+        part, kind.network, variant, name=name, shown=part, precision=kept_precision(files)
+    )
+    digests = [own.digest, prompts.digest(), *(file_digest(file) for file in files)]
+    return kind(
+        own,
+        transformer=transformer.to(device),
+        prompts=prompts,
+        name=name,
+        digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+    )

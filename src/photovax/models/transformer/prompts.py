@@ -1,0 +1,133 @@
+"""Prompts in the words of a transformer, by its pipeline's own text encoders.
+
+They may be larger than the transformer, so they are in memory only while a prompt is encoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import diffusers
+import torch
+from transformers import AutoTokenizer
+
+from photovax.digests import file_digest
+from photovax.errors import ModelError
+from photovax.models.catalog.hub import VOCABULARIES
+from photovax.models.catalog.places import weight_files
+from photovax.models.context import Words
+from photovax.models.quiet import FROM_DISK, quiet_loading
+from photovax.models.weights import DAMAGED, kept_precision, unloadable
+
+__all__ = ["PromptEncoder"]
+
+
+class PromptEncoder:
+    """What a pipeline's ``encode_prompt`` makes of prompts, each encoded once.
+
+    Args:
+        folder: The pipeline's.
+        pipeline: Its class in diffusers.
+        options: What its ``encode_prompt`` is given besides the prompt.
+        pooled: Whether that gives an embedding of the whole prompt after those of its tokens.
+        name: What the user calls the model.
+        device: Where to encode.
+
+    Raises:
+        ModelError: If a text encoder has no weights that are loaded here, or no vocabulary.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        pipeline: str,
+        *,
+        options: Mapping[str, Any],
+        pooled: bool,
+        name: str,
+        device: torch.device,
+    ) -> None:
+        self._folder = folder
+        self._pipeline = pipeline
+        self._options = options
+        self._pooled = pooled
+        self._name = name
+        self._device = device
+        self._known: dict[str, Words] = {}
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        parts = {part: kind for part, kind in index.items() if isinstance(kind, list)}
+        # A part that is left out, as SD 3's largest encoder often is, is there as two nulls.
+        needed = [
+            part
+            for part, (library, _) in parts.items()
+            if library is not None and part.startswith(("text_encoder", "tokenizer"))
+        ]
+        # Processors for words and pictures, which transformers makes only where torchvision is.
+        # Without a picture they do what their tokenizers do.
+        self._processors = [
+            part
+            for part in ("tokenizer", "processor")
+            if str(parts.get(part, ["", ""])[1]).endswith("Processor")
+        ]
+        self._without = [part for part in parts if part not in needed or part in self._processors]
+        found = []
+        for part in needed:
+            if part.startswith("text_encoder"):
+                found.append(weight_files(folder / part, name=name))
+            elif not any((folder / part / file).is_file() for file in VOCABULARIES):
+                # transformers would make one up.
+                raise ModelError(
+                    f"model {name}: no {' or '.join(VOCABULARIES)} in {folder / part}; give the "
+                    "whole folder of a diffusers pipeline"
+                )
+        self._files = [file for files, _ in found for file in files]
+        self._variant = next((variant for _, variant in found if variant is not None), None)
+
+    def __call__(self, prompt: str) -> Words:
+        """What a transformer is told by a prompt, of one row.
+
+        Raises:
+            ModelError: If the pipeline's text encoders cannot be loaded.
+        """
+        if prompt not in self._known:
+            with torch.no_grad():
+                made = self._load().encode_prompt(prompt, device=self._device, **self._options)
+            # Besides these there are None without guidance, and places and masks of tokens, which
+            # for a single prompt follow from their number.
+            found = [part.float() for part in made if part is not None]
+            added = {"pooled_projections": found[1]} if self._pooled else {}
+            self._known[prompt] = Words(found[0], added)
+        return self._known[prompt]
+
+    def digest(self) -> str:
+        """SHA-256 over the digests of the text encoders' weight files."""
+        digests = "".join(file_digest(file) for file in self._files)
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    def _load(self) -> Any:
+        kind: Any = getattr(diffusers, self._pipeline)
+        try:
+            loading = {**FROM_DISK, "torch_dtype": kept_precision(self._files)}
+            with quiet_loading():
+                pipeline = kind.from_pretrained(
+                    self._folder,
+                    **dict.fromkeys(self._without),
+                    variant=self._variant,
+                    **loading,
+                )
+                for part in self._processors:
+                    tokenizer = AutoTokenizer.from_pretrained(
+                        self._folder / "tokenizer", local_files_only=True
+                    )
+                    setattr(pipeline, part, tokenizer)
+            # Where a text encoder is left out, a transformer's width says how wide its zeros are.
+            config = json.loads((self._folder / "transformer" / "config.json").read_text("utf-8"))
+        except DAMAGED as error:
+            raise unloadable(self._name, self._folder, error) from error
+        pipeline.transformer = SimpleNamespace(config=SimpleNamespace(**config))
+        return pipeline.to(self._device)

@@ -1,0 +1,1 @@
+"""Editors whose denoiser is a U-Net, and their prompts, guidance and schedules."""

@@ -1,0 +1,344 @@
+"""The differentiable edit, written once: encode, noise, denoise with guidance, decode.
+
+Components of diffusers are composed here, since its pipelines run without gradients. On one
+seed an edit equals the pipeline's (StableDiffusionInstructPix2PixPipeline, -InpaintPipeline,
+-Img2ImgPipeline, and the same of StableDiffusionXL), whose order of random draws it therefore
+keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+from torch.utils.checkpoint import checkpoint
+
+from photovax.digests import file_digest
+from photovax.errors import ModelError, UsageError
+from photovax.machine.random import draw_noise
+from photovax.models.autoencoders.base import FrozenAutoencoder, KLAutoencoder
+from photovax.models.autoencoders.load import load_own_autoencoder
+from photovax.models.catalog.places import denoiser_folders, weight_files
+from photovax.models.context import Context, kept_part
+from photovax.models.edit import Edit, Mode
+from photovax.models.quiet import quiet_loading
+from photovax.models.recompute import recompute
+from photovax.models.unet.guidance import answer, guided
+from photovax.models.unet.prompts import SDPrompts, load_prompts
+from photovax.models.unet.schedules import SCHEDULER, load_scheduler, own_scheduler_file
+from photovax.models.weights import DAMAGED, load_module, unloadable
+
+__all__ = ["LatentEditor"]
+
+
+class LatentEditor:
+    """Autoencoder, text encoders, UNets and scheduler of Stable Diffusion or SDXL, frozen.
+
+    Attributes:
+        name: What the user calls it.
+        digest: SHA-256 over the digests of all its weight files.
+        autoencoder: Its first and last part.
+        prompts: Its text encoders.
+        unets: A denoiser for each way of editing that it knows.
+        scheduler: The noise that all were trained with, and the steps of an edit.
+        own_schedulers: The steps of ways of editing that take others.
+    """
+
+    def __init__(
+        self,
+        autoencoder: KLAutoencoder,
+        *,
+        prompts: SDPrompts,
+        unets: Mapping[Mode, Any],
+        scheduler: Any,
+        own_schedulers: Mapping[Mode, Any] | None = None,
+        name: str,
+        digest: str,
+    ) -> None:
+        self.autoencoder = autoencoder
+        self.name = name
+        self.digest = digest
+        self.prompts = prompts
+        self.scheduler = scheduler
+        self.own_schedulers = dict(own_schedulers or {})
+        self.unets: dict[Mode, Any] = {
+            mode: unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+            for mode, unet in unets.items()
+        }
+        self._recomputes = False
+
+    def recompute(self) -> None:
+        """Take less memory and more time for the same gradients from now on."""
+        self._recomputes = True
+        self.autoencoder.recompute()
+        for unet in self.unets.values():
+            recompute(unet)
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path,
+        *,
+        name: str,
+        device: torch.device,
+        autoencoder: FrozenAutoencoder | None = None,
+    ) -> LatentEditor:
+        """Load a diffusers pipeline folder: vae, text_encoder, tokenizer, scheduler, unet.
+
+        SDXL's have a second text encoder and tokenizer besides, and ``model_index.json``.
+        Folders called ``unet_...`` beside or instead of ``unet`` are further denoisers; what
+        each can do follows from its input channels (4: img2img, 8: instruct, 9: inpaint). One
+        called ``scheduler_MODE`` holds the steps of that way of editing.
+
+        Args:
+            folder: Where the parts are.
+            name: What to call it.
+            device: Where to load it.
+            autoencoder: The folder's own, if it is loaded already.
+
+        Raises:
+            ModelError: If parts are missing, damaged or of another family.
+        """
+        denoisers = denoiser_folders(folder, name=name)
+        own = load_own_autoencoder(
+            folder, KLAutoencoder, name=name, device=device, loaded=autoencoder
+        )
+        weights: list[Path] = []
+        try:
+            with quiet_loading():
+                unets: dict[Mode, Any] = {}
+                for mode, part in denoisers.items():
+                    files, variant = weight_files(part, name=name)
+                    weights += files
+                    unet = load_module(part, "UNet2DConditionModel", variant, name=name, shown=part)
+                    unets[mode] = unet.to(device)
+                prompts, files = load_prompts(folder, name=name, device=device)
+                weights += files
+                scheduler = load_scheduler(folder / "scheduler" / SCHEDULER)
+                own_schedulers = {
+                    mode: load_scheduler(file)
+                    for mode in unets
+                    if (file := own_scheduler_file(folder, mode)) is not None
+                }
+        except DAMAGED as error:
+            raise unloadable(name, folder, error) from error
+        digests = [own.digest, *(file_digest(file) for file in sorted(weights))]
+        return cls(
+            own,
+            prompts=prompts,
+            unets=unets,
+            scheduler=scheduler,
+            own_schedulers=own_schedulers,
+            name=name,
+            digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        )
+
+    def encode(self, images: Tensor) -> Tensor:
+        """As the autoencoder's."""
+        return self.autoencoder.encode(images)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """As the autoencoder's."""
+        return self.autoencoder.posterior(images)
+
+    def denoiser(self, mode: Mode) -> Any:
+        """The UNet of one way of editing.
+
+        Raises:
+            UsageError: If the model has none.
+        """
+        if mode not in self.unets:
+            raise UsageError(
+                f"model {self.name} cannot {mode}; it knows {', '.join(sorted(self.unets))}"
+            )
+        return self.unets[mode]
+
+    def edit(
+        self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
+    ) -> Tensor:
+        """Edit pictures; gradients flow from the result back to them.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1], sides multiples of 8.
+            edit: What to do.
+            generator: Of all noise. The same state gives the same edit.
+            repaint: inpaint: bool (N or 1, 1, H, W), true where the picture is repainted.
+
+        Returns:
+            (N, 3, H, W), about [0, 1]: not clipped, since a clipped pixel has no gradient.
+
+        Raises:
+            UsageError: If the model cannot edit this way, a side is no multiple of 8, or the mask
+                is missing.
+        """
+        unet = self.denoiser(edit.mode)
+        height, width = images.shape[-2:]
+        if height % self.autoencoder.multiple or width % self.autoencoder.multiple:
+            raise UsageError(
+                f"an edit needs sides that are multiples of {self.autoencoder.multiple}, "
+                f"got {width} x {height}; resize the picture first"
+            )
+        scheduler = self._scheduled(edit, images.device)
+        times = scheduler.timesteps
+        if edit.mode != "instruct":
+            # As the pipelines count: a strength below 1 skips the noisiest steps.
+            skipped = max(edit.steps - min(int(edit.steps * edit.strength), edit.steps), 0)
+            times = times[skipped * scheduler.order :]
+            if hasattr(scheduler, "set_begin_index"):
+                scheduler.set_begin_index(skipped * scheduler.order)
+        latents = self._start(images, edit, scheduler, times, generator)
+        context = self.context(images, edit, generator, repaint=repaint)
+        # Of several steps only the latents are kept; the rest is computed again on the way back.
+        # So it is of a single one where nobody counts whether there is memory for it.
+        again = len(times) > 1 or self._recomputes or images.device.type != "cpu"
+        for time in times:
+            latents = self._denoised(
+                unet, scheduler, latents, time, context, edit, generator, again=again
+            )
+        return self.autoencoder.decode_unclipped(latents)
+
+    def context(
+        self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
+    ) -> Context:
+        """What the denoiser is told of the pictures and the prompt.
+
+        Raises:
+            UsageError: If an inpainting edit has no mask.
+        """
+        height, width = (side * self.autoencoder.multiple for side in self._sides(images))
+        words = self.prompts.asked(edit.prompt, (height, width)).expanded(len(images))
+        without = None
+        if edit.guided:
+            without = self.prompts.avoided(edit.negative_prompt, (height, width))
+            without = without.expanded(len(images))
+        if edit.mode == "instruct":
+            # This pipeline takes the mean and leaves it unscaled.
+            return Context(words, without, self.autoencoder.posterior(images)[0])
+        if edit.mode == "img2img":
+            return Context(words, without, None)
+        kept, mask = kept_part(images, repaint)
+        shown = self.autoencoder.sample(kept, generator)
+        small = F.interpolate(mask.to(shown), size=shown.shape[-2:])
+        return Context(words, without, torch.cat((small, shown), dim=1))
+
+    def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Latents as the forward process has them at some timesteps (N,)."""
+        # Not the scheduler's own ``add_noise``, which for some leaves the scaling to later.
+        kept = self.scheduler.alphas_cumprod.to(latents)[times].view(-1, 1, 1, 1)
+        return cast(Tensor, kept.sqrt() * latents + (1 - kept).sqrt() * noise)
+
+    def target(self, latents: Tensor, noise: Tensor) -> Tensor:
+        """The noise."""
+        return noise
+
+    def predicted(self, noisy: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
+        """The noise that the denoiser sees in noisy latents, whatever it was trained to predict.
+
+        Args:
+            noisy: (N, C, h, w) at ``times``.
+            times: Timesteps (N,).
+            context: As ``context`` gives it; guidance is not applied.
+            mode: Which denoiser.
+        """
+        made = self._output(noisy, times, context, mode)
+        kind = self.scheduler.config.prediction_type
+        if kind == "epsilon":
+            return made
+        kept = self.scheduler.alphas_cumprod.to(noisy)[times].view(-1, 1, 1, 1)
+        if kind == "v_prediction":
+            return cast(Tensor, kept.sqrt() * made + (1 - kept).sqrt() * noisy)
+        if kind == "sample":
+            return cast(Tensor, (noisy - kept.sqrt() * made) / (1 - kept).sqrt())
+        raise ModelError(f"model {self.name}: cannot read noise from prediction type {kind!r}")
+
+    def random_times(self, count: int, generator: Generator) -> Tensor:
+        """Uniform training timesteps (count,)."""
+        last = int(self.scheduler.config.num_train_timesteps)
+        return torch.randint(0, last, (count,), generator=generator, device=generator.device)
+
+    def first_prediction(
+        self, images: Tensor, context: Context, mode: Mode, generator: Generator
+    ) -> Tensor:
+        """What the denoiser predicts, of whatever kind, from pure noise at its last timestep.
+
+        Without guidance. ``images`` only give the shape, and the type and place of the result.
+        """
+        noise = self._pure_noise(images, generator)
+        last = int(self.scheduler.config.num_train_timesteps) - 1
+        times = torch.full((len(images),), last, device=images.device)
+        return self._output(noise, times, context, mode)
+
+    def _output(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
+        fed = latents if context.shown is None else torch.cat((latents, context.shown), dim=1)
+        return answer(self.denoiser(mode), fed, times, context.words)
+
+    def _pure_noise(self, images: Tensor, generator: Generator) -> Tensor:
+        channels = int(self.autoencoder.model.config.latent_channels)
+        return draw_noise((len(images), channels, *self._sides(images)), images, generator)
+
+    def _sides(self, images: Tensor) -> list[int]:
+        """Height and width of the images' latents."""
+        return [-(-side // self.autoencoder.multiple) for side in images.shape[-2:]]
+
+    def _scheduled(self, edit: Edit, device: torch.device) -> Any:
+        # A scheduler of its own: they keep state, and an edit may run inside another.
+        usual = self.own_schedulers.get(edit.mode, self.scheduler)
+        scheduler = type(usual).from_config(usual.config)
+        scheduler.set_timesteps(edit.steps, device=device)
+        return scheduler
+
+    def _start(
+        self, images: Tensor, edit: Edit, scheduler: Any, times: Tensor, generator: Generator
+    ) -> Tensor:
+        """The noisy latents that the denoising starts from."""
+        pure = edit.mode == "instruct" or (edit.mode == "inpaint" and edit.strength == 1)
+        if pure:
+            return cast(Tensor, self._pure_noise(images, generator) * scheduler.init_noise_sigma)
+        latents = self.autoencoder.sample(images, generator)
+        noise = draw_noise(latents.shape, latents, generator)
+        noisy: Tensor = scheduler.add_noise(latents, noise, times[:1].repeat(len(images)))
+        return noisy
+
+    def _denoised(
+        self,
+        unet: Any,
+        scheduler: Any,
+        latents: Tensor,
+        time: Tensor,
+        context: Context,
+        edit: Edit,
+        generator: Generator,
+        *,
+        again: bool,
+    ) -> Tensor:
+        """One step of the scheduler with guidance."""
+        # Outside of what is computed again: some schedulers scale by the step they stand at.
+        fed = scheduler.scale_model_input(latents, time)
+
+        def predict(fed: Tensor, shown: Tensor | None) -> Tensor:
+            return guided(unet, fed, time, context, shown, edit)
+
+        shown = context.shown
+        graph = torch.is_grad_enabled() and (latents.requires_grad or _differentiable(shown))
+        if again and graph:
+            predicted: Tensor = checkpoint(predict, fed, shown, use_reentrant=False)
+        else:
+            predicted = predict(fed, shown)
+        extra: dict[str, Any] = {}
+        accepted = inspect.signature(scheduler.step).parameters
+        if "eta" in accepted:
+            extra["eta"] = edit.eta
+        if "generator" in accepted:
+            extra["generator"] = generator
+        stepped: Tensor = scheduler.step(predicted, time, latents, **extra, return_dict=False)[0]
+        return stepped
+
+
+def _differentiable(tensor: Tensor | None) -> bool:
+    return tensor is not None and tensor.requires_grad

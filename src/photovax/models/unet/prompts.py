@@ -1,0 +1,155 @@
+"""Prompts as UNets are told of them: by one text encoder, or by SDXL's two with sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from photovax.models.catalog.places import holds_sdxl, weight_files
+from photovax.models.context import Words
+from photovax.models.weights import load_encoder
+
+__all__ = ["SDPrompts", "SDXLPrompts", "load_prompts"]
+
+_ENCODERS = {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection"}
+# What SDXL's pipelines give by default where the denoiser is told of a score from 1 to 10.
+_SCORE, _NEGATIVE_SCORE = 6.0, 2.5
+
+
+class SDPrompts:
+    """Stable Diffusion 1 and 2: the last states of one text encoder.
+
+    Attributes:
+        encoders: Text encoders by the names of their folders, frozen.
+        tokenizers: Of each, by the names of their own folders.
+    """
+
+    def __init__(self, encoders: Mapping[str, Any], tokenizers: Mapping[str, Any]) -> None:
+        self.tokenizers = dict(tokenizers)
+        self.encoders: dict[str, Any] = {
+            name: encoder.eval().requires_grad_(False) for name, encoder in encoders.items()
+        }
+
+    def asked(self, prompt: str, size: tuple[int, int]) -> Words:
+        """What the denoiser is told by a prompt, cut to the length that the encoders take.
+
+        Args:
+            prompt: Of any length.
+            size: Height and width, in pixels, of the picture that is edited.
+
+        Returns:
+            Words of one row.
+        """
+        (made,) = self._encoded(prompt)
+        return Words(made[0])
+
+    def avoided(self, prompt: str, size: tuple[int, int]) -> Words:
+        """As ``asked``, by a negative prompt, from which guidance moves away."""
+        return self.asked(prompt, size)
+
+    def _encoded(self, prompt: str, **options: Any) -> list[Any]:
+        """What each text encoder makes of a prompt."""
+        made = []
+        pairs = zip(self.encoders.values(), self.tokenizers.values(), strict=True)
+        for encoder, tokenizer in pairs:
+            tokens = tokenizer(
+                [prompt],
+                padding="max_length",
+                max_length=tokenizer.model_max_length,
+                truncation=True,
+                return_tensors="pt",
+            ).input_ids
+            with torch.no_grad():
+                made.append(encoder(tokens.to(encoder.device), **options))
+        return made
+
+
+class SDXLPrompts(SDPrompts):
+    """SDXL (arXiv 2307.01952): the last states but one of two text encoders, side by side.
+
+    The denoiser is also told the second one's embedding of the whole prompt, and how large the
+    picture was, where it was cropped and how large it shall be; here it is never cropped.
+
+    Args:
+        encoders: As for ``SDPrompts``; the last is one with a projection.
+        tokenizers: As for ``SDPrompts``.
+        zeros: Whether an empty negative prompt is told by zeros.
+        scored: Whether a score of beauty is told in place of how large the picture shall be.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Any],
+        tokenizers: Mapping[str, Any],
+        *,
+        zeros: bool,
+        scored: bool,
+    ) -> None:
+        super().__init__(encoders, tokenizers)
+        self._zeros = zeros
+        self._scored = scored
+
+    def asked(self, prompt: str, size: tuple[int, int]) -> Words:
+        """As ``SDPrompts.asked``."""
+        return self._words(prompt, size, _SCORE)
+
+    def avoided(self, prompt: str, size: tuple[int, int]) -> Words:
+        """As ``SDPrompts.avoided``."""
+        words = self._words(prompt, size, _NEGATIVE_SCORE)
+        if prompt or not self._zeros:
+            return words
+        nothing = torch.zeros_like(words.added["text_embeds"])
+        return Words(torch.zeros_like(words.tokens), {**words.added, "text_embeds": nothing})
+
+    def _words(self, prompt: str, size: tuple[int, int], score: float) -> Words:
+        made = self._encoded(prompt, output_hidden_states=True)
+        tokens = torch.cat([each.hidden_states[-2] for each in made], dim=-1)
+        told: Sequence[float] = (*size, 0, 0, *((score,) if self._scored else size))
+        return Words(
+            tokens,
+            {"text_embeds": made[-1].text_embeds, "time_ids": tokens.new_tensor([told])},
+        )
+
+
+def load_prompts(folder: Path, *, name: str, device: torch.device) -> tuple[SDPrompts, list[Path]]:
+    """The text encoders of a pipeline's folder, of the kind that its UNets take.
+
+    Returns:
+        They with their tokenizers, and their weight files.
+
+    Raises:
+        ModelError: If weights are missing.
+        OSError, ValueError: If something else is missing or damaged.
+    """
+    parts = ["text_encoder"]
+    index: dict[str, Any] = {}
+    sdxl = holds_sdxl(folder)
+    if sdxl:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        # A part that is left out, as SDXL's refiner leaves out the first, is there as two nulls.
+        left_out = index.get("text_encoder") in (None, [None, None])
+        parts = ["text_encoder_2"] if left_out else list(_ENCODERS)
+    encoders, tokenizers, weights = {}, {}, []
+    for part in parts:
+        files, variant = weight_files(folder / part, name=name)
+        weights += files
+        encoders[part] = load_encoder(folder / part, _ENCODERS[part], variant=variant)
+        called = part.replace("text_encoder", "tokenizer")
+        tokenizers[called] = transformers.CLIPTokenizer.from_pretrained(
+            folder / called, local_files_only=True
+        )
+    placed = {part: encoder.to(device) for part, encoder in encoders.items()}
+    if not sdxl:
+        return SDPrompts(placed, tokenizers), weights
+    return SDXLPrompts(
+        placed,
+        tokenizers,
+        # As the pipelines count where the folder says nothing.
+        zeros=bool(index.get("force_zeros_for_empty_prompt", True)),
+        scored=bool(index.get("requires_aesthetics_score", False)),
+    ), weights

@@ -1,0 +1,121 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from photovax.errors import OutputExists, SaveError
+from photovax.pictures.photo import printable_name
+
+__all__ = ["check_free", "write_atomically", "write_bytes", "write_text"]
+
+
+def check_free(path: Path, *, overwrite: bool = False) -> None:
+    """Say at once that a file is there already.
+
+    Raises:
+        OutputExists: It is, and must not be replaced.
+    """
+    if not overwrite and os.path.lexists(path):
+        raise _exists(path)
+
+
+def write_text(text: str, path: Path, *, overwrite: bool = False) -> None:
+    """Write a UTF-8 text file, whole or not at all.
+
+    Raises:
+        OutputExists: the file is there.
+        SaveError: no such folder, no space, not allowed, ...
+    """
+    write_bytes(text.encode(), path, overwrite=overwrite)
+
+
+def write_bytes(
+    data: bytes,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    verify: Callable[[Path], None] | None = None,
+) -> None:
+    """Write a file, whole or not at all; ``verify`` is as for ``write_photo``.
+
+    Raises:
+        OutputExists: the file is there.
+        SaveError: no such folder, no space, not allowed, ...
+    """
+    write_atomically(path, lambda file: file.write(data), overwrite=overwrite, verify=verify)
+
+
+def write_atomically(
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    *,
+    overwrite: bool,
+    verify: Callable[[Path], None] | None = None,
+) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, verify it, then give it its name."""
+    temporary = path.with_name(f".photovax-{secrets.token_hex(8)}{path.suffix.lower()}")
+    try:
+        with _as_save_error(path), temporary.open("x+b") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if verify is not None:
+            verify(temporary)
+        with _as_save_error(path):
+            _put_in_place(temporary, path, overwrite=overwrite)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _exists(path: Path) -> OutputExists:
+    return OutputExists(f"{printable_name(path)}: is there already; to replace it: --overwrite")
+
+
+@contextmanager
+def _as_save_error(path: Path) -> Iterator[None]:
+    """One line for what the disk or an encoder objects to."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, OverflowError, MemoryError, struct.error) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = " ".join(why.split()) or type(error).__name__
+        raise SaveError(f"{printable_name(path)}: cannot be written: {reason}") from error
+
+
+def _put_in_place(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(path)
+    else:
+        try:
+            path.hardlink_to(temporary)  # unlike a rename, never replaces
+        except FileExistsError as error:
+            raise _exists(path) from error
+        except (OSError, NotImplementedError):  # no hard links on this disk
+            _claim_and_replace(temporary, path)
+    with suppress(OSError):  # a folder cannot be opened everywhere
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _claim_and_replace(temporary: Path, path: Path) -> None:
+    """Take the name with an empty file, which only one can do, and replace that."""
+    try:
+        path.open("xb").close()
+    except FileExistsError as error:
+        raise _exists(path) from error
+    try:
+        temporary.replace(path)
+    except BaseException:
+        path.unlink()
+        raise

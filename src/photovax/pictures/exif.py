@@ -1,0 +1,223 @@
+"""What a photo's file holds beside its pixels, and the few edits that privacy and truth ask for.
+
+EXIF is a small TIFF file: tables of tags whose values lie at offsets from its start. Writing it
+anew moves those offsets, and a maker note, whose layout only its camera knows, would then point
+at the wrong bytes. So it is edited where it stands: entries are taken out, bytes are blanked,
+and nothing that stays moves.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, replace
+
+from photovax.pictures.xmp import without_properties
+
+__all__ = [
+    "ExifTable",
+    "Metadata",
+    "tidied",
+]
+
+_PREFIX = b"Exif\0\0"
+_ORIENTATION, _GPS = 0x0112, 0x8825
+_MOST_GPS_TAGS = 64  # the standard has 32; more is damage, or an attempt to keep us busy
+_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_THUMBNAIL_TAGS = ((0x0201, 0x0202), (0x0111, 0x0117))  # (where, how many bytes): JPEG, strips
+
+_NS_TIFF = b"http://ns.adobe.com/tiff/1.0/"
+_NS_XMP = b"http://ns.adobe.com/xap/1.0/"
+# Properties that say where a photo was taken, by namespace; beside those called GPS... in any,
+# since makers of drones have names of their own.
+_PLACES = {
+    b"http://ns.adobe.com/photoshop/1.0/": rb"(?:City|State|Country)",
+    b"http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": rb"(?:Location|CountryCode)",
+    b"http://iptc.org/std/Iptc4xmpExt/2008-02-29/": rb"Location(?:Created|Shown)",
+}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What goes along with the pixels.
+
+    Attributes:
+        icc: the colour profile that the pixel values are to be read in; None means sRGB.
+        exif: the EXIF block as in a JPEG, ``Exif`` prefix and all; no orientation, no thumbnails.
+        xmp: the XMP packet, as UTF-8 XML; no orientation, no thumbnails.
+        dpi: dots per inch, (horizontal, vertical), both above 1 and finite.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+    def without_gps(self) -> Metadata:
+        """The same without the EXIF GPS table, XMP's ``GPS…`` properties and its places in words.
+
+        A block too damaged to be searched is left out whole, so that nothing slips through. A
+        maker's note, which only its camera can read, stays as it is.
+        """
+        exif, xmp = self.exif, self.xmp
+        if exif is not None:
+            try:
+                exif = ExifTable(exif).without_gps()
+            except ValueError:
+                exif = None
+        if xmp is not None:
+            xmp = without_properties(xmp, None, rb"(?i:gps)\w*")
+            for namespace, names in _PLACES.items():
+                xmp = xmp and without_properties(xmp, namespace, names)
+        return replace(self, exif=exif, xmp=xmp)
+
+
+def tidied(metadata: Metadata) -> tuple[Metadata, int, list[str]]:
+    """Take out what would be wrong on a picture that is turned upright and changed.
+
+    Args:
+        metadata: as found in a file.
+
+    Returns:
+        The metadata without orientation and thumbnails; the orientation they asked for (1 to 8,
+        as EXIF counts); and one note for each block that was too damaged to keep.
+    """
+    orientation, notes = None, []
+    exif, xmp = metadata.exif, metadata.xmp
+    if exif is not None:
+        try:
+            table = ExifTable(exif)
+            orientation = table.orientation()
+            exif = table.tidied()
+        except ValueError as error:
+            exif = None
+            notes.append(f"damaged EXIF ({error}): not kept")
+    if xmp is not None:
+        if orientation is None and (found := re.search(rb'tiff:Orientation(?:="|>)([1-8])', xmp)):
+            orientation = int(found[1])
+        xmp = without_properties(xmp, _NS_TIFF, rb"Orientation")
+        xmp = xmp and without_properties(xmp, _NS_XMP, rb"Thumbnails")
+        if xmp is None:
+            notes.append("XMP that is not whole XML in UTF-8: not kept")
+    return replace(metadata, exif=exif, xmp=xmp), orientation or 1, notes
+
+
+class ExifTable:
+    """An EXIF block and its first table (IFD0).
+
+    Args:
+        exif: the block, with or without the ``Exif`` prefix.
+
+    Attributes:
+        body: the block from its TIFF header on; offsets count from here.
+        order: ``<`` or ``>``, as in ``struct``.
+        entries: the first table's entries, 12 bytes each, as they stand in the file.
+
+    Raises:
+        ValueError: if the first table cannot be found or is cut short.
+    """
+
+    def __init__(self, exif: bytes) -> None:
+        while exif.startswith(_PREFIX):
+            exif = exif[len(_PREFIX) :]
+        self.body = bytearray(exif)
+        order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+        if order is None or len(exif) < 8:
+            raise ValueError("no TIFF header")
+        self.order = order
+        (self._at,) = struct.unpack(order + "I", exif[4:8])
+        self.entries, self._next = self._table(self._at)
+
+    def tag_of(self, entry: bytes) -> int:
+        """The number of an entry's tag."""
+        (tag,) = struct.unpack_from(self.order + "H", entry)
+        return int(tag)
+
+    def orientation(self) -> int | None:
+        """The orientation asked for, 1 to 8; None where there is none, or nonsense."""
+        for entry in self.entries:
+            if self.tag_of(entry) == _ORIENTATION:
+                values = self._numbers(entry)
+                return values[0] if values and values[0] in range(1, 9) else None
+        return None
+
+    def tidied(self) -> bytes | None:
+        """The block without orientation and thumbnails; None if that leaves nothing."""
+        if self._next:
+            self._blank_thumbnail(self._next)
+        self._blank_jpegs()
+        return self._without(_ORIENTATION)
+
+    def without_gps(self) -> bytes | None:
+        """The block with its GPS table blanked and unlinked; None if that leaves nothing."""
+        for entry in self.entries:
+            if self.tag_of(entry) == _GPS:
+                for at in self._numbers(entry):
+                    table, _ = self._table(at)
+                    if len(table) > _MOST_GPS_TAGS:
+                        raise ValueError("a GPS table that is too long")
+                    for value in table:
+                        self._blank(*self._place(value))
+                    self._blank(at, 2 + 12 * len(table))
+        return self._without(_GPS)
+
+    def _table(self, at: int) -> tuple[list[bytes], int]:
+        """The entries of the table at an offset, and the offset of the next table or 0."""
+        if at < 8 or at + 2 > len(self.body):
+            raise ValueError("a table outside the block")
+        (count,) = struct.unpack_from(self.order + "H", self.body, at)
+        start, end = at + 2, at + 2 + 12 * count
+        if end > len(self.body):
+            raise ValueError("a table that is cut short")
+        entries = [bytes(self.body[i : i + 12]) for i in range(start, end, 12)]
+        following = bytes(self.body[end : end + 4])  # some cameras leave it out at the very end
+        return entries, struct.unpack(self.order + "I", following)[0] if len(following) == 4 else 0
+
+    def _place(self, entry: bytes) -> tuple[int, int]:
+        """Offset and length of a value outside its entry; (0, 0) where it is inside."""
+        _, kind, count, offset = struct.unpack(self.order + "HHII", entry)
+        size = _TYPE_SIZES.get(kind, 1) * count
+        return (offset, size) if size > 4 else (0, 0)
+
+    def _numbers(self, entry: bytes) -> tuple[int, ...]:
+        """The values of an entry of whole numbers; none if it has another type."""
+        _, kind, count = struct.unpack_from(self.order + "HHI", entry)
+        code = {3: "H", 4: "I", 13: "I"}.get(kind)
+        at, size = self._place(entry)
+        data = bytes(self.body[at : at + size]) if size else entry[8:]
+        if code is None or count * _TYPE_SIZES[kind] > len(data):
+            return ()
+        return struct.unpack_from(f"{self.order}{count}{code}", data)
+
+    def _blank(self, at: int, size: int) -> None:
+        end = min(at + size, len(self.body))
+        self.body[at:end] = bytes(max(end - at, 0))
+
+    def _blank_thumbnail(self, at: int) -> None:
+        """Blank the second table (IFD1), which describes the thumbnail, and the thumbnail."""
+        try:
+            entries, _ = self._table(at)
+        except ValueError:
+            return  # it leads nowhere, and is unlinked anyhow
+        values = {self.tag_of(entry): self._numbers(entry) for entry in entries}
+        for where, how_many in _THUMBNAIL_TAGS:
+            for start, size in zip(values.get(where, ()), values.get(how_many, ()), strict=False):
+                self._blank(start, size)
+        self._blank(at, 2 + 12 * len(entries))
+
+    def _blank_jpegs(self) -> None:
+        """Blank every JPEG: makers keep further previews, some large, in their notes."""
+        end = 0
+        while (start := self.body.find(b"\xff\xd8\xff", end)) >= 0:
+            end = self.body.find(b"\xff\xd9", start) + 2
+            if end < 2:
+                return
+            self._blank(start, end - start)
+
+    def _without(self, tag: int) -> bytes | None:
+        """Rewrite the first table in its place without a tag and with no table after it."""
+        kept = [entry for entry in self.entries if self.tag_of(entry) != tag]
+        table = struct.pack(self.order + "H", len(kept)) + b"".join(kept) + bytes(4)
+        size = 2 + 12 * len(self.entries) + 4
+        self.body[self._at : self._at + size] = table.ljust(size, b"\0")
+        return _PREFIX + bytes(self.body) if kept else None

@@ -1,0 +1,357 @@
+"""The only door for pictures: any file in, its pixels and everything else it held out."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from photovax.errors import AnimatedPhoto, TooManyPixels, UnreadablePhoto
+from photovax.pictures.channels import bits_per_channel, eight_bit, raw_mode
+from photovax.pictures.exif import Metadata, tidied
+from photovax.pictures.rights import forbidding_ai
+
+__all__ = ["MAX_PIXELS", "Metadata", "Photo", "printable_name", "read_photo", "strict_pillow"]
+
+MAX_PIXELS = 200_000_000
+
+# Named one by one: Pillow would else start Ghostscript on an EPS, or take noise for a TGA.
+# HEIF before AVIF, since Pillow's AVIF reader also claims some HEIC files.
+_FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP", "JPEG2000", "PPM", "QOI")
+_READABLE = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF, BMP, JPEG 2000, PPM or QOI"
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+# What Pillow and its codecs have been seen to raise on damaged data.
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+_SUBFILE, _DNG_VERSION = 254, 50706
+_IPTC = 0x0404  # among Photoshop's blocks
+_EXIF_TABLE, _GPS_TABLE, _INTEROP_TABLE = 0x8769, 0x8825, 0xA005
+# What a TIFF tells about the photo rather than about how its pixels are stored.
+_TIFF_FACTS = (
+    *(269, 270, 271, 272, 305, 306, 315, 316, 0x4746, 0x8298, *range(0x9C9B, 0x9CA0)),
+    *(*range(0x9000, 0x9300), *range(0xA400, 0xA440)),  # EXIF that strayed into the first table
+)
+
+_PILLOW = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One decoded picture as a viewer shows it, and what else its file held.
+
+    Attributes:
+        pixels: uint8 (H, W, C); C is 1 (grey) or 3 (RGB). Values as stored, i.e. in the photo's
+            own colour space, which ``metadata.icc`` describes.
+        alpha: uint8 (H, W), 0 is see-through; None where everything is opaque.
+        metadata: colour profile, EXIF, XMP and resolution.
+        format: Pillow's name of the source's format: "JPEG", "PNG", "HEIF", ...
+        notes: one line for each thing about the source that a saved copy cannot keep.
+    """
+
+    pixels: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    metadata: Metadata
+    format: str
+    notes: tuple[str, ...]
+
+    @property
+    def height(self) -> int:
+        """Height as shown, in pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width as shown, in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def grey(self) -> bool:
+        """Whether there is one channel rather than three."""
+        return bool(self.pixels.shape[2] == 1)
+
+    def visible(self) -> NDArray[np.uint8]:
+        """The pixels with white wherever alpha is 0, so that hidden colour has no influence.
+
+        Returns:
+            uint8 (H, W, C); ``pixels`` itself, not a copy, where there is no alpha.
+        """
+        if self.alpha is None:
+            return self.pixels
+        return np.where(self.alpha[..., None] == 0, np.uint8(255), self.pixels)
+
+    def visible_rgb(self) -> NDArray[np.uint8]:
+        """The same in three channels, as editors see even a grey photo: uint8 (H, W, 3)."""
+        seen = self.visible()
+        return np.repeat(seen, 3, axis=2) if self.grey else seen
+
+    def with_pixels(self, pixels: NDArray[np.uint8]) -> Photo:
+        """The same photo with other pixels.
+
+        Args:
+            pixels: uint8, of the shape of the present ones.
+
+        Returns:
+            A new photo; alpha, metadata and notes are shared.
+
+        Raises:
+            ValueError: if the type or the shape differs.
+        """
+        if pixels.dtype != np.uint8 or pixels.shape != self.pixels.shape:
+            raise ValueError(
+                f"pixels are {pixels.dtype} {pixels.shape}, must be uint8 {self.pixels.shape}"
+            )
+        return replace(self, pixels=pixels)
+
+    def without_gps(self) -> Photo:
+        """The same photo without what its EXIF and XMP say of where it was taken.
+
+        A maker's note, which only its camera can read, stays as it is.
+        """
+        return replace(self, metadata=self.metadata.without_gps())
+
+    def forbidding_ai(self) -> Photo:
+        """The same photo with XMP that forbids training AI with it and editing it by AI.
+
+        See ``photovax.pictures.rights``; what that loses, or cannot say, is added to the notes.
+        """
+        metadata, notes = forbidding_ai(self.metadata)
+        return replace(self, metadata=metadata, notes=(*self.notes, *notes))
+
+
+def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read a picture file, told by its content, not by its name.
+
+    The picture comes upright: the orientation that EXIF or XMP ask for is applied and dropped.
+
+    Args:
+        path: the file.
+        max_pixels: width x height above which nothing is decoded.
+
+    Returns:
+        The photo; of a file that holds further pictures beside a primary one (MPO, HEIC) that one.
+
+    Raises:
+        UnreadablePhoto: not a picture, damaged, cut short, missing, or not a readable file.
+        AnimatedPhoto: several frames or pages.
+        TooManyPixels: more than ``max_pixels``.
+    """
+    name = printable_name(path)
+    try:
+        with strict_pillow(max_pixels), _open_regular(path, name) as file:
+            formats = _formats(file, name)
+            with Image.open(file, formats=formats) as image:
+                if (pixels := image.width * image.height) > max_pixels:
+                    raise TooManyPixels(_too_many(name, pixels, max_pixels))
+                return _photo(image, name)
+    except Image.DecompressionBombError as error:
+        found = "".join(filter(str.isdigit, str(error).partition(" pixels")[0]))
+        raise TooManyPixels(_too_many(name, int(found or 0), max_pixels)) from error
+    except UnidentifiedImageError as error:
+        raise UnreadablePhoto(
+            f"{name}: not a picture that can be read; allowed are {_READABLE}"
+        ) from error
+    except _DECODER_ERRORS as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise UnreadablePhoto(f"{name}: cannot be read: {error.strerror}") from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadablePhoto(f"{name}: damaged or cut short ({why}); try a whole copy") from error
+
+
+def printable_name(path: str | os.PathLike[str]) -> str:
+    """A file's name for a one-line message, even if it holds line ends or is not UTF-8."""
+    name = os.fspath(path)
+    return name if name.isprintable() else repr(name)
+
+
+def _too_many(name: str, pixels: int, max_pixels: int) -> str:
+    return (
+        f"{name}: {pixels:,} pixels, more than the {max_pixels:,} allowed; "
+        f"to read it all the same: --max-pixels {pixels}"
+    )
+
+
+@contextmanager
+def strict_pillow(max_pixels: int) -> Iterator[None]:
+    """Pillow with our limit and without leniency, whatever other libraries have set.
+
+    Its settings are global, hence the lock. It raises above twice its limit and warns above it.
+    """
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        Image.MAX_IMAGE_PIXELS = math.ceil(max_pixels / 2)
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
+    found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise UnreadablePhoto(f"{name}: is a folder; name a picture file in it")
+    if not stat.S_ISREG(found.st_mode):  # a pipe would keep us waiting
+        raise UnreadablePhoto(f"{name}: not a regular file; save it to disk first")
+    if found.st_size == 0:
+        raise UnreadablePhoto(f"{name}: is empty (0 bytes); try a whole copy")
+    return Path(path).open("rb")
+
+
+def _formats(file: BinaryIO, name: str) -> list[str]:
+    """The formats to try; HEIC only where it is needed and installed."""
+    head = file.read(64)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head:
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise UnreadablePhoto(
+                f"{name}: HEIC needs one more package; type: pip install 'photovax[heic]'"
+            ) from error
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return [each for each in _FORMATS if each in Image.OPEN]
+
+
+def _photo(image: ImageFile.ImageFile, name: str) -> Photo:
+    notes: list[str] = []
+    image_format = image.format or ""
+    _refuse_what_would_mislead(image, name)
+    _note_other_pictures(image, name, notes)
+    bits, mode_in_file = bits_per_channel(image), raw_mode(image)
+    if bits != 8:
+        notes.append(f"{bits}-bit channels: a saved copy has 8 bits")
+    image.load()
+    found, orientation, lost = tidied(_metadata(image, notes))
+    notes += lost
+    if image.format in ("TIFF", "HEIF"):
+        orientation = 1  # their readers turn the pixels themselves
+    try:
+        pixels, alpha, icc = eight_bit(image, bits, mode_in_file, found.icc, notes)
+    except UnreadablePhoto as error:
+        raise UnreadablePhoto(f"{name}: {error}") from error
+    return Photo(
+        pixels=_upright(pixels, orientation),
+        alpha=None if alpha is None else _upright(alpha, orientation),
+        metadata=replace(found, icc=icc),
+        format=image_format,
+        notes=tuple(notes),
+    )
+
+
+def _refuse_what_would_mislead(image: ImageFile.ImageFile, name: str) -> None:
+    """Raise on files of which Pillow would show only a preview, or wrong colours."""
+    if not isinstance(image, TiffImageFile):
+        return
+    tags = image.tag_v2
+    if _DNG_VERSION in tags or tags.get(_SUBFILE, 0) & 1:
+        raise UnreadablePhoto(
+            f"{name}: a camera's raw file, or only a preview; develop it to TIFF, PNG or JPEG first"
+        )
+    planes = image.tile[0].codec_name == "raw" and len(raw_mode(image)) == 1
+    if planes and bits_per_channel(image) > 8 and image.mode != "L":
+        raise UnreadablePhoto(
+            f"{name}: a 16-bit TIFF with one plane a channel cannot be read; save it interleaved"
+        )
+
+
+def _note_other_pictures(image: ImageFile.ImageFile, name: str, notes: list[str]) -> None:
+    frames: int = getattr(image, "n_frames", 1) if getattr(image, "is_animated", False) else 1
+    if frames > 1 and image.format in ("MPO", "HEIF"):
+        notes.append(f"{frames} pictures in one file: only the primary one is kept")
+    elif frames > 1:
+        raise AnimatedPhoto(
+            f"{name}: {frames} frames or pages ({image.format}), of which all but one would be "
+            f"lost; take one out first, such as: magick '{name}[0]' frame.png"
+        )
+    if image.format == "JPEG" and "mp" in image.info:
+        notes.append("an HDR gain map or other hidden picture: not kept")
+    if image.info.get("aux") or image.info.get("depth_images"):
+        notes.append("auxiliary pictures (depth, gain map): not kept")
+
+
+def _metadata(image: ImageFile.ImageFile, notes: list[str]) -> Metadata:
+    """What Pillow found in the file, with anything that isn't what it should be left out."""
+    info = image.info
+    exif = info.get("exif")
+    try:
+        if isinstance(image, TiffImageFile):
+            exif = _exif_of_tiff(image)
+        elif exif is None and "Raw profile type exif" in info:
+            exif = bytes.fromhex("".join(info["Raw profile type exif"].split("\n")[3:]))
+    except _DECODER_ERRORS:
+        notes.append("damaged EXIF: not kept")
+    xmp = info.get("xmp")
+    icc = info.get("icc_profile")
+    texts = set(getattr(image, "text", ())) - {"XML:com.adobe.xmp", "Raw profile type exif"}
+    if texts or "comment" in info or _IPTC in info.get("photoshop", ()):
+        notes.append("text beside EXIF and XMP (comments, IPTC): not kept")
+    return Metadata(
+        icc=icc if isinstance(icc, bytes) and icc else None,
+        exif=exif if isinstance(exif, bytes) and exif else None,
+        xmp=xmp.rstrip(b"\0") or None if isinstance(xmp, bytes) else None,
+        dpi=_dpi(info.get("dpi")),
+    )
+
+
+def _exif_of_tiff(image: TiffImageFile) -> bytes | None:
+    """A TIFF has no EXIF block: its facts stand among the tags that describe its pixels."""
+    tags, exif = image.getexif(), Image.Exif()
+    for tag in _TIFF_FACTS:
+        if tag in tags:
+            exif[tag] = tags[tag]
+    for tag in (_EXIF_TABLE, _GPS_TABLE):
+        if table := dict(tags.get_ifd(tag)):
+            if _INTEROP_TABLE in table:
+                table[_INTEROP_TABLE] = tags.get_ifd(_INTEROP_TABLE)
+            exif[tag] = table
+    return exif.tobytes() if len(exif) else None
+
+
+def _dpi(value: object) -> tuple[float, float] | None:
+    try:
+        x, y = (float(each) for each in value)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    # Pillow gives a TIFF that tells no resolution 1 dot per inch
+    return (x, y) if 1 < x < 1e6 and 1 < y < 1e6 else None
+
+
+def _upright(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation, 1 to 8; (H, W) or (H, W, C)."""
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)

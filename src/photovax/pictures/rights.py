@@ -1,0 +1,185 @@
+"""What a rights holder says about AI in a photo's XMP packet.
+
+The words are the PLUS Coalition's, which the IPTC Photo Metadata Standard took over in 2023.1: Data
+Mining, a term of a fixed list, for programs; and Other Constraints, a text, for people. The list
+knows training only, so that editing can stand nowhere but in the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from xml.parsers.expat import ExpatError, ParserCreate
+
+from photovax.pictures.exif import Metadata
+from photovax.pictures.xmp import without_properties
+
+__all__ = ["cawg_entries", "forbidding_ai", "forbids_training"]
+
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
+_PROHIBITED = "http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED"
+# Training of any kind: -GENAIMLTRAINING would leave out models that only recognise. Nor a wider
+# term: those also shut out search engines or research, of which a wish for no AI says nothing.
+_NO_TRAINING = _PROHIBITED + "-AIMLTRAINING"
+# Those that point elsewhere ("see ...") are among them: another term would lose what they point at.
+_WIDER = {
+    _PROHIBITED,
+    _PROHIBITED + "-EXCEPTSEARCHENGINEINDEXING",
+    _PROHIBITED + "-SEECONSTRAINT",
+    _PROHIBITED + "-SEEEMBEDDEDRIGHTSEXPR",
+    _PROHIBITED + "-SEELINKEDRIGHTSEXPR",
+}
+_NO_EDITING = "No editing by generative AI without permission of the rights holder."
+
+_EMPTY = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    f'<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+).encode()
+
+
+def forbidding_ai(metadata: Metadata) -> tuple[Metadata, list[str]]:
+    """Say in the XMP packet that training AI and editing by generative AI are forbidden.
+
+    Training: PLUS's Data Mining, "Prohibited for AI/ML training". A prohibition that is there and
+    at least as wide stays, and anything else that is said there is replaced. Editing: PLUS's Other
+    Constraints, unless the rights holder has another text there, which stays. Every other byte of
+    the packet stays as it is; where there is no packet, one is made.
+
+    Args:
+        metadata: As read from a file.
+
+    Returns:
+        The metadata with both said, and a note for each thing that was lost, or could not be said.
+    """
+    try:
+        xmp, notes = _saying_so(metadata.xmp or _EMPTY)
+    except ValueError as error:
+        xmp, notes = _saying_so(_EMPTY)
+        notes.append(f"damaged XMP ({error}): not kept; a new packet forbids AI")
+    return replace(metadata, xmp=xmp), notes
+
+
+def forbids_training(metadata: Metadata) -> bool:
+    """Whether the XMP packet says, once, that training AI with the photo is forbidden."""
+    try:
+        return metadata.xmp is not None and _Statement.of(metadata.xmp).forbids_training
+    except ValueError:
+        return False
+
+
+def cawg_entries(metadata: Metadata) -> dict[str, dict[str, str]]:
+    """What the XMP packet says about AI, as entries of CAWG's training and data mining assertion.
+
+    CAWG Training and Data Mining 1.1, section 3. It parts what PLUS has in one: models that make
+    pictures from models that only recognise. Editing is a use for inference, but so is an image
+    search or a description for the blind: hence ``constrained``, with the text of XMP. Nothing is
+    said about data mining unless XMP prohibits that as a whole.
+
+    Returns:
+        Entry to its ``use`` and, where constrained, ``constraints_info``; none where XMP says
+        nothing, or says it twice.
+    """
+    try:
+        said = _Statement.of(metadata.xmp or _EMPTY)
+    except ValueError:
+        return {}
+    entries: dict[str, dict[str, str]] = {}
+    if said.forbids_training:
+        entries = {
+            name: {"use": "notAllowed"}
+            for name in ("cawg.ai_generative_training", "cawg.ai_training")
+        }
+        if said.terms == [_PROHIBITED]:
+            entries["cawg.data_mining"] = {"use": "notAllowed"}
+    if said.forbids_editing:
+        entries["cawg.ai_inference"] = {"use": "constrained", "constraints_info": _NO_EDITING}
+    return entries
+
+
+def _saying_so(xmp: bytes) -> tuple[bytes, list[str]]:
+    """A packet with what it lacks put in, and notes; ValueError if it is not XMP."""
+    said, added, notes = _Statement.of(xmp), "", list[str]()
+    if not said.forbids_training:
+        xmp = without_properties(xmp, _PLUS.encode(), b"DataMining") or b""
+        said = _Statement.of(xmp)
+        if said.terms:
+            raise ValueError("a statement that cannot be taken out")
+        added += f"<plus:DataMining>{_NO_TRAINING}</plus:DataMining>"
+    if not said.constraints:
+        added += (
+            f'<plus:OtherConstraints><rdf:Alt><rdf:li xml:lang="x-default">{_NO_EDITING}</rdf:li>'
+            "</rdf:Alt></plus:OtherConstraints>"
+        )
+    elif not said.forbids_editing:
+        notes.append("its own XMP text of other constraints: kept, so AI editing is not forbidden")
+    if added:
+        # Declares its own prefixes, since the packet may have others for the same names.
+        description = (
+            f'<rdf:Description rdf:about="" xmlns:rdf="{_RDF}" xmlns:plus="{_PLUS}">{added}'
+            "</rdf:Description>"
+        )
+        xmp = xmp[: said.end] + description.encode() + xmp[said.end :]
+    return xmp, notes
+
+
+@dataclass
+class _Statement:
+    """What a packet says already, and where its ``rdf:RDF`` ends."""
+
+    terms: list[str]
+    constraints: list[str]
+    end: int
+
+    @property
+    def forbids_training(self) -> bool:
+        """Whether training of any kind is forbidden, and that said once."""
+        return len(self.terms) == 1 and self.terms[0] in _WIDER | {_NO_TRAINING}
+
+    @property
+    def forbids_editing(self) -> bool:
+        """Whether the text that forbids editing by AI is there."""
+        return any(_NO_EDITING in text for text in self.constraints)
+
+    @classmethod
+    def of(cls, xmp: bytes) -> _Statement:
+        """Read a packet; ValueError if it is not well-formed, or no XMP."""
+        # Properties are attributes, elements with a text, or elements with an rdf:resource.
+        found: dict[str, list[str]] = {_PLUS + "DataMining": [], _PLUS + "OtherConstraints": []}
+        inside: list[str] = []
+        end = -1
+        parser = ParserCreate("utf-8", "")  # names are namespace and name, put together
+        parser.buffer_text = True
+
+        def doctype(*_: object) -> None:  # its entities could grow without end
+            raise ValueError("a document type, which XMP has no use for")
+
+        def start(name: str, attributes: dict[str, str]) -> None:
+            for key in found.keys() & attributes.keys():
+                found[key].append(attributes[key])
+            if name in found:
+                found[name].append(attributes.get(_RDF + "resource", ""))
+                inside.append(name)
+
+        def text(data: str) -> None:
+            if inside:
+                found[inside[-1]][-1] += data
+
+        def close(name: str) -> None:
+            nonlocal end
+            if name in found:
+                inside.pop()
+            if name == _RDF + "RDF":
+                end = parser.CurrentByteIndex
+
+        parser.StartDoctypeDeclHandler = doctype
+        parser.StartElementHandler = start
+        parser.CharacterDataHandler = text
+        parser.EndElementHandler = close
+        try:
+            parser.Parse(xmp, True)
+        except ExpatError as error:
+            raise ValueError(str(error)) from error
+        if not xmp.startswith(b"</", max(end, 0)):
+            raise ValueError("no rdf:RDF with a closing tag")
+        terms, constraints = found.values()
+        return cls([term.strip() for term in terms], constraints, end)

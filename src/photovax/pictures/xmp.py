@@ -1,0 +1,44 @@
+"""XMP: metadata as XML."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["without_properties"]
+
+
+def without_properties(xmp: bytes, namespace: bytes | None, names: bytes) -> bytes | None:
+    """Cut properties out of an XMP packet and leave every other byte.
+
+    Searched as bytes, since an XML library would rename prefixes that other readers look for.
+    The patterns stop at the next ``<`` and so cannot be made slow by a hostile packet.
+
+    Args:
+        xmp: the packet, UTF-8.
+        namespace: the properties' namespace, whose prefix is looked up in the packet; any of
+            those in it when None.
+        names: a regular expression for their names.
+
+    Returns:
+        What is left; None if the packet is not XML in UTF-8, or an element has no end.
+    """
+    if b"\0" in xmp:
+        return None  # UTF-16 or binary, in which nothing would be found
+    named = rb"[^\"'<>]*" if namespace is None else re.escape(namespace)
+    declared = rb"xmlns:([\w.-]{1,64})\s{0,8}=\s{0,8}[\"']" + named + rb"[\"']"
+    for prefix in sorted(set(re.findall(declared, xmp))):
+        name = re.escape(prefix) + b":" + names
+        attribute = rb"\s" + name + rb"\s{0,8}=\s{0,8}(?:\"[^\"<]*\"|'[^'<]*')"
+        opening = re.compile(rb"<(" + name + rb")(?=[\s/>])[^<>]*>")
+        xmp = re.sub(attribute, b"", xmp)
+        kept, end = [], 0
+        while found := opening.search(xmp, end):
+            kept.append(xmp[end : found.start()])
+            end = found.end()
+            if not found[0].endswith(b"/>"):
+                closing = xmp.find(b"</" + found[1], end)
+                end = xmp.find(b">", closing) + 1
+                if closing < 0 or end == 0:
+                    return None
+        xmp = b"".join([*kept, xmp[end:]])
+    return xmp

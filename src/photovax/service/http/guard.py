@@ -1,0 +1,190 @@
+"""What stands before the API: who may ask, how often, how much, and headers on every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from photovax.service.http.problems import Problem
+from photovax.service.http.rates import Rates
+from photovax.service.http.tokens import Tokens
+from photovax.service.logs import UNFORESEEN, say_unforeseen
+from photovax.service.settings import Settings
+
+__all__ = ["Guard"]
+
+_OPEN = ("/v1/health", "/v1/openapi.json")
+_GONE = 499  # the client, before there was an answer
+# Of a body: until its next part, and until its last.
+_PART_SECONDS = 30.0
+_BODY_SECONDS = 900.0
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Guard:
+    """ASGI middleware.
+
+    It comes before the API reads a body: FastAPI would take in a whole upload, and only then ask
+    whose it is.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, tokens: Tokens, registry: CollectorRegistry
+    ) -> None:
+        self._app, self._settings, self._tokens = app, settings, tokens
+        self._rates = Rates(settings.requests_per_minute)
+        self._count = Counter(
+            "photovax_requests", "Requests answered.", ("route", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "photovax_request_seconds", "Time to the end of the answer.", registry=registry
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer, began = _Answer(scope, send), time.perf_counter()
+        try:
+            await self._served(scope, receive, answer)
+        except Problem as error:
+            await error.answer()(scope, receive, answer.send)
+        except Exception as error:  # noqa: BLE001 - the server would log its message
+            say_unforeseen("service", error)
+            if answer.status == _GONE:
+                unforeseen = Problem(500, "internal", UNFORESEEN)
+                await unforeseen.answer()(scope, receive, answer.send)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._count.labels(route, str(answer.status)).inc()
+            self._seconds.observe(time.perf_counter() - began)
+
+    async def _served(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        scope.setdefault("state", {})["owner"] = self._admitted(scope, Headers(scope=scope))
+        body = _Body(receive, self._settings.max_bytes, answer)
+        await self._app(scope, body.receive, answer.send)
+
+    def _admitted(self, scope: Scope, headers: Headers) -> str:
+        """Whose request it is: a token's id, or nothing where there are none."""
+        self._check_site(scope, headers)
+        path = scope["path"]
+        if path in _OPEN or not (path.startswith("/v1/") or path == "/metrics"):
+            return ""
+        owner, address = "", (scope.get("client") or ("", 0))[0]
+        if self._settings.tokens:
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            found = self._tokens.owner(token) if scheme.lower() == "bearer" else None
+            if found is None:
+                self._check_rate(f"nobody at {address}")
+                raise Problem(
+                    *(401, "no-token", "send Authorization: Bearer and a token of this service"),
+                    {"WWW-Authenticate": "Bearer"},
+                )
+            owner = found
+        self._check_rate(owner or address)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._settings.max_bytes:
+            raise Problem(413, "too-large", _too_large(self._settings.max_bytes))
+        return owner
+
+    def _check_site(self, scope: Scope, headers: Headers) -> None:
+        """Refuse what other sites make a browser send, and names that were rebound to us."""
+        host = headers.get("host", "")
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if self._settings.hosts and name not in self._settings.hosts:
+            raise Problem(421, "wrong-host", "this service does not go by that name")
+        if scope["method"] in ("GET", "HEAD"):
+            return
+        origin = headers.get("origin")
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") or (
+            origin is not None and urlsplit(origin).netloc != host
+        ):
+            raise Problem(403, "cross-site", "requests from other sites are not answered")
+
+    def _check_rate(self, client: str) -> None:
+        if wait := self._rates.wait(client):
+            raise Problem(
+                *(429, "too-many-requests", "slow down"), {"Retry-After": str(int(wait) + 1)}
+            )
+
+
+class _Answer:
+    """The way out: adds headers, and says that a body was too large whatever the API says."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
+        self.status = _GONE
+        self.refused: Problem | None = None
+        self._replaced = False
+
+    async def send(self, message: Message) -> None:
+        if self._replaced:
+            return
+        if message["type"] == "http.response.start":
+            if self.refused is not None:
+                self._replaced = True
+                response = self.refused.answer()
+                headers = response.raw_headers
+                message = {**message, "status": response.status_code, "headers": headers}
+                self._finish(message)
+                await self._send(message)
+                await self._send({"type": "http.response.body", "body": response.body})
+                return
+            self._finish(message)
+        await self._send(message)
+
+    def _finish(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = MutableHeaders(scope=message)
+        for name, value in _HEADERS.items():
+            headers[name] = value
+        if self._scope["path"].startswith("/v1/"):
+            headers["Cache-Control"] = "no-store"
+
+
+class _Body:
+    """The way in: ends a body that is too large or too slow."""
+
+    def __init__(self, receive: Receive, limit: int, answer: _Answer) -> None:
+        self._receive, self._limit, self._answer = receive, limit, answer
+        self._size = 0
+        self._whole = False
+        self._end: float | None = None
+
+    async def receive(self) -> Message:
+        if self._whole:
+            return await self._receive()
+        now = asyncio.get_running_loop().time()
+        self._end = self._end or now + _BODY_SECONDS
+        try:
+            async with asyncio.timeout_at(min(now + _PART_SECONDS, self._end)):
+                message = await self._receive()
+        except TimeoutError:
+            self._answer.refused = Problem(408, "too-slow", "the upload stood still, or crept")
+            return {"type": "http.disconnect"}
+        self._size += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._size > self._limit:
+            self._answer.refused = Problem(413, "too-large", _too_large(self._limit))
+            return {"type": "http.disconnect"}
+        return message
+
+
+def _too_large(limit: int) -> str:
+    return f"larger than the {limit:,} bytes that one request may have"

@@ -1,0 +1,69 @@
+"""Clients' tokens: only their hashes are kept, and each may ask only so often."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from pathlib import Path
+
+from photovax.errors import UsageError
+from photovax.pictures.atomic import write_text
+
+__all__ = ["Tokens"]
+
+
+class Tokens:
+    """The tokens of one service, in a file that is read anew when it changes.
+
+    A token is 256 random bits, so its SHA-256 cannot be turned back by trying.
+
+    Args:
+        file: JSON, made with the first token.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._read_at = -1
+        self._names: dict[str, str] = {}
+
+    def add(self, name: str) -> str:
+        """A new token for a client; shown this once.
+
+        Raises:
+            UsageError: If the client has one already.
+            SaveError: If it cannot be kept.
+        """
+        known = dict(self._current())
+        if name in known.values():
+            raise UsageError(f"{name} has a token already; remove it from {self._file} first")
+        token = f"photovax_{secrets.token_urlsafe(32)}"
+        known[_hash(token)] = name
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_text(json.dumps(known, indent=1) + "\n", self._file, overwrite=True)
+        return token
+
+    def owner(self, token: str) -> str | None:
+        """Whose token it is: its hash's first digits; None where it is nobody's."""
+        digest = _hash(token)
+        return digest[:16] if digest in self._current() else None
+
+    def __bool__(self) -> bool:
+        return bool(self._current())
+
+    def _current(self) -> dict[str, str]:
+        try:
+            changed = self._file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return {}
+        if changed != self._read_at:
+            try:
+                self._names = dict(json.loads(self._file.read_text(encoding="utf-8")))
+            except ValueError:
+                raise UsageError(f"{self._file} holds no tokens") from None
+            self._read_at = changed
+        return self._names
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

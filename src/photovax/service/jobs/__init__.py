@@ -1,0 +1,1 @@
+"""The table of jobs, and the databases it may lie in."""

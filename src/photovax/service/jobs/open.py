@@ -1,0 +1,27 @@
+"""Opens the database that a setting names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from photovax.errors import UsageError
+from photovax.service.jobs.database import Database, Sqlite
+
+__all__ = ["open_database"]
+
+
+def open_database(place: Path | str) -> Database:
+    """The database in a file, or at a URL.
+
+    Raises:
+        UsageError: If the URL is none, or leads to no database.
+    """
+    if isinstance(place, Path):
+        return Sqlite(place)
+    try:
+        from photovax.service.jobs.postgres import Postgres
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"PostgreSQL needs the package {error.name}; type: pip install 'photovax[postgres]'"
+        ) from error
+    return Postgres(place)

@@ -1,0 +1,302 @@
+"""What a worker does for each kind of job: pictures and parameters in, files and figures out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from photovax.attack.optimise import Step
+from photovax.attack.recipe import Recipe, load_recipe
+from photovax.certificates.issuing import Issuer
+from photovax.certificates.keys import KeyRing
+from photovax.certificates.likeness import dhash
+from photovax.certificates.register import Gap, Register, Registered, gaps
+from photovax.certificates.renewal import Renewer, Wish
+from photovax.certificates.verification import Seen, verify
+from photovax.check import Check
+from photovax.errors import MetricUnavailable, UsageError
+from photovax.immunized import Saved
+from photovax.metrics.visibility import flip_picture, words
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.load import usual_edit
+from photovax.pictures.masks import white_of
+from photovax.pictures.photo import Metadata, Photo, read_photo
+from photovax.pictures.types import JPEG_SUFFIXES
+from photovax.pictures.write import check_fits, write_photo
+from photovax.service.settings import Settings
+from photovax.service.workers.parcels import read_parcel
+
+if TYPE_CHECKING:
+    from photovax.adversary.edits import Adversary
+    from photovax.certificates.credential import Credential
+
+__all__ = ["Bench"]
+
+Tick = Callable[[int, int], None]
+"""Called with steps done and steps in all."""
+
+
+class Bench:
+    """Models and keys, loaded when first needed and kept while the register stays as it is."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._issuers: dict[tuple[Registered, ...], Issuer] = {}
+
+    def warm(self) -> None:
+        """Load what most jobs need."""
+        self._issuer(self._today)
+
+    def do(
+        self, kind: str, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        """Do one job.
+
+        Args:
+            kind: ``immunizations``, ``renewals``, ``checks`` or ``edits``.
+            folder: With the pictures that came with it.
+            output: For those that come out; made.
+            asked: Its parameters.
+            tick: Told of progress; may raise to stop.
+
+        Raises:
+            PhotovaxError: For every reason why it cannot be done.
+        """
+        output.mkdir()
+        does = {
+            "immunizations": self._immunize,
+            "renewals": self._renew,
+            "checks": self._check,
+            "edits": self._edit,
+        }
+        return does[kind](folder, output, asked, tick)
+
+    @property
+    def _today(self) -> tuple[Registered, ...]:
+        return Register(self._settings.register).supported()
+
+    @property
+    def _ring(self) -> KeyRing:
+        # Read anew each time: keys are rotated from the command line.
+        return KeyRing(self._settings.keys)
+
+    def _issuer(self, models: tuple[Registered, ...]) -> Issuer:
+        if models not in self._issuers:
+            if len(self._issuers) > 2:
+                self._issuers.clear()
+            self._issuers[models] = Issuer(
+                models, self._ring, weights=self._settings.weights, device=self._settings.device
+            )
+        issuer = self._issuers[models]
+        issuer.ring = self._ring
+        return issuer
+
+    @cached_property
+    def _adversary(self) -> Adversary:
+        from photovax.adversary.edits import Adversary  # most jobs need no pipelines
+
+        return Adversary(DEFAULT_MODEL, device=self._settings.device)
+
+    @cached_property
+    def _credential(self) -> Credential | None:
+        key, chain = self._settings.sign_key, self._settings.sign_chain
+        if key is None or chain is None:
+            return None
+        from photovax.certificates.credential import read_credential
+
+        return read_credential(key, chain)
+
+    def _recipe(self, asked: dict[str, Any]) -> Recipe:
+        recipe = load_recipe(asked.get("recipe") or self._settings.recipe)
+        if (levels := asked.get("levels")) is not None:
+            return recipe.with_levels(levels)
+        if (visibility := asked.get("visibility")) is not None:
+            return recipe.with_visibility(visibility)
+        return self._settings.strength(recipe)
+
+    def _immunize(
+        self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        photo = read_parcel(folder / "photo.npz")
+        if asked.get("strip_gps"):
+            photo = photo.without_gps()
+        if asked.get("forbid_ai"):
+            photo = photo.forbidding_ai()
+        mask = _mask(folder, photo)
+        file = output / f"photo{asked['suffix']}"
+        check_fits(photo, file, masked=mask is not None)
+        recipe, issuer = self._recipe(asked), self._issuer(self._today)
+        result = issuer.immunizer.immunize(photo, recipe, mask=mask, callback=_steps(tick))
+        saved = issuer.immunizer.save(result, file)
+        text = issuer.certify(
+            file,
+            photo,
+            recipe,
+            total=self._settings.total,
+            masked=mask is not None,
+            known=saved.seen,
+        )
+        (output / "certificate.json").write_text(text, encoding="utf-8")
+        mapped = _write_map(photo, file, output / "flip.png")
+        signed = self._sign(file, text)
+        write_photo(
+            replace(photo, metadata=Metadata(icc=photo.metadata.icc)), output / "original.png"
+        )
+        return {
+            "file": file.name,
+            "signed": signed,
+            "flip": mapped,
+            **_visible(saved),
+            "models": _models(text),
+            "notes": list(photo.notes),
+        }
+
+    def _renew(
+        self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        photo = read_parcel(folder / "photo.npz")
+        first = folder / "original.npz"
+        renewer = Renewer(self._ring, self._today, self._recipe(asked), self._issuer)
+        wish = Wish(
+            photo=photo,
+            seen=Seen(asked["sha256"], dhash(photo.visible())),
+            certificate=asked["certificate"],
+            output=output / f"photo{asked['suffix']}",
+            original=read_parcel(first) if first.exists() else None,
+            mask=_mask(folder, photo),
+            callback=_steps(tick),
+        )
+        done = renewer.renew(wish)
+        if done is None:
+            return {"lacking": [], "basis": None, "file": None}
+        (output / "certificate.json").write_text(done.certificate, encoding="utf-8")
+        signed = self._sign(wish.output, done.certificate)
+        return {
+            "lacking": [_gap(gap) for gap in done.gaps],
+            "basis": done.basis,
+            "file": wish.output.name,
+            "signed": signed,
+            "models": _models(done.certificate),
+        }
+
+    def _sign(self, file: Path, certificate: str) -> bool:
+        """Put a C2PA manifest with its certificate into a photo, where the provider signs.
+
+        Returns:
+            Whether it is there now: JPEG files go without.
+        """
+        if self._credential is None or file.suffix in JPEG_SUFFIXES:
+            return False
+        from photovax.certificates.manifest import sign_photo
+
+        signed = file.with_name(f"signed{file.suffix}")
+        sign_photo(file, signed, self._credential, certificate=certificate)
+        signed.replace(file)
+        return True
+
+    def _check(
+        self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        photo = read_parcel(folder / "photo.npz")
+        first, text = folder / "original.npz", asked.get("certificate")
+        if text is None and not first.exists():
+            raise UsageError("a check needs the original, or the photo's certificate, or both")
+        found: dict[str, Any] = {}
+        if text is not None:
+            seen = Seen(asked["sha256"], dhash(photo.visible()))
+            held = verify(text, self._ring.public, photo=seen)
+            found["certificate"] = {
+                "valid": held.valid,
+                "reasons": list(held.reasons),
+                "photo": held.photo,
+                "lacking": [_gap(gap) for gap in gaps(held.certificate, self._today)],
+            }
+            if held.valid:  # else anybody could have said so
+                found["certificate"] |= {
+                    "budget": held.certificate.budget.model_dump(),
+                    "models": _models(text),
+                }
+        if first.exists():
+            size = load_recipe(self._settings.recipe).size
+            issuer = self._issuer(self._today)
+            checked = issuer.check(photo, read_parcel(first), size=size)
+            found |= {
+                "verdict": checked.verdict.value,
+                **_visible(checked),
+                "models": {
+                    name: {
+                        "verdict": each.verdict.value,
+                        "effect": asdict(each.effect),
+                        "floor": asdict(each.floor),
+                    }
+                    for name, each in checked.models.items()
+                },
+            }
+        return found
+
+    def _edit(
+        self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
+    ) -> dict[str, Any]:
+        edit = usual_edit(DEFAULT_MODEL, asked["mode"]).asking(asked["prompt"])
+        size = load_recipe(self._settings.recipe).size
+        for count, name in enumerate(("original", "immunized")):
+            tick(count, 2)
+            pixels = read_photo(folder / name).visible()
+            made = self._adversary.edit(pixels, edit, seed=asked["seed"], size=size)
+            write_photo(Photo(made, None, Metadata(), "PNG", ()), output / f"{name}.png")
+        tick(2, 2)
+        return {}
+
+
+def _visible(found: Saved | Check) -> dict[str, Any]:
+    """Figures of how visible a change is, and what they mean; None where that is not measured."""
+    jod = found.seen.jod
+    return {
+        "visible": found.visible.figures() | found.seen.figures(),
+        "seen": None if jod is None else words(jod),
+    }
+
+
+def _write_map(photo: Photo, file: Path, target: Path) -> bool:
+    """Write where the change is seen, from a photo to a saved one, as FLIP's map.
+
+    Returns:
+        Whether there is one: not without the package, nor where memory is too little.
+    """
+    after = read_photo(file, max_pixels=photo.width * photo.height)
+    try:
+        made = flip_picture(photo.visible(), after.visible())
+    except MetricUnavailable:
+        return False
+    write_photo(Photo(made, None, Metadata(), "PNG", ()), target)
+    return True
+
+
+def _mask(folder: Path, photo: Photo) -> np.ndarray | None:
+    """The pixels that may change, bool (H, W), where a mask came with the photo."""
+    file = folder / "mask.npz"
+    if not file.exists():
+        return None
+    return white_of(read_parcel(file), photo, name="the mask")
+
+
+def _steps(tick: Tick) -> Callable[[Step], None]:
+    return lambda step: tick(step.index + 1, step.steps)
+
+
+def _gap(gap: Gap) -> dict[str, str]:
+    return {"name": gap.model.name, "version": gap.model.version, "reason": gap.reason}
+
+
+def _models(text: str) -> dict[str, Any]:
+    """What a certificate says of each model."""
+    return {
+        each["name"]: {name: each[name] for name in ("verdict", "effect", "floor")}
+        for each in json.loads(text)["models"]
+    }

@@ -1,0 +1,119 @@
+"""Decode strangers' pictures in a process of their own, with little memory and time.
+
+``decoded`` is what the service calls; run as a program, this file is that process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from photovax.errors import PhotoError, TooManyPixels, UnreadablePhoto
+
+if TYPE_CHECKING:  # every import is paid for again with each picture
+    from photovax.service.settings import Settings
+
+__all__ = ["decode", "decoded", "limit"]
+
+_TOO_MUCH = "took more memory or time to decode than a picture may"
+_SLACK = 64 * 1024**2
+
+
+def decoded(file: Path, parcel: Path, settings: Settings) -> dict[str, Any]:
+    """Decode a picture file into a parcel; the file is gone afterwards, whatever happens.
+
+    Returns:
+        Its ``format``, and whether it is ``grey``.
+
+    Raises:
+        PhotoError: If it cannot be read; the message names no file.
+        OSError: If there is no room.
+    """
+    arguments = (
+        settings.max_pixels,
+        settings.decode_bytes,
+        settings.decode_seconds,
+        5 * settings.max_pixels + _SLACK,
+    )
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program, and paths of our own making
+            [sys.executable, "-m", __name__, file, parcel, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=2 * settings.decode_seconds + 10,
+            env={**kept, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnreadablePhoto(_TOO_MUCH) from None
+    finally:
+        file.unlink(missing_ok=True)
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:  # killed, or out of memory where nothing could be said any more
+        parcel.unlink(missing_ok=True)
+        raise UnreadablePhoto(_TOO_MUCH) from None
+    if done.returncode == 0:
+        return answer
+    parcel.unlink(missing_ok=True)
+    if answer["kind"] == "OSError":
+        raise OSError(answer["errno"], answer["message"])
+    kind = TooManyPixels if answer["kind"] == "TooManyPixels" else UnreadablePhoto
+    raise kind(answer["message"])
+
+
+def limit(memory: int, seconds: int, size: int) -> None:
+    """Limit what this process may use from now on: bytes, processor time, bytes of one file."""
+    for kind, value in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_FSIZE, size),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (value, value))
+
+
+def decode(file: Path, parcel: Path, pixels: int) -> tuple[int, dict[str, Any] | None]:
+    """Decode a picture file into a parcel.
+
+    Returns:
+        An exit code, and what to say: nothing for want of memory.
+    """
+    from photovax.pictures.photo import read_photo
+    from photovax.service.workers.parcels import write_parcel
+
+    try:
+        photo = read_photo(file, max_pixels=pixels)
+        write_parcel(photo, parcel)
+    except PhotoError as error:
+        if isinstance(error.__cause__, MemoryError):
+            return 3, None
+        reason = str(error).removeprefix(f"{file}: ").split("; ")[0].replace(str(file), "it")
+        return error.exit_code, {"kind": type(error).__name__, "message": reason}
+    except OSError as error:
+        said = {"kind": "OSError", "errno": error.errno or 0, "message": error.strerror or ""}
+        return 4, said
+    return 0, {"format": photo.format, "grey": photo.grey}
+
+
+def _main(file: Path, parcel: Path, pixels: int, memory: int, seconds: int, size: int) -> int:
+    # Loaded before the limits: a picture may use them, not the program.
+    import photovax.pictures.photo
+    import photovax.service.workers.parcels  # noqa: F401
+
+    limit(memory, seconds, size)
+    code, answer = decode(file, parcel, pixels)
+    if answer is not None:
+        print(json.dumps(answer))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(_main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])))

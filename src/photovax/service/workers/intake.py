@@ -1,0 +1,181 @@
+"""From a request to a job: uploads are hashed, decoded elsewhere, and queued, or leave nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import anyio
+from fastapi import UploadFile
+
+from photovax.certificates.container import stream_digest
+from photovax.errors import PhotoError
+from photovax.machine.memory import available_bytes
+from photovax.service.jobs.job import Job, QueueFull, new_id
+from photovax.service.jobs.table import EVERYBODY, Jobs
+from photovax.service.settings import Settings
+from photovax.service.workers.decode import decoded
+
+__all__ = ["Intake", "Order"]
+
+_CHUNK = 1024**2
+_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a request asks for.
+
+    Attributes:
+        kind: Of the job.
+        parameters: What was asked; ``suffix`` "" means the photo's own type.
+        uploads: The pictures, ``photo`` among them.
+        owner: Whose request it is.
+        idempotency: The client's key.
+    """
+
+    kind: str
+    parameters: Mapping[str, Any]
+    uploads: Mapping[str, UploadFile | None]
+    owner: str
+    idempotency: str | None
+
+
+class Intake:
+    """Takes requests in.
+
+    Args:
+        settings: The service's.
+        jobs: Its table.
+    """
+
+    def __init__(self, settings: Settings, jobs: Jobs) -> None:
+        self._settings, self._jobs = settings, jobs
+        # Threads of its own: uploads that wait for their turn must not take those that answer
+        # everything else, and each is answered as soon as it is queued.
+        self._waiting: Counter[str] = Counter()
+        self._threads = anyio.CapacityLimiter(_decoders(settings.decode_bytes))
+
+    async def take(self, order: Order) -> Job:
+        """Queue a job, or find the one of a former request with the same key.
+
+        Raises:
+            Clash: If the key was used for another request.
+            QueueFull: If too many jobs wait, in all or of this owner.
+            PhotoError: If a picture cannot be read.
+            OSError: If there is no room.
+        """
+        limits = self._limits(order.owner)
+        for who, most in limits.items():
+            if self._waiting[who] >= most:
+                raise QueueFull(f"uploads that wait already: {self._waiting[who]}; try again later")
+        self._waiting.update(limits.keys())
+        try:
+            return await anyio.to_thread.run_sync(self._take, order, limiter=self._threads)
+        finally:
+            self._waiting.subtract(limits.keys())
+
+    def _take(self, order: Order) -> Job:
+        files = {name: upload.file for name, upload in order.uploads.items() if upload is not None}
+        digests = {name: _digest(file) for name, file in files.items()}
+        asked = json.dumps([order.kind, dict(order.parameters), digests], sort_keys=True)
+        request = hashlib.sha256(asked.encode()).hexdigest()
+        if (known := self._jobs.by_key(order.owner, order.idempotency, request)) is not None:
+            return known
+        self._jobs.check_room(self._limits(order.owner))
+        job = new_id()
+        folder = self._jobs.folder(job)
+        try:
+            folder.mkdir(mode=0o700)
+            formats = {name: self._decode(name, file, folder) for name, file in files.items()}
+            full = {**order.parameters, "sha256": stream_digest(files["photo"])}
+            masked = "mask" in files
+            full["suffix"] = order.parameters.get("suffix") or _suffix(
+                formats["photo"], masked=masked
+            )
+            queued = self._queue(job, order.kind, full, request, order.owner, order.idempotency)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if queued.id != job:  # the same request came in twice at once
+            shutil.rmtree(folder, ignore_errors=True)
+        return queued
+
+    def follow(self, of: Job, parameters: Mapping[str, Any], *, owner: str) -> Job:
+        """Queue an edit of what an immunization gave.
+
+        Raises:
+            QueueFull: If too many jobs wait.
+            OSError: If its pictures have gone, or there is no room.
+        """
+        job = new_id()
+        folder = self._jobs.folder(job)
+        request = hashlib.sha256(json.dumps([of.id, dict(parameters)]).encode()).hexdigest()
+        made = self._jobs.output(of)
+        try:
+            folder.mkdir(mode=0o700)
+            shutil.copy(made / "original.png", folder / "original")
+            shutil.copy(made / (of.result or {})["file"], folder / "immunized")
+            return self._queue(job, "edits", {**parameters, "of": of.id}, request, owner, None)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _queue(
+        self,
+        job: str,
+        kind: str,
+        parameters: dict[str, Any],
+        request: str,
+        owner: str,
+        idempotency: str | None,
+    ) -> Job:
+        return self._jobs.add(
+            job,
+            kind,
+            parameters,
+            request=request,
+            owner=owner,
+            idempotency=idempotency,
+            limits=self._limits(owner),
+        )
+
+    def _limits(self, owner: str) -> dict[str, int]:
+        """How many may wait: of everybody, and of the owner of a token."""
+        each = {owner: self._settings.queue_each} if owner else {}
+        return {EVERYBODY: self._settings.queue, **each}
+
+    def _decode(self, name: str, file: BinaryIO, folder: Path) -> dict[str, Any]:
+        raw = folder / f"{name}.upload"
+        with raw.open("wb") as target:
+            shutil.copyfileobj(file, target, _CHUNK)
+        try:
+            return decoded(raw, folder / f"{name}.npz", self._settings)
+        except PhotoError as error:
+            raise type(error)(f"{name}: {error}") from None
+
+
+def _decoders(each: int) -> int:
+    """How many pictures may be decoded at the same time: one a core, as far as memory goes."""
+    cores, available = os.cpu_count() or 1, available_bytes()
+    return cores if available is None else max(1, min(cores, available // each))
+
+
+def _suffix(facts: Mapping[str, Any], *, masked: bool) -> str:
+    """The file type nearest to what came in, of those that can hold the result."""
+    suffix = _SUFFIXES.get(facts["format"], ".png")
+    unfit = (suffix == ".webp" and facts["grey"]) or (suffix == ".jpg" and masked)
+    return ".png" if unfit else suffix
+
+
+def _digest(file: BinaryIO) -> str:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest

@@ -1,0 +1,46 @@
+"""A decoded photo as a file that can be opened without risk: arrays only, no codec, no pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from photovax.pictures.photo import Metadata, Photo
+
+__all__ = ["read_parcel", "write_parcel"]
+
+_BYTES = ("icc", "exif", "xmp")
+
+
+def write_parcel(photo: Photo, path: Path) -> None:
+    """Write a photo to a ``.npz`` file."""
+    known = photo.metadata
+    facts = {"format": photo.format, "notes": photo.notes, "dpi": known.dpi}
+    arrays = {"pixels": photo.pixels, "facts": _array(json.dumps(facts).encode())}
+    if photo.alpha is not None:
+        arrays["alpha"] = photo.alpha
+    for name in _BYTES:
+        if (value := getattr(known, name)) is not None:
+            arrays[name] = _array(value)
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def read_parcel(path: Path) -> Photo:
+    """The photo of such a file."""
+    with np.load(path, allow_pickle=False) as arrays:
+        facts = json.loads(arrays["facts"].tobytes())
+        found = {name: arrays[name].tobytes() for name in _BYTES if name in arrays}
+        return Photo(
+            pixels=arrays["pixels"],
+            alpha=arrays.get("alpha"),
+            metadata=Metadata(**found, dpi=facts["dpi"] and tuple(facts["dpi"])),
+            format=facts["format"],
+            notes=tuple(facts["notes"]),
+        )
+
+
+def _array(data: bytes) -> np.ndarray:
+    return np.frombuffer(data, dtype=np.uint8)

@@ -1,0 +1,208 @@
+"""Keeps the workers running and the table tidy, from a thread of the service."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+from typing import TextIO
+
+from photovax.errors import UsageError
+from photovax.machine.memory import available_bytes, peak_resident_bytes, resident_bytes
+from photovax.service.jobs.job import Unreachable
+from photovax.service.jobs.table import Jobs
+from photovax.service.logs import say
+from photovax.service.settings import Settings
+from photovax.service.workers.room import lacking_bytes, worker_bytes
+from photovax.service.workers.worker import pack
+
+__all__ = ["Supervisor"]
+
+_ROUND = 0.25
+_PATIENCE = 5.0
+_LONGEST_PAUSE = 60.0
+_SHORT_OF_MEMORY = 5.0
+_SWEEP = 600.0
+_UPLOAD = 3600.0  # an upload under way changed its folder later than that
+
+
+@dataclass
+class _Worker:
+    """One process, or the pause before its next."""
+
+    name: str = ""
+    process: subprocess.Popen[str] | None = None
+    told: FileIO | None = None
+    began: float = 0.0
+    pause: float = 0.5
+    again: float = 0.0
+
+    @property
+    def warm(self) -> bool:
+        """Whether it has its models: its end of the pipe is closed then."""
+        return self.told is not None and self.told.read(1) == b""
+
+
+class Supervisor:
+    """The workers of one service.
+
+    Args:
+        settings: The service's.
+        jobs: Its table.
+    """
+
+    def __init__(self, settings: Settings, jobs: Jobs) -> None:
+        self._settings, self._jobs = settings, jobs
+        self._workers = [_Worker() for _ in range(settings.workers)]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._rounds, daemon=True)
+        self._lock: TextIO | None = None
+        self._swept = 0.0
+        self._peak = 0
+        self._short = False
+
+    def start(self) -> None:
+        """Take up what a former service left, and start the workers.
+
+        Raises:
+            UsageError: If another service runs on the same folder, with jobs of its own.
+        """
+        shared = self._jobs.shared
+        lock = (self._settings.data / "serve.lock").open("a+")
+        try:
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise UsageError(
+                f"{self._settings.data} cannot be locked ({error.strerror}); another service may "
+                "run on it"
+            ) from None
+        self._lock = lock
+        if not shared:  # elsewhere workers may be at these jobs, and uploads under way
+            self._jobs.release_all()
+            self._jobs.sweep()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the workers; their jobs go on when the service starts again."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for worker in self._workers:
+            if worker.process is not None:
+                self._kill(worker)
+        if self._lock is not None:
+            self._lock.close()
+
+    @property
+    def alive(self) -> int:
+        """How many workers run."""
+        return sum(process.poll() is None for process in self._running)
+
+    @property
+    def _running(self) -> list[subprocess.Popen[str]]:
+        return [worker.process for worker in self._workers if worker.process is not None]
+
+    def _rounds(self) -> None:
+        while not self._stop.wait(_ROUND):
+            try:
+                self._round()
+            except (OSError, Unreachable) as error:  # a full disk may have room again
+                say("service", type(error).__name__)
+
+    def _round(self) -> None:
+        for process in self._running:
+            self._peak = max(self._peak, peak_resident_bytes(process.pid))
+        for worker in self._workers:
+            self._tend(worker)
+        names = [worker.name for worker in self._workers]
+        self._stop_those(self._jobs.deaf(names, _PATIENCE))
+        late = self._jobs.overdue(names, self._settings.job_seconds)
+        self._stop_those([name for _, name in late])
+        for job, _ in late:
+            shutil.rmtree(self._jobs.folder(job), ignore_errors=True)
+        self._jobs.expire(self._settings.keep_seconds)
+        if (now := time.monotonic()) - self._swept > _SWEEP:
+            self._swept = now
+            self._jobs.sweep(_UPLOAD)
+
+    def _tend(self, worker: _Worker) -> None:
+        now = time.monotonic()
+        if worker.process is not None and worker.process.poll() is not None:
+            self._kill(worker)
+            # One that dies at once, for want of a model, is not started over and over.
+            quick = now - worker.began < 2 * worker.pause + 5
+            worker.pause = min(2 * worker.pause, _LONGEST_PAUSE) if quick else 0.5
+            worker.again = now + worker.pause
+        if worker.process is None and now >= worker.again and self._may_start(worker):
+            self._spawn(worker)
+
+    def _may_start(self, worker: _Worker) -> bool:
+        """Whether memory has room for this one; where it has none, it is asked again later."""
+        available = available_bytes()
+        if available is None:
+            return True
+        if not all(each.warm for each in self._workers if each.process is not None):
+            return False  # how much one takes is seen when it has its models
+        each = worker_bytes(self._peak, self._settings.max_pixels)
+        held = [resident_bytes(process.pid) for process in self._running]
+        lacking = lacking_bytes(available, each, held)
+        if lacking:
+            worker.again = time.monotonic() + _SHORT_OF_MEMORY
+            if not self._short:
+                say(
+                    "service",
+                    f"{len(held)} of {len(self._workers)} workers run; another may take "
+                    f"{each / 2**30:.2f} GiB of memory, "
+                    f"{lacking / 2**30:.2f} GiB more than is left",
+                )
+        self._short = lacking > 0
+        return not lacking
+
+    def _spawn(self, worker: _Worker) -> None:
+        worker.name, worker.began = secrets.token_hex(8), time.monotonic()
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        worker.told = FileIO(ours)
+        try:
+            worker.process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", "photovax.service.workers.worker", worker.name, str(theirs)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+                pass_fds=(theirs,),
+            )
+        finally:
+            os.close(theirs)
+        if worker.process.stdin is not None:
+            with suppress(BrokenPipeError):  # it died at once: seen at the next round
+                worker.process.stdin.write(pack(self._settings) + "\n")
+                worker.process.stdin.flush()
+
+    def _stop_those(self, names: list[str]) -> None:
+        for worker in self._workers:
+            if worker.name in names and worker.process is not None:
+                self._kill(worker)
+
+    def _kill(self, worker: _Worker) -> None:
+        """End a worker and give back its job."""
+        if worker.process is None:
+            return
+        worker.process.kill()
+        worker.process.wait()
+        if worker.process.stdin is not None:
+            with suppress(BrokenPipeError):
+                worker.process.stdin.close()
+        if worker.told is not None:
+            worker.told.close()
+        worker.process = worker.told = None
+        with suppress(Unreachable):  # then its lease runs out
+            self._jobs.release(worker.name)

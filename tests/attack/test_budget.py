@@ -1,0 +1,85 @@
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from photovax.attack.budget import BUDGETS, L2, Constraint, Linf, Perceptual, Within
+from photovax.attack.rounding import round_within
+from photovax.errors import BudgetExceeded, UnknownName, UsageError
+from photovax.registry import Part
+
+
+def origin(count: int = 3, height: int = 5, width: int = 7) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (count, 3, height, width), generator=generator).float() / 255
+
+
+def every_constraint() -> list[Constraint]:
+    mask = torch.zeros(1, 1, 5, 7, dtype=torch.bool)
+    mask[..., :3] = True
+    plain: list[Constraint] = [
+        *(Linf(8 / 255), Linf(7.65 / 255), L2(0.3)),
+        *(Perceptual(2, 16), Perceptual(2, 16, power=2)),
+        Perceptual(2, 16).fitted(5, 7, 3),  # changes are found on a grid of 4 x 6
+    ]
+    return plain + [each.within(mask) for each in plain]
+
+
+@pytest.mark.parametrize("constraint", every_constraint(), ids=repr)
+class TestContract:
+    def test_projection_is_inside_and_stays_there(self, constraint):
+        far = origin() + torch.randn(3, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+        inside = constraint.project(far, origin())
+        assert (constraint.size(inside, origin()) <= 1 + 1e-5).all()
+        assert inside.min() >= 0
+        assert inside.max() <= 1
+        torch.testing.assert_close(constraint.project(inside, origin()), inside)
+
+    def test_contains_the_original(self, constraint):
+        assert torch.equal(constraint.project(origin(), origin()), origin())
+
+    def test_samples_are_inside_and_repeatable(self, constraint):
+        drawn = [constraint.sample(origin(), torch.Generator().manual_seed(4)) for _ in range(2)]
+        assert torch.equal(*drawn)
+        assert (constraint.size(drawn[0], origin()) <= 1 + 1e-5).all()
+        assert not torch.equal(drawn[0], origin())
+
+    def test_rounding_stays_inside(self, constraint):
+        x = constraint.project(origin() + 0.5 * torch.randn(3, 3, 5, 7), origin())
+        levels = round_within(x, origin(), constraint)
+        assert levels.dtype == torch.uint8
+        assert (constraint.size(levels / 255, origin()) <= 1 + 1e-4).all()
+        assert not torch.equal(levels, (origin() * 255).to(torch.uint8))
+
+
+def test_a_mask_leaves_the_outside_bit_equal():
+    mask = torch.zeros(1, 1, 5, 7, dtype=torch.bool)
+    mask[..., 2:4, 2:5] = True
+    moved = Within(Linf(0.5), mask).project(torch.rand(3, 3, 5, 7), origin())
+    outside = ~mask.expand_as(moved)
+    assert torch.equal(moved[outside], origin()[outside])
+    assert not torch.equal(moved, origin())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.6, 40))
+def test_rounding_uses_what_a_linf_budget_allows(levels):
+    assume(not 0.999 < levels < 1)  # within what float noise may add, which is allowed
+    start = torch.full((1, 3, 4, 4), 128 / 255)
+    x = Linf(levels / 255).project(start + 1, start)
+    if levels < 1:  # nearest rounding overshoots, and what is shrunk to fit rounds to nothing
+        with pytest.raises(BudgetExceeded, match="nothing of the change is left in 8 bits"):
+            round_within(x, start, Linf(levels / 255))
+        return
+    change = round_within(x, start, Linf(levels / 255)).int() - 128
+    assert levels - 1.4 <= change.max() <= levels + 1e-3
+
+
+def test_unknown_names_suggest_the_nearest():
+    with pytest.raises(UnknownName, match=r"no budget named 'linff'; did you mean 'linf'\?"):
+        BUDGETS.create(Part("linff", {"radius": 1}))
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(UsageError, match=r"budget 'linf' does not take these options.*radios"):
+        BUDGETS.create(Part("linf", {"radios": 1}))

@@ -1,0 +1,137 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from photovax.attack.recipe import DEFAULT, LINF, PRESETS, VISIBILITY, Recipe, load_recipe
+from photovax.errors import UnknownName, UsageError
+
+
+def test_published_settings():
+    for name, expected in {
+        "photoguard-img2img": (7.65, 2.55, 1000),
+        "photoguard-inpaint": (7.65, 1.275, 1000),
+        "photoguard-demo": (15.3, 1.275, 200),
+    }.items():
+        recipe = PRESETS[name]
+        found = (recipe.radius * 255, recipe.step_size * 255, recipe.steps)
+        assert found == pytest.approx(expected)
+        assert recipe.schedule == "linear"
+
+
+@pytest.mark.parametrize(
+    ("name", "radius", "step", "steps", "draws"),
+    [
+        ("photoguard-diffusion-linf", 12.75, 0.765, 200, 5),
+        ("advdm", 16, 1, 100, 1),
+        ("sds", 16, 1, 100, 1),
+        ("mist", 16, 1, 100, 1),
+        ("diffusionguard", 8, 0.5, 800, 1),
+        ("pid", 12.75, 1, 1000, 1),
+    ],
+)
+def test_published_settings_of_later_attacks_in_levels(name, radius, step, steps, draws):
+    recipe = PRESETS[name]
+    found = (recipe.radius * 255, recipe.step_size * 255, recipe.steps, len(recipe.views))
+    assert found == pytest.approx((radius, step, steps, draws))
+    assert recipe.schedule == "constant"
+
+
+def test_published_settings_of_the_diffusion_attack():
+    recipe = PRESETS["photoguard-diffusion-l2"]
+    assert (recipe.budget.name, recipe.radius, recipe.step_size) == ("l2", 8, 0.5)
+    assert (recipe.steps, len(recipe.views), recipe.random_start) == (200, 10, False)
+    edit = recipe.objective.options["edit"]
+    assert edit == {"mode": "inpaint", "prompt": "", "steps": 4, "guidance": 7.5, "eta": 1.0}
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_json_there_and_back(name):
+    recipe = PRESETS[name]
+    assert Recipe.from_mapping(json.loads(recipe.to_json())) == recipe
+    assert recipe.digest() == Recipe.from_mapping(json.loads(recipe.to_json())).digest()
+
+
+def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
+    assert PRESETS["photoguard-demo"].digest() == "f9fb4d1baa4351bb"
+    assert replace(PRESETS["photoguard-demo"], adaptivity=0.0).digest() != "f9fb4d1baa4351bb"
+
+
+def test_digests_differ():
+    digests = {recipe.digest() for recipe in PRESETS.values()}
+    assert len(digests) == len(PRESETS)
+
+
+def test_a_file_can_start_from_a_preset(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('preset = "photoguard-demo"\nsteps = 7\n')
+    recipe = load_recipe(str(path))
+    assert recipe.steps == 7
+    assert recipe.objective == PRESETS["photoguard-demo"].objective
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('preset = "fast"\nstep = 7', "no recipe field named 'step'; did you mean 'steps'"),
+        ('preset = "fast"\nsteps = 0', "recipe steps must be 1 or more, got 0"),
+        ('preset = "fast"\nadaptivity = 1', "recipe adaptivity must be from 0 to below 1, got 1"),
+        ('preset = "fats"', "no recipe named 'fats'; did you mean 'fast'"),
+        ("steps = 3", "recipe: .*missing"),
+        ('preset = "fast"\nsteps = 10.5', "steps must be a whole number, got 10.5"),
+        ('preset = "fast"\nseed = 1.5', "seed must be a whole number, got 1.5"),
+        ('preset = ["fast"]', "preset must be a name, got"),
+        (
+            'preset = "fast"\nbudget = {name = "linf", options = [1]}',
+            r"options must be a table, got \[1\]",
+        ),
+        (
+            'preset = "fast"\nbudget = {name = "linf", options = {radius = 8}}',
+            r"for linf up to 1 \(8 of 255 levels are 0.0314\)",
+        ),
+        ("steps = ", "recipe .*mine.toml"),
+    ],
+)
+def test_wrong_recipes_say_what_is_wrong(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_recipe(str(path))
+
+
+def test_unknown_presets():
+    with pytest.raises(UnknownName, match="known: fast, "):
+        load_recipe("slow")
+
+
+def test_another_budget_scales_the_steps():
+    recipe = PRESETS[LINF].with_radius(16 / 255)
+    assert recipe.step_size == pytest.approx(2 * PRESETS[LINF].step_size)
+
+
+def test_the_default_in_levels_is_the_recipe_that_bounds_them():
+    assert PRESETS[DEFAULT].with_levels(8) == PRESETS[LINF]
+    assert PRESETS[DEFAULT].with_levels(16) == PRESETS[LINF].with_levels(16)
+
+
+def test_visibility_goes_by_words():
+    at = {word: PRESETS[DEFAULT].with_visibility(word) for word in VISIBILITY}
+    assert at["medium"] == PRESETS[DEFAULT]
+    assert at["low"].radius < at["medium"].radius < at["high"].radius
+    assert (
+        at["low"].step_size / at["low"].radius == PRESETS[DEFAULT].step_size / at["medium"].radius
+    )
+    with pytest.raises(UnknownName, match="no visibility named 'lo'; did you mean 'low'"):
+        PRESETS[DEFAULT].with_visibility("lo")
+    with pytest.raises(UsageError, match=r"budget is linf, not what is seen of the change.*fast"):
+        PRESETS[LINF].with_visibility("low")
+
+
+def test_what_can_be_promised_to_anyone_is_in_levels_where_it_can_be():
+    l2 = PRESETS["photoguard-diffusion-l2"]
+    bounds = [PRESETS[LINF].bound, PRESETS[DEFAULT].bound, l2.bound]
+    assert bounds == [("linf", 8), ("linf", 16), ("l2", 8)]
+    narrower = PRESETS[DEFAULT].with_bound(5)
+    assert (narrower.bound, narrower.radius) == (("linf", 5), PRESETS[DEFAULT].radius)
+    assert PRESETS[LINF].with_bound(5) == PRESETS[LINF].with_levels(5)
+    assert l2.with_bound(4).radius == 4

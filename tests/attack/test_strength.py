@@ -1,0 +1,132 @@
+import json
+import os
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from photovax.attack.recipe import DEFAULT, LINF, PRESETS, Recipe
+from photovax.attack.strength import Aim, largest_share, least_share
+from photovax.check import Verdict, check
+from photovax.cli import main
+from photovax.demo import SAMPLE
+from photovax.errors import BudgetExceeded, MetricUnavailable, UsageError
+from photovax.immunize import Immunizer
+from photovax.metrics import cvvdp
+from photovax.metrics.visibility import jod
+from photovax.pictures.photo import read_photo
+
+needs_cvvdp = pytest.mark.skipif(find_spec("pycvvdp") is None, reason="needs pip install cvvdp")
+
+
+@pytest.fixture
+def photo_file(tmp_path: Path) -> Path:
+    Image.open(SAMPLE).crop((150, 20, 310, 148)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.mark.parametrize("edge", [0.3, 1.0, 2.5])
+def test_the_searches_end_at_the_edge(edge: float):
+    assert largest_share(lambda share: share <= edge) == pytest.approx(edge, abs=0.02)
+    assert least_share(lambda share: share >= edge) == pytest.approx(edge, abs=0.02)
+
+
+def test_what_the_searches_give_fits():
+    for edge in (0.123, 0.9, 2.2):
+        assert (largest_share(edge.__ge__) or 9) <= edge
+        assert (least_share(edge.__le__) or 0) >= edge
+
+
+def test_the_searches_give_nothing_where_nothing_fits():
+    assert largest_share(lambda share: False) is None
+    assert least_share(lambda share: False) is None
+    assert largest_share(lambda share: True, most=2) == 2
+    assert (least_share(lambda share: True, most=2) or 2) < 0.02
+
+
+@pytest.mark.parametrize("value", [4, 10, float("nan")])
+def test_visibilities_that_mean_nothing_are_refused(value: float):
+    with pytest.raises(UsageError, match=r"JOD must be from 5 .* to below 10"):
+        Aim(jod=value)
+
+
+@needs_cvvdp
+@pytest.mark.parametrize("name", [DEFAULT, LINF])
+def test_as_strong_as_stays_above_a_jod(immunizer: Immunizer, photo_file: Path, name: str):
+    photo, recipe = read_photo(photo_file), quick(PRESETS[name])
+    result = immunizer.immunize(photo, recipe.near_jod(9.6), aim=Aim(jod=9.6))
+    assert result.reached
+    saved = immunizer.save(result, photo_file.with_name("out.png"))
+    found = jod(photo.pixels, read_photo(saved.path).pixels)
+    assert found is not None
+    assert 9.6 <= found < 9.66
+    record = json.loads(saved.record.read_text())
+    assert record["budget"]["options"]["radius"] == result.recipe.radius != recipe.radius
+
+
+def test_as_weak_as_passes(immunizer: Immunizer, photo_file: Path):
+    photo = read_photo(photo_file)
+    strong = quick(PRESETS[LINF].with_levels(24))
+    weaker = immunizer.immunize(photo, strong, aim=Aim(passing=True))
+    assert weaker.reached
+    assert weaker.recipe.radius < strong.radius
+    assert check(weaker.photo, photo, size=128).verdict is Verdict.PASS
+    least = immunizer.immunize(photo, weaker.recipe.with_radius(weaker.recipe.radius * 0.8))
+    assert check(least.photo, photo, size=128).verdict is not Verdict.PASS
+
+
+def test_what_cannot_be_reached_is_said_and_the_recipe_is_kept(
+    immunizer: Immunizer, photo_file: Path
+):
+    recipe = quick(PRESETS[LINF].with_levels(1))
+    result = immunizer.immunize(read_photo(photo_file), recipe, aim=Aim(passing=True))
+    assert not result.reached
+    assert result.recipe == recipe
+
+
+@needs_cvvdp
+def test_a_jod_that_leaves_nothing_in_8_bits_is_refused(immunizer: Immunizer, photo_file: Path):
+    recipe = quick(PRESETS[LINF].with_levels(1))
+    with pytest.raises(BudgetExceeded, match="nothing of the change is left in 8 bits"):
+        immunizer.immunize(read_photo(photo_file), recipe, aim=Aim(jod=9.9999))
+
+
+def test_a_jod_needs_its_package(
+    immunizer: Immunizer, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "pycvvdp", None)
+    cvvdp._loaded.cache_clear()
+    with pytest.raises(MetricUnavailable, match="pip install"):
+        immunizer.immunize(read_photo(photo_file), quick(PRESETS[DEFAULT]), aim=Aim(jod=9.5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--visibility", "lo"], "no visibility named 'lo'; did you mean 'low'"),
+        (["--visibility", "3"], "JOD must be from 5"),
+        (["--visibility", "low", "--budget", "8"], "leave out one"),
+        (["--visibility", "9.5", "--budget", "8"], "leave out one"),
+        (["--visibility", "low", "--recipe", "fast-linf"], "leave out --visibility, or use"),
+    ],
+)
+def test_wrong_strengths_are_told_before_the_work(
+    photo_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+):
+    monkeypatch.setattr("sys.argv", ["photovax", "immunize", str(photo_file), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert os.listdir(photo_file.parent) == ["photo.png"]
+
+
+def quick(recipe: Recipe) -> Recipe:
+    return replace(recipe, steps=10, size=128, views=recipe.views[:1])

@@ -1,0 +1,189 @@
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from photovax.cli import main
+from photovax.immunize import Immunizer
+
+EDIT = ["edit", "photo.jpg", "--prompt", "x", "-o", "o.png"]
+RECIPE = """
+preset = "fast"
+steps = 4
+views = [{name = "short_side", options = {pixels = 256}}]
+"""
+
+
+def photovax(*arguments, cwd):
+    command = [sys.executable, "-c", "from photovax.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def interrupted(*_args, **_options):
+    raise KeyboardInterrupt
+
+
+def test_immunize_then_check(photo_file, tmp_path):
+    (tmp_path / "quick.toml").write_text(RECIPE)
+    (tmp_path / "bad.jpg").write_text("no picture")
+    done = photovax(
+        *("immunize", photo_file, "bad.jpg", "--recipe", "quick.toml", "--budget", 6, "--json"),
+        *("--device", "cpu", "--forbid-ai"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 3, done.stderr
+    good, bad = json.loads(done.stdout)
+    assert good["record"]["realised"]["linf"] == 6
+    assert "bad.jpg" in bad["error"]
+    assert "1 of 2 photos immunized" in done.stderr
+    with Image.open(tmp_path / "photo.immunized.png") as picture:
+        assert b"DMI-PROHIBITED-AIMLTRAINING" in picture.info["xmp"]
+    assert not (tmp_path / "bad.immunized.png").exists()
+    checked = photovax(
+        *("check", "photo.immunized.png", "--original", "photo.jpg", "--json"), cwd=tmp_path
+    )
+    assert checked.returncode in (0, 10), checked.stderr
+    assert json.loads(checked.stdout)["models"]["embedded"]["effect"]["shift"] > 0
+
+
+def test_edit_writes_a_seeded_picture_of_the_editors_size(editor_folder, photo_file, tmp_path):
+    made = []
+    for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        done = photovax(
+            *("edit", "photo.jpg", "--prompt", "make it night", "--model", editor_folder),
+            *("--steps", 2, "--seed", seed, "-o", name, "--device", "cpu"),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size == (80, 64)
+            made.append(picture.tobytes())
+    assert made[0] == made[1] != made[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([*EDIT, "--mode", "paint"], 2, "no mode"),
+        (["edit", "photo.jpg", "--prompt", "x", "-o", "o.gif"], 4, "not a type that is written"),
+        ([*EDIT, "--mode", "inpaint"], 2, "needs a mask"),
+        ([*EDIT, "--guidance", "0.5"], 2, "guidance must be 1"),
+        (["edit", "photo.jpg", "--prompt", "x", "-o", "photo.jpg", "--overwrite"], 2, "itself"),
+        ([*EDIT, "--size", "100"], 2, "multiple of 8"),
+        ([*EDIT, "--strength", "1"], 2, "img2img and"),
+        ([*EDIT, "--model", "taef2"], 6, "cannot edit"),
+        (["check", "photo.jpg", "--original", "photo.jpg", "--size", "0"], 2, "multiple of 8"),
+        (
+            ["immunize", "photo.jpg", "--recipe", "photoguard-diffusion-l2", "--budget", "8"],
+            2,
+            "budget is l2 8",
+        ),
+        (["immunize", "photo.jpg", "--mode", "inpaint"], 2, "goes through no edit"),
+        (["immunize", "photo.jpg", "--size", "100"], 2, "multiple of 8 from 64 up, got 100"),
+        (["immunize", "photo.jpg", "--memory", "4"], 2, "such as 4GiB or 800MiB, got '4'"),
+        (["immunize", "photo.jpg", "--memory", "1 MiB"], 2, "0.00 GiB of memory are too little"),
+        (["immunize", "photo.jpg", "--recipe", "fats"], 2, "did you mean 'fast'"),
+        (["immunize", "photo.jpg", "--model", "embeded"], 2, "did you mean 'embedded'"),
+        (["immunize", "photo.jpg", "-o", "out.gif"], 4, "not a type that is written; use .png"),
+        (["immunize", "photo.jpg", "-o", "o.png", "--type", "jpg"], 2, "leave out --type"),
+        (["check", "photo.jpg", "--original", "gone.jpg"], 3, "gone.jpg"),
+    ],
+)
+def test_mistakes_give_one_line_and_a_code(photo_file, arguments, code, message):
+    done = photovax(*arguments, cwd=photo_file.parent)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert [path.name for path in photo_file.parent.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("photos", "lines"),
+    [
+        (["photo.jpg"], ["photovax: interrupted before there was a result"]),
+        (
+            ["bad.jpg", "photo.jpg", "more.jpg"],
+            [
+                "not done: bad.jpg: not a picture that can be read",
+                "not done: photo.jpg: interrupted",
+                "not done: more.jpg: interrupted",
+                "0 of 3 photos immunized",
+            ],
+        ),
+    ],
+)
+def test_an_interruption_says_what_was_not_done(
+    photos, lines, photo_file, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "bad.jpg").write_text("no picture")
+    shutil.copy(photo_file, tmp_path / "more.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Immunizer, "immunize", interrupted)
+    monkeypatch.setattr("sys.argv", ["photovax", "immunize", *photos, "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)) == len(photos) // 2
+    assert [line.split(";")[0] for line in said.err.splitlines()] == lines
+
+
+def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, capsys):
+    monkeypatch.chdir(photo_file.parent)
+    # Not by its path, in which the function's name stands for the module's, too.
+    monkeypatch.setattr(importlib.import_module("photovax.check"), "check", interrupted)
+    arguments = ["check", "photo.jpg", "--original", "photo.jpg"]
+    monkeypatch.setattr("sys.argv", ["photovax", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "photovax: interrupted: what was not done is not written\n"
+
+
+def test_help_loads_nothing_heavy(tmp_path):
+    code = (
+        "import sys, contextlib\nfrom photovax.cli import app\n"
+        "with contextlib.suppress(SystemExit): app(['--help'])\n"
+        "print([m for m in ('torch', 'diffusers', 'PIL', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "immunize" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_models_lists_the_embedded_one(tmp_path):
+    done = photovax("models", "--json", cwd=tmp_path)
+    assert 40 < json.loads(done.stdout)["embedded"]["megabytes"] < 50
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "unet"),
+    [
+        ("StableDiffusionImg2ImgPipeline", None),
+        ("StableDiffusionInpaintPipeline", "unet_inpaint"),
+        ("StableDiffusionInstructPix2PixPipeline", "unet_instruct"),
+    ],
+)
+def test_ordinary_diffusers_calls_load_the_embedded_editor(pipeline, unet):
+    import diffusers
+
+    from photovax.models.catalog.places import model_folder
+    from photovax.models.quiet import quiet_loading
+
+    parts: Any = diffusers  # its classes look empty to a type checker
+    with quiet_loading():
+        options: dict[str, Any] = {"local_files_only": True, "low_cpu_mem_usage": False}
+        if unet is not None:
+            kind = parts.UNet2DConditionModel
+            options["unet"] = kind.from_pretrained(model_folder("embedded"), subfolder=unet)
+        loaded = getattr(parts, pipeline).from_pretrained(model_folder("embedded"), **options)
+    assert loaded.vae.config.latent_channels == 4
+    assert loaded.unet.config.in_channels == {None: 4, "unet_inpaint": 9, "unet_instruct": 8}[unet]
