@@ -19,7 +19,8 @@ PhotovaxError                    1  base of all
 ├── CertificateError             9  a certificate or key that does not hold
 └── Interrupted                130  stopped by the user before there was a result
 
-Each message is one line: what was got, what is allowed, what to type.
+A message is one line that says what was got and what is allowed. What to type at the command line
+is the error's hint, which only the command line prints.
 """
 
 from __future__ import annotations
@@ -31,9 +32,23 @@ def first_line(error: BaseException) -> str:
 
 
 class PhotovaxError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    Args:
+        message: What was got and what is allowed, in one line.
+        hint: How to put it right at the command line; None where the message says enough.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    @property
+    def line(self) -> str:
+        """The message and the hint, for people at a command line."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
 
 
 class UsageError(PhotovaxError):

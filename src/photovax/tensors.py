@@ -6,10 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["tensor"]
+__all__ = ["CPU", "pixels_of", "tensor"]
+
+CPU = torch.device("cpu")
 
 
-def tensor(pixels: np.ndarray, device: torch.device) -> Tensor:
+def tensor(pixels: np.ndarray, device: torch.device = CPU) -> Tensor:
     """Uint8 pixels (H, W, C) as float32 (1, C, H, W) in [0, 1]."""
-    planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    # A read-only array is copied, since a tensor could write to it.
+    planes = torch.from_numpy(np.require(pixels, np.uint8, ["C", "W"])).permute(2, 0, 1)[None]
     return planes.to(device).float().contiguous().div_(255)
+
+
+def pixels_of(images: Tensor) -> np.ndarray:
+    """The first image of a batch (N, C, H, W) in [0, 1] as uint8 pixels (H, W, C), to nearest."""
+    levels = images[0].detach().mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    pixels: np.ndarray = levels.permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(pixels)

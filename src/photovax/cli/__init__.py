@@ -77,5 +77,5 @@ def main() -> None:
     try:
         app()
     except PhotovaxError as error:
-        typer.echo(f"photovax: {error}", err=True)
+        typer.echo(f"photovax: {error.line}", err=True)
         sys.exit(error.exit_code)
