@@ -16,7 +16,7 @@ from statistics import mean
 
 import torch
 
-from photovax.attack.recipe import PRESETS
+from photovax.attack.presets import PRESETS
 from photovax.demo import SAMPLE, SAMPLE_MASK
 from photovax.immunize import Immunizer
 from photovax.machine.memory import peak_resident_bytes, resident_bytes

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from benchmarks.shapes import write_random
-from photovax.attack.recipe import DEFAULT, PRESETS
+from photovax.attack.presets import DEFAULT, PRESETS
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.models.catalog.entries import DEFAULT_MODEL

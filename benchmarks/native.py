@@ -21,7 +21,8 @@ from PIL import Image
 from torch import Generator
 
 from benchmarks.large import shrunk
-from photovax.attack.recipe import DEFAULT, NATIVE, Recipe, load_recipe
+from photovax.attack.presets import DEFAULT, NATIVE, load_recipe
+from photovax.attack.recipe import Recipe
 from photovax.check import noisy
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import latent_effect

@@ -15,11 +15,11 @@ from statistics import median
 import torch
 from torch import Generator, Tensor
 
-from photovax.attack.budget import BUDGETS
+from photovax.attack.budgets import BUDGETS
 from photovax.attack.losses import LossFn
 from photovax.attack.objectives import OBJECTIVES
 from photovax.attack.optimise import Step, pgd
-from photovax.attack.recipe import DEFAULT, PRESETS
+from photovax.attack.presets import DEFAULT, PRESETS
 from photovax.demo import SAMPLE
 from photovax.immunize import Immunizer
 from photovax.models.catalog.entries import DEFAULT_MODEL

@@ -16,7 +16,8 @@ from statistics import mean
 import torch
 from PIL import Image
 
-from photovax.attack.recipe import GREY, PRESETS, Recipe
+from photovax.attack.presets import GREY, PRESETS
+from photovax.attack.recipe import Recipe
 from photovax.immunize import Immunizer
 from photovax.pictures.photo import read_photo
 from training.photos import middle_square

@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.shapes import add_models, asked_models
-from photovax.attack.budget import Linf
+from photovax.attack.budgets import Linf
 from photovax.attack.losses import LossFn
 from photovax.attack.objectives import OBJECTIVES
 from photovax.attack.optimise import constant, pgd

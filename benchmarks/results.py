@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from photovax.adversary.purify import PURIFICATIONS
-from photovax.attack.recipe import DEFAULT, LINF
+from photovax.attack.presets import DEFAULT, LINF
 from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.report import interval_text, markdown_table, write_report

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from benchmarks.passes import PUBLISHED, quicker
 from benchmarks.shapes import add_models, asked_models
-from photovax.attack.recipe import PRESETS
+from photovax.attack.presets import PRESETS
 from photovax.demo import SAMPLE
 from photovax.immunize import Immunizer
 from photovax.machine.precision import Precision

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from photovax.attack.recipe import LINF, load_recipe
+from photovax.attack.presets import LINF, load_recipe
 from photovax.check import check
 from photovax.immunize import Immunizer
 from photovax.models.catalog.entries import DEFAULT_MODEL

@@ -17,7 +17,7 @@ from statistics import mean
 import numpy as np
 import torch
 
-from photovax.attack.recipe import DEFAULT, load_recipe
+from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.check import FLOOR_SEEDS, noisy
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import latent_effect

@@ -21,7 +21,7 @@ from statistics import quantiles
 import httpx2
 from PIL import Image
 
-from photovax.attack.recipe import DEFAULT
+from photovax.attack.presets import DEFAULT
 from photovax.demo import SAMPLE
 from tests.serving import free_port, serve, wait_until_up
 

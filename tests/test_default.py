@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from photovax.attack.budget import BUDGETS
-from photovax.attack.recipe import DEFAULT, LINF, PRESETS, Recipe
+from photovax.attack.budgets import BUDGETS
+from photovax.attack.presets import DEFAULT, LINF, PRESETS
+from photovax.attack.recipe import Recipe
 from photovax.demo import SAMPLE
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import latent_effect

@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from photovax import demo
-from photovax.attack.recipe import DEFAULT, DIFFUSION, PRESETS
+from photovax.attack.presets import DEFAULT, DIFFUSION, PRESETS
 from photovax.cli import app
 from photovax.pictures.photo import read_photo
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from photovax.attack.recipe import PRESETS
+from photovax.attack.presets import PRESETS
 from photovax.check import noisy
 from photovax.immunize import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect

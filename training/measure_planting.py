@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from photovax.attack.recipe import PRESETS, Recipe
+from photovax.attack.presets import PRESETS
+from photovax.attack.recipe import Recipe
 from photovax.check import ModelCheck, check_loaded
 from photovax.immunize import Immunizer
 from photovax.metrics.statistics import bootstrap

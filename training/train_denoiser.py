@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from photovax.adversary.purify.denoiser import network
-from photovax.attack.recipe import PRESETS, Recipe
+from photovax.attack.presets import PRESETS
+from photovax.attack.recipe import Recipe
 from photovax.immunize import Immunizer
 from photovax.pictures.photo import read_photo
 from training.checkpoints import write_checkpoint, write_report

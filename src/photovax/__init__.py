@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from photovax.attack.recipe import PRESETS, Recipe, load_recipe
+    from photovax.attack.presets import PRESETS, load_recipe
+    from photovax.attack.recipe import Recipe
     from photovax.check import Check, check
     from photovax.errors import PhotovaxError
     from photovax.immunize import Immunizer

@@ -11,7 +11,7 @@ import numpy as np
 
 from photovax.adversary.edits import Adversary
 from photovax.attack.optimise import Step
-from photovax.attack.recipe import DEFAULT, DIFFUSION, PRESETS
+from photovax.attack.presets import DEFAULT, DIFFUSION, PRESETS
 from photovax.evaluation.true_edits import find_true_edit, truth
 from photovax.immunize import Immunizer
 from photovax.immunized import Saved

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from photovax.attack.budget import BUDGETS, Constraint
+from photovax.attack.budgets import BUDGETS, Constraint
 from photovax.attack.decoded_jpeg import within_jpeg
 from photovax.attack.losses import LossFn
 from photovax.attack.objectives import OBJECTIVES, Objective

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from photovax.attack.budget import TOLERANCE, Constraint
+from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.attack.recipe import Recipe
 from photovax.errors import BudgetExceeded
 from photovax.metrics.distortion import Visibility

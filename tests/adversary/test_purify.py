@@ -18,7 +18,7 @@ from PIL import Image
 import photovax.adversary.purify as purify
 from photovax.adversary.purify import PURIFICATIONS, PURIFIERS, Purifier, load_purifier
 from photovax.adversary.purify.retouching import Rotate
-from photovax.attack.recipe import PRESETS
+from photovax.attack.presets import PRESETS
 from photovax.demo import SAMPLE
 from photovax.errors import ModelError, UnknownName, UsageError
 from photovax.metrics.distortion import psnr

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator
 
-from photovax.attack.budget import L2, Linf, Within
+from photovax.attack.budgets import L2, Linf, Within
 from photovax.attack.optimise import SCHEDULES, pgd
 from photovax.errors import GradientError, LossShapeError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from photovax.attack.recipe import DEFAULT, LINF, PRESETS, Recipe
+from photovax.attack.presets import DEFAULT, LINF, PRESETS
+from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim, largest_share, least_share
 from photovax.check import Verdict, check
 from photovax.cli import main

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from photovax.attack.recipe import DEFAULT, Recipe, load_recipe
+from photovax.attack.presets import DEFAULT, load_recipe
+from photovax.attack.recipe import Recipe
 from photovax.certificates.document import canonical, fingerprint, parse_certificate
 from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing, read_keys

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photovax.attack.recipe import PRESETS, Recipe
+from photovax.attack.presets import PRESETS
+from photovax.attack.recipe import Recipe
 from photovax.demo import SAMPLE, SAMPLE_MASK
 from photovax.errors import UnknownName, UsageError
 from photovax.evaluation.cautions import cautions

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Generator
 
-from photovax.attack.budget import Linf
+from photovax.attack.budgets import Linf
 from photovax.attack.optimise import pgd
-from photovax.attack.recipe import PRESETS
+from photovax.attack.presets import PRESETS
 from photovax.errors import UsageError
 from photovax.immunize import Immunizer
 from photovax.machine.precision import quick_passes

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from photovax.adversary.edits import Adversary
-from photovax.attack.recipe import DEFAULT, PRESETS
+from photovax.attack.presets import DEFAULT, PRESETS
 from photovax.check import noisy
 from photovax.demo import SAMPLE
 from photovax.evaluation.colours import name_colour

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator
 
-from photovax.attack.budget import BUDGETS
+from photovax.attack.budgets import BUDGETS
 from photovax.attack.optimise import pgd
-from photovax.attack.recipe import NATIVE, PRESETS
+from photovax.attack.presets import NATIVE, PRESETS
 from photovax.attack.sweep import swept
 from photovax.errors import LossShapeError, UsageError
 from photovax.immunize import Immunizer

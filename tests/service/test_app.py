@@ -26,7 +26,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from photovax.attack.recipe import VISIBILITY, load_recipe
+from photovax.attack.budgets import VISIBILITY
+from photovax.attack.presets import load_recipe
 from photovax.certificates.container import holds_manifest
 from photovax.certificates.credential import self_made
 from photovax.certificates.document import parse_certificate

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from photovax.attack.budget import TOLERANCE, Constraint
+from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 from photovax.pictures.channels import as_image
 from photovax.pictures.photo import strict_pillow

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from photovax.attack.budget import Constraint
+from photovax.attack.budgets import Constraint
 from photovax.attack.losses import LossFn
 from photovax.errors import GradientError, LossShapeError
 from photovax.machine.precision import Quick

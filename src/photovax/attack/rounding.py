@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from photovax.attack.budget import TOLERANCE, Constraint
+from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 
 __all__ = ["round_within"]

@@ -254,4 +254,4 @@ def _object(text: str) -> dict[str, Any]:
 
 def total_of(recipe: Recipe) -> float:
     """The most that a recipe changes, as certificates put it: in levels, or a length for l2."""
-    return recipe.bound[1]
+    return recipe.constraint.most

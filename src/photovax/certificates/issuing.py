@@ -124,10 +124,10 @@ class Issuer:
         photo = read_photo(file, max_pixels=original.width * original.height)
         size = recipe.size
         found = self.check(photo, original, size=size, known=known)
-        norm = recipe.bound[0]
+        norm = recipe.constraint.norm
         budget = Budget(
             norm=norm,
-            unit="length" if recipe.levels is None else "levels",
+            unit=recipe.constraint.unit,
             total=total_of(recipe) if total is None else total,
             used=length_used(photo, original, norm),
         )

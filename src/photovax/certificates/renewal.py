@@ -108,10 +108,10 @@ class Renewer:
         if not lacks:
             return None
         norm = certificate.budget.norm
-        if norm != self.recipe.bound[0]:
+        if norm != self.recipe.constraint.norm:
             raise UsageError(
-                f"the certificate bounds {norm}, the recipe {self.recipe.bound[0]}: renew with "
-                "a recipe of the same kind"
+                f"the certificate bounds {norm}, the recipe {self.recipe.constraint.norm}: renew "
+                "with a recipe of the same kind"
             )
         if wish.original is None:
             return self._further(wish, certificate, lacks)
@@ -139,7 +139,7 @@ class Renewer:
 
     def _further(self, wish: Wish, certificate: Certificate, lacks: tuple[Gap, ...]) -> Renewal:
         budget, before = certificate.budget, wish.photo
-        if budget.left < (1 if budget.norm == "linf" else 1e-3):
+        if budget.left < (1 if budget.unit == "levels" else 1e-3):
             lacking = ", ".join(f"{gap.model.name} {gap.model.version}" for gap in lacks)
             raise BudgetSpent(
                 f"not covered: {lacking}. {budget.used:g} of {budget.total:g} {budget.unit} are "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from photovax.attack.recipe import DEFAULT, load_recipe
+from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
 from photovax.service import service_installed
 from photovax.service.settings import Settings

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from photovax.attack.recipe import DEFAULT, PRESETS, Recipe, load_recipe
+from photovax.attack.presets import DEFAULT, PRESETS, load_recipe
+from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim
 from photovax.cli import options
 from photovax.errors import Interrupted, UsageError

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from photovax.attack.recipe import DEFAULT, load_recipe
+from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data, certificate_of
 from photovax.service import service_installed

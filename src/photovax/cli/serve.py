@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from photovax.attack.recipe import DEFAULT, VISIBILITY
+from photovax.attack.budgets import VISIBILITY
+from photovax.attack.presets import DEFAULT
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
 from photovax.errors import UsageError

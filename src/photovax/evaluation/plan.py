@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from photovax.attack.recipe import Recipe, load_recipe, visibility_word
+from photovax.attack.budgets import BUDGETS, Constraint
+from photovax.attack.presets import load_recipe
+from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.edit import Edit, Mode
@@ -81,10 +82,10 @@ class Floor:
     """Random noise of the size of a recipe's change: what a change does without any aim.
 
     Attributes:
-        norm: ``linf``, ``l2`` or ``perceptual``.
-        radius: In the budget's unit.
-        kept: Only where an inpainting editor keeps the photo.
-        bound: perceptual: largest change, in 8-bit levels.
+        norm: Name of the budget that it is drawn from.
+        radius: Radius of that budget, in its own unit.
+        kept: Whether there is noise only where an inpainting editor keeps the photo.
+        bound: Largest change, in 8-bit levels, where the budget has one beside its radius.
     """
 
     norm: str
@@ -93,25 +94,22 @@ class Floor:
     bound: float | None = None
 
     @property
-    def levels(self) -> int:
-        """linf: the largest change, in whole 8-bit levels."""
-        return math.floor(self.radius * 255 + 1e-3)
-
-    @property
-    def most(self) -> float | None:
-        """Largest change allowed, in 8-bit levels; None where a length is bounded."""
-        return self.radius * 255 if self.norm == "linf" else self.bound
-
-    @property
-    def budget(self) -> Part:
-        """As a part of a recipe."""
+    def constraint(self) -> Constraint:
+        """The set that it is drawn from."""
         options = {"radius": self.radius}
-        return Part(self.norm, options if self.bound is None else {**options, "levels": self.bound})
+        if self.bound is not None:
+            options["levels"] = self.bound
+        return BUDGETS.create(Part(self.norm, options))
+
+    @property
+    def levels(self) -> float | None:
+        """Largest change, in 8-bit levels; None where a length is bounded."""
+        return self.constraint.most if self.constraint.unit == "levels" else None
 
     @property
     def label(self) -> str:
         """For tables."""
-        return f"noise {_size(self.budget)}" + (" (kept region)" if self.kept else "")
+        return f"noise {self.constraint.label}" + (" (kept region)" if self.kept else "")
 
     def facts(self) -> dict[str, Any]:
         """What its results are stored by."""
@@ -133,25 +131,21 @@ class Variant:
 
     def against(self, mode: Mode) -> Recipe:
         """The recipe for a way of editing: through edits of that kind, if it goes through any."""
-        try:
-            return self.recipe.with_mode(mode)
-        except UsageError:
-            return self.recipe
+        return self.recipe if self.recipe.mode is None else self.recipe.with_mode(mode)
 
     def applies(self, mode: Mode) -> bool:
         """Whether there is anything to attack in a way of editing."""
-        adapted = self.against(mode)
-        if adapted.objective.name == "first_step_norm":
-            return mode != "img2img"  # its first step sees no photo
+        try:
+            adapted = self.against(mode)
+        except UsageError:  # the objective cannot go through it
+            return False
         return mode == "inpaint" or not adapted.needs_mask
 
     def floor(self, mode: Mode) -> Floor:
         """The noise to compare with in a way of editing."""
         adapted = self.against(mode)
-        name, bound = adapted.budget.name, None
-        if name == "perceptual":
-            bound = adapted.levels
-        return Floor(name, adapted.radius, adapted.needs_mask, bound)
+        bound = adapted.budget.options.get("levels")
+        return Floor(adapted.budget.name, adapted.radius, adapted.needs_mask, bound)
 
 
 @dataclass(frozen=True)
@@ -221,11 +215,12 @@ def variants(
         recipe, label = load_recipe(name), Path(name).stem
         recipe = recipe if recipe.size is not None else replace(recipe, size=size)
         at = [recipe]
-        if recipe.budget.name == "linf" and budgets:
+        bound = recipe.constraint
+        if budgets and bound.unit == "levels" and not bound.bounds_seen:
             at = [recipe.with_levels(levels) for levels in dict.fromkeys(budgets)]
-        if recipe.budget.name == "perceptual" and visibilities:
+        if visibilities and bound.bounds_seen:
             at = [recipe.with_visibility(word) for word in dict.fromkeys(visibilities)]
-        found += [Variant(f"{label} {_size(each.budget)}", each) for each in at]
+        found += [Variant(f"{label} {each.constraint.label}", each) for each in at]
     if not found:
         raise UsageError("name a recipe: the originals and noise are measured beside it")
     twice = _twice(variant.label for variant in found)
@@ -237,16 +232,6 @@ def variants(
 def _twice(names: Iterable[str]) -> str | None:
     """The first of some names that comes twice."""
     return next((name for name, count in Counter(names).items() if count > 1), None)
-
-
-def _size(budget: Part) -> str:
-    """A budget's size for tables: levels, the word for a visibility, or a number of its unit."""
-    radius = budget.options["radius"]
-    if budget.name == "linf":
-        return f"{radius * 255:.4g}/255"
-    if budget.name == "perceptual":
-        return visibility_word(radius) or f"{radius:g}"
-    return f"{budget.name} {radius:g}"
 
 
 def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tuple[Asked, ...]:

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from photovax.attack.budget import BUDGETS, Constraint
 from photovax.attack.rounding import round_within
-from photovax.check import noisy
 from photovax.digests import file_digest
 from photovax.errors import UsageError
 from photovax.evaluation.plan import Asked, Floor
@@ -115,34 +113,16 @@ def _repainted(kept: np.ndarray, kind: str) -> np.ndarray:
 
 
 def noise_like(pixels: np.ndarray, floor: Floor, mask: np.ndarray | None = None) -> np.ndarray:
-    """A uint8 picture with random noise of the floor's norm and size, always the same.
+    """A uint8 picture with random noise of the floor's size, always the same.
 
     Args:
         pixels: uint8 (H, W, C).
         floor: Which noise.
-        mask: bool (H, W); only there is noise, which then has the floor's whole length.
+        mask: bool (H, W); only there is noise, which then has the floor's whole size.
     """
-    inside = True if mask is None else mask[..., None]
-    if floor.norm == "perceptual":
-        return _drawn_from(BUDGETS.create(floor.budget), pixels, mask)
-    if floor.norm == "linf":
-        return np.where(inside, noisy(pixels, floor.levels, FLOOR_SEED), pixels)
-    drawn = np.random.default_rng(FLOOR_SEED).standard_normal(pixels.shape) * inside
-    wanted = floor.radius * 255
-    scale = wanted / float(np.linalg.norm(drawn))
-    levels = pixels.astype(np.float64)
-    for _ in range(20):  # rounding and clipping change the length a little
-        levels = np.clip(np.rint(pixels + scale * drawn), 0, 255)
-        scale *= wanted / max(1e-9, float(np.linalg.norm(levels - pixels)))
-    return levels.astype(np.uint8)
-
-
-def _drawn_from(
-    constraint: Constraint, pixels: np.ndarray, mask: np.ndarray | None = None
-) -> np.ndarray:
-    """A random picture of a set of changes."""
+    constraint = floor.constraint
     if mask is not None:
         constraint = constraint.within(torch.from_numpy(mask)[None, None])
-    origin = tensor(pixels, torch.device("cpu"))
+    origin = tensor(pixels)
     x = constraint.sample(origin, torch.Generator().manual_seed(FLOOR_SEED))
     return round_within(x, origin, constraint)[0].permute(1, 2, 0).numpy()

@@ -35,7 +35,7 @@ class Protection:
     @property
     def levels(self) -> float | None:
         """Largest change allowed, in 8-bit levels; None where another norm bounds it."""
-        return self.by.most if isinstance(self.by, Floor) else self.by.levels
+        return self.by.levels
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,8 @@ class Units:
         floor, masked = variant.floor(mode), recipe.needs_mask
         mask = subject.mask_digest() if masked else None
         # In folders of older versions "noise" of an l2 norm is too short where it is masked.
-        drawn = "noise of full length" if floor.norm == "l2" else "noise"
+        # Draws of another kind than those that were stored before are stored under another key.
+        drawn = "noise" if floor.constraint.bounds_seen else "noise of the whole set"
         noise = Protection(
             key_of(subject.digest, drawn, floor.facts(), FLOOR_SEED, mask), floor, masked
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photovax.attack.recipe import DEFAULT, Recipe
+from photovax.attack.presets import DEFAULT
+from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError
 
 __all__ = ["Settings", "is_loopback"]
@@ -94,7 +95,7 @@ class Settings:
         """
         if self.levels is not None:
             return recipe.with_levels(self.levels)
-        if self.visibility is not None and recipe.bounds_seen:
+        if self.visibility is not None and recipe.constraint.bounds_seen:
             return recipe.with_visibility(self.visibility)
         return recipe
 

@@ -13,7 +13,7 @@ from torch import Generator
 from typer.testing import CliRunner
 
 from photovax.adversary.edits import Adversary
-from photovax.attack.budget import Linf
+from photovax.attack.budgets import Linf
 from photovax.attack.objectives import (
     OBJECTIVES,
     DenoisingError,
@@ -25,7 +25,7 @@ from photovax.attack.objectives import (
     Sum,
 )
 from photovax.attack.optimise import pgd, score
-from photovax.attack.recipe import PRESETS, Recipe
+from photovax.attack.presets import PRESETS, recipe_from
 from photovax.cli import app
 from photovax.errors import UsageError
 from photovax.immunize import Immunizer
@@ -205,7 +205,7 @@ def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, ph
     if "mode" in str(recipe.objective.options):
         recipe = recipe.with_mode(mode)
         assert f"'mode': '{mode}'" in str(recipe.objective.options)
-        assert Recipe.from_mapping(json.loads(recipe.to_json())) == recipe
+        assert recipe_from(json.loads(recipe.to_json())) == recipe
     else:
         with pytest.raises(UsageError, match="goes through no edit"):
             recipe.with_mode(mode)
@@ -213,7 +213,7 @@ def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, ph
     mask = torch.zeros(photo.height, photo.width, dtype=torch.bool)
     mask[20:100, 30:120] = True
     # A first step that crosses the whole budget may be too long for weights that nobody trained.
-    small = Recipe.from_mapping({**vars(recipe), "steps": 2} | _parts(recipe))
+    small = recipe_from({**vars(recipe), "steps": 2} | _parts(recipe))
     seen: list[float] = []
     result = Immunizer([str(editor_folder)], device="cpu").immunize(
         photo, small, mask=mask.numpy(), callback=lambda step: seen.append(step.losses.item())

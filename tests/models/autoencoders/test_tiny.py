@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from photovax.attack.recipe import PRESETS
+from photovax.attack.presets import PRESETS
 from photovax.check import check
 from photovax.cli import app
 from photovax.errors import ModelError

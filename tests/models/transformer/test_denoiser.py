@@ -38,7 +38,7 @@ from transformers import (
 
 from photovax.adversary.edits import Adversary
 from photovax.attack.objectives import DenoisingError, FirstStepNorm
-from photovax.attack.recipe import PRESETS
+from photovax.attack.presets import PRESETS
 from photovax.errors import ModelError, UsageError
 from photovax.immunize import Immunizer
 from photovax.models.catalog.entries import CATALOG

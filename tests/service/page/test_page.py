@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photovax.attack.recipe import VISIBILITY, load_recipe
+from photovax.attack.budgets import VISIBILITY
+from photovax.attack.presets import load_recipe
 from photovax.certificates.document import parse_certificate
 from photovax.demo import SAMPLE
 from photovax.metrics.visibility import flip_picture

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Generator, Tensor
 
 from photovax.attack.losses import LossFn
 from photovax.errors import UsageError
+from photovax.models.edit import Mode
 from photovax.registry import Part, Registry, unknown
 
-__all__ = ["OBJECTIVES", "Need", "Objective", "Sum"]
+__all__ = ["OBJECTIVES", "Encoding", "Need", "Objective", "Sum"]
 
 
 Need = Literal["autoencoder", "denoiser", "editor"]
@@ -34,7 +35,20 @@ class Objective(Protocol[S]):
 
     @property
     def random(self) -> bool:
-        """Whether a loss may answer otherwise when asked again."""
+        """Whether a loss returns different values for the same image."""
+        ...
+
+    @property
+    def mode(self) -> Mode | None:
+        """The way of editing that it goes through; None where it goes through none."""
+        ...
+
+    def options_for(self, mode: str) -> Mapping[str, Any] | None:
+        """The options that differ for another way of editing; None where it goes through none.
+
+        Raises:
+            UsageError: If it cannot go through that way of editing.
+        """
         ...
 
     def bind(self, surrogate: S, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
@@ -54,11 +68,26 @@ class Objective(Protocol[S]):
 OBJECTIVES: Registry[Objective[Any]] = Registry("objective")
 
 
+class Encoding:
+    """An objective that goes through no edit."""
+
+    mode: ClassVar[None] = None
+
+    def options_for(self, mode: str) -> None:
+        """None: it is the same for every way of editing."""
+
+
 @dataclass(frozen=True)
 class Sum(Objective[S]):
-    """Several objectives at once, each with a weight."""
+    """Several objectives at once.
+
+    Attributes:
+        terms: The weight of each, and the objective.
+        described: The same as plain data: ``weight``, ``name`` and ``options`` of each.
+    """
 
     terms: Sequence[tuple[float, Objective[S]]]
+    described: Sequence[Mapping[str, Any]] = ()
 
     @property
     def needs(self) -> Need:
@@ -69,6 +98,24 @@ class Sum(Objective[S]):
     def random(self) -> bool:
         """As soon as one term is."""
         return any(objective.random for _, objective in self.terms)
+
+    @property
+    def mode(self) -> Mode | None:
+        """That of the first term with one."""
+        modes = (objective.mode for _, objective in self.terms)
+        return next((mode for mode in modes if mode is not None), None)
+
+    def options_for(self, mode: str) -> Mapping[str, Any] | None:
+        """The terms, of which those that go through an edit go through another."""
+        changed = [objective.options_for(mode) for _, objective in self.terms]
+        if all(options is None for options in changed):
+            return None
+        return {
+            "terms": [
+                term if options is None else {**term, "options": {**term["options"], **options}}
+                for term, options in zip(self.described, changed, strict=True)
+            ]
+        }
 
     def bind(self, surrogate: S, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
         """The weighted sum of the bound terms."""
@@ -101,5 +148,6 @@ def _sum(terms: Sequence[Mapping[str, Any]]) -> Objective[Any]:
                 OBJECTIVES.create(Part(term["name"], term.get("options", {}))),
             )
             for term in terms
-        ]
+        ],
+        terms,
     )

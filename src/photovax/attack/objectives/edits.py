@@ -6,9 +6,10 @@ denoiser of that way of editing; ``inpaint`` needs a mask.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,19 +21,71 @@ from photovax.attack.objectives.latent import target_picture
 from photovax.errors import UsageError
 from photovax.machine.random import draw_noise, twin
 from photovax.models.contracts import Denoiser, DifferentiableEditor
-from photovax.models.edit import Edit, Mode
+from photovax.models.edit import USUAL_STRENGTH, Edit, Mode
 from photovax.models.latents import latent_distance
 
 __all__ = ["DenoisingError", "EditDrift", "EditTarget", "FirstStepNorm"]
 
 
-@OBJECTIVES.register("edit_target")
 @dataclass(frozen=True)
-class EditTarget:
-    """Pull the whole edit to a picture: the diffusion attack of arXiv 2302.06588, section 3.
+class _ThroughEdit:
+    """An objective that goes through a whole edit.
 
     Attributes:
         edit: What the editor is asked for, as ``photovax.models.edit.Edit`` or its fields.
+    """
+
+    edit: Edit | Mapping[str, Any]
+    needs: ClassVar[Need] = "editor"
+    random: ClassVar[bool] = True
+
+    @property
+    def mode(self) -> Mode:
+        """The way of editing that is asked for."""
+        return _as_edit(self.edit).mode
+
+    def options_for(self, mode: str) -> Mapping[str, Any]:
+        """The edit in another way of editing."""
+        given = self.edit
+        changed = {**(asdict(given) if isinstance(given, Edit) else given), "mode": mode}
+        if mode == "img2img":
+            # At full strength nothing of the photo is left to attack.
+            strength = changed.setdefault("strength", USUAL_STRENGTH)
+            if "steps" in changed and int(changed["steps"] * strength) < 1:
+                changed["steps"] = math.ceil(1 / strength)
+        return {"edit": changed}
+
+
+@dataclass(frozen=True)
+class _OfDenoiser:
+    """An objective that asks the denoiser of one way of editing.
+
+    Attributes:
+        mode: The way of editing.
+        prompt: The prompt.
+    """
+
+    mode: Mode
+    prompt: str = ""
+    needs: ClassVar[Need] = "denoiser"
+    random: ClassVar[bool] = True
+
+    def options_for(self, mode: str) -> Mapping[str, Any]:
+        """The mode.
+
+        Raises:
+            UsageError: If the objective cannot attack it.
+        """
+        replace(self, mode=cast(Mode, mode))
+        return {"mode": mode}
+
+
+@OBJECTIVES.register("edit_target")
+@dataclass(frozen=True)
+class EditTarget(_ThroughEdit):
+    """Pull the whole edit to a picture: the diffusion attack of arXiv 2302.06588, section 3.
+
+    Attributes:
         target: ``"zero"``, the zero tensor of the public notebook, which in [-1, 1] is mid grey;
             ``"grey"``, the same by its everyday name; ``"photo"``, the packaged target photo;
             or the path of a picture.
@@ -40,11 +93,8 @@ class EditTarget:
             when there are none.
     """
 
-    edit: Edit | Mapping[str, Any]
     target: str = "zero"
     prompts: Sequence[str] = ()
-    needs: ClassVar[Need] = "editor"
-    random: ClassVar[bool] = True
 
     def bind(
         self, surrogate: DifferentiableEditor, origin: Tensor, repaint: Tensor | None = None
@@ -66,21 +116,17 @@ class EditTarget:
 
 @OBJECTIVES.register("edit_drift")
 @dataclass(frozen=True)
-class EditDrift:
+class EditDrift(_ThroughEdit):
     """Push the whole edit away from what becomes of the original on the same noise.
 
     No target to reach: as ``LatentDrift`` is to ``LatentTarget``. One denoising step is enough
     to be cheap; more come nearer to the adversary's edit.
 
     Attributes:
-        edit: As for ``EditTarget``.
         prompts: As for ``EditTarget``.
     """
 
-    edit: Edit | Mapping[str, Any]
     prompts: Sequence[str] = ()
-    needs: ClassVar[Need] = "editor"
-    random: ClassVar[bool] = True
 
     def bind(
         self, surrogate: DifferentiableEditor, origin: Tensor, repaint: Tensor | None = None
@@ -101,7 +147,7 @@ class EditDrift:
 
 @OBJECTIVES.register("denoising_error")
 @dataclass(frozen=True)
-class DenoisingError:
+class DenoisingError(_OfDenoiser):
     """Make the denoiser's own training loss, at random timesteps, as large as can be.
 
     AdvDM (arXiv 2302.04578); for a flow-matching transformer, the same with its velocity. With
@@ -109,19 +155,14 @@ class DenoisingError:
     2311.12832), about half the memory and twice the speed.
 
     Attributes:
-        mode: Whose denoiser.
-        prompt: What it is told.
         through_denoiser: Whether gradients pass through the denoiser.
         direction: ``"raise"`` the error, or ``"lower"`` it, which Diff-Protect found to blur
             edits while being less visible.
     """
 
     mode: Mode = "img2img"
-    prompt: str = ""
     through_denoiser: bool = True
     direction: Literal["raise", "lower"] = "raise"
-    needs: ClassVar[Need] = "denoiser"
-    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.direction not in ("raise", "lower"):
@@ -154,7 +195,7 @@ class DenoisingError:
 
 @OBJECTIVES.register("first_step_norm")
 @dataclass(frozen=True)
-class FirstStepNorm:
+class FirstStepNorm(_OfDenoiser):
     """Blow up what the denoiser predicts at the first, noisiest step.
 
     DiffusionGuard (arXiv 2410.05694): early steps decide the edit, and one pass is cheap. The
@@ -164,15 +205,11 @@ class FirstStepNorm:
     Attributes:
         mode: ``inpaint`` or ``instruct``, whose denoisers are shown the photo beside the noise;
             img2img's first step sees the photo only through the noise on it.
-        prompt: What it is told.
         shrink: Largest share of the photo's short side by which the kept region shrinks.
     """
 
     mode: Mode = "inpaint"
-    prompt: str = ""
     shrink: float = 0.1
-    needs: ClassVar[Need] = "denoiser"
-    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.mode == "img2img":

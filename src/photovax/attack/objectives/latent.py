@@ -14,12 +14,13 @@ import torch
 from torch import Generator, Tensor
 
 from photovax.attack.losses import LossFn
-from photovax.attack.objectives.contract import OBJECTIVES, Need
+from photovax.attack.objectives.contract import OBJECTIVES, Encoding, Need
 from photovax.errors import ModelError
 from photovax.models.contracts import Encoder, PosteriorEncoder
 from photovax.models.latents import latent_distance, latent_unit
 from photovax.models.views import resize
 from photovax.pictures.photo import read_photo
+from photovax.tensors import tensor
 
 __all__ = [
     "LatentDrift",
@@ -33,7 +34,7 @@ TARGET_PHOTO = Path(__file__).parents[2] / "data" / "target.jpg"
 
 @OBJECTIVES.register("latent_target")
 @dataclass(frozen=True)
-class LatentTarget:
+class LatentTarget(Encoding):
     """Pull the latent to a target: the encoder attack of arXiv 2302.06588, section 3.
 
     Attributes:
@@ -62,7 +63,7 @@ class LatentTarget:
 
 @OBJECTIVES.register("latent_drift")
 @dataclass(frozen=True)
-class LatentDrift:
+class LatentDrift(Encoding):
     """Push the latent away from the original's, wherever that leads.
 
     Stronger than any fixed target at the same budget, as EditShield (arXiv 2311.12066) uses it.
@@ -81,7 +82,7 @@ class LatentDrift:
 
 @OBJECTIVES.register("posterior_shift")
 @dataclass(frozen=True)
-class PosteriorShift:
+class PosteriorShift(Encoding):
     """Push mean and log-variance of the encoder's posterior away from the original's.
 
     PID (arXiv 2406.15305), the loss its code calls "add-log": neither denoiser nor prompt.
@@ -117,6 +118,5 @@ class PosteriorShift:
 def target_picture(target: str, like: Tensor) -> Tensor:
     """A target picture as float32 (1, 3, H, W), stretched to the size of ``like``."""
     path = TARGET_PHOTO if target == "photo" else Path(target)
-    pixels = torch.from_numpy(read_photo(path).visible().copy()).permute(2, 0, 1)[None]
-    picture = pixels.to(like).div_(255).expand(-1, 3, -1, -1)
+    picture = tensor(read_photo(path).visible(), like.device).expand(-1, 3, -1, -1)
     return resize(picture, *like.shape[-2:])

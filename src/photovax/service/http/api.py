@@ -13,7 +13,8 @@ from fastapi import APIRouter, Depends, File, Form, Header, Request, Response, U
 from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
 
-from photovax.attack.recipe import VISIBILITY, load_recipe
+from photovax.attack.budgets import VISIBILITY
+from photovax.attack.presets import load_recipe
 from photovax.certificates.document import MAX_BYTES, total_of
 from photovax.certificates.keys import key_set, read_keys
 from photovax.certificates.register import Register, today
@@ -93,7 +94,9 @@ def routes(settings: Settings, jobs: Jobs, supervisor: Supervisor) -> APIRouter:
         )
     most = settings.total or max(at_once, _STRONG)
     by_sight = [
-        name for name, recipe in loaded.items() if recipe.bounds_seen and settings.levels is None
+        name
+        for name, recipe in loaded.items()
+        if recipe.constraint.bounds_seen and settings.levels is None
     ]
 
     def found(kind: str, job: str, own: str) -> Job:

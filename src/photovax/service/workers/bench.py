@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from photovax.attack.optimise import Step
-from photovax.attack.recipe import Recipe, load_recipe
+from photovax.attack.presets import load_recipe
+from photovax.attack.recipe import Recipe
 from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.likeness import dhash

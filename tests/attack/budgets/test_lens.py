@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from photovax.attack.budget import BUDGETS, Perceptual
-from photovax.attack.perception import Lens, shown_degree
+from photovax.attack.budgets import BUDGETS, Perceptual
+from photovax.attack.budgets.lens import Lens, shown_degree
 from photovax.errors import UsageError
 from photovax.pictures.display import FULL_HD
 from photovax.registry import Part

@@ -3,7 +3,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from photovax.attack.budget import BUDGETS, L2, Constraint, Linf, Perceptual, Within
+from photovax.attack.budgets import BUDGETS, L2, Constraint, Linf, Perceptual, Within
 from photovax.attack.rounding import round_within
 from photovax.errors import BudgetExceeded, UnknownName, UsageError
 from photovax.registry import Part
@@ -50,6 +50,36 @@ class TestContract:
         assert levels.dtype == torch.uint8
         assert (constraint.size(levels / 255, origin()) <= 1 + 1e-4).all()
         assert not torch.equal(levels, (origin() * 255).to(torch.uint8))
+
+
+@pytest.mark.parametrize("constraint", every_constraint(), ids=repr)
+def test_the_bound_holds_for_what_is_spent(constraint):
+    x = constraint.sample(origin(1), torch.Generator().manual_seed(3))
+    before, after = (
+        picture[0].permute(1, 2, 0).numpy()
+        for picture in (
+            (origin(1) * 255).round().to(torch.uint8),
+            round_within(x, origin(1), constraint),
+        )
+    )
+    assert 0 < constraint.spent(before, after) <= constraint.most + 1e-3
+    assert constraint.unit == {"linf": "levels", "l2": "length"}[constraint.norm]
+    assert constraint.spent(before, before) == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "most"),
+    [
+        (Part("linf", {"radius": 8 / 255}), 8),
+        (Part("l2", {"radius": 3}), 3),
+        (Part("perceptual", {"radius": 1, "levels": 12}), 12),
+    ],
+)
+def test_another_bound_is_a_matter_of_options(part, most):
+    constraint = BUDGETS.create(part)
+    assert constraint.most == pytest.approx(most)
+    narrower = BUDGETS.create(Part(part.name, {**part.options, **constraint.bounding(most / 2)}))
+    assert narrower.most == pytest.approx(most / 2)
 
 
 def test_a_mask_leaves_the_outside_bit_equal():

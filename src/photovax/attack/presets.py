@@ -1,0 +1,185 @@
+"""Recipes by name, and from files."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from photovax.attack.budgets import VISIBILITY
+from photovax.attack.recipe import Recipe
+from photovax.errors import UsageError
+from photovax.registry import Part, unknown
+
+__all__ = [
+    "DEFAULT",
+    "DIFFUSION",
+    "GREY",
+    "LINF",
+    "NATIVE",
+    "PRESETS",
+    "load_recipe",
+    "recipe_from",
+]
+
+DEFAULT = "fast"
+LINF = "fast-linf"
+DIFFUSION = "fast-diffusion"
+NATIVE = "fast-native"
+GREY = "fast-grey"
+
+
+class _Presets(Mapping[str, Recipe]):
+    """The recipes of ``presets.toml``, each made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Recipe] = {}
+
+    @cached_property
+    def _tables(self) -> dict[str, Any]:
+        text = Path(__file__).with_name("presets.toml").read_text(encoding="utf-8")
+        return tomllib.loads(text)
+
+    def __getitem__(self, name: str) -> Recipe:
+        if name not in self._made:
+            self._made[name] = recipe_from(self._tables[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+
+PRESETS: Mapping[str, Recipe] = _Presets()
+"""The recipes that photovax knows by name, the default first."""
+
+
+def load_recipe(name: str) -> Recipe:
+    """A preset by name, or the recipe in a ``.toml`` or ``.json`` file.
+
+    Raises:
+        UnknownName: If there is no such preset.
+        UsageError: If the file cannot be read or does not describe a recipe.
+    """
+    path = Path(name)
+    if path.suffix.lower() not in (".toml", ".json"):
+        return PRESETS[_known(name)]
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"recipe {name}: {error}") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"recipe {name}: expected a table of fields, got {data!r}")
+    return recipe_from(data)
+
+
+def recipe_from(data: Mapping[str, Any]) -> Recipe:
+    """The recipe that plain data describes.
+
+    Fields are those of ``Recipe``, and three more. ``preset`` names a recipe to start from;
+    ``step_share`` is the first step in radii, in place of ``step_size``; and a perceptual budget's
+    option ``visibility``, a word of ``VISIBILITY``, stands for its radius and levels. ``radius``
+    and ``step_size`` may be fractions in quotes, such as ``"8/255"``.
+
+    Raises:
+        UnknownName: If a field or a named preset is not known.
+        UsageError: If a field is missing, of another type, or out of range.
+    """
+    given = dict(data)
+    base = PRESETS[_known(given.pop("preset"))] if "preset" in given else None
+    allowed = [field.name for field in fields(Recipe)]
+    for name in given.keys() - {*allowed, "step_share"}:
+        raise unknown("recipe field", name, dict.fromkeys(sorted([*allowed, "step_share"])))
+    checked = _checked(given)
+    share = checked.pop("step_share", None)
+    if "budget" in checked:
+        checked["budget"] = _budget(checked["budget"])
+    if share is not None:
+        if "step_size" in checked:
+            raise UsageError("recipe: step_share and step_size say the same: leave out one")
+        if base is None and "budget" not in checked:
+            raise UsageError("recipe: budget missing; give it, or a preset to start from")
+        budget: Part = checked["budget"] if base is None else checked.get("budget", base.budget)
+        checked["step_size"] = share * budget.options["radius"]
+    if base is not None:
+        return replace(base, **checked)
+    missing = [
+        name for name in ("objective", "budget", "views", "steps", "step_size") if name not in given
+    ]
+    if missing and not (missing == ["step_size"] and share is not None):
+        raise UsageError(
+            f"recipe: {', '.join(missing)} missing; give it, or a preset to start from"
+        )
+    return Recipe(**checked)
+
+
+def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with parts made of tables, and fractions read."""
+    checked = dict(given)
+    for name in ("objective", "budget"):
+        if name in given:
+            checked[name] = _part(given[name], name)
+    if "views" in given:
+        if not isinstance(given["views"], list | tuple):
+            raise UsageError(f"recipe views must be a list, got {given['views']!r}")
+        checked["views"] = tuple(_part(each, "views") for each in given["views"])
+    for name in ("step_size", "step_share", "momentum", "adaptivity"):
+        if name in given and given[name] is not None:
+            checked[name] = _number(given[name], name)
+    return checked
+
+
+def _part(data: object, field: str) -> Part:
+    if isinstance(data, Part):
+        return data
+    form = '{ name = "...", options = { ... } }'
+    if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+        raise UsageError(f"recipe {field} must be {form}, got {data!r}")
+    for key in data.keys() - {"name", "options"}:
+        raise unknown(f"field of recipe {field}", key, dict.fromkeys(("name", "options")))
+    options = data.get("options", {})
+    if not isinstance(options, Mapping):
+        raise UsageError(f"recipe {field}: options must be a table, got {options!r}")
+    return Part(data["name"], options)
+
+
+def _budget(part: Part) -> Part:
+    """The budget with the word for a visibility replaced, and fractions read."""
+    options = dict(part.options)
+    word = options.pop("visibility", None)
+    if word is not None:
+        if word not in VISIBILITY:
+            raise unknown("visibility", str(word), VISIBILITY)
+        options = {**VISIBILITY[word], **options}
+    if "radius" not in options:
+        raise UsageError(f"recipe budget {part.name} needs a radius in its options")
+    options["radius"] = _number(options["radius"], "radius")
+    return Part(part.name, options)
+
+
+def _number(value: object, name: str) -> float:
+    """A number, or a fraction in quotes."""
+    if isinstance(value, str):
+        try:
+            return float(Fraction(value))
+        except (ValueError, ZeroDivisionError):
+            pass
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise UsageError(f'recipe {name} must be a number or a fraction such as "8/255", got {value!r}')
+
+
+def _known(name: object) -> str:
+    if not isinstance(name, str):
+        raise UsageError(f"preset must be a name, got {name!r}")
+    if name not in PRESETS:
+        raise unknown("recipe", name, PRESETS)
+    return name
