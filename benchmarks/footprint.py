@@ -18,7 +18,7 @@ import torch
 
 from photovax.attack.presets import PRESETS
 from photovax.demo import SAMPLE, SAMPLE_MASK
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.machine.memory import peak_resident_bytes, resident_bytes
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.pictures.masks import load_mask

@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.shapes import write_random
 from photovax.attack.presets import DEFAULT, PRESETS
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.pictures.photo import read_photo

@@ -24,7 +24,7 @@ from benchmarks.large import shrunk
 from photovax.attack.presets import DEFAULT, NATIVE, load_recipe
 from photovax.attack.recipe import Recipe
 from photovax.check import noisy
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.metrics.seams import seam_ratio
 from photovax.models.views import Tiles

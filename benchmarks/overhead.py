@@ -21,7 +21,7 @@ from photovax.attack.objectives import OBJECTIVES
 from photovax.attack.optimise import Step, pgd
 from photovax.attack.presets import DEFAULT, PRESETS
 from photovax.demo import SAMPLE
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.views import VIEWS, View, fitted
 from photovax.pictures.photo import read_photo
@@ -40,7 +40,7 @@ def main() -> None:
     (model,) = Immunizer([options.model], weights=options.weights, device="cpu").models
     origin = tensor(read_photo(SAMPLE).visible(), torch.device("cpu"))
     objective = OBJECTIVES.create(recipe.objective)
-    views = [fitted(VIEWS.create(part), model.size) for part in recipe.views]
+    views = [VIEWS.create(part).fitted(model.size) for part in recipe.views]
 
     def seen_loss(view: View) -> LossFn:
         bound = objective.bind(model, view(origin, Generator()))

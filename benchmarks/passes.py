@@ -18,7 +18,7 @@ from PIL import Image
 
 from photovax.attack.presets import GREY, PRESETS
 from photovax.attack.recipe import Recipe
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.pictures.photo import read_photo
 from training.photos import middle_square
 

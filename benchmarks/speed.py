@@ -35,7 +35,7 @@ from benchmarks.passes import PUBLISHED, quicker
 from benchmarks.shapes import add_models, asked_models
 from photovax.attack.presets import PRESETS
 from photovax.demo import SAMPLE
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.machine.precision import Precision
 from photovax.models.autoencoders.base import FrozenAutoencoder
 from photovax.models.catalog.places import fed_size

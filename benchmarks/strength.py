@@ -17,7 +17,7 @@ import torch
 
 from photovax.attack.presets import LINF, load_recipe
 from photovax.check import check
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.pictures.photo import read_photo
 

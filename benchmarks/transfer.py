@@ -19,7 +19,7 @@ import torch
 
 from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.check import FLOOR_SEEDS, noisy
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.models.catalog.places import fed_size
 from photovax.models.load import load_autoencoder

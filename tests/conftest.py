@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from PIL import Image
 
 from photovax.attack.recipe import Recipe
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.registry import Part
 from tests.postgres import postgres_server, with_schema
 from tests.untrained import save_sd, save_sdxl

@@ -13,7 +13,7 @@ from photovax.attack.budgets import BUDGETS
 from photovax.attack.presets import DEFAULT, LINF, PRESETS
 from photovax.attack.recipe import Recipe
 from photovax.demo import SAMPLE
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.photo import read_photo
 from photovax.tensors import tensor

@@ -11,7 +11,7 @@ from PIL import Image
 from photovax.batch.local import MaskOptions, immunize_files
 from photovax.check import Verdict, check, noisy
 from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.immunized import check_promises
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.masks import load_mask

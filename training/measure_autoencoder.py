@@ -19,7 +19,7 @@ from PIL import Image
 
 from photovax.attack.presets import PRESETS
 from photovax.check import noisy
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.photo import Photo, read_photo

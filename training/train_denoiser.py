@@ -22,7 +22,7 @@ from torch import Tensor
 from photovax.adversary.purify.denoiser import network
 from photovax.attack.presets import PRESETS
 from photovax.attack.recipe import Recipe
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.pictures.photo import read_photo
 from training.checkpoints import write_checkpoint, write_report
 from training.measure_editor import psnr

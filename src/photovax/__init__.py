@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from photovax.attack.recipe import Recipe
     from photovax.check import Check, check
     from photovax.errors import PhotovaxError
-    from photovax.immunize import Immunizer
+    from photovax.immunizer import Immunizer
     from photovax.immunized import Immunized, Saved
     from photovax.pictures.photo import Photo, read_photo
 

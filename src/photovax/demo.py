@@ -13,7 +13,7 @@ from photovax.adversary.edits import Adversary
 from photovax.attack.optimise import Step
 from photovax.attack.presets import DEFAULT, DIFFUSION, PRESETS
 from photovax.evaluation.true_edits import find_true_edit, truth
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.immunized import Saved
 from photovax.metrics.distortion import psnr, ssim
 from photovax.models.catalog.entries import DEFAULT_MODEL

@@ -1,27 +1,38 @@
-"""What an immunization gives, and the promises that its saved file must keep."""
+"""The answer of an immunization: the promises of its saved file, what was measured, its record."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import torch
 
 from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.attack.recipe import Recipe
+from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded
-from photovax.metrics.distortion import Visibility
-from photovax.metrics.latent import LatentEffect
-from photovax.metrics.visibility import VisibleDifference
+from photovax.metrics.distortion import Visibility, visibility
+from photovax.metrics.latent import LatentEffect, latent_effect
+from photovax.metrics.visibility import VIEWING, VisibleDifference, visible_difference
+from photovax.models.contracts import Autoencoder
+from photovax.pictures.atomic import write_text
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
 from photovax.pictures.rights import forbids_training
 from photovax.tensors import tensor
+from photovax.version import VERSION
 
 __all__ = [
     "Immunized",
     "Saved",
     "check_promises",
+    "measured",
+    "write_record",
 ]
 
 
@@ -41,7 +52,7 @@ class Immunized:
         quick_steps: Steps whose gradient was computed in bfloat16.
         stopped: ``done``, ``plateau`` or ``interrupted``.
         seconds: What it took.
-        reached: Whether the strength is what was aimed at; else it is the recipe's.
+        reached: Whether the strength is what was aimed at; if not, it is the recipe's.
     """
 
     photo: Photo
@@ -56,6 +67,12 @@ class Immunized:
     stopped: str
     seconds: float
     reached: bool = True
+
+    @property
+    def largest(self) -> int:
+        """Largest change of any visible channel, in 8-bit levels."""
+        before, after = self.original.visible(), self.photo.visible()
+        return int(np.abs(after.astype(np.int16) - before).max())
 
 
 @dataclass(frozen=True)
@@ -96,13 +113,88 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
     elif (reopened.pixels != given.pixels)[~result.allowed].any():
         broken = "changes outside the mask"
     else:
-        cpu = torch.device("cpu")
-        after, before = (tensor(photo.visible(), cpu) for photo in (reopened, given))
+        after, before = (tensor(photo.visible()) for photo in (reopened, given))
         size = result.constraint.size(after, before).item()
         if size > 1 + TOLERANCE:
             broken = f"{size:.4f} of the budget"
     if broken is not None:
         raise BudgetExceeded(f"the saved file would have {broken}; nothing was kept")
+
+
+def measured(
+    result: Immunized,
+    destination: Destination,
+    models: Sequence[Autoencoder],
+    device: torch.device,
+    *,
+    memory: int | None,
+) -> Saved:
+    """Measure a written file, whose pixels are those of ``result.photo``.
+
+    Args:
+        result: The answer.
+        destination: Where it was written.
+        models: The models on which to measure the effect.
+        device: Their device.
+        memory: Memory limit of the process in bytes; all that the system has left when None.
+    """
+    before, after = result.original.visible(), result.photo.visible()
+    return Saved(
+        path=destination.path,
+        record=destination.record,
+        visible=visibility(before, after),
+        seen=visible_difference(before, after, memory=memory),
+        effects={
+            model.name: latent_effect(
+                model, before, after, device, size=result.recipe.size or model.size
+            )
+            for model in models
+        },
+    )
+
+
+def write_record(
+    result: Immunized,
+    saved: Saved,
+    digests: Mapping[str, str],
+    device: torch.device,
+    destination: Destination,
+) -> None:
+    """Write how a photo was made beside it; a separate file, since the photo should not tell.
+
+    Args:
+        result: The answer.
+        saved: Its saved file.
+        digests: SHA-256 of each attacked model's weights, by the model's name.
+        device: The device that it was made on.
+        destination: Where the photo was written.
+    """
+    record = {
+        "photovax": VERSION,
+        "photo": saved.path.name,
+        "sha256": file_digest(saved.path),
+        "recipe": asdict(result.recipe),
+        "recipe_digest": result.recipe.digest(),
+        "models": [{"name": name, "sha256": digest} for name, digest in digests.items()],
+        "budget": asdict(result.recipe.budget),
+        "realised": saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
+        "effects": {name: asdict(effect) for name, effect in saved.effects.items()},
+        "loss": result.loss,
+        "steps": result.steps,
+        "passes": result.passes,
+        "bfloat16_steps": result.quick_steps,
+        "stopped": result.stopped,
+        "seconds": round(result.seconds, 3),
+        "device": str(device),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+        },
+        "notes": list(result.original.notes),
+    }
+    text = json.dumps(record, indent=1) + "\n"
+    write_text(text, saved.record, overwrite=destination.overwrite)
 
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:

@@ -15,7 +15,7 @@ from photovax.check import Verdict, check
 from photovax.cli import main
 from photovax.demo import SAMPLE
 from photovax.errors import BudgetExceeded, MetricUnavailable, UsageError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics import cvvdp
 from photovax.metrics.visibility import jod
 from photovax.pictures.photo import read_photo

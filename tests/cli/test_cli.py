@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from photovax.cli import main
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 
 EDIT = ["edit", "photo.jpg", "--prompt", "x", "-o", "o.png"]
 RECIPE = """

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs
 # memory once all is done. In a process of its own, since the setting is the whole process's.
 SCRIPT = """
 import resource, torch
-from photovax.allocator import kept_memory
-from photovax.memory import resident_bytes
+from photovax.machine.allocator import kept_memory
+from photovax.machine.memory import resident_bytes
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -35,8 +35,8 @@ print(first, later, again, after, kept)
 RETURNED = """
 import sys, torch
 from contextlib import nullcontext
-from photovax.allocator import returned_memory
-from photovax.memory import resident_bytes
+from photovax.machine.allocator import returned_memory
+from photovax.machine.memory import resident_bytes
 
 with {"nullcontext": nullcontext, "returned_memory": returned_memory}[sys.argv[1]]():
     torch.ones(6 * 2**20)

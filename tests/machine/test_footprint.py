@@ -11,7 +11,7 @@ from torch import Generator
 
 from photovax.attack.objectives import OBJECTIVES
 from photovax.errors import UsageError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.machine.footprint import peak_bytes
 from photovax.machine.memory import resident_bytes
 from photovax.models.autoencoders.base import KLAutoencoder
@@ -90,7 +90,7 @@ def test_a_limit_of_memory_changes_nothing_but_how(quick, photo_file):
 def test_less_is_kept_where_the_system_has_less_left(
     quick, photo_file, monkeypatch, left, recomputed
 ):
-    monkeypatch.setattr("photovax.immunize.available_bytes", lambda: left)
+    monkeypatch.setattr("photovax.immunizer.available_bytes", lambda: left)
     photo = read_photo(photo_file)
     recipe = dataclasses.replace(quick, steps=1, views=(Part("short_side", {"pixels": 512}),))
     immunizer = Immunizer(device="cpu")
@@ -118,10 +118,10 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from photovax.errors import UsageError
-from photovax.immunize import Immunizer
-from photovax.memory import peak_resident_bytes
-from photovax.photo import read_photo
-from photovax.recipe import PRESETS
+from photovax.immunizer import Immunizer
+from photovax.machine.memory import peak_resident_bytes
+from photovax.pictures.photo import read_photo
+from photovax.attack.presets import PRESETS
 torch.set_num_threads(1)
 photo = read_photo(Path("photo.png"))
 recipe = replace(PRESETS[sys.argv[1]], steps=3, size=128)

@@ -90,7 +90,7 @@ def test_a_system_that_does_not_tell_sets_no_bound(tmp_path):
 def test_the_peak_stays_when_memory_is_given_back():
     # In a process of its own: another test's peak would hide what is taken here.
     code = (
-        "from photovax.memory import peak_resident_bytes, resident_bytes\n"
+        "from photovax.machine.memory import peak_resident_bytes, resident_bytes\n"
         "before = resident_bytes()\n"
         f"taken = bytearray({128 * MIB})\n"
         f"taken[::{4 * KIB}] = b'x' * len(taken[::{4 * KIB}])\n"

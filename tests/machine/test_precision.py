@@ -12,7 +12,7 @@ from photovax.attack.budgets import Linf
 from photovax.attack.optimise import pgd
 from photovax.attack.presets import PRESETS
 from photovax.errors import UsageError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.machine.precision import quick_passes
 from photovax.machine.random import draw_noise
 from photovax.models.load import load_autoencoder

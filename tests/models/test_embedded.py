@@ -14,7 +14,7 @@ from photovax.check import noisy
 from photovax.demo import SAMPLE
 from photovax.evaluation.colours import name_colour
 from photovax.evaluation.true_edits import TRUE_EDITS, truth
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics.distortion import psnr, ssim
 from photovax.models.catalog.places import model_folder
 from photovax.models.edit import MODES

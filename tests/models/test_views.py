@@ -11,7 +11,7 @@ from photovax.attack.optimise import pgd
 from photovax.attack.presets import NATIVE, PRESETS
 from photovax.attack.sweep import swept
 from photovax.errors import LossShapeError, UsageError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics.seams import seam_ratio
 from photovax.models.views import VIEWS, Tiles, Window, fitted
 from photovax.pictures.photo import Photo, read_photo
@@ -24,7 +24,7 @@ SIDES = ((64, 96), (97, 131), (41, 200), (7, 5), (1, 1))
 @pytest.mark.parametrize("name", sorted(VIEWS))
 class TestContract:
     def test_gives_pictures_with_gradients(self, name, sides):
-        view = fitted(VIEWS.create(Part(name)), 80)
+        view = VIEWS.create(Part(name)).fitted(80)
         images = torch.rand(2, 3, *sides, requires_grad=True)
         seen = view(images, Generator().manual_seed(0))
         assert seen.shape[:2] == images.shape[:2]
@@ -34,7 +34,7 @@ class TestContract:
         assert gradient.any()
 
     def test_the_same_draw_gives_the_same_picture(self, name, sides):
-        view = fitted(VIEWS.create(Part(name)), 80)
+        view = VIEWS.create(Part(name)).fitted(80)
         images = torch.rand(1, 3, *sides)
         first, second = (view(images, Generator().manual_seed(0)) for _ in range(2))
         assert torch.equal(first, second)

@@ -13,7 +13,7 @@ from PIL import Image
 from photovax.attack.recipe import Recipe
 from photovax.batch.local import immunize_files
 from photovax.errors import BudgetExceeded
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.immunized import check_promises
 from photovax.pictures.exif import Metadata
 from photovax.pictures.photo import Photo, read_photo

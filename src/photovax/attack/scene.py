@@ -1,4 +1,4 @@
-"""A photo as models meet it: through views, greyed where it will be repainted, or in tiles."""
+"""A photo as models meet it: through views, greyed where it will be repainted, or in pieces."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from photovax.attack.sweep import swept
 from photovax.machine.footprint import peak_bytes
 from photovax.machine.random import twin
 from photovax.models.contracts import Autoencoder
-from photovax.models.views import VIEWS, Identity, Tiles, View, Window, resize
-from photovax.registry import Part
+from photovax.models.views import Identity, View, Window, resize
 
 __all__ = ["Scene", "view_loss"]
 
@@ -63,14 +62,19 @@ class Scene:
         assert inside is not None  # noqa: S101 - for the type checker: only repaint may be None
         return Scene(resize(self.origin, height, width), inside, repaint, self.kept_region_only)
 
-    def windows(self, view: Tiles) -> list[Window]:
-        """The tiles in which a pixel may change; a model learns nothing from the others."""
+    def windows(self, view: View) -> list[Window]:
+        """The pieces in which a pixel may change; a model learns nothing from the others."""
         windows = view.windows(*self.origin.shape[-2:])
         return [window for window in windows if window.core_of(self.inside).any()]
 
+    def in_pieces(self, view: View) -> bool:
+        """Whether the loss is taken over pieces of the photo, one at a time."""
+        height, width = self.origin.shape[-2:]
+        return view.windows(height, width) != [Window.whole(height, width)]
+
     def passes(self, view: View) -> int:
         """Passes through a model that a step with this view takes."""
-        return len(self.windows(view)) if isinstance(view, Tiles) else 1
+        return len(self.windows(view))
 
     def cut(self, window: Window) -> Scene:
         """What a window sees of it, as a scene of its own."""
@@ -84,7 +88,7 @@ class Scene:
         """What a forward and backward pass takes for each pixel that a model is fed."""
         small = self.at(PROBE, PROBE)
         generator = Generator(self.origin.device)
-        loss = _seen_loss(surrogate, objective, VIEWS.create(Part("identity")), small)
+        loss = _seen_loss(surrogate, objective, Identity(), small)
 
         def attack() -> None:
             images = small.origin.clone().requires_grad_()
@@ -100,8 +104,8 @@ class Scene:
 
 
 def view_loss(surrogate: Any, objective: Objective[Any], view: View, scene: Scene) -> LossFn:
-    """The objective's loss of one model that is fed the photo through one view, or in tiles."""
-    if not isinstance(view, Tiles):
+    """The objective's loss of one model that is fed the photo through one view, or in pieces."""
+    if not scene.in_pieces(view):
         return _seen_loss(surrogate, objective, view, scene)
     windows = scene.windows(view)
     whole = Identity()

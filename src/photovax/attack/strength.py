@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from photovax.errors import UsageError
 
-__all__ = ["MOST", "Aim", "largest_share", "least_share"]
+__all__ = ["MOST", "Aim", "aimed", "largest_share", "least_share"]
 
 MOST = 3.0
 """Times that a change is made larger at most: beyond, another descent would find a better one."""
@@ -36,6 +36,22 @@ class Aim:
                 "a visibility in JOD must be from 5 (plainly seen) to below 10 (nothing is seen), "
                 f"got {self.jod:g}"
             )
+
+
+def aimed(
+    aim: Aim, *, passes: Callable[[float], bool], unseen: Callable[[float], bool]
+) -> float | None:
+    """The share of a change that an aim asks for; None if there is none.
+
+    Args:
+        aim: What to aim at.
+        passes: Whether a share of the change gives every model the verdict PASS.
+        unseen: Whether a share of the change is no more visible than ``aim.jod``.
+    """
+    if aim.jod is None:
+        return least_share(passes)
+    largest = largest_share(unseen)
+    return least_share(passes, most=largest or MOST) if aim.passing else largest
 
 
 def largest_share(fits: Callable[[float], bool], most: float = MOST) -> float | None:

@@ -10,7 +10,7 @@ from photovax.attack.optimise import Step
 from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim
 from photovax.errors import PhotovaxError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.immunized import Immunized, Saved
 from photovax.pictures.atomic import check_free
 from photovax.pictures.masks import load_mask

@@ -28,7 +28,7 @@ from photovax.certificates.register import Registered, check_weights
 from photovax.certificates.verification import Seen
 from photovax.check import Check, ModelCheck, check_loaded
 from photovax.errors import BudgetExceeded, UsageError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visibility import VisibleDifference
 from photovax.models.contracts import Autoencoder

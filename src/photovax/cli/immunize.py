@@ -135,7 +135,7 @@ def command(
     )
     outputs = _outputs(photos, output, file_type)
     from photovax.batch.local import MaskOptions, immunize_files
-    from photovax.immunize import Immunizer
+    from photovax.immunizer import Immunizer
     from photovax.pictures.photo import MAX_PIXELS
 
     immunizer = Immunizer(model, weights=weights, device=device, memory=memory, precision=precision)

@@ -25,7 +25,7 @@ from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.store import array_text, text_array
 from photovax.evaluation.subject import Subject, noise_like
 from photovax.evaluation.units import Protection, Unit, Units
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.metrics.clip import Clip
 from photovax.metrics.contracts import PairMetric, load_metrics
 from photovax.metrics.distortion import visibility

@@ -12,7 +12,7 @@ from photovax.attack.recipe import Recipe
 from photovax.evaluation.plan import Asked, Floor, Plan, Variant
 from photovax.evaluation.store import key_of
 from photovax.evaluation.subject import FLOOR_SEED, Subject
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.models.edit import Edit, Mode
 
 __all__ = ["Protection", "Unit", "Units"]

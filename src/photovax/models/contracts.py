@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Generator, Tensor
 
 from photovax.models.context import Context
 from photovax.models.edit import Edit, Mode
 
-__all__ = ["Autoencoder", "Denoiser", "DifferentiableEditor", "Encoder", "PosteriorEncoder"]
+__all__ = ["Autoencoder", "Denoiser", "DifferentiableEditor", "Encoder", "Need", "PosteriorEncoder"]
+
+Need = Literal["autoencoder", "denoiser", "editor"]
+"""The least of a model that an objective attacks: each is more than the one before."""
 
 
 class Encoder(Protocol):

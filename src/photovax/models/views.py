@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -27,33 +27,73 @@ __all__ = [
     "Tiles",
     "View",
     "Window",
-    "fitted",
     "interpolated",
     "resize",
 ]
 
 
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a photo that a model is fed at once, and the core of it that is its own.
+
+    All in pixels of the photo. What is not core is halo: seen, but another window's.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    core_top: int
+    core_left: int
+    core_height: int
+    core_width: int
+
+    @classmethod
+    def whole(cls, height: int, width: int) -> Window:
+        """The window that is all of a photo with these sides, and all core."""
+        return cls(0, 0, height, width, 0, 0, height, width)
+
+    def cut(self, images: Tensor) -> Tensor:
+        """What it sees of images (..., H, W); no copy."""
+        bottom, right = self.top + self.height, self.left + self.width
+        return images[..., self.top : bottom, self.left : right]
+
+    def core_of(self, images: Tensor) -> Tensor:
+        """Its core of images (..., H, W); no copy."""
+        bottom, right = self.core_top + self.core_height, self.core_left + self.core_width
+        return images[..., self.core_top : bottom, self.core_left : right]
+
+    def core_in(self, piece: Tensor) -> Tensor:
+        """Its core of what ``cut`` gave; no copy."""
+        top, left = self.core_top - self.top, self.core_left - self.left
+        return piece[..., top : top + self.core_height, left : left + self.core_width]
+
+
 class View(Protocol):
     """A change that an image may meet before a model sees it."""
 
-    random: bool
-    """Whether two calls with the same image may differ."""
+    random: ClassVar[bool] = False
+    """Whether two calls with the same image may give different pictures."""
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """The images as the model will see them; random choices come from the generator."""
         ...
 
+    def fitted(self, size: int) -> Self:
+        """The view for a model that is fed photos with a short side of ``size`` pixels."""
+        return self
+
     def fed_side(self, short: int) -> int:
         """The short side, in pixels, that a photo with this one is fed at, before it is cut."""
-        ...
-
-
-class _OwnSize:
-    """What views have in common that feed the photo, or pieces of it, at its own size."""
-
-    def fed_side(self, short: int) -> int:
-        """The photo's own."""
         return short
+
+    def windows(self, height: int, width: int) -> list[Window]:
+        """The pieces of a photo with these sides that the loss is taken over, one at a time.
+
+        One whole window means that the photo goes through the view at once; pieces are seen at
+        their own size.
+        """
+        return [Window.whole(height, width)]
 
 
 VIEWS: Registry[View] = Registry("view")
@@ -61,10 +101,8 @@ VIEWS: Registry[View] = Registry("view")
 
 @VIEWS.register("identity")
 @dataclass(frozen=True)
-class Identity(_OwnSize):
+class Identity(View):
     """The photo at its own size."""
-
-    random = False
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """The images themselves."""
@@ -73,7 +111,7 @@ class Identity(_OwnSize):
 
 @VIEWS.register("short_side")
 @dataclass(frozen=True)
-class ShortSide:
+class ShortSide(View):
     """The whole photo resized so that its short side has ``pixels``, as editors load photos.
 
     Both sides are rounded to multiples of 8, as latents demand. The long side is at most
@@ -89,7 +127,6 @@ class ShortSide:
     pixels: int | None = None
     times: float = 1.0
     ratio: float = 4.0
-    random = False
 
     def __post_init__(self) -> None:
         if self.pixels is not None and (self.pixels < 8 or self.pixels % 8):
@@ -121,11 +158,11 @@ class ShortSide:
 
 @VIEWS.register("crop")
 @dataclass(frozen=True)
-class Crop(_OwnSize):
+class Crop(View):
     """A random rectangle with ``share`` of each side, at the photo's own size."""
 
     share: float = 0.8
-    random = True
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -142,41 +179,9 @@ class Crop(_OwnSize):
         return images[..., top : top + height, left : left + width]
 
 
-@dataclass(frozen=True)
-class Window:
-    """A rectangle of a photo that a model is fed at once, and the core of it that is its own.
-
-    All in pixels of the photo. What is not core is halo: seen, but another window's.
-    """
-
-    top: int
-    left: int
-    height: int
-    width: int
-    core_top: int
-    core_left: int
-    core_height: int
-    core_width: int
-
-    def cut(self, images: Tensor) -> Tensor:
-        """What it sees of images (..., H, W); no copy."""
-        bottom, right = self.top + self.height, self.left + self.width
-        return images[..., self.top : bottom, self.left : right]
-
-    def core_of(self, images: Tensor) -> Tensor:
-        """Its core of images (..., H, W); no copy."""
-        bottom, right = self.core_top + self.core_height, self.core_left + self.core_width
-        return images[..., self.core_top : bottom, self.core_left : right]
-
-    def core_in(self, piece: Tensor) -> Tensor:
-        """Its core of what ``cut`` gave; no copy."""
-        top, left = self.core_top - self.top, self.core_left - self.left
-        return piece[..., top : top + self.core_height, left : left + self.core_width]
-
-
 @VIEWS.register("tiles")
 @dataclass(frozen=True)
-class Tiles(_OwnSize):
+class Tiles(View):
     """All of the photo at its own size, in overlapping tiles, as editors that crop feed it.
 
     It stands for many views at once: the loss is their mean, taken one tile at a time (see
@@ -200,7 +205,6 @@ class Tiles(_OwnSize):
     halo: int = 32
     down: int = 0
     right: int = 0
-    random = False
 
     def __post_init__(self) -> None:
         if self.halo < 0:
@@ -254,11 +258,6 @@ class Tiles(_OwnSize):
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """The last tile, as large as any; ``photovax.attack.sweep`` takes the loss through all."""
         return self.windows(*images.shape[-2:])[-1].cut(images)
-
-
-def fitted(view: View, size: int) -> View:
-    """The view for a model that is fed photos with a short side of ``size`` pixels."""
-    return view.fitted(size) if isinstance(view, ShortSide | Tiles) else view
 
 
 def interpolated(planes: Tensor, height: int, width: int) -> Tensor:

@@ -28,7 +28,7 @@ from photovax.attack.optimise import pgd, score
 from photovax.attack.presets import PRESETS, recipe_from
 from photovax.cli import app
 from photovax.errors import UsageError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.models.edit import Edit
 from photovax.models.load import load_editor
 from photovax.pictures.photo import read_photo

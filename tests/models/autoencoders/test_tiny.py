@@ -16,7 +16,7 @@ from photovax.attack.presets import PRESETS
 from photovax.check import check
 from photovax.cli import app
 from photovax.errors import ModelError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.models.autoencoders.tiny import TINY, TinyAutoencoder
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.load import load_autoencoder, load_editor

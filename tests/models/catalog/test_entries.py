@@ -16,7 +16,7 @@ from photovax.check import check
 from photovax.cli import app
 from photovax.demo import SAMPLE
 from photovax.errors import ModelError, UnknownName, UsageError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.models.autoencoders.families import FAMILIES, MoVQAutoencoder
 from photovax.models.autoencoders.tiny import TINY
 from photovax.models.catalog import hub

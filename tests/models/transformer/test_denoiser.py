@@ -40,7 +40,7 @@ from photovax.adversary.edits import Adversary
 from photovax.attack.objectives import DenoisingError, FirstStepNorm
 from photovax.attack.presets import PRESETS
 from photovax.errors import ModelError, UsageError
-from photovax.immunize import Immunizer
+from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.catalog.places import fed_size
 from photovax.models.edit import Edit, Mode

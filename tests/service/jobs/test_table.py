@@ -26,7 +26,7 @@ from tests.postgres import PASSWORD, with_schema
 
 TAKE_ALL = """
 import sys
-from photovax.service.jobs import Jobs
+from photovax.service.jobs.table import Jobs
 from pathlib import Path
 place, pictures, name = sys.argv[1:]
 jobs = Jobs(Path(place) if place.startswith("/") else place, Path(pictures))
@@ -39,7 +39,7 @@ while (job := jobs.claim(name, 60, attempts=3)) is not None:
 """
 HANG = """
 import sys, time
-from photovax.service.jobs import Jobs
+from photovax.service.jobs.table import Jobs
 from photovax.service.worker import Pulse
 from pathlib import Path
 place, pictures, name = sys.argv[1:]

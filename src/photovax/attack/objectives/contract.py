@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
+from typing import Any, ClassVar, Protocol, TypeVar, get_args
 
 import torch
 from torch import Generator, Tensor
 
 from photovax.attack.losses import LossFn
 from photovax.errors import UsageError
+from photovax.models.contracts import Need
 from photovax.models.edit import Mode
 from photovax.registry import Part, Registry, unknown
 
-__all__ = ["OBJECTIVES", "Encoding", "Need", "Objective", "Sum"]
+__all__ = ["OBJECTIVES", "Encoding", "Objective", "Sum"]
 
-
-Need = Literal["autoencoder", "denoiser", "editor"]
-"""The least surrogate that will do: each is more than the one before."""
 
 _NEEDS: tuple[Need, ...] = get_args(Need)
 

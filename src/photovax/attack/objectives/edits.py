@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.attack.losses import LossFn
-from photovax.attack.objectives.contract import OBJECTIVES, Need
+from photovax.attack.objectives.contract import OBJECTIVES
 from photovax.attack.objectives.latent import target_picture
 from photovax.errors import UsageError
 from photovax.machine.random import draw_noise, twin
-from photovax.models.contracts import Denoiser, DifferentiableEditor
+from photovax.models.contracts import Denoiser, DifferentiableEditor, Need
 from photovax.models.edit import USUAL_STRENGTH, Edit, Mode
 from photovax.models.latents import latent_distance
 

@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from photovax.attack.losses import LossFn
-from photovax.attack.objectives.contract import OBJECTIVES, Encoding, Need
+from photovax.attack.objectives.contract import OBJECTIVES, Encoding
 from photovax.errors import ModelError
-from photovax.models.contracts import Encoder, PosteriorEncoder
+from photovax.models.contracts import Encoder, Need, PosteriorEncoder
 from photovax.models.latents import latent_distance, latent_unit
 from photovax.models.views import resize
 from photovax.pictures.photo import read_photo

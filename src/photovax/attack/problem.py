@@ -1,0 +1,158 @@
+"""One photo to immunize: what of it may change, and how each model is fed it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from photovax.attack.budgets import Constraint
+from photovax.attack.losses import Weighed
+from photovax.attack.objectives import Objective
+from photovax.attack.recipe import Recipe
+from photovax.attack.scene import Scene, view_loss
+from photovax.errors import UsageError
+from photovax.machine.plan import Copies
+from photovax.models.contracts import Autoencoder
+from photovax.models.views import VIEWS, View, interpolated
+from photovax.pictures.photo import Photo
+from photovax.tensors import tensor
+
+__all__ = ["Problem"]
+
+
+class Problem:
+    """A photo, a recipe and the models that it is immunized against.
+
+    Args:
+        photo: The photo.
+        recipe: The recipe.
+        mask: Pixels that may change, bool (H, W); all when None.
+        models: Autoencoders of the models.
+        device: Where the photo is put.
+
+    Attributes:
+        allowed: Pixels that may change, bool (H, W): visible, and inside the mask.
+        origin: The photo as models meet it, float32 (1, C, H, W).
+        scene: The photo at the size at which changes are found.
+        views: For each model, the views through which it is fed the photo.
+
+    Raises:
+        UsageError: If the mask does not fit, there should be one, or no pixel may change.
+    """
+
+    def __init__(
+        self,
+        photo: Photo,
+        recipe: Recipe,
+        mask: np.ndarray | None,
+        models: Sequence[Autoencoder],
+        device: torch.device,
+    ) -> None:
+        if recipe.needs_mask and mask is None:
+            raise UsageError(
+                "this recipe attacks inpainting, where a model sees only what is kept: it needs a "
+                "mask",
+                hint="give one with --mask FILE",
+            )
+        self.photo, self.recipe = photo, recipe
+        self.allowed = _allowed(photo, mask)
+        self.origin = tensor(photo.visible(), device)
+        self._inside = torch.from_numpy(self.allowed).to(device)[None, None]
+        repaint = None if mask is None else ~self._inside
+        views = [VIEWS.create(part) for part in recipe.views]
+        self.views: list[list[View]] = [
+            [view.fitted(recipe.size or model.size) for view in views] for model in models
+        ]
+        short = min(photo.height, photo.width)
+        # What one of a model's views does not see would be spent in vain there.
+        self._side = max(min(view.fed_side(short) for view in fed) for fed in self.views)
+        whole = Scene(self.origin, self._inside, repaint, recipe.kept_region_only)
+        self.scene = whole.at(*self._set_of(recipe).working_size(photo.height, photo.width))
+
+    @property
+    def random(self) -> bool:
+        """Whether a view shows the same image differently from call to call."""
+        return any(view.random for fed in self.views for view in fed)
+
+    def constraint(self, recipe: Recipe) -> Constraint:
+        """The allowed changes of the whole photo, by a recipe that differs in strength at most."""
+        return _masked(self._set_of(recipe), self._inside)
+
+    def working_constraint(self) -> Constraint:
+        """The allowed changes at the size at which they are found."""
+        return _masked(self._set_of(self.recipe), self.scene.inside)
+
+    def saved_constraint(self, recipe: Recipe) -> Constraint:
+        """The allowed changes of the saved file, on the CPU."""
+        return _masked(self._set_of(recipe), torch.from_numpy(self.allowed)[None, None])
+
+    def losses(self, surrogates: Sequence[Any], objective: Objective[Any]) -> list[Weighed]:
+        """The objective's loss on each model, through each of its views."""
+        losses: list[Weighed] = []
+        for number, (surrogate, fed) in enumerate(zip(surrogates, self.views, strict=True)):
+            # A view named twice has twice the weight, but binds once.
+            bound = {view: view_loss(surrogate, objective, view, self.scene) for view in set(fed)}
+            losses += [Weighed(bound[view], number, self.scene.passes(view)) for view in fed]
+        return losses
+
+    def enlarged(self, x: Tensor) -> Tensor:
+        """What was found at the working size, as a change of the whole photo. Modifies ``x``."""
+        if self.scene.origin.shape == self.origin.shape:
+            return x
+        change = interpolated(x.sub_(self.scene.origin), self.photo.height, self.photo.width)
+        return self.constraint(self.recipe).project(change.add_(self.origin), self.origin)
+
+    def copies(self, *, compared: bool) -> Copies:
+        """The copies of the photo that the descent holds.
+
+        Args:
+            compared: Whether gradients are compared with quick ones.
+        """
+        recipe, fed = self.recipe, self.views[0]
+        adaptive = recipe.adaptivity is not None
+        pieces = any(self.scene.in_pieces(view) for view in fed)
+        # The picture, the best one so far, former gradients, the other models' gradients, and the
+        # one that a quick one is compared with. A sweep over pieces fills its own gradient, beside
+        # that of other views.
+        during = 2 + (recipe.momentum > 0) + adaptive + (len(self.views) > 1) + 2 * pieces
+        return Copies(
+            working=self.scene.origin.nbytes,
+            whole=self.origin.nbytes,
+            during=during + compared,
+            # Between passes there are the squares of former gradients and their root as well.
+            more=2 * adaptive,
+        )
+
+    def largest_fed(self, model: int) -> tuple[int, int]:
+        """Height and width, in pixels, of the largest picture that a model is fed."""
+        like = torch.empty(self.scene.origin.shape, device="meta")
+        seen = [view(like, torch.Generator()).shape[-2:] for view in self.views[model]]
+        height, width = max(seen, key=lambda sides: sides.numel())
+        return height, width
+
+    def _set_of(self, recipe: Recipe) -> Constraint:
+        return recipe.constraint.fitted(self.photo.height, self.photo.width, self._side)
+
+
+def _masked(budget: Constraint, inside: Tensor) -> Constraint:
+    return budget if inside.all() else budget.within(inside)
+
+
+def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
+    """Pixels that are visible and inside the mask, bool (H, W)."""
+    size = (photo.height, photo.width)
+    if mask is not None and (mask.shape != size or mask.dtype != np.bool_):
+        raise UsageError(
+            f"mask must be bool {size}, got {mask.dtype} {mask.shape}; use masks.load_mask"
+        )
+    allowed = np.ones(size, dtype=bool) if mask is None else mask
+    if photo.alpha is not None:
+        allowed = allowed & (photo.alpha > 0)
+    if not allowed.any():
+        raise UsageError("no visible pixel may change: the photo is transparent where the mask is")
+    return allowed
