@@ -47,11 +47,11 @@ from photovax.models.load import load_autoencoder, load_denoiser, load_editor
 from photovax.models.transformer.denoiser import FlowDenoiser
 from photovax.models.unet.editor import LatentEditor
 from photovax.models.views import VIEWS, Tiles, View, fitted, interpolated
-from photovax.pictures.atomic import check_free, write_text
-from photovax.pictures.outputs import record_of
+from photovax.pictures.atomic import write_text
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.types import JPEG_SUFFIXES
-from photovax.pictures.write import check_fits, write_photo
+from photovax.pictures.write import write_photo
 from photovax.tensors import tensor
 from photovax.version import VERSION
 
@@ -390,21 +390,31 @@ class Immunizer:
         objective = OBJECTIVES.create(recipe.objective)
         return [self._attacked(model, objective).digest for model in self.models]
 
-    def save(self, result: Immunized, path: Path, *, overwrite: bool = False) -> Saved:
+    def save(
+        self, result: Immunized, path: str | Path | Destination, *, overwrite: bool = False
+    ) -> Saved:
         """Write the photo, reopen it, check every promise, and write the record beside it.
 
         Nothing is left on disk when a promise is broken.
+
+        Args:
+            result: What ``immunize`` gave.
+            path: The file, or its ``Destination`` if that was checked before the work.
+            overwrite: Whether files that exist may be replaced; a ``Destination`` says so itself.
 
         Raises:
             BudgetExceeded: If the reopened file changes more, or elsewhere, than allowed.
             OutputExists: If the photo or its record is there and must not be replaced.
             SaveError: If it cannot be written, or the file type cannot hold the photo.
         """
-        check_fits(result.photo, path, masked=not result.allowed.all())
-        # A photo must not come to lie beside the record of another.
-        check_free(record_of(path), overwrite=overwrite)
+        if isinstance(path, Destination):
+            destination = path
+        else:
+            destination = Destination(Path(path), overwrite)
+            destination.check()
+            destination.check_fits(result.photo, masked=not result.allowed.all())
         asked = result.photo
-        if path.suffix.lower() in JPEG_SUFFIXES:
+        if destination.suffix in JPEG_SUFFIXES:
             pixels = within_jpeg(asked.pixels, result.original.pixels, result.constraint)
             asked, shown = (result.photo.with_pixels(each) for each in pixels)
             result = replace(result, photo=shown)
@@ -424,11 +434,11 @@ class Immunizer:
             seen = visible_difference(before, after, memory=self.memory)
             measured.append((apart, seen, effects, file_digest(written)))
 
-        write_photo(asked, path, overwrite=overwrite, verify=verify)
+        write_photo(asked, destination, verify=verify)
         visible, seen, effects, digest = measured[0]
-        saved = Saved(path, record_of(path), visible, seen, effects)
+        saved = Saved(destination.path, destination.record, visible, seen, effects)
         record = json.dumps(self._record(result, saved, digest), indent=1) + "\n"
-        write_text(record, saved.record, overwrite=overwrite)
+        write_text(record, saved.record, overwrite=destination.overwrite)
         return saved
 
     def _record(self, result: Immunized, saved: Saved, digest: str) -> dict[str, Any]:
