@@ -1,14 +1,26 @@
-"""Digests of files; imports nothing heavy."""
+"""SHA-256 digests of files, and of several files; imports nothing heavy."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["file_digest"]
+__all__ = ["combined_digest", "file_digest"]
 
 
 def file_digest(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def combined_digest(digests: Iterable[str], *, decoded: bool = False) -> str:
+    """SHA-256 over other digests, in their order, in hexadecimal digits.
+
+    Args:
+        digests: In hexadecimal digits.
+        decoded: Whether it is taken over the bytes of the digests instead of their digits.
+    """
+    joined = "".join(digests)
+    return hashlib.sha256(bytes.fromhex(joined) if decoded else joined.encode()).hexdigest()

@@ -28,6 +28,7 @@ from photovax.certificates.verification import Seen, verify
 from photovax.cli import app
 from photovax.demo import SAMPLE
 from photovax.errors import BudgetExceeded, BudgetSpent, CertificateError, UsageError
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
 
@@ -100,7 +101,8 @@ def _renewer(provider: Provider, *models: Registered, recipe: Recipe = QUICK) ->
 
 def _wish(provider: Provider, output: Path, **options: Any) -> Wish:
     options = {"certificate": provider.text, **options}
-    return Wish(photo=read_photo(provider.photo), seen=provider.seen(), output=output, **options)
+    to = Destination(output, options.pop("overwrite", False))
+    return Wish(photo=read_photo(provider.photo), seen=provider.seen(), output=to, **options)
 
 
 def _change(first: Path, second: Path) -> int:
@@ -338,11 +340,11 @@ def test_the_default_is_renewed_within_the_total(usual, newer, tmp_path):
         done = renewer.renew(wish)
         assert done is not None
         says = parse_certificate(done.certificate)[0]
-        assert _change(usual.original, wish.output) == says.budget.used <= total
+        assert _change(usual.original, wish.output.path) == says.budget.used <= total
         assert says.budget.total == total
         assert not gaps(says, models)
     # What is seen is bounded as before, however many levels are left for it.
-    assert _change(usual.original, wish.output) < 32
+    assert _change(usual.original, wish.output.path) < 32
 
 
 def test_without_the_original_the_default_uses_what_is_left(usual, newer, tmp_path):
@@ -352,15 +354,15 @@ def test_without_the_original_the_default_uses_what_is_left(usual, newer, tmp_pa
     nothing = _wish(usual, tmp_path / "no.png", certificate=usual.certified(total=spent))
     with pytest.raises(BudgetSpent, match=f"{spent} of {spent} levels are used"):
         renewer.renew(nothing)
-    assert not nothing.output.exists()
+    assert not nothing.output.path.exists()
     wish = _wish(usual, tmp_path / "new.png", certificate=usual.certified(total=spent + 5))
     done = renewer.renew(wish)
     assert done is not None
     says = parse_certificate(done.certificate)[0]
     assert spent < says.budget.used <= says.budget.total == spent + 5
-    assert _change(usual.photo, wish.output) == says.budget.used - spent <= 5
-    assert _change(usual.original, wish.output) <= says.budget.used
-    seen = Seen.of(wish.output, read_photo(wish.output))
+    assert _change(usual.photo, wish.output.path) == says.budget.used - spent <= 5
+    assert _change(usual.original, wish.output.path) <= says.budget.used
+    seen = Seen.of(wish.output.path, read_photo(wish.output.path))
     assert verify(done.certificate, usual.ring.public, photo=seen).valid
     assert not gaps(says, models)
 

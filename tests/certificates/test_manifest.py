@@ -262,7 +262,7 @@ def test_what_cannot_be_signed_says_so_in_a_line(c2pa, tmp_path, photo_file):
         ((photo_file, "-o", tmp_path / "x.png"), UsageError, "only PNG, TIFF and WebP"),
         ((photo, "-o", tmp_path / "x.webp"), UsageError, "end -o in .png"),
         ((photo, "-o", tmp_path / "x.gif"), SaveError, "not a type that is written"),
-        ((photo, "-o", tmp_path / "is.png"), OutputExists, "--overwrite"),
+        ((photo, "-o", tmp_path / "is.png"), OutputExists, "is.png: "),
         ((photo, "-o", photo, "--overwrite"), UsageError, "never replaced"),
         ((signed_photo,), UsageError, "holds a C2PA manifest already"),
         ((photo, "--key", photo), UsageError, "--key and --chain go together"),

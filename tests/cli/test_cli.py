@@ -90,16 +90,23 @@ def test_edit_writes_a_seeded_picture_of_the_editors_size(editor_folder, photo_f
         (["immunize", "photo.jpg", "--memory", "1 MiB"], 2, "0.00 GiB of memory are too little"),
         (["immunize", "photo.jpg", "--recipe", "fats"], 2, "did you mean 'fast'"),
         (["immunize", "photo.jpg", "--model", "embeded"], 2, "did you mean 'embedded'"),
+        (["immunize", "photo.jpg", "-o", f"{'x' * 300}.png"], 4, "File name too long"),
         (["immunize", "photo.jpg", "-o", "out.gif"], 4, "not a type that is written; use .png"),
         (["immunize", "photo.jpg", "-o", "o.png", "--type", "jpg"], 2, "leave out --type"),
         (["check", "photo.jpg", "--original", "gone.jpg"], 3, "gone.jpg"),
     ],
 )
-def test_mistakes_give_one_line_and_a_code(photo_file, arguments, code, message):
-    done = photovax(*arguments, cwd=photo_file.parent)
-    assert done.returncode == code
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_mistakes_give_one_line_and_a_code(
+    photo_file, arguments, code, message, monkeypatch, capsys
+):
+    monkeypatch.chdir(photo_file.parent)
+    monkeypatch.setattr("sys.argv", ["photovax", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
     assert [path.name for path in photo_file.parent.iterdir()] == ["photo.jpg"]
 
 
@@ -132,6 +139,23 @@ def test_an_interruption_says_what_was_not_done(
     said = capsys.readouterr()
     assert len(json.loads(said.out)) == len(photos) // 2
     assert [line.split(";")[0] for line in said.err.splitlines()] == lines
+
+
+def test_photos_that_were_not_done_are_listed_with_what_to_type(
+    photo_file, tmp_path, monkeypatch, capsys
+):
+    shutil.copy(photo_file, tmp_path / "more.jpg")
+    for name in ("photo", "more"):
+        (tmp_path / f"{name}.immunized.png").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["photovax", "immunize", "photo.jpg", "more.jpg"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("not done: ")]
+    for line, name in zip(lines, ("photo", "more"), strict=True):
+        assert f"{name}.immunized.png" in line
+        assert "--overwrite" in line
 
 
 def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, capsys):

@@ -31,9 +31,9 @@ from photovax.errors import (
 )
 from photovax.pictures.exif import ExifTable, Metadata
 from photovax.pictures.masks import white_of
-from photovax.pictures.outputs import default_output, plan_outputs
+from photovax.pictures.outputs import Destination, default_output, plan_outputs
 from photovax.pictures.photo import Photo, read_photo
-from photovax.pictures.write import check_fits, write_photo
+from photovax.pictures.write import write_photo
 from tests.places import SHARED
 
 CASES = SHARED / "cases/make_cases.py"
@@ -472,7 +472,7 @@ def test_cut_or_damaged_files_raise_nothing_but_our_own(suffix: str, tmp_path: P
         path.write_bytes(damaged)
         try:
             photo = read_photo(path).without_gps()
-            write_photo(photo, tmp_path / "out.tif", overwrite=True)
+            write_photo(photo, Destination(tmp_path / "out.tif", overwrite=True))
             assert np.array_equal(read_photo(tmp_path / "out.tif").pixels, photo.pixels)
         except PhotoError as error:
             messages.append(str(error))
@@ -629,12 +629,13 @@ def test_more_than_jpeg_holds_is_said_before_the_work(kind: str, tmp_path: Path)
             size, b"\0" if kind == "EXIF" else b" "
         )
         photo = plain(smooth(), **{kind.lower(): block})
-        check_fits(photo, tmp_path / "x.png", masked=False)
+        Destination(tmp_path / "x.png").check_fits(photo, masked=False)
+        jpeg = Destination(tmp_path / "x.jpg")
         if size > most:
             with pytest.raises(SaveError, match=rf"x\.jpg: the photo has {size} bytes of {kind}"):
-                check_fits(photo, tmp_path / "x.jpg", masked=False)
+                jpeg.check_fits(photo, masked=False)
         else:
-            check_fits(photo, tmp_path / "x.jpg", masked=False)
+            jpeg.check_fits(photo, masked=False)
             write_photo(photo, tmp_path / "x.jpg")
 
 
@@ -763,10 +764,12 @@ def test_webp_has_a_largest_side(tmp_path: Path) -> None:
 def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(b"precious")
-    with pytest.raises(OutputExists, match=r"x\.png: is there already; .* --overwrite"):
+    with pytest.raises(OutputExists, match=r"x\.png: exists already") as caught:
         write_photo(plain(noise(4, 4, 3)), path)
+    assert "--overwrite" in caught.value.line
+    assert "--overwrite" not in str(caught.value)
     assert path.read_bytes() == b"precious"
-    write_photo(plain(noise(4, 4, 3)), path, overwrite=True)
+    write_photo(plain(noise(4, 4, 3)), Destination(path, overwrite=True))
     assert read_photo(path).width == 4
     assert [each.name for each in tmp_path.iterdir()] == ["x.png"]
 
@@ -802,18 +805,18 @@ def test_verify_sees_the_whole_file_and_can_refuse_it(raised, overwrite, tmp_pat
         raise raised
 
     with pytest.raises(type(raised)) as caught:
-        write_photo(photo, path, overwrite=overwrite, verify=verify)
+        write_photo(photo, Destination(path, overwrite), verify=verify)
     assert caught.value is raised
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"precious"] * overwrite
 
 
 def test_what_the_disk_refuses_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
     photo = plain(noise(4, 4, 3))
-    with pytest.raises(SaveError, match="there is no folder"):
+    with pytest.raises(SaveError, match=r"x\.png: cannot be written: No such file"):
         write_photo(photo, tmp_path / "none" / "x.png")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(SaveError, match="is a folder"):
-        write_photo(photo, tmp_path / "folder.png", overwrite=True)
+    with pytest.raises(SaveError, match=r"folder\.png: cannot be written: Is a directory"):
+        write_photo(photo, Destination(tmp_path / "folder.png", overwrite=True))
     (tmp_path / "folder.png").rmdir()
     with pytest.raises(SaveError, match="cannot be written: File name too long"):
         write_photo(photo, tmp_path / ("x" * 300 + ".png"))
@@ -894,7 +897,8 @@ def test_a_result_never_takes_the_name_of_another_source() -> None:
 
 
 def test_reading_pictures_does_not_import_torch() -> None:
-    code = "import sys, photovax.pictures.photo, photovax.pictures.write; sys.exit('torch' in sys.modules)"
+    parts = "photovax.pictures.photo, photovax.pictures.write"
+    code = f"import sys, {parts}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from photovax.digests import file_digest
+from photovax.digests import combined_digest, file_digest
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.models.catalog.entries import DEFAULT_MODEL
@@ -130,7 +129,7 @@ class Adversary:
             own = [digest for file, digest in files.items() if file.parent not in others]
             steps = own_scheduler_file(self._folder, mode)
             own += [] if steps is None else [file_digest(steps)]
-            found[mode] = hashlib.sha256(bytes.fromhex("".join(own))).hexdigest()
+            found[mode] = combined_digest(own, decoded=True)
         return found
 
     def load(self, modes: Iterable[Mode]) -> None:

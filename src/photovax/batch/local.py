@@ -12,11 +12,9 @@ from photovax.attack.strength import Aim
 from photovax.errors import PhotovaxError
 from photovax.immunizer import Immunizer
 from photovax.immunized import Immunized, Saved
-from photovax.pictures.atomic import check_free
 from photovax.pictures.masks import load_mask
-from photovax.pictures.outputs import check_apart, record_of
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import MAX_PIXELS, read_photo
-from photovax.pictures.write import check_fits, check_output
 
 __all__ = ["MaskOptions", "Outcome", "immunize_files"]
 
@@ -37,6 +35,11 @@ class Outcome:
     result: Immunized | None = None
     saved: Saved | None = None
     error: PhotovaxError | None = None
+
+    @property
+    def failure(self) -> str:
+        """The error and how to put it right, in one line; empty where there is none."""
+        return "" if self.error is None else self.error.line
 
 
 def immunize_files(
@@ -60,9 +63,8 @@ def immunize_files(
     """
     for source, output in outputs.items():
         try:
-            check_apart(source, output)
-            check_output(output, overwrite=overwrite)
-            check_free(record_of(output), overwrite=overwrite)
+            destination = Destination(output, overwrite, source)
+            destination.check()
             photo = read_photo(source, max_pixels=max_pixels)
             if strip_gps:
                 photo = photo.without_gps()
@@ -71,7 +73,7 @@ def immunize_files(
             allowed = (
                 None if mask is None else load_mask(mask.path, photo, edit_region=mask.edit_region)
             )
-            check_fits(photo, output, masked=allowed is not None and not allowed.all())
+            destination.check_fits(photo, masked=allowed is not None and not allowed.all())
             result = immunizer.immunize(
                 photo,
                 recipe,
@@ -80,7 +82,7 @@ def immunize_files(
                 seconds=seconds,
                 callback=callback and (lambda step, at=source: callback(at, step)),
             )
-            saved = immunizer.save(result, output, overwrite=overwrite)
+            saved = immunizer.save(result, destination)
         except PhotovaxError as error:
             yield Outcome(source, error=error)
             continue

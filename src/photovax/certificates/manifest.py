@@ -17,10 +17,9 @@ from photovax.certificates.credential import Credential
 from photovax.errors import CertificateError, SaveError, UsageError, first_line
 from photovax.extras import extra_installed
 from photovax.pictures.atomic import write_bytes
-from photovax.pictures.outputs import check_apart, record_of
+from photovax.pictures.outputs import Destination, record_of
 from photovax.pictures.photo import Photo, printable_name, read_photo
 from photovax.pictures.rights import cawg_entries
-from photovax.pictures.write import check_output
 from photovax.version import VERSION
 
 __all__ = ["CERTIFICATE", "IMMUNIZATION", "Signed", "embedded_certificate", "sign_photo"]
@@ -85,8 +84,8 @@ def sign_photo(
         SaveError: If the copy cannot be written, or would differ in more than the manifest.
     """
     name = printable_name(photo)
-    check_apart(photo, output)
-    check_output(output, overwrite=overwrite)
+    destination = Destination(output, overwrite, source=photo)
+    destination.check(recorded=False)
     before = read_photo(photo)
     kind = media_type(photo)
     if kind is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +16,8 @@ from photovax.certificates.register import Gap, Registered, gaps
 from photovax.certificates.verification import Seen, verify
 from photovax.errors import BudgetSpent, CertificateError, UsageError
 from photovax.immunized import Saved
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo, read_photo
-from photovax.pictures.write import check_fits
 
 __all__ = ["Renewal", "Renewer", "Wish"]
 
@@ -31,20 +30,18 @@ class Wish:
         photo: The immunized photo.
         seen: Its file.
         certificate: Its signed certificate.
-        output: Where the result goes.
+        output: Where the result goes; checked by whoever made it.
         original: What it was before it was ever immunized, if that is at hand.
         mask: Pixels that may change, bool (H, W).
-        overwrite: Whether the result may replace a file.
         callback: Called after every step.
     """
 
     photo: Photo
     seen: Seen
     certificate: str
-    output: Path
+    output: Destination
     original: Photo | None = None
     mask: np.ndarray | None = None
-    overwrite: bool = False
     callback: Callable[[Step], None] | None = None
 
 
@@ -127,7 +124,7 @@ class Renewer:
         issuer = self.issuer(self.models)
         recipe, saved = self._immunized(issuer, original, wish, budget, budget.total)
         renewed = issuer.certify(
-            wish.output,
+            wish.output.path,
             original,
             recipe,
             total=budget.total,
@@ -148,7 +145,7 @@ class Renewer:
             )
         issuer = self.issuer(tuple(gap.model for gap in lacks))
         recipe, saved = self._immunized(issuer, before, wish, budget, budget.left)
-        photo = read_photo(wish.output, max_pixels=before.width * before.height)
+        photo = read_photo(wish.output.path, max_pixels=before.width * before.height)
         further = length_used(photo, before, budget.norm)
         spent = budget.model_copy(update={"used": budget.used + further})
         found = issuer.check(photo, before, size=recipe.size, known=saved.seen)
@@ -157,7 +154,7 @@ class Renewer:
         unknown = dict.fromkeys(found.visible.figures() | found.seen.figures())
         bound = unknown | {budget.norm: spent.used}
         renewed = issuer.sign(
-            wish.output,
+            wish.output.path,
             photo,
             recipe,
             spent,
@@ -171,11 +168,11 @@ class Renewer:
     def _immunized(
         self, issuer: Issuer, photo: Photo, wish: Wish, budget: Budget, size: float
     ) -> tuple[Recipe, Saved]:
-        check_fits(photo, wish.output, masked=wish.mask is not None)
+        wish.output.check_fits(photo, masked=wish.mask is not None)
         recipe = self.recipe.with_bound(size)
         immunizer = issuer.immunizer
         result = immunizer.immunize(photo, recipe, mask=wish.mask, callback=wish.callback)
-        return recipe, immunizer.save(result, wish.output, overwrite=wish.overwrite)
+        return recipe, immunizer.save(result, wish.output)
 
     def _kept(
         self, certificate: Certificate, fresh: list[ModelFacts], photo: Photo, before: Photo

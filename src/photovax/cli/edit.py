@@ -79,17 +79,17 @@ def command(
     )
     from photovax.adversary.edits import Adversary
     from photovax.pictures.masks import read_mask
-    from photovax.pictures.outputs import check_apart
+    from photovax.pictures.outputs import Destination
     from photovax.pictures.photo import MAX_PIXELS, Metadata, Photo, read_photo
-    from photovax.pictures.write import check_output, write_photo
+    from photovax.pictures.write import write_photo
 
-    check_apart(photo, output)
-    check_output(output, overwrite=overwrite)
+    destination = Destination(output, overwrite, source=photo)
+    destination.check(recorded=False)
     source = read_photo(photo, max_pixels=max_pixels or MAX_PIXELS)
     repaint = None if mask is None else ~read_mask(mask, source, edit_region=edit_region)
     adversary = Adversary(model, device=device, weights=weights)
     made = adversary.edit(source.visible(), edit, seed=seed, repaint=repaint, size=size)
-    write_photo(Photo(made, None, Metadata(), "PNG", ()), output, overwrite=overwrite)
+    write_photo(Photo(made, None, Metadata(), "PNG", ()), destination)
     typer.echo(
         f"{output}: {made.shape[1]} x {made.shape[0]} pixels, {edit.mode} {edit.prompt!r}, "
         f"guidance {edit.guidance:g}, {edit.steps} steps, seed {seed}"

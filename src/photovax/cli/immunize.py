@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -173,11 +174,12 @@ def _outputs(
     planned = plan_outputs(photos, suffix=suffix)
     if output is None:
         return planned
-    if len(photos) == 1 and not output.is_dir() and output.suffix:
+    folder = os.path.isdir(output)  # unlike Path's, it takes names of any length
+    if len(photos) == 1 and not folder and output.suffix:
         if file_type is not None:
             raise UsageError(f"-o {output} says the type by its suffix: leave out --type")
         return {photos[0]: output}
-    if output.exists() and not output.is_dir():
+    if os.path.exists(output) and not folder:
         raise UsageError(f"-o {output} is a file; for several photos give a folder")
     output.mkdir(parents=True, exist_ok=True)
     # Photos of several folders meet in one: what collides there keeps its whole name.
@@ -186,7 +188,7 @@ def _outputs(
 
 def _show(outcome: Outcome, recipe: Recipe) -> None:
     if outcome.saved is None or outcome.result is None:
-        typer.echo(f"photovax: {outcome.error}", err=True)
+        typer.echo(f"photovax: {outcome.failure}", err=True)
         return
     for line in _summary(outcome.result, outcome.saved, recipe):
         typer.echo(line)
@@ -223,7 +225,7 @@ def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
 
 def _data(outcome: Outcome) -> dict[str, object]:
     if outcome.saved is None or outcome.result is None:
-        return {"source": str(outcome.source), "error": str(outcome.error)}
+        return {"source": str(outcome.source), "error": outcome.failure}
     return {
         "source": str(outcome.source),
         "photo": str(outcome.saved.path),
@@ -239,7 +241,7 @@ def _finish(done: list[Outcome], sources: list[Path]) -> None:
     interrupted = bool(left) or (last is not None and last.stopped == "interrupted")
     if len(sources) > 1:
         for outcome in failed:
-            typer.echo(f"not done: {outcome.error}", err=True)
+            typer.echo(f"not done: {outcome.failure}", err=True)
         for source in left:
             typer.echo(f"not done: {source}: interrupted", err=True)
         typer.echo(f"{len(done) - len(failed)} of {len(sources)} photos immunized", err=True)

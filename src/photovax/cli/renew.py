@@ -52,17 +52,16 @@ def command(
     from photovax.certificates.renewal import Renewer, Wish
     from photovax.pictures.atomic import check_free, write_text
     from photovax.pictures.masks import load_mask
-    from photovax.pictures.outputs import check_apart, record_of
+    from photovax.pictures.outputs import Destination
     from photovax.pictures.photo import MAX_PIXELS, read_photo
-    from photovax.pictures.write import check_output
 
     target = output or photo.with_name(f"{photo.stem}.renewed.png")
-    for source in filter(None, (photo, original)):
-        check_apart(source, target)
-    check_output(target, overwrite=overwrite)
+    destination = Destination(target, overwrite, source=photo)
+    if original is not None:
+        destination.check_apart(original)
+    destination.check()
     beside = certificate_of(target)
-    for file in (record_of(target), beside):
-        check_free(file, overwrite=overwrite)
+    check_free(beside, overwrite=overwrite)
     ring, cap = KeyRing(Settings(data).keys), max_pixels or MAX_PIXELS
     renewer = Renewer(
         ring=ring,
@@ -77,10 +76,9 @@ def command(
                 photo=read,
                 seen=Seen.of(photo, read),
                 certificate=read_certificate(certificate),
-                output=target,
+                output=destination,
                 original=None if original is None else read_photo(original, max_pixels=cap),
                 mask=None if mask is None else load_mask(mask, read, edit_region=edit_region),
-                overwrite=overwrite,
                 callback=show and (lambda step: show(photo, step)),
             )
         )

@@ -31,6 +31,7 @@ from photovax.metrics.contracts import PairMetric, load_metrics
 from photovax.metrics.distortion import visibility
 from photovax.metrics.perceptual import Backbone, Lite0, load_backbone
 from photovax.models.catalog.places import fed_size
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
 from photovax.pictures.resize import resized
 from photovax.pictures.write import write_photo
@@ -210,7 +211,7 @@ class Evaluation:
         mask = subject.mask() if protection.masked else None
         if isinstance(protection.by, Floor):
             noise = noise_like(photo.pixels, protection.by, mask)
-            write_photo(photo.with_pixels(noise), file, overwrite=True)
+            write_photo(photo.with_pixels(noise), Destination(file, overwrite=True))
             seen = visibility(photo.visible(), read_photo(file).visible())
             return {"linf": seen.linf, "l2": seen.l2, "seconds": time.perf_counter() - began}
         result = self.immunizer.immunize(photo, protection.by, mask=mask)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.errors import UsageError
+from photovax.pictures.resize import fed_sides
 from photovax.registry import Registry
 
 __all__ = [
@@ -150,10 +151,7 @@ class ShortSide(View):
         """The resized images."""
         height, width = images.shape[-2:]
         pixels = self.fed_side(min(height, width))
-        scale = pixels / min(height, width)
-        longest = pixels * self.ratio
-        sides = (round(min(side * scale, longest) / 8) * 8 for side in (height, width))
-        return resize(images, *sides)
+        return resize(images, *fed_sides(height, width, pixels, ratio=self.ratio))
 
 
 @VIEWS.register("crop")

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from photovax.errors import OutputExists, SaveError
 from photovax.pictures.photo import printable_name
 
-__all__ = ["check_free", "write_atomically", "write_bytes", "write_text"]
+__all__ = ["as_save_error", "check_free", "write_atomically", "write_bytes", "write_text"]
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:
@@ -62,13 +62,13 @@ def write_atomically(
     """Let ``write`` fill a temporary file beside ``path``, verify it, then give it its name."""
     temporary = path.with_name(f".photovax-{secrets.token_hex(8)}{path.suffix.lower()}")
     try:
-        with _as_save_error(path), temporary.open("x+b") as file:
+        with as_save_error(path), temporary.open("x+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         if verify is not None:
             verify(temporary)
-        with _as_save_error(path):
+        with as_save_error(path):
             _put_in_place(temporary, path, overwrite=overwrite)
     finally:
         with suppress(OSError):
@@ -76,11 +76,13 @@ def write_atomically(
 
 
 def _exists(path: Path) -> OutputExists:
-    return OutputExists(f"{printable_name(path)}: is there already; to replace it: --overwrite")
+    return OutputExists(
+        f"{printable_name(path)}: exists already", hint="to replace it: --overwrite"
+    )
 
 
 @contextmanager
-def _as_save_error(path: Path) -> Iterator[None]:
+def as_save_error(path: Path) -> Iterator[None]:
     """One line for what the disk or an encoder objects to."""
     try:
         yield

@@ -1,27 +1,135 @@
-"""What results are called, and where they may go."""
+"""Where results go: their names, and every check before one is written."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from photovax.errors import SaveError, UsageError
-from photovax.pictures.photo import printable_name
-from photovax.pictures.types import PICTURE_SUFFIXES, WRITTEN_SUFFIXES
+from photovax.pictures.atomic import as_save_error, check_free
+from photovax.pictures.photo import Photo, printable_name
+from photovax.pictures.types import JPEG_SUFFIXES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
 
-__all__ = ["check_apart", "default_output", "plan_outputs", "record_of"]
+__all__ = ["Destination", "default_output", "plan_outputs", "record_of"]
+
+_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504}  # bytes of a segment, less what names its kind
 
 
-def check_apart(source: Path, output: Path) -> None:
-    """Refuse to write a result over the photo that it came from, whatever else may be replaced.
+@dataclass(frozen=True)
+class Destination:
+    """The file that a result is written to, and whether it may be.
 
-    Raises:
-        UsageError: Both are the same file.
+    Made once, checked before the work, and handed down to ``write_photo`` or ``Immunizer.save``,
+    which only make sure at the last moment that no file is replaced that must not be.
+
+    Attributes:
+        path: The file.
+        overwrite: Whether files that exist may be replaced.
+        source: The photo that the result is made from, which is never replaced; None where there
+            is none.
     """
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the photo itself, which is never replaced; use another -o")
+
+    path: Path
+    overwrite: bool = False
+    source: Path | None = None
+
+    @property
+    def suffix(self) -> str:
+        """The type of the file, as its suffix in lower case.
+
+        Raises:
+            SaveError: If files of this type are not written.
+        """
+        suffix = self.path.suffix.lower()
+        if suffix not in WRITTEN_SUFFIXES:
+            raise SaveError(
+                f"{self._name}: {self.path.suffix or 'no suffix'} is not a type that is written; "
+                "use .png, .tif, .webp or .jpg"
+            )
+        return suffix
+
+    @property
+    def record(self) -> Path:
+        """The JSON file beside the photo that says how it was made."""
+        return record_of(self.path)
+
+    def check(self, *, recorded: bool = True) -> None:
+        """Refuse before the work what could not be written after it.
+
+        Args:
+            recorded: Whether a record is written beside the file, whose name must be free as well.
+
+        Raises:
+            UsageError: If the file is the source itself.
+            OutputExists: If the file or its record exists and must not be replaced.
+            SaveError: If the type is not written, the folder is missing, or it takes no such name.
+        """
+        if self.source is not None:
+            self.check_apart(self.source)
+        _ = self.suffix
+        # Functions of os.path, which say False where those of Path raise, as of names too long.
+        if os.path.isdir(self.path):
+            raise SaveError(f"{self._name}: is a folder; name a file")
+        if not os.path.isdir(self.path.parent):
+            folder = printable_name(self.path.parent)
+            raise SaveError(f"{self._name}: there is no folder {folder}; make it first")
+        for file in (self.path, self.record) if recorded else (self.path,):
+            with as_save_error(file), suppress(FileNotFoundError):
+                os.lstat(file)
+            check_free(file, overwrite=self.overwrite)
+
+    def check_apart(self, source: Path) -> None:
+        """Refuse to write over a photo, whatever else may be replaced.
+
+        Raises:
+            UsageError: If both are the same file.
+        """
+        same = False
+        with suppress(OSError, ValueError):  # one of them does not exist, or cannot
+            same = os.path.samefile(self.path, source)
+        if same:
+            raise UsageError(
+                f"{self._name} is the photo itself, which is never replaced", hint="use another -o"
+            )
+
+    def check_fits(self, photo: Photo, *, masked: bool) -> None:
+        """Refuse a photo that the type of the file cannot hold.
+
+        Args:
+            photo: The photo that is to be written.
+            masked: Whether pixels outside a mask must stay as they are.
+
+        Raises:
+            SaveError: For WebP and grey; for JPEG and transparency, a mask, or much EXIF or XMP.
+        """
+        name, suffix = self._name, self.suffix
+        if suffix == ".webp" and photo.grey:
+            raise SaveError(f"{name}: the photo is grey, which WebP cannot hold; use .png or .tif")
+        if suffix not in JPEG_SUFFIXES:
+            return
+        if photo.alpha is not None and (photo.alpha < 255).any():
+            raise SaveError(
+                f"{name}: the photo is transparent, which JPEG cannot hold; use .png, .tif or .webp"
+            )
+        if masked:
+            raise SaveError(
+                f"{name}: JPEG would change pixels outside the mask, too; use .png, .tif or .webp"
+            )
+        held = {"EXIF": photo.metadata.exif, "XMP": photo.metadata.xmp}
+        for kind, block in held.items():
+            if block is not None and len(block) > _JPEG_BLOCKS[kind]:
+                raise SaveError(
+                    f"{name}: the photo has {len(block)} bytes of {kind}, of which JPEG holds "
+                    f"{_JPEG_BLOCKS[kind]}; use .png or .tif"
+                )
+
+    @property
+    def _name(self) -> str:
+        return printable_name(self.path)
 
 
 def default_output(source: Path, *, suffix: str | None = ".png") -> Path:

@@ -10,10 +10,9 @@ from PIL import Image
 
 from photovax.adversary.purify.contract import PURIFIERS
 from photovax.errors import UsageError
+from photovax.pictures.resize import fed_sides
 
 __all__ = ["Avif", "Identity", "Jpeg", "Resize", "Screenshot", "ShortSide", "Webp"]
-
-_LONGEST = 4  # short sides: as editors are fed panoramas
 
 
 @PURIFIERS.register("identity")
@@ -133,8 +132,7 @@ class ShortSide:
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The resized picture."""
         picture = Image.fromarray(pixels)
-        scale = self.pixels / min(picture.size)
-        width, height = (round(min(side * scale, _LONGEST * self.pixels)) for side in picture.size)
+        height, width = fed_sides(picture.height, picture.width, self.pixels, multiple=1)
         return np.array(picture.resize((width, height), Image.Resampling.LANCZOS))
 
 

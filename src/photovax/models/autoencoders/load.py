@@ -6,7 +6,6 @@ Weights are read from safetensors only, and are widened to float32, the precisio
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -22,7 +21,7 @@ from diffusers.loaders.single_file_utils import (
 )
 from safetensors import safe_open
 
-from photovax.digests import file_digest
+from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
 from photovax.models.autoencoders.base import FrozenAutoencoder
 from photovax.models.autoencoders.families import FAMILIES
@@ -144,9 +143,7 @@ def load_own_autoencoder(
 
 def _digest(files: Sequence[Path]) -> str:
     digests = [file_digest(file) for file in files]
-    return (
-        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    )
+    return digests[0] if len(digests) == 1 else combined_digest(digests)
 
 
 def _autoencoder_tensors(file: Path, keys: Sequence[str]) -> dict[str, torch.Tensor]:

@@ -6,7 +6,6 @@ give latents of about unit scale.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file as load_safetensors
 from torch import Tensor, nn
 
-from photovax.digests import file_digest
+from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError, first_line
 from photovax.models.autoencoders.base import continued
 from photovax.models.recompute import Recomputed
@@ -176,7 +175,7 @@ class TinyAutoencoder:
             parts["encoder"].to(device),
             parts["decoder"].to(device) if "decoder" in parts else None,
             name=name,
-            digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+            digest=combined_digest(digests),
             size=size,
         )
 

@@ -7,7 +7,6 @@ QwenImageImg2ImgPipeline and, but for what its text encoder sees, QwenImageEditP
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from photovax.digests import file_digest
+from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError, UsageError, first_line
 from photovax.models.autoencoders.base import FrozenAutoencoder, continued
 from photovax.models.autoencoders.families import Flux2Autoencoder, VideoAutoencoder
@@ -292,5 +291,5 @@ def load_flow(
         transformer=transformer.to(device),
         prompts=prompts,
         name=name,
-        digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        digest=combined_digest(digests),
     )

@@ -5,7 +5,6 @@ They may be larger than the transformer, so they are in memory only while a prom
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import diffusers
 import torch
 from transformers import AutoTokenizer
 
-from photovax.digests import file_digest
+from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
 from photovax.models.catalog.hub import VOCABULARIES
 from photovax.models.catalog.places import weight_files
@@ -106,8 +105,7 @@ class PromptEncoder:
 
     def digest(self) -> str:
         """SHA-256 over the digests of the text encoders' weight files."""
-        digests = "".join(file_digest(file) for file in self._files)
-        return hashlib.sha256(digests.encode()).hexdigest()
+        return combined_digest(file_digest(file) for file in self._files)
 
     def _load(self) -> Any:
         kind: Any = getattr(diffusers, self._pipeline)

@@ -8,7 +8,6 @@ keeps.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from photovax.digests import file_digest
+from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.machine.random import draw_noise
 from photovax.models.autoencoders.base import FrozenAutoencoder, KLAutoencoder
@@ -136,7 +135,7 @@ class LatentEditor:
             scheduler=scheduler,
             own_schedulers=own_schedulers,
             name=name,
-            digest=hashlib.sha256("".join(digests).encode()).hexdigest(),
+            digest=combined_digest(digests),
         )
 
     def encode(self, images: Tensor) -> Tensor:

@@ -27,9 +27,10 @@ from photovax.metrics.visibility import flip_picture, words
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.load import usual_edit
 from photovax.pictures.masks import white_of
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Metadata, Photo, read_photo
 from photovax.pictures.types import JPEG_SUFFIXES
-from photovax.pictures.write import check_fits, write_photo
+from photovax.pictures.write import write_photo
 from photovax.service.settings import Settings
 from photovax.service.workers.parcels import read_parcel
 
@@ -131,10 +132,11 @@ class Bench:
             photo = photo.forbidding_ai()
         mask = _mask(folder, photo)
         file = output / f"photo{asked['suffix']}"
-        check_fits(photo, file, masked=mask is not None)
+        destination = Destination(file)
+        destination.check_fits(photo, masked=mask is not None)
         recipe, issuer = self._recipe(asked), self._issuer(self._today)
         result = issuer.immunizer.immunize(photo, recipe, mask=mask, callback=_steps(tick))
-        saved = issuer.immunizer.save(result, file)
+        saved = issuer.immunizer.save(result, destination)
         text = issuer.certify(
             file,
             photo,
@@ -168,7 +170,7 @@ class Bench:
             photo=photo,
             seen=Seen(asked["sha256"], dhash(photo.visible())),
             certificate=asked["certificate"],
-            output=output / f"photo{asked['suffix']}",
+            output=Destination(output / f"photo{asked['suffix']}"),
             original=read_parcel(first) if first.exists() else None,
             mask=_mask(folder, photo),
             callback=_steps(tick),
@@ -177,11 +179,11 @@ class Bench:
         if done is None:
             return {"lacking": [], "basis": None, "file": None}
         (output / "certificate.json").write_text(done.certificate, encoding="utf-8")
-        signed = self._sign(wish.output, done.certificate)
+        signed = self._sign(wish.output.path, done.certificate)
         return {
             "lacking": [_gap(gap) for gap in done.gaps],
             "basis": done.basis,
-            "file": wish.output.name,
+            "file": wish.output.path.name,
             "signed": signed,
             "models": _models(done.certificate),
         }

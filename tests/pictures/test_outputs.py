@@ -1,0 +1,95 @@
+"""Where results go: names, and every check of an output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from photovax.errors import OutputExists, SaveError, UsageError
+from photovax.pictures import write
+from photovax.pictures.exif import Metadata
+from photovax.pictures.outputs import Destination
+from photovax.pictures.photo import Photo
+from photovax.pictures.types import WRITTEN_SUFFIXES
+
+
+def test_every_type_that_is_said_to_be_written_has_a_writer() -> None:
+    assert set(write._WRITERS) == WRITTEN_SUFFIXES
+
+
+def test_a_free_name_in_a_folder_passes(tmp_path: Path) -> None:
+    source = tmp_path / "in.png"
+    source.touch()
+    destination = Destination(tmp_path / "x.PNG", source=source)
+    destination.check()
+    assert (destination.suffix, destination.record.name) == (".png", "x.PNG.json")
+
+
+def test_each_obstacle_is_named_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    for path, why in (
+        (tmp_path / "x.heic", r"\.heic is not a type that is written; use \.png"),
+        (tmp_path / "x", "no suffix is not a type"),
+        (tmp_path / "none" / "x.png", "there is no folder .*none"),
+        (tmp_path / "folder.png", r"folder\.png: is a folder"),
+    ):
+        for overwrite in (False, True):
+            with pytest.raises(SaveError, match=why):
+                Destination(path, overwrite).check()
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.png.json"])
+def test_neither_photo_nor_record_is_replaced_unless_asked(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    destination = Destination(tmp_path / "x.png")
+    with pytest.raises(OutputExists) as caught:
+        destination.check()
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert "--overwrite" in (caught.value.hint or "")
+    Destination(tmp_path / "x.png", overwrite=True).check()
+    if name.endswith(".json"):  # where none is written, it is in nobody's way
+        destination.check(recorded=False)
+
+
+def test_the_source_is_never_replaced_by_whatever_name(tmp_path: Path) -> None:
+    source, link = tmp_path / "x.png", tmp_path / "link.png"
+    source.touch()
+    link.hardlink_to(source)
+    for path in (source, link):
+        with pytest.raises(UsageError, match="never replaced"):
+            Destination(path, overwrite=True, source=source).check()
+    Destination(tmp_path / "y.png", source=tmp_path / "missing.png").check()
+
+
+def test_a_name_that_no_disk_takes_is_refused_before_the_work(tmp_path: Path) -> None:
+    source = tmp_path / "in.png"
+    source.touch()
+    # The last is too long only with the record's suffix.
+    for name in ("x" * 300 + ".png", "a\0b.png", "x" * 250 + ".png"):
+        with pytest.raises(SaveError, match="cannot be written"):
+            Destination(tmp_path / name, source=source).check()
+
+
+def test_types_that_cannot_hold_a_photo_say_so(tmp_path: Path) -> None:
+    seen = np.full((4, 4), 255, np.uint8)
+    grey, opaque = _plain(4, 4, 1), _plain(4, 4, 3, alpha=seen)
+    see_through = _plain(4, 4, 3, alpha=seen - 1)
+    for name, photo, masked, why in (
+        ("x.webp", grey, False, "grey, which WebP cannot hold"),
+        ("x.jpg", see_through, False, "transparent, which JPEG cannot hold"),
+        ("x.jpeg", opaque, True, "outside the mask"),
+        ("x.gif", opaque, False, "not a type that is written"),
+    ):
+        with pytest.raises(SaveError, match=why):
+            Destination(tmp_path / name).check_fits(photo, masked=masked)
+    for name, photo in (("x.webp", opaque), ("x.jpg", opaque), ("x.jpg", grey), ("x.png", grey)):
+        Destination(tmp_path / name).check_fits(photo, masked=False)
+    for name in ("x.png", "x.tif", "x.webp"):
+        Destination(tmp_path / name).check_fits(see_through, masked=True)
+
+
+def _plain(*shape: int, alpha: np.ndarray | None = None) -> Photo:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return Photo(pixels, alpha, Metadata(), "PNG", ())
