@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -53,7 +52,7 @@ class Context:
 
     def view(self, job: Job) -> JobView:
         """A job as its owner sees it."""
-        return job_view(job, self.settings.keep_seconds, time.time())
+        return job_view(job, self.settings.keep_seconds)
 
 
 def provide(app: FastAPI, context: Context) -> None:
