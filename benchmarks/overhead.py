@@ -18,12 +18,12 @@ from torch import Generator, Tensor
 from photovax.attack.budgets import BUDGETS
 from photovax.attack.losses import LossFn
 from photovax.attack.objectives import OBJECTIVES
-from photovax.attack.optimise import Step, pgd
+from photovax.attack.optimise import Step, Steps, pgd
 from photovax.attack.presets import DEFAULT, PRESETS
 from photovax.demo import SAMPLE
 from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import DEFAULT_MODEL
-from photovax.models.views import VIEWS, View, fitted
+from photovax.models.views import VIEWS, View
 from photovax.pictures.photo import read_photo
 from photovax.tensors import tensor
 
@@ -60,10 +60,8 @@ def main() -> None:
             losses,
             origin,
             BUDGETS.create(recipe.budget),
-            steps=len(views),
-            step_size=recipe.step_size,
+            Steps(len(views), recipe.step_size, draws=recipe.draws),
             generator=Generator().manual_seed(0),
-            draws=recipe.draws,
             callback=steps.append,
         )
         began = time.perf_counter()

@@ -26,7 +26,7 @@ from benchmarks.shapes import add_models, asked_models
 from photovax.attack.budgets import Linf
 from photovax.attack.losses import LossFn
 from photovax.attack.objectives import OBJECTIVES
-from photovax.attack.optimise import constant, pgd
+from photovax.attack.optimise import Steps, pgd
 from photovax.demo import SAMPLE
 from photovax.machine.precision import quick_passes
 from photovax.models.catalog.places import fed_size
@@ -85,10 +85,8 @@ def compare(name: str, size: int | None, weights: Path | None, repeats: int) -> 
             [bound],
             origin,
             Linf(2 * NEAR),
-            steps=4,
-            step_size=NEAR,
+            Steps(4, NEAR, schedule="constant"),
             generator=Generator().manual_seed(0),
-            schedule=constant,
         ).x
         cosines = []
         for images in (near, moved):

@@ -11,8 +11,8 @@ from PIL import Image
 from photovax.batch.local import MaskOptions, immunize_files
 from photovax.check import Verdict, check, noisy
 from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
-from photovax.immunizer import Immunizer
 from photovax.immunized import check_promises
+from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.masks import load_mask
 from photovax.pictures.photo import read_photo

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from photovax.attack.recipe import Recipe
     from photovax.check import Check, check
     from photovax.errors import PhotovaxError
-    from photovax.immunizer import Immunizer
     from photovax.immunized import Immunized, Saved
+    from photovax.immunizer import Immunizer
     from photovax.pictures.photo import Photo, read_photo
 
 _HOMES = {

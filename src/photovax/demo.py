@@ -13,8 +13,8 @@ from photovax.adversary.edits import Adversary
 from photovax.attack.optimise import Step
 from photovax.attack.presets import DEFAULT, DIFFUSION, PRESETS
 from photovax.evaluation.true_edits import find_true_edit, truth
-from photovax.immunizer import Immunizer
 from photovax.immunized import Saved
+from photovax.immunizer import Immunizer
 from photovax.metrics.distortion import psnr, ssim
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.edit import Edit

@@ -5,7 +5,8 @@ import torch
 from torch import Generator
 
 from photovax.attack.budgets import L2, Linf, Within
-from photovax.attack.optimise import SCHEDULES, pgd
+from photovax.attack.losses import Weighed
+from photovax.attack.optimise import SCHEDULES, Steps, pgd
 from photovax.errors import GradientError, LossShapeError
 
 ORIGIN = torch.full((2, 3, 4, 5), 0.5)
@@ -20,16 +21,28 @@ def linear_loss(x, generator):
 BALL = Linf(0.1)
 
 
-def descend(losses=(linear_loss,), constraint=BALL, **options: Any):
-    settings: dict[str, Any] = {
-        "steps": 40,
-        "step_size": 0.05,
-        "generator": Generator().manual_seed(0),
-    }
-    return pgd(losses, ORIGIN, constraint, **(settings | options))
+def descend(
+    losses=(linear_loss,),
+    constraint=BALL,
+    *,
+    steps=40,
+    groups=None,
+    costs=None,
+    callback=None,
+    **options: Any,
+):
+    each = zip(losses, groups or [0] * len(losses), costs or [1] * len(losses), strict=True)
+    return pgd(
+        [Weighed(*known) for known in each],
+        ORIGIN,
+        constraint,
+        Steps(steps, options.pop("step_size", 0.05), **options),
+        generator=Generator().manual_seed(0),
+        callback=callback,
+    )
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("adaptivity", [None, 0.7])
 def test_linf_reaches_the_corner_a_linear_loss_points_to(schedule, momentum, adaptivity):
@@ -57,7 +70,7 @@ def test_adaptive_steps_are_those_of_adam(momentum, adaptivity):
         draws=1,
         steps=steps,
         step_size=size,
-        schedule=SCHEDULES["constant"],
+        schedule="constant",
         momentum=momentum,
         adaptivity=adaptivity,
         random_start=False,
@@ -106,10 +119,10 @@ def test_the_best_image_is_kept_not_the_last():
     def valley(x, generator):
         return ((x - 0.52) ** 2).flatten(1).sum(1)
 
-    found = descend((valley,), schedule=SCHEDULES["constant"], step_size=0.09, steps=9)
+    found = descend((valley,), schedule="constant", step_size=0.09, steps=9)
     assert torch.allclose(found.losses, valley(found.x, None))
     last_ones = [
-        descend((valley,), schedule=SCHEDULES["constant"], step_size=0.09, steps=n).losses
+        descend((valley,), schedule="constant", step_size=0.09, steps=n).losses
         for n in range(1, 10)
     ]
     assert (found.losses <= torch.stack(last_ones).min(0).values + 1e-6).all()

@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.attack.recipe import Recipe
-from photovax.certificates.document import canonical, fingerprint, parse_certificate
+from photovax.certificates.document import canonical, fingerprint, parse_certificate, signed
 from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing, read_keys
 from photovax.certificates.likeness import SAME_PICTURE, dhash, distance
@@ -184,10 +186,29 @@ def test_layout_does_not_matter_but_every_field_does(provider):
 
 
 def test_the_signed_form_is_what_other_languages_write():
-    signed = canonical({"b": 1.0, "a": [0.12344, 16.0, None, True], "ü": "é"})
-    assert signed == '{"a":[0.1234,16,null,true],"b":1,"ü":"é"}'.encode()
+    text = canonical({"b": 1.0, "a": [0.12344, 16.0, None, True], "ü": "é"})
+    assert text == '{"a":[0.12344,16,null,true],"b":1,"ü":"é"}'.encode()
     with pytest.raises(CertificateError):
         canonical(float("nan"))
+
+
+def test_a_number_that_would_round_to_the_signed_one_does_not_carry_its_signature(provider):
+    used = json.loads(provider.text)["budget"]["used"]
+    near = provider.text.replace(f'"used": {used}', f'"used": {used - 4e-5:.5f}')
+    assert near != provider.text
+    assert parse_certificate(near)[0].budget.used < used
+    found = verify(near, provider.ring.public)
+    assert not found.valid
+    assert "changed after it was signed" in found.reasons[0]
+    assert fingerprint(near) != fingerprint(provider.text)
+
+
+def test_certificates_are_made_with_four_decimals(provider):
+    says = parse_certificate(provider.text)[0]
+    budget = says.budget.model_copy(update={"total": 16.123456})
+    text = signed(says.model_copy(update={"budget": budget}), provider.ring)
+    assert json.loads(text)["budget"]["total"] == 16.1235
+    assert verify(text, provider.ring.public).valid
 
 
 def test_a_changed_photo_is_told_from_another_one(provider, tmp_path):
@@ -242,6 +263,20 @@ def test_services_that_start_at_once_have_one_key(tmp_path):
             rings = list(pool.map(lambda _, n=n: KeyRing(tmp_path / f"{n}/keys"), range(4)))
         assert len({ring.current for ring in rings}) == 1
         assert all(list(ring.public) == [ring.current] for ring in rings)
+
+
+def test_no_rotation_is_lost_where_two_happen_at_once(tmp_path):
+    first, second = KeyRing(tmp_path / "keys"), KeyRing(tmp_path / "keys")
+    made = [first.current, first.rotate(), second.rotate()]
+    keys = read_keys(tmp_path / "keys")
+    assert list(keys) == made
+    assert [key.until is None for key in keys.values()] == [False, False, True]
+    with ThreadPoolExecutor(4) as pool:
+        made += pool.map(lambda _: KeyRing(tmp_path / "keys").rotate(), range(8))
+    keys = read_keys(tmp_path / "keys")
+    assert set(keys) == set(made)
+    assert [key for key in keys.values() if key.until is None] == [keys[list(keys)[-1]]]
+    assert KeyRing(tmp_path / "keys").current == list(keys)[-1]
 
 
 def test_keys_are_published_as_json_web_keys(provider):
@@ -365,6 +400,33 @@ def test_without_the_original_the_default_uses_what_is_left(usual, newer, tmp_pa
     seen = Seen.of(wish.output.path, read_photo(wish.output.path))
     assert verify(done.certificate, usual.ring.public, photo=seen).valid
     assert not gaps(says, models)
+
+
+def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
+    (provider.folder / "c.json").write_text(provider.text)
+    code = (
+        "import sys\n"
+        "for name in ('fcntl', 'resource', 'fastapi', 'uvicorn', 'httpx2', 'prometheus_client'):\n"
+        "    sys.modules[name] = None\n"
+        "from photovax.cli import main\n"
+        "main()"
+    )
+    asked = ["certificate", "verify", "c.json", "--photo", "photo.png", "--data", "."]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code, *asked], cwd=provider.folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("it holds")
+    served = code.replace("'fastapi', 'uvicorn', 'httpx2', 'prometheus_client'", "''")
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", served, "serve", "--data", "."],
+        cwd=provider.folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "pip install" not in done.stderr
+    assert "needs Linux" in done.stderr
 
 
 def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):

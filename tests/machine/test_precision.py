@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 
 from photovax.attack.budgets import Linf
-from photovax.attack.optimise import pgd
+from photovax.attack.optimise import Steps, pgd
 from photovax.attack.presets import PRESETS
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
@@ -52,10 +52,8 @@ class Passes:
             [self.loss],
             ORIGIN,
             Linf(0.1),
-            steps=steps,
-            step_size=0.02,
+            Steps(steps, 0.02, random=self.noise > 0),
             generator=Generator().manual_seed(0),
-            random=self.noise > 0,
             quick=self.quick if quick else None,
         )
 

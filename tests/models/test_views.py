@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Generator
 
 from photovax.attack.budgets import BUDGETS
-from photovax.attack.optimise import pgd
+from photovax.attack.optimise import Steps, pgd
 from photovax.attack.presets import NATIVE, PRESETS
 from photovax.attack.sweep import swept
 from photovax.errors import LossShapeError, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.seams import seam_ratio
-from photovax.models.views import VIEWS, Tiles, Window, fitted
+from photovax.models.views import VIEWS, Tiles, Window
 from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
 
@@ -98,8 +98,7 @@ def test_one_tile_at_a_time_is_fed():
         [swept(windows, [loss] * len(windows))],
         torch.rand(1, 3, 48, 64),
         BUDGETS.create(Part("linf", {"radius": 0.1})),
-        steps=1,
-        step_size=0.1,
+        Steps(1, 0.1),
         generator=Generator().manual_seed(0),
     )
     assert set(fed) == {(16, 16)}

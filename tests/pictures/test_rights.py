@@ -13,8 +13,8 @@ from PIL import Image
 from photovax.attack.recipe import Recipe
 from photovax.batch.local import immunize_files
 from photovax.errors import BudgetExceeded
-from photovax.immunizer import Immunizer
 from photovax.immunized import check_promises
+from photovax.immunizer import Immunizer
 from photovax.pictures.exif import Metadata
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.rights import cawg_entries, forbidding_ai, forbids_training

@@ -10,8 +10,8 @@ from photovax.attack.optimise import Step
 from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim
 from photovax.errors import PhotovaxError
-from photovax.immunizer import Immunizer
 from photovax.immunized import Immunized, Saved
+from photovax.immunizer import Immunizer
 from photovax.pictures.masks import load_mask
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import MAX_PIXELS, read_photo

@@ -1,8 +1,9 @@
 """What a certificate says, and how it is signed; ``verification.py`` tells whether one holds.
 
 A certificate is JSON. Its signature is Ed25519 over all of it but ``signature``, as UTF-8 with
-sorted keys and no spaces; numbers have at most four decimals, so that this is RFC 8785's form and
-other languages' libraries write the same bytes.
+sorted keys and no spaces. Numbers are rounded to four decimals when it is made, so that this is
+RFC 8785's form and other languages' libraries write the same bytes; they are never rounded when it
+is verified, so that the signature is of the very numbers that are read.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 MAX_BYTES = 64 * 1024
+_DECIMALS = 4
 
 Measured = Literal["against the original", "against the protected photo", "at least, carried over"]
 
@@ -172,7 +174,7 @@ def canonical(data: Any) -> bytes:
     """
     try:
         text = json.dumps(
-            _plain(data),
+            _numbers(data),
             sort_keys=True,
             separators=(",", ":"),
             ensure_ascii=False,
@@ -183,15 +185,15 @@ def canonical(data: Any) -> bytes:
         raise CertificateError(f"not fit for a certificate: {error}") from None
 
 
-def _plain(data: Any) -> Any:
-    """Data with at most four decimals, and whole numbers as such."""
+def _numbers(data: Any, decimals: int | None = None) -> Any:
+    """Data with whole numbers as such, and others with so many decimals, or as they are."""
     if isinstance(data, float) and math.isfinite(data):
-        rounded = round(data, 4)
+        rounded = data if decimals is None else round(data, decimals)
         return int(rounded) if rounded.is_integer() else rounded
     if isinstance(data, Mapping):
-        return {key: _plain(value) for key, value in data.items()}
+        return {key: _numbers(value, decimals) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        return [_plain(value) for value in data]
+        return [_numbers(value, decimals) for value in data]
     return data
 
 
@@ -203,7 +205,7 @@ def signed(certificate: Certificate, ring: KeyRing) -> str:
     """
     if certificate.key != ring.current:
         raise CertificateError(f"made for key {certificate.key}, but {ring.current} signs")
-    body = json.loads(canonical(certificate.model_dump()))
+    body = json.loads(canonical(_numbers(certificate.model_dump(), _DECIMALS)))
     value = base64.b64encode(ring.sign(canonical(body))).decode()
     body["signature"] = {"algorithm": "Ed25519", "value": value}
     return json.dumps(body, indent=1, ensure_ascii=False) + "\n"

@@ -129,8 +129,7 @@ class KeyRing:
                 if not (folder / _PRIVATE).exists():  # another service may have made one just now
                     known = read_keys(folder) if (folder / _PUBLIC).exists() else {}
                     self._adopt(Ed25519PrivateKey.generate(), known)
-        self.public = read_keys(folder)
-        self._private = self._load()
+        self._read()
 
     @property
     def current(self) -> str:
@@ -150,15 +149,15 @@ class KeyRing:
         Raises:
             SaveError: If it cannot be written.
         """
-        retired = self.current
-        private = Ed25519PrivateKey.generate()
-        self._adopt(private, self.public)
-        self._private = private
-        # Last: if it fails, two keys are open, which harms nothing.
-        public = read_keys(self.folder)
-        public[retired] = replace(public[retired], until=datetime.now(UTC))
-        self._publish(public)
-        self.public = public
+        with locked(self.folder):
+            self._read()  # another may have rotated them since they were read
+            retired = self.current
+            self._adopt(Ed25519PrivateKey.generate(), self.public)
+            # Last: if it fails, two keys are open, which harms nothing.
+            public = read_keys(self.folder)
+            public[retired] = replace(public[retired], until=datetime.now(UTC))
+            self._publish(public)
+            self._read()
         return self.current
 
     def _adopt(self, private: Ed25519PrivateKey, known: Mapping[str, PublicKey]) -> None:
@@ -183,7 +182,7 @@ class KeyRing:
         text = json.dumps(key_set(keys), indent=1) + "\n"
         write_text(text, self.folder / _PUBLIC, overwrite=True)
 
-    def _load(self) -> Ed25519PrivateKey:
+    def _read(self) -> None:
         file = self.folder / _PRIVATE
         try:
             private = serialization.load_pem_private_key(file.read_bytes(), password=None)
@@ -191,9 +190,11 @@ class KeyRing:
             raise CertificateError(f"{file}: no key can be read: {error}") from None
         if not isinstance(private, Ed25519PrivateKey):
             raise CertificateError(f"{file}: is no Ed25519 key")
-        if _key_id(_raw(private)) not in self.public:
+        # After it, since a new key is published before it signs.
+        public = read_keys(self.folder)
+        if _key_id(_raw(private)) not in public:
             raise CertificateError(f"{file}: its public key is not in {_PUBLIC}")
-        return private
+        self._private, self.public = private, public
 
 
 def _raw(private: Ed25519PrivateKey) -> bytes:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
+
+from photovax.errors import SaveError
 
 __all__ = ["locked"]
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait until nobody else is in here for that file or folder, which need not be there yet."""
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Wait until nobody else is in here for that file or folder, which need not be there yet.
+
+    Whatever is to be changed must be read inside.
+
+    Raises:
+        SaveError: If its folder cannot be written to.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be locked: {error.strerror or error}") from error
+    try:
         yield
+    finally:
+        lock.release()

@@ -148,7 +148,7 @@ def _evidence(photo: Path, digest: str, certificate: str | None) -> dict[str, di
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if certificate is not None:
-        with extra_installed("service"):
+        with extra_installed("certificates"):
             from photovax.certificates.document import parse_certificate
         if parse_certificate(certificate)[0].photo.sha256 != digest:
             raise CertificateError(

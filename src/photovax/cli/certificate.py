@@ -11,7 +11,7 @@ import typer
 
 from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
-from photovax.service import service_installed
+from photovax.extras import extra_installed
 from photovax.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def issue(
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Measure a photo on the models of the register and sign what was found."""
-    with service_installed():
+    with extra_installed("certificates"):
         from photovax.certificates.issuing import Issuer
         from photovax.certificates.keys import KeyRing
     from photovax.certificates.register import Register
@@ -101,7 +101,7 @@ def verify_file(
 
     Exit code 0: it holds, 10: it holds but is stale, 9: it does not hold.
     """
-    with service_installed():
+    with extra_installed("certificates"):
         from photovax.certificates.keys import read_keys
         from photovax.certificates.read import read_certificate
         from photovax.certificates.verification import Seen, verify
@@ -136,7 +136,7 @@ def verify_file(
 @app.command("rotate")
 def rotate(data: Data = DATA) -> None:
     """Sign with a new key from now on; certificates of the old ones stay valid."""
-    with service_installed():
+    with extra_installed("certificates"):
         from photovax.certificates.keys import KeyRing
 
     ring = KeyRing(Settings(data).keys)

@@ -12,7 +12,7 @@ import typer
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
 from photovax.errors import UsageError
-from photovax.service import service_installed
+from photovax.extras import extra_installed
 from photovax.service.settings import Settings
 
 app = typer.Typer(help="The models that certificates are held against.", no_args_is_help=True)
@@ -41,7 +41,7 @@ def add(
     weights: options.Weights = None,
 ) -> None:
     """Put a model on the register; certificates without it become stale."""
-    with service_installed():
+    with extra_installed("certificates"):
         from photovax.certificates.register import Register, registered
 
     entry = registered(
@@ -59,7 +59,7 @@ def end(
     data: Data = DATA,
 ) -> None:
     """Set the last day of a model's support; today when none is given."""
-    with service_installed():
+    with extra_installed("certificates"):
         from photovax.certificates.register import Register, today
 
     last = _day(until) or today()
@@ -70,7 +70,7 @@ def end(
 @app.command("list")
 def show(data: Data = DATA, as_json: options.AsJson = False) -> None:
     """List every model that is or was on the register."""
-    with service_installed():
+    with extra_installed("certificates"):
         from photovax.certificates.register import Register, today
 
     models = list(Register(Settings(data).register))

@@ -10,7 +10,7 @@ import typer
 from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data, certificate_of
-from photovax.service import service_installed
+from photovax.extras import extra_installed
 from photovax.service.settings import Settings
 
 
@@ -43,7 +43,7 @@ def command(
     With the original it is made anew from that; without, the photo is changed further by what is
     left of the budget. The new certificate goes beside the result.
     """
-    with service_installed():
+    with extra_installed("certificates"):
         from photovax.certificates.issuing import Issuer
         from photovax.certificates.keys import KeyRing
         from photovax.certificates.read import read_certificate

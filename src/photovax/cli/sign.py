@@ -55,7 +55,7 @@ def command(
     credential = self_made() if key is None or chain is None else read_credential(key, chain)
     text = None
     if certificate is not None:
-        with extra_installed("service"):
+        with extra_installed("certificates"):
             from photovax.certificates.read import read_certificate
         text = read_certificate(certificate)
     target = output or photo.with_suffix(f".signed{photo.suffix}")

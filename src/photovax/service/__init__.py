@@ -1,14 +1,30 @@
-"""What a provider runs: certificates, the register of models, jobs, the API and its page."""
+"""What a provider runs: the table of jobs, the workers, the API and its page."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from photovax.errors import UsageError
 from photovax.extras import extra_installed
 
 __all__ = ["service_installed"]
 
 
-def service_installed() -> AbstractContextManager[None]:
-    """One line for whoever runs this without the packages it needs: ``UsageError``."""
-    return extra_installed("service")
+@contextmanager
+def service_installed() -> Iterator[None]:
+    """Say what is missing where an import inside fails.
+
+    Raises:
+        UsageError: If a package is missing, or a part of Python that only Unix has.
+    """
+    with extra_installed("service"):
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if error.name in sys.stdlib_module_names:
+                raise UsageError(
+                    f"the service needs Linux: this Python has no module {error.name}"
+                ) from error
+            raise

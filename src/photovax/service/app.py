@@ -16,12 +16,15 @@ from starlette.staticfiles import StaticFiles
 
 from photovax.certificates.keys import KeyRing, key_set, read_keys
 from photovax.certificates.register import Register
-from photovax.service.http.api import routes
+from photovax.service.http.api import api
+from photovax.service.http.context import Context, provide
 from photovax.service.http.guard import Guard
+from photovax.service.http.offer import Offer
 from photovax.service.http.problems import handle_problems
 from photovax.service.http.tokens import Tokens
 from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
+from photovax.service.workers.intake import Intake
 from photovax.service.workers.supervisor import Supervisor
 from photovax.version import VERSION
 
@@ -65,7 +68,8 @@ def build_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     handle_problems(app)
-    app.include_router(routes(settings, jobs, supervisor))
+    provide(app, Context(settings, Offer(settings), jobs, Intake(settings, jobs), supervisor))
+    app.include_router(api())
 
     @app.get("/.well-known/photovax-keys.json", include_in_schema=False)
     def published_keys() -> dict[str, Any]:

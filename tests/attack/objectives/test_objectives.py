@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from photovax.adversary.edits import Adversary
 from photovax.attack.budgets import Linf
+from photovax.attack.losses import score
 from photovax.attack.objectives import (
     OBJECTIVES,
     DenoisingError,
@@ -24,7 +25,7 @@ from photovax.attack.objectives import (
     Objective,
     Sum,
 )
-from photovax.attack.optimise import pgd, score
+from photovax.attack.optimise import Steps, pgd
 from photovax.attack.presets import PRESETS, recipe_from
 from photovax.cli import app
 from photovax.errors import UsageError
@@ -80,10 +81,8 @@ def test_every_objective_gives_a_number_per_image_that_descent_lowers(
         [loss],
         images,
         Linf(0.1),
-        steps=12,
-        step_size=0.03,
+        Steps(12, 0.03, random=objective.random),
         generator=Generator().manual_seed(0),
-        random=objective.random,
     )
     draws = 8 if objective.random else 1
     assert (score([loss], done.x, draws=draws) < score([loss], images, draws=draws)).all()

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ import pytest
 
 from photovax.errors import TooManyPixels, UnreadablePhoto, UsageError
 from photovax.pictures.photo import read_photo
+from photovax.service.http.answers import job_view
 from photovax.service.jobs.job import Clash, Job, LostJob, QueueFull, State, Unreachable, new_id
-from photovax.service.jobs.table import EVERYBODY, Jobs
+from photovax.service.jobs.limits import EVERYBODY
+from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
 from photovax.service.workers.decode import decoded
 from photovax.service.workers.parcels import read_parcel, write_parcel
@@ -40,7 +44,7 @@ while (job := jobs.claim(name, 60, attempts=3)) is not None:
 HANG = """
 import sys, time
 from photovax.service.jobs.table import Jobs
-from photovax.service.worker import Pulse
+from photovax.service.workers.worker import Pulse
 from pathlib import Path
 place, pictures, name = sys.argv[1:]
 jobs = Jobs(Path(place) if place.startswith("/") else place, Path(pictures))
@@ -86,6 +90,12 @@ def _add(jobs: Jobs, **options: object) -> Job:
     return jobs.add(job, "immunizations", {"prompt": "hush"}, **options)  # type: ignore[arg-type]
 
 
+def _lease(jobs: Jobs) -> float:
+    """When the lease of the one job ends."""
+    with jobs._database.connection() as connection:
+        return float(connection.execute("SELECT lease FROM jobs").fetchone()["lease"])
+
+
 def _tick_until(pulse: Pulse, end: float) -> None:
     while time.monotonic() < end:
         pulse.tick(2, 5)
@@ -127,7 +137,11 @@ def test_the_job_of_a_killed_process_is_done_once(jobs, place):
     job = _add(jobs)
     process = _process(HANG, place, jobs, "killed")
     try:
-        time.sleep(3)  # longer than its lease, which it renews
+        first = _lease(jobs)
+        end = time.monotonic() + 60
+        while _lease(jobs) == first:  # until it was renewed
+            assert time.monotonic() < end
+            time.sleep(0.05)
         assert jobs.claim("other", 60, attempts=3) is None
     finally:
         process.send_signal(signal.SIGKILL)
@@ -226,6 +240,138 @@ def test_a_job_that_kills_its_workers_is_given_up(jobs):
     assert failed.error == {"kind": "worker-died", "message": "its worker died each time"}
     assert failed.parameters == {}
     assert not jobs.folder(job.id).exists()
+
+
+def test_attempts_that_were_cut_short_by_a_restart_do_not_count(jobs):
+    job = _add(jobs)
+    for _ in range(5):
+        taken = jobs.claim("w", 60, attempts=3)
+        assert taken is not None
+        assert (taken.id, taken.attempt) == (job.id, 1)
+        jobs.output(taken).mkdir()
+        jobs.release("w", spare=True)
+        assert not jobs.output(taken).exists()
+    for _ in range(3):
+        assert jobs.claim("w", 60, attempts=3) is not None
+        jobs.release("w")
+    assert jobs.claim("w", 60, attempts=3) is None
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_a_service_that_stops_gives_back_the_attempts_of_workers_that_live(tmp_path, died):
+    jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
+    job = _add(jobs)
+    supervisor = Supervisor(Settings(tmp_path), jobs)
+    (worker,) = supervisor._workers
+    worker.name = "w"
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    worker.process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.process.stdout is not None
+    with worker.process.stdout:
+        worker.process.stdout.readline()
+    assert jobs.claim("w", 60, attempts=3) is not None
+    if died:
+        worker.process.kill()
+        worker.process.wait()
+    supervisor.stop()
+    given_back = jobs.get(job.id)
+    assert given_back is not None
+    assert given_back.attempt == (1 if died else 0)
+
+
+def test_workers_end_with_the_service_and_not_by_signals_meant_for_it():
+    code = (
+        "from photovax.service.workers.worker import _end_with_the_service\n"
+        "import time\n"
+        "_end_with_the_service()\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(0.01)"
+    )
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "ready\n"
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.2)
+        process.stdin.close()
+        assert process.wait(60) == 1
+
+
+def test_times_are_by_the_clock_of_the_table(jobs, monkeypatch):
+    job = _add(jobs)
+    assert jobs.claim("w", 60, attempts=3) is not None
+    # Whatever this machine's clock says meanwhile, a job is no older than the table says.
+    monkeypatch.setattr(time, "time", lambda: 1.0)
+    now = jobs.get(job.id)
+    assert now is not None
+    assert now.started is not None
+    view = job_view(replace(now, done=1, steps=2, read=now.started + 7), 60)
+    assert view.seconds_left == 7
+    if jobs.shared:
+        assert 0 <= now.read - now.started < 3600
+
+
+def test_what_is_asked_again_and_again_is_asked_by_an_index(tmp_path, monkeypatch):
+    jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
+    _add(jobs)
+    asked: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.set_trace_callback(asked.append)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    jobs.expire(60)
+    jobs.forget(60)
+    monkeypatch.undo()
+    statements = [each for each in asked if each.startswith(("SELECT", "DELETE", "UPDATE"))]
+    assert [each.split()[0] for each in statements] == ["SELECT", "DELETE"]
+    with closing(connect(tmp_path / "jobs.sqlite")) as connection:
+        for statement in statements:
+            (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+            assert "jobs_by_end" in plan[3]
+            assert "finished<" in plan[3]
+
+
+def test_rows_are_deleted_seldom(tmp_path, monkeypatch):
+    jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
+    supervisor = Supervisor(Settings(tmp_path), jobs)
+    calls: list[str] = []
+    now = 1000.0
+    for name in ("expire", "forget", "sweep"):
+        monkeypatch.setattr(jobs, name, lambda *_, name=name: calls.append(name))
+    monkeypatch.setattr(Supervisor, "_tend", lambda self, worker: None)
+    monkeypatch.setattr("photovax.service.workers.supervisor.time.monotonic", lambda: now)
+    for _ in range(4 * 60):
+        supervisor._round()
+        now += 0.25
+    assert 40 <= calls.count("expire") <= 61
+    assert calls.count("forget") == calls.count("sweep") == 1
+    assert calls[0] == "expire"
+
+
+def test_rows_go_a_day_after_their_results(jobs, monkeypatch):
+    job = _add(jobs)
+    taken = jobs.claim("w", 60, attempts=3)
+    assert taken is not None
+    jobs.finish(taken, "w", {})
+    time.sleep(0.01)
+    jobs.forget(0.001)
+    assert jobs.expire(0.001) == [job.id]
+    jobs.forget(0.001)
+    assert jobs.get(job.id) is not None
+    monkeypatch.setattr("photovax.service.jobs.table._KEEP_ROWS", 0)
+    jobs.forget(0.001)
+    assert jobs.get(job.id) is None
 
 
 def test_a_repeated_request_gives_the_same_job(jobs):

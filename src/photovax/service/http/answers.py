@@ -92,7 +92,7 @@ class Health(BaseModel):
     version: str
 
 
-def job_view(job: Job, keep_seconds: float, now: float) -> JobView:
+def job_view(job: Job, keep_seconds: float) -> JobView:
     """A job as its owner sees it."""
     result = {key: value for key, value in (job.result or {}).items() if key != "output"}
     here = f"/v1/{job.kind}/{job.id}"
@@ -107,7 +107,7 @@ def job_view(job: Job, keep_seconds: float, now: float) -> JobView:
         links |= {name: f"{here}/pictures/{name}" for name in ("original", "immunized")}
     left = None
     if job.state == "running" and job.started is not None and job.done:
-        left = round((now - job.started) / job.done * (job.steps - job.done), 1)
+        left = round((job.read - job.started) / job.done * (job.steps - job.done), 1)
     return JobView(
         id=job.id,
         kind=job.kind,

@@ -8,7 +8,7 @@ import time
 __all__ = ["Rates"]
 
 
-_MANY = 10_000
+_MANY = 10_000  # clients; of more, those that came longest ago are forgotten
 
 
 class Rates:
@@ -27,10 +27,11 @@ class Rates:
         """Take one request; 0, or how many seconds too early it came."""
         now = time.monotonic()
         with self._lock:
-            if len(self._buckets) > _MANY:
-                self._buckets.clear()
-            left, at = self._buckets.get(client, (self._size, now))
+            # Taken out and put in again, so that they lie in the order in which clients came last.
+            left, at = self._buckets.pop(client, (self._size, now))
             left = min(self._size, left + (now - at) * self._size / 60)
             enough = left >= 1
             self._buckets[client] = (left - 1 if enough else left, now)
+            if len(self._buckets) > _MANY:
+                del self._buckets[next(iter(self._buckets))]
         return 0.0 if enough else (1 - left) * 60 / self._size

@@ -7,6 +7,7 @@ import json
 import secrets
 from pathlib import Path
 
+from photovax.certificates.locks import locked
 from photovax.errors import UsageError
 from photovax.pictures.atomic import write_text
 
@@ -24,7 +25,7 @@ class Tokens:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._read_at = -1
+        self._read_at = (-1, -1)
         self._names: dict[str, str] = {}
 
     def add(self, name: str) -> str:
@@ -34,13 +35,14 @@ class Tokens:
             UsageError: If the client has one already.
             SaveError: If it cannot be kept.
         """
-        known = dict(self._current())
-        if name in known.values():
-            raise UsageError(f"{name} has a token already; remove it from {self._file} first")
-        token = f"photovax_{secrets.token_urlsafe(32)}"
-        known[_hash(token)] = name
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_text(json.dumps(known, indent=1) + "\n", self._file, overwrite=True)
+        with locked(self._file):
+            known = dict(self._current())
+            if name in known.values():
+                raise UsageError(f"{name} has a token already; remove it from {self._file} first")
+            token = f"photovax_{secrets.token_urlsafe(32)}"
+            known[_hash(token)] = name
+            write_text(json.dumps(known, indent=1) + "\n", self._file, overwrite=True)
         return token
 
     def owner(self, token: str) -> str | None:
@@ -53,9 +55,10 @@ class Tokens:
 
     def _current(self) -> dict[str, str]:
         try:
-            changed = self._file.stat().st_mtime_ns
+            status = self._file.stat()
         except FileNotFoundError:
             return {}
+        changed = (status.st_ino, status.st_mtime_ns)  # each time it is written it is a new file
         if changed != self._read_at:
             try:
                 self._names = dict(json.loads(self._file.read_text(encoding="utf-8")))

@@ -64,6 +64,7 @@ class Job:
         created: Unix time; as are the others.
         started: When it was begun, the last time.
         finished: When it ended.
+        read: When the row was read, by the same clock as the other times.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Job:
     created: float
     started: float | None
     finished: float | None
+    read: float
 
 
 def new_id() -> str:
@@ -87,8 +89,8 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def job_of(row: Any) -> Job:
-    """The job in a row of the table."""
+def job_of(row: Any, now: float) -> Job:
+    """The job in a row of the table, read at this time by the database's clock."""
     return Job(
         id=row["id"],
         kind=row["kind"],
@@ -104,4 +106,5 @@ def job_of(row: Any) -> Job:
         created=row["created"],
         started=row["started"],
         finished=row["finished"],
+        read=now,
     )

@@ -23,41 +23,14 @@ from typing import Any
 
 from photovax.errors import UsageError, first_line
 from photovax.service.jobs.database import Connection
-from photovax.service.jobs.job import Clash, Job, LostJob, QueueFull, State, Unreachable, job_of
+from photovax.service.jobs.job import Clash, Job, LostJob, State, Unreachable, job_of
+from photovax.service.jobs.limits import require_room
 from photovax.service.jobs.open import open_database
+from photovax.service.jobs.schema import SCHEMA
 
-__all__ = ["EVERYBODY", "Jobs"]
-
-EVERYBODY = "*"
-"""Stands for all owners, who are named in hexadecimal digits."""
+__all__ = ["Jobs"]
 
 _KEEP_ROWS = 86_400
-_SCHEMA = (
-    """
-CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,
-    owner TEXT NOT NULL,
-    idempotency TEXT,
-    request TEXT NOT NULL,
-    parameters TEXT NOT NULL,
-    parent TEXT,
-    state TEXT NOT NULL,
-    done INTEGER NOT NULL DEFAULT 0,
-    steps INTEGER NOT NULL DEFAULT 0,
-    result TEXT,
-    error TEXT,
-    worker TEXT,
-    lease DOUBLE PRECISION,
-    attempt INTEGER NOT NULL DEFAULT 0,
-    created DOUBLE PRECISION NOT NULL,
-    started DOUBLE PRECISION,
-    finished DOUBLE PRECISION,
-    UNIQUE (owner, idempotency)
-)""",
-    "CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created)",
-    "CREATE INDEX IF NOT EXISTS jobs_by_parent ON jobs (parent)",
-)
 
 
 class Jobs:
@@ -79,7 +52,7 @@ class Jobs:
         pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with self._database.alone() as connection:
-                for statement in _SCHEMA:
+                for statement in SCHEMA:
                     connection.execute(statement)
         except Unreachable as error:
             self.close()
@@ -101,7 +74,7 @@ class Jobs:
 
     def output(self, job: Job) -> Path:
         """Where the pictures go that this attempt makes."""
-        return self.folder(job.id) / f"out-{job.attempt}"
+        return self._output(job.id, job.attempt)
 
     def add(
         self,
@@ -123,16 +96,17 @@ class Jobs:
         with self._database.alone() as connection:
             if (known := self._by_key(connection, owner, idempotency, request)) is not None:
                 return known
-            _check_room(connection, limits or {})
+            require_room(connection, limits or {})
+            now = self._database.now(connection)
             row = connection.execute(
                 "INSERT INTO jobs (id, kind, owner, idempotency, request, parameters, parent, "
                 "state, created) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING *",
                 (
                     *(job, kind, owner, idempotency, request, json.dumps(parameters)),
-                    *(parameters.get("of"), self._database.now(connection)),
+                    *(parameters.get("of"), now),
                 ),
             ).fetchone()
-        return job_of(row)
+        return job_of(row, now)
 
     def check_room(self, limits: Mapping[str, int]) -> None:
         """See whether another job may wait.
@@ -144,7 +118,7 @@ class Jobs:
             QueueFull: If as many do already.
         """
         with self._database.connection() as connection:
-            _check_room(connection, limits)
+            require_room(connection, limits)
 
     def by_key(self, owner: str, idempotency: str | None, request: str) -> Job | None:
         """The job of a former request with this key.
@@ -159,7 +133,7 @@ class Jobs:
         """A job, or None where there is none of that id."""
         with self._database.connection() as connection:
             row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job,)).fetchone()
-        return None if row is None else job_of(row)
+            return None if row is None else job_of(row, self._database.now(connection))
 
     def claim(self, worker: str, lease: float, *, attempts: int) -> Job | None:
         """Take the oldest job that waits, or whose worker is dead.
@@ -184,7 +158,7 @@ class Jobs:
             ).fetchone()
         for each in given_up:
             shutil.rmtree(self.folder(each["id"]), ignore_errors=True)
-        return None if row is None else job_of(row)
+        return None if row is None else job_of(row, now)
 
     def progress(self, job: Job, worker: str, lease: float, done: int, steps: int) -> None:
         """Say how far a job is, and that its worker lives.
@@ -235,12 +209,25 @@ class Jobs:
                 _error(kind, message),
             )
 
-    def release(self, worker: str) -> None:
-        """Put the job of a worker that is known to be dead back into the queue at once."""
+    def release(self, worker: str, *, spare: bool = False) -> None:
+        """Put the job of a worker that is known to be dead back into the queue at once.
+
+        Args:
+            worker: Its name.
+            spare: Whether this attempt does not count, since the worker did not die of it.
+        """
         with self._database.connection() as connection:
-            connection.execute(
-                "UPDATE jobs SET lease = 0 WHERE state = 'running' AND worker = ?", (worker,)
-            )
+            rows = connection.execute(
+                "SELECT id, attempt FROM jobs WHERE state = 'running' AND worker = ?", (worker,)
+            ).fetchall()
+            for row in rows:
+                if spare:  # the next attempt has the same number, and makes its folder anew
+                    shutil.rmtree(self._output(row["id"], row["attempt"]), ignore_errors=True)
+                connection.execute(
+                    "UPDATE jobs SET lease = 0, attempt = attempt - ? "
+                    "WHERE id = ? AND state = 'running' AND worker = ?",
+                    (int(spare), row["id"], worker),
+                )
 
     def release_all(self) -> None:
         """The same for every worker: for a service that starts, and shares its jobs with none."""
@@ -303,8 +290,15 @@ class Jobs:
                     "error = NULL, finished = coalesce(finished, ?) WHERE id = ?",
                     (now, job),
                 )
-            connection.execute("DELETE FROM jobs WHERE finished < ?", (now - seconds - _KEEP_ROWS,))
         return list(dict.fromkeys(gone))
+
+    def forget(self, seconds: float) -> None:
+        """Delete the rows of jobs that expired a day ago, their results being kept for so long."""
+        with self._database.connection() as connection:
+            connection.execute(
+                "DELETE FROM jobs WHERE state = 'expired' AND finished < ?",
+                (self._database.now(connection) - seconds - _KEEP_ROWS,),
+            )
 
     def sweep(self, age: float = 0) -> None:
         """Delete folders that belong to no job: uploads that were under way at a kill.
@@ -356,6 +350,9 @@ class Jobs:
                 connection.execute("UPDATE jobs SET worker = NULL WHERE id = ?", (row["id"],))
         return [row["worker"] for row in rows]
 
+    def _output(self, job: str, attempt: int) -> Path:
+        return self.folder(job) / f"out-{attempt}"
+
     def _own(
         self, connection: Connection, job: Job, worker: str, change: str, *values: Any
     ) -> None:
@@ -367,9 +364,8 @@ class Jobs:
         if not changed:
             raise LostJob("the job was cancelled, or is another worker's now")
 
-    @staticmethod
     def _by_key(
-        connection: Connection, owner: str, idempotency: str | None, request: str
+        self, connection: Connection, owner: str, idempotency: str | None, request: str
     ) -> Job | None:
         if idempotency is None:
             return None
@@ -380,21 +376,7 @@ class Jobs:
             return None
         if row["request"] != request:
             raise Clash("this idempotency key was used for another request")
-        return job_of(row)
-
-
-def _check_room(connection: Connection, limits: Mapping[str, int]) -> None:
-    waiting = {
-        row["owner"]: row["n"]
-        for row in connection.execute(
-            "SELECT owner, count(*) AS n FROM jobs WHERE state = 'queued' GROUP BY owner"
-        ).fetchall()
-    }
-    for owner, most in limits.items():
-        count = sum(waiting.values()) if owner == EVERYBODY else waiting.get(owner, 0)
-        if count >= most:
-            whose = "" if owner == EVERYBODY else " of yours"
-            raise QueueFull(f"jobs{whose} that wait already: {count}; try again later")
+        return job_of(row, self._database.now(connection))
 
 
 def _edits_of(connection: Connection, job: str) -> list[str]:

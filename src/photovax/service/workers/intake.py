@@ -19,7 +19,8 @@ from photovax.certificates.container import stream_digest
 from photovax.errors import PhotoError
 from photovax.machine.memory import available_bytes
 from photovax.service.jobs.job import Job, QueueFull, new_id
-from photovax.service.jobs.table import EVERYBODY, Jobs
+from photovax.service.jobs.limits import EVERYBODY
+from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
 from photovax.service.workers.decode import decoded
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import secrets
 import shutil
@@ -30,6 +31,7 @@ _ROUND = 0.25
 _PATIENCE = 5.0
 _LONGEST_PAUSE = 60.0
 _SHORT_OF_MEMORY = 5.0
+_EXPIRE = 1.0
 _SWEEP = 600.0
 _UPLOAD = 3600.0  # an upload under way changed its folder later than that
 
@@ -65,7 +67,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._rounds, daemon=True)
         self._lock: TextIO | None = None
-        self._swept = 0.0
+        self._expired = self._swept = -math.inf
         self._peak = 0
         self._short = False
 
@@ -129,9 +131,12 @@ class Supervisor:
         self._stop_those([name for _, name in late])
         for job, _ in late:
             shutil.rmtree(self._jobs.folder(job), ignore_errors=True)
-        self._jobs.expire(self._settings.keep_seconds)
-        if (now := time.monotonic()) - self._swept > _SWEEP:
+        if (now := time.monotonic()) - self._expired > _EXPIRE:
+            self._expired = now
+            self._jobs.expire(self._settings.keep_seconds)
+        if now - self._swept > _SWEEP:
             self._swept = now
+            self._jobs.forget(self._settings.keep_seconds)
             self._jobs.sweep(_UPLOAD)
 
     def _tend(self, worker: _Worker) -> None:
@@ -193,9 +198,10 @@ class Supervisor:
                 self._kill(worker)
 
     def _kill(self, worker: _Worker) -> None:
-        """End a worker and give back its job."""
+        """End a worker and give back its job; an attempt counts where it had ended by itself."""
         if worker.process is None:
             return
+        died = worker.process.poll() is not None
         worker.process.kill()
         worker.process.wait()
         if worker.process.stdin is not None:
@@ -205,4 +211,4 @@ class Supervisor:
             worker.told.close()
         worker.process = worker.told = None
         with suppress(Unreachable):  # then its lease runs out
-            self._jobs.release(worker.name)
+            self._jobs.release(worker.name, spare=not died)

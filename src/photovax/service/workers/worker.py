@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -170,6 +171,17 @@ def _me() -> str:
 
 
 def _end_with_the_service() -> None:
+    """End when standard input closes, and at no signal that is meant for the service.
+
+    Ctrl-C goes to every process of a terminal, and service managers send SIGTERM to all of a
+    group. The service then ends its workers itself, so that their attempts do not count.
+    """
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
     sys.stdin.read()
     os._exit(1)
 
@@ -179,5 +191,5 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     given = unpack(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_service, daemon=True).start()
+    _end_with_the_service()
     run(given, sys.argv[1], int(sys.argv[2]))

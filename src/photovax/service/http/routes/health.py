@@ -1,0 +1,27 @@
+"""Whether the service does its work."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from photovax.service.http.answers import Health
+from photovax.service.http.context import Service
+from photovax.version import VERSION
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+
+@router.get("/health", responses={503: {"model": Health, "description": "No worker runs."}})
+def health(service: Service, response: Response) -> Health:
+    """Whether the service does its work; 503 where no worker runs."""
+    alive = service.supervisor.alive
+    if not alive:
+        response.status_code = 503
+    return Health(
+        status="ok" if alive else "no worker runs",
+        workers=alive,
+        queued=service.jobs.counts()["queued"],
+        version=VERSION,
+    )

@@ -1,0 +1,27 @@
+"""What may be asked for."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from photovax.service.http.answers import Limits
+from photovax.service.http.context import Service
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+
+@router.get("/limits")
+def limits(service: Service) -> Limits:
+    """What may be asked for."""
+    offer, settings = service.offer, service.settings
+    return Limits(
+        levels=offer.most_levels,
+        usual_levels=offer.usual.levels,
+        visibilities=offer.visibilities,
+        usual_visibility=offer.usual.visibility,
+        recipes=list(offer.recipes),
+        bytes=settings.max_bytes,
+        pixels=settings.max_pixels,
+    )

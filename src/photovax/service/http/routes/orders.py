@@ -1,0 +1,144 @@
+"""What clients send work with: immunizations, renewals, checks, and edits of what came out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, File, Form, Header, Response, UploadFile
+
+from photovax.attack.budgets import VISIBILITY
+from photovax.certificates.document import MAX_BYTES
+from photovax.pictures.types import FileType
+from photovax.service.http.answers import JobView
+from photovax.service.http.context import Context, Id, Owner, Service, finished
+from photovax.service.http.problems import Problem
+from photovax.service.jobs.job import Job
+from photovax.service.workers.intake import Order
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=128)]
+Picture = Annotated[UploadFile, File(description="Any common picture file.")]
+MaybePicture = Annotated[UploadFile | None, File()]
+CertificateText = Annotated[str, Form(max_length=MAX_BYTES, description="Signed JSON.")]
+AskedType = Annotated[
+    FileType,
+    Form(alias="format", description="Of the result; same: PNG where the photo's does not do."),
+]
+AskedVisibility = Annotated[
+    str | None,
+    Form(
+        pattern=f"^({'|'.join(VISIBILITY)})$",
+        description="How much of the change may be seen, of the recipes that bound that.",
+    ),
+]
+
+
+@router.post("/immunizations", status_code=202)
+async def immunize(
+    service: Service,
+    own: Owner,
+    response: Response,
+    photo: Picture,
+    mask: MaybePicture = None,
+    recipe: Annotated[str | None, Form()] = None,
+    visibility: AskedVisibility = None,
+    levels: Annotated[
+        float | None,
+        Form(ge=1, le=255, description="Largest change of 255, instead of what may be seen."),
+    ] = None,
+    file_type: AskedType = "same",
+    strip_gps: Annotated[bool, Form(description="Leave out where it was taken.")] = False,
+    forbid_ai: Annotated[
+        bool, Form(description="Say in its XMP that AI may not train with it nor edit it.")
+    ] = False,
+    key: Key = None,
+) -> JobView:
+    """Immunize a photo."""
+    file = service.offer.file(recipe)
+    service.offer.check(recipe, visibility=visibility, levels=levels)
+    asked = {
+        "recipe": file,
+        "visibility": visibility,
+        "levels": levels,
+        "suffix": _suffix(file_type),
+        "strip_gps": strip_gps,
+        "forbid_ai": forbid_ai,
+    }
+    uploads = {"photo": photo, "mask": mask}
+    job = await service.intake.take(Order("immunizations", asked, uploads, own, key))
+    return _accepted(service, job, response)
+
+
+@router.post("/renewals", status_code=202)
+async def renew(
+    service: Service,
+    own: Owner,
+    response: Response,
+    photo: Picture,
+    certificate: CertificateText,
+    original: MaybePicture = None,
+    mask: MaybePicture = None,
+    recipe: Annotated[str | None, Form()] = None,
+    file_type: AskedType = "same",
+    key: Key = None,
+) -> JobView:
+    """Bring a photo up to today's register within its first budget."""
+    asked = {
+        "recipe": service.offer.file(recipe),
+        "certificate": certificate,
+        "suffix": _suffix(file_type),
+    }
+    uploads = {"photo": photo, "original": original, "mask": mask}
+    job = await service.intake.take(Order("renewals", asked, uploads, own, key))
+    return _accepted(service, job, response)
+
+
+@router.post("/checks", status_code=202)
+async def check(
+    service: Service,
+    own: Owner,
+    response: Response,
+    photo: Picture,
+    original: MaybePicture = None,
+    certificate: Annotated[str | None, Form(max_length=MAX_BYTES)] = None,
+    key: Key = None,
+) -> JobView:
+    """Is this photo immunized, against what, how strongly: by its original or certificate."""
+    if original is None and certificate is None:
+        raise Problem(422, "wrong-request", "send the original, or the certificate, or both")
+    uploads = {"photo": photo, "original": original}
+    asked = {"certificate": certificate}
+    job = await service.intake.take(Order("checks", asked, uploads, own, key))
+    return _accepted(service, job, response)
+
+
+@router.post("/immunizations/{job}/edits", status_code=202)
+def edit(
+    service: Service,
+    own: Owner,
+    response: Response,
+    job: Id,
+    prompt: Annotated[str, Form(min_length=1, max_length=200)],
+    mode: Annotated[Literal["instruct", "img2img"], Form()] = "instruct",
+    seed: Annotated[int, Form(ge=0, le=2**31)] = 0,
+) -> JobView:
+    """Try an edit of the original and of the immunized photo, with the same noise."""
+    asked = {"prompt": prompt, "mode": mode, "seed": seed}
+    made = finished(service, own, "immunizations", job)
+    try:
+        return _accepted(service, service.intake.follow(made, asked, owner=own), response)
+    except FileNotFoundError:
+        raise Problem(410, "expired", "the result has expired and was deleted") from None
+
+
+def _suffix(file_type: FileType) -> str:
+    return "" if file_type == "same" else f".{file_type}"
+
+
+def _accepted(service: Context, job: Job, response: Response) -> JobView:
+    answer = service.view(job)
+    response.headers["Location"] = answer.links["self"]
+    return answer
