@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from numbers import Real
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, get_args
 
-from photovax.errors import UnknownName, UsageError
+from photovax.errors import UnknownName, UsageError, first_line
 
 __all__ = ["Part", "Registry", "unknown"]
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Callable[..., Any])
+
+_PLAIN = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,13 @@ class Registry(Generic[T]):
     """The parts of one kind, by name.
 
     Other packages add theirs through an entry point in the group ``photovax.<kind>s``, which
-    names the part's maker (a class or a function with keyword options).
+    names the part's maker (a class or a function with keyword options). A plug-in is imported
+    when its part is made, so a broken one disturbs no other part.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._makers: dict[str, Callable[..., T]] = {}
-        self._looked_outside = False
 
     def register(self, name: str) -> Callable[[M], M]:
         """Decorate the maker of a part.
@@ -51,32 +57,57 @@ class Registry(Generic[T]):
 
         return add
 
-    def create(self, part: Part) -> T:
+    def create(self, part: Part, **offered: object) -> T:
         """Make the part that a name and its options describe.
+
+        Args:
+            part: The name and the options.
+            offered: Keywords such as a device, for makers that have a parameter of that name;
+                others are made without. The part's own options go first.
 
         Raises:
             UnknownName: If nothing is registered under the name.
-            UsageError: If the options do not fit the maker.
+            UsageError: If the options do not fit the maker, or a plug-in cannot be loaded.
         """
-        self._look_outside()
-        if part.name not in self._makers:
-            raise unknown(self.kind, part.name, self)
+        maker = self._maker(part.name)
+        signature = _signature(maker)
+        taken = {} if signature is None else signature.parameters
+        given = {key: value for key, value in offered.items() if key in taken}
+        options = {**given, **part.options}
         try:
-            return self._makers[part.name](**part.options)
+            if signature is not None:
+                _check(signature, options)
         except TypeError as error:
             raise UsageError(
                 f"{self.kind} {part.name!r} does not take these options: {error}"
             ) from None
+        return maker(**options)
 
     def __iter__(self) -> Iterator[str]:
-        self._look_outside()
-        return iter(sorted(self._makers))
+        return iter(sorted({*self._makers, *(entry.name for entry in self._plugins)}))
 
-    def _look_outside(self) -> None:
-        if not self._looked_outside:
-            self._looked_outside = True
-            for entry in entry_points(group=f"photovax.{self.kind}s"):
-                self.register(entry.name)(entry.load())
+    @cached_property
+    def _plugins(self) -> tuple[EntryPoint, ...]:
+        return tuple(entry_points(group=f"photovax.{self.kind}s"))
+
+    def _maker(self, name: str) -> Callable[..., T]:
+        found = [self._makers[name]] if name in self._makers else []
+        found += [self._loaded(entry) for entry in self._plugins if entry.name == name]
+        if not found:
+            raise unknown(self.kind, name, self)
+        if any(maker is not found[0] for maker in found):
+            raise UsageError(f"{self.kind} {name!r} is registered twice, once by a plug-in")
+        return found[0]
+
+    def _loaded(self, entry: EntryPoint) -> Callable[..., T]:
+        try:
+            maker: Callable[..., T] = entry.load()
+        except Exception as error:
+            raise UsageError(
+                f"{self.kind} {entry.name!r}: the plug-in {entry.value!r} cannot be loaded: "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from error
+        return maker
 
 
 def unknown(kind: str, name: str, known: Registry[Any] | Mapping[str, Any]) -> UnknownName:
@@ -84,3 +115,35 @@ def unknown(kind: str, name: str, known: Registry[Any] | Mapping[str, Any]) -> U
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return UnknownName(f"no {kind} named {name!r}{hint} (known: {', '.join(known)})")
+
+
+def _signature(maker: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(maker, eval_str=True)
+    except NameError:  # a type that is imported for type checkers only
+        return inspect.signature(maker)
+    except ValueError:  # a maker in C may have none
+        return None
+
+
+def _check(signature: inspect.Signature, options: Mapping[str, Any]) -> None:
+    """Raise TypeError where options do not fit a signature's names and plain types."""
+    signature.bind_partial(**options)  # first, since a misspelt option is missing, too
+    bound = signature.bind(**options)
+    for name, value in bound.arguments.items():
+        kinds = _kinds(signature.parameters[name].annotation)
+        if kinds and not any(_fits(value, kind) for kind in kinds):
+            allowed = " or ".join(dict.fromkeys(_PLAIN.get(kind, "nothing") for kind in kinds))
+            raise TypeError(f"{name} must be {allowed}, got {value!r}")
+
+
+def _kinds(annotation: object) -> tuple[type, ...]:
+    """The types of an annotation; none where one is not plain, or it is not evaluated."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return kinds if all(kind in (*_PLAIN, NoneType) for kind in kinds) else ()
+
+
+def _fits(value: object, kind: type) -> bool:
+    if kind in (int, float):
+        return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, kind)

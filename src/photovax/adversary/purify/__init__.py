@@ -49,9 +49,6 @@ PURIFICATIONS: dict[str, Part] = {
 }
 """Purifiers and their options, by what users call them; from cheap to dear."""
 
-_WITH_WEIGHTS = ("autoencoder", "impress")
-_ON_DEVICE = (*_WITH_WEIGHTS, "denoiser", "regenerate")
-
 
 def load_purifier(name: str, *, device: str = "auto", weights: Path | None = None) -> Purifier:
     """A purifier, ready for any number of pictures.
@@ -71,9 +68,4 @@ def load_purifier(name: str, *, device: str = "auto", weights: Path | None = Non
         if name not in PURIFIERS:
             raise unknown("purification", name, PURIFICATIONS)
         part = Part(name)
-    options = dict(part.options)
-    if part.name in _ON_DEVICE:
-        options["device"] = device
-    if part.name in _WITH_WEIGHTS:
-        options["weights"] = weights
-    return PURIFIERS.create(Part(part.name, options))
+    return PURIFIERS.create(part, device=device, weights=weights)

@@ -12,7 +12,11 @@ __all__ = ["PURIFIERS", "Purifier"]
 
 
 class Purifier(Protocol):
-    """Something done to a picture in the hope that it washes an immunization off."""
+    """Something done to a picture in the hope that it washes an immunization off.
+
+    A maker that has a keyword ``device`` (``auto``, ``cpu``, ``cuda`` …) or ``weights`` (the folder
+    of weight files, or None) is given it; others are made without.
+    """
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """Purify a picture.

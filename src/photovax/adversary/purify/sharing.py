@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ from photovax.adversary.purify.contract import PURIFIERS
 from photovax.errors import UsageError
 from photovax.pictures.resize import fed_sides
 
-__all__ = ["Avif", "Identity", "Jpeg", "Resize", "Screenshot", "ShortSide", "Webp"]
+__all__ = ["Codec", "Identity", "Resize", "Screenshot", "ShortSide"]
 
 
 @PURIFIERS.register("identity")
@@ -25,68 +26,33 @@ class Identity:
         return pixels.copy()
 
 
-@PURIFIERS.register("jpeg")
 @dataclass(frozen=True)
-class Jpeg:
-    """Saved as JPEG and opened again, as Pillow does it by default (4:2:0).
+class Codec:
+    """Saved in a lossy format and opened again, as Pillow does it by default.
 
-    Source: Sandoval-Segura et al., *JPEG Compressed Images Can Bypass Protections Against AI
-    Editing* (arXiv 2304.02234).
+    JPEG with 4:2:0 chroma, WebP with libwebp's method 4, AVIF with 4:2:0 chroma and libavif's
+    speed 6. Source: Sandoval-Segura et al., *JPEG Compressed Images Can Bypass Protections Against
+    AI Editing* (arXiv 2304.02234); WebP and AVIF are what sites and messengers make of uploads.
 
     Attributes:
-        quality: libjpeg's, 1 to 100.
+        kind: Pillow's name of the format: JPEG, WEBP or AVIF.
+        quality: The encoder's quality, 1 to 100.
     """
 
+    kind: str
     quality: int = 75
 
     def __post_init__(self) -> None:
-        _check_quality("jpeg", self.quality)
+        _check_quality(self.kind.lower(), self.quality)
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The reopened picture."""
-        return np.array(_reopened(Image.fromarray(pixels), "JPEG", self.quality))
+        return np.array(_reopened(Image.fromarray(pixels), self.kind, self.quality))
 
 
-@PURIFIERS.register("webp")
-@dataclass(frozen=True)
-class Webp:
-    """Saved as lossy WebP and opened again, as Pillow does it by default (method 4).
-
-    Source: what sites and messengers do to uploads; Pillow's encoder, libwebp.
-
-    Attributes:
-        quality: libwebp's, 1 to 100; 80 is Pillow's default.
-    """
-
-    quality: int = 80
-
-    def __post_init__(self) -> None:
-        _check_quality("webp", self.quality)
-
-    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
-        """The reopened picture."""
-        return np.array(_reopened(Image.fromarray(pixels), "WEBP", self.quality))
-
-
-@PURIFIERS.register("avif")
-@dataclass(frozen=True)
-class Avif:
-    """Saved as AVIF and opened again, as Pillow does it by default (4:2:0, speed 6).
-
-    Source: what sites and messengers do to uploads; Pillow's encoder, libavif.
-
-    Attributes:
-        quality: libavif's, 1 to 100; 75 is Pillow's default.
-    """
-
-    quality: int = 75
-
-    def __post_init__(self) -> None:
-        _check_quality("avif", self.quality)
-
-    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
-        """The reopened picture."""
-        return np.array(_reopened(Image.fromarray(pixels), "AVIF", self.quality))
+PURIFIERS.register("jpeg")(partial(Codec, "JPEG"))
+PURIFIERS.register("webp")(partial(Codec, "WEBP", quality=80))  # Pillow's default
+PURIFIERS.register("avif")(partial(Codec, "AVIF"))
 
 
 @PURIFIERS.register("resize")
