@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from photovax.attack.presets import DEFAULT, load_recipe
-from photovax.check import FLOOR_SEEDS, noisy
+from photovax.checking import FLOOR_SEEDS, noisy
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.models.catalog.places import fed_size

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from photovax.batch.local import MaskOptions, immunize_files
-from photovax.check import Verdict, check, noisy
+from photovax.checking import Verdict, check, noisy
 from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
 from photovax.immunized import check_promises
 from photovax.immunizer import Immunizer

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from photovax.attack.presets import PRESETS
 from photovax.attack.recipe import Recipe
-from photovax.check import ModelCheck, check_loaded
+from photovax.checking import ModelCheck, check_loaded
 from photovax.immunizer import Immunizer
 from photovax.metrics.statistics import bootstrap
 from photovax.models.catalog.entries import DEFAULT_MODEL

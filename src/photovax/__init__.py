@@ -11,24 +11,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from photovax.attack.presets import PRESETS, load_recipe
     from photovax.attack.recipe import Recipe
-    from photovax.check import Check, check
+    from photovax.checking import Check
     from photovax.errors import PhotovaxError
+    from photovax.functions import check, edit, immunize
     from photovax.immunized import Immunized, Saved
     from photovax.immunizer import Immunizer
     from photovax.pictures.photo import Photo, read_photo
 
 _HOMES = {
-    "Check": "check",
+    "PRESETS": "attack.presets",
+    "Check": "checking",
     "Immunized": "immunized",
-    "Immunizer": "immunize",
-    "PRESETS": "recipe",
-    "Photo": "photo",
+    "Immunizer": "immunizer",
+    "Photo": "pictures.photo",
     "PhotovaxError": "errors",
-    "Recipe": "recipe",
+    "Recipe": "attack.recipe",
     "Saved": "immunized",
-    "check": "check",
-    "load_recipe": "recipe",
-    "read_photo": "photo",
+    "check": "functions",
+    "edit": "functions",
+    "immunize": "functions",
+    "load_recipe": "attack.presets",
+    "read_photo": "pictures.photo",
 }
 
 __all__ = [
@@ -41,6 +44,8 @@ __all__ = [
     "Recipe",
     "Saved",
     "check",
+    "edit",
+    "immunize",
     "load_recipe",
     "read_photo",
 ]

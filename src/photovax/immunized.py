@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import diffusers
 import numpy as np
 import torch
+from PIL import Image
 
 from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.attack.recipe import Recipe
@@ -30,10 +32,19 @@ from photovax.version import VERSION
 __all__ = [
     "Immunized",
     "Saved",
+    "Saver",
     "check_promises",
     "measured",
     "write_record",
 ]
+
+
+class Saver(Protocol):
+    """Writes and measures answers; see ``photovax.immunizer.Immunizer``."""
+
+    def save(self, result: Immunized, path: str | Path, *, overwrite: bool = False) -> Saved:
+        """Write the photo, verify it, measure it, and write its record beside it."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +62,8 @@ class Immunized:
         passes: Forward and backward passes through a model.
         quick_steps: Steps whose gradient was computed in bfloat16.
         stopped: ``done``, ``plateau`` or ``interrupted``.
-        seconds: What it took.
+        seconds: Time that it took.
+        saver: What made it, with its models loaded, and saves it.
         reached: Whether the strength is what was aimed at; if not, it is the recipe's.
     """
 
@@ -66,7 +78,17 @@ class Immunized:
     quick_steps: int
     stopped: str
     seconds: float
+    saver: Saver = field(repr=False)
     reached: bool = True
+
+    @property
+    def image(self) -> Image.Image:
+        """The immunized photo as a Pillow image, with its colour profile, EXIF and XMP."""
+        return self.photo.to_image()
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Saved:
+        """Write and verify the photo, and its record beside it; see ``Immunizer.save``."""
+        return self.saver.save(self, path, overwrite=overwrite)
 
     @property
     def largest(self) -> int:

@@ -22,7 +22,7 @@ from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.attack.rounding import round_within
 from photovax.attack.strength import Aim, aimed
-from photovax.check import Verdict, check_models, weakest
+from photovax.checking import Verdict, check_models, weakest
 from photovax.errors import BudgetExceeded, MetricUnavailable, UsageError, first_line
 from photovax.immunized import Immunized, Saved, check_promises, measured, write_record
 from photovax.machine.allocator import kept_memory, returned_memory
@@ -76,7 +76,7 @@ class Immunizer:
         self,
         models: Sequence[str] | str = (DEFAULT_MODEL,),
         *,
-        weights: Path | None = None,
+        weights: str | Path | None = None,
         device: str = "auto",
         memory: int | None = None,
         precision: Precision = "auto",
@@ -88,7 +88,8 @@ class Immunizer:
             raise UsageError(f"memory can be limited on the cpu only, not on {self.device.type}")
         self._plan = MemoryPlan(memory, limited=self.device.type == "cpu")
         names = [models] if isinstance(models, str) else models
-        self._surrogates = Surrogates(names, device=self.device, weights=weights)
+        place = None if weights is None else Path(weights)
+        self._surrogates = Surrogates(names, device=self.device, weights=place)
         self.models: list[Autoencoder] = list(self._surrogates.autoencoders.values())
 
     @own_settings()
@@ -154,6 +155,7 @@ class Immunizer:
                 quick_steps=descent.quick_steps,
                 stopped=descent.stopped,
                 seconds=time.perf_counter() - began,
+                saver=self,
             )
 
         if aim is None:

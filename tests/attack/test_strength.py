@@ -11,7 +11,7 @@ from PIL import Image
 from photovax.attack.presets import DEFAULT, LINF, PRESETS
 from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim, largest_share, least_share
-from photovax.check import Verdict, check
+from photovax.checking import Verdict, check
 from photovax.cli import main
 from photovax.demo import SAMPLE
 from photovax.errors import BudgetExceeded, MetricUnavailable, UsageError

@@ -161,7 +161,7 @@ def test_photos_that_were_not_done_are_listed_with_what_to_type(
 def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, capsys):
     monkeypatch.chdir(photo_file.parent)
     # Not by its path, in which the function's name stands for the module's, too.
-    monkeypatch.setattr(importlib.import_module("photovax.check"), "check", interrupted)
+    monkeypatch.setattr(importlib.import_module("photovax.checking"), "check", interrupted)
     arguments = ["check", "photo.jpg", "--original", "photo.jpg"]
     monkeypatch.setattr("sys.argv", ["photovax", *arguments])
     with pytest.raises(SystemExit) as ended:

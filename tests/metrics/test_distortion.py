@@ -9,7 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from photovax.check import noisy
+from photovax.checking import noisy
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.metrics.clip import Clip
 from photovax.metrics.distortion import ssim, visibility

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from photovax.check import noisy
+from photovax.checking import noisy
 from photovax.demo import SAMPLE
 from photovax.errors import MetricUnavailable, UnknownName
 from photovax.metrics.backbones import LPIPS_FILE, EfficientNetLite0, Lpips

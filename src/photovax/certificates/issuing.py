@@ -26,7 +26,7 @@ from photovax.certificates.document import (
 from photovax.certificates.keys import KeyRing, timestamp
 from photovax.certificates.register import Registered, check_weights
 from photovax.certificates.verification import Seen
-from photovax.check import Check, ModelCheck, check_loaded
+from photovax.checking import Check, ModelCheck, check_loaded
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect

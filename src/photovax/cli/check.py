@@ -13,7 +13,7 @@ import typer
 from photovax.cli import options
 
 if TYPE_CHECKING:
-    from photovax.check import Check
+    from photovax.checking import Check
 
 
 def command(
@@ -32,7 +32,7 @@ def command(
 
     Exit code 0: PASS, 10: WEAK, 11: FAIL; others are errors.
     """
-    from photovax.check import check
+    from photovax.checking import check
     from photovax.pictures.photo import MAX_PIXELS, read_photo
 
     cap = max_pixels or MAX_PIXELS

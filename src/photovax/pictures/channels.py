@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.errors import UnreadablePhoto
@@ -16,18 +16,19 @@ __all__ = ["as_image", "bits_per_channel", "eight_bit", "raw_mode"]
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 
 
-def raw_mode(image: ImageFile.ImageFile) -> str:
+def raw_mode(image: Image.Image) -> str:
     """How the pixels lie in the file, in Pillow's words: "RGB;16B", "L;4", ...; or nothing.
 
     Args:
         image: opened, not loaded yet; Pillow forgets it then.
     """
-    args = image.tile[0].args if image.tile else None
+    tile = getattr(image, "tile", None)
+    args = tile[0].args if tile else None
     first = args[0] if isinstance(args, tuple) and args else args
     return first if isinstance(first, str) else ""
 
 
-def bits_per_channel(image: ImageFile.ImageFile) -> int:
+def bits_per_channel(image: Image.Image) -> int:
     """Bits a channel in the file, as far as Pillow lets on (it does not for AVIF).
 
     Args:

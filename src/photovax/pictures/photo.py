@@ -13,19 +13,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from photovax.errors import AnimatedPhoto, TooManyPixels, UnreadablePhoto
-from photovax.pictures.channels import bits_per_channel, eight_bit, raw_mode
+from photovax.errors import AnimatedPhoto, TooManyPixels, UnreadablePhoto, UsageError
+from photovax.pictures.channels import as_image, bits_per_channel, eight_bit, raw_mode
 from photovax.pictures.exif import Metadata, tidied
 from photovax.pictures.rights import forbidding_ai
 
-__all__ = ["MAX_PIXELS", "Metadata", "Photo", "printable_name", "read_photo", "strict_pillow"]
+__all__ = [
+    "MAX_PIXELS",
+    "Metadata",
+    "Photo",
+    "printable_name",
+    "read_photo",
+    "strict_pillow",
+]
 
 MAX_PIXELS = 200_000_000
 
@@ -83,6 +90,50 @@ class Photo:
     format: str
     notes: tuple[str, ...]
 
+    @classmethod
+    def from_image(cls, image: Image.Image) -> Photo:
+        """A Pillow image as a photo: upright, 8-bit, with its colour profile, EXIF and XMP.
+
+        Raises:
+            UnreadablePhoto: If its data is damaged, or its values are out of every customary range.
+            AnimatedPhoto: If it has several frames.
+        """
+        with strict_pillow(MAX_PIXELS):
+            return _photo(image, "the image")
+
+    @classmethod
+    def from_array(cls, array: NDArray[Any]) -> Photo:
+        """An array as a photo: (H, W) or (H, W, 1 to 4), uint8, or floats in [0, 1].
+
+        Two channels are grey and alpha, four RGB and alpha. Floats are rounded to 8 bits.
+
+        Raises:
+            UsageError: If it has another shape or type, no pixel, or floats out of range.
+        """
+        shaped = _levels(array[..., None] if array.ndim == 2 else array, array)
+        colours = 1 if shaped.shape[2] < 3 else 3
+        opaque = shaped.shape[2] == colours
+        return cls(
+            pixels=np.ascontiguousarray(shaped[..., :colours]),
+            alpha=None if opaque else np.ascontiguousarray(shaped[..., colours]),
+            metadata=Metadata(icc=None, exif=None, xmp=None, dpi=None),
+            format="",
+            notes=(),
+        )
+
+    def to_image(self) -> Image.Image:
+        """The photo as a Pillow image, with its colour profile, EXIF and XMP."""
+        image = as_image(self.channels)
+        known = self.metadata
+        given = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp, "dpi": known.dpi}
+        image.info.update({key: value for key, value in given.items() if value is not None})
+        return image
+
+    def to_array(self, like: NDArray[Any]) -> NDArray[Any]:
+        """The photo as an array of the shape and type of another; floats are in [0, 1]."""
+        channels = self.channels if like.dtype == np.uint8 else self.channels / 255
+        return channels.astype(like.dtype).reshape(like.shape)
+
     @property
     def height(self) -> int:
         """Height as shown, in pixels."""
@@ -97,6 +148,11 @@ class Photo:
     def grey(self) -> bool:
         """Whether there is one channel rather than three."""
         return bool(self.pixels.shape[2] == 1)
+
+    @property
+    def channels(self) -> NDArray[np.uint8]:
+        """Pixels and alpha, uint8 (H, W, 1 to 4)."""
+        return self.pixels if self.alpha is None else np.dstack([self.pixels, self.alpha])
 
     def visible(self) -> NDArray[np.uint8]:
         """The pixels with white wherever alpha is 0, so that hidden colour has no influence.
@@ -242,7 +298,7 @@ def _formats(file: BinaryIO, name: str) -> list[str]:
     return [each for each in _FORMATS if each in Image.OPEN]
 
 
-def _photo(image: ImageFile.ImageFile, name: str) -> Photo:
+def _photo(image: Image.Image, name: str) -> Photo:
     notes: list[str] = []
     image_format = image.format or ""
     _refuse_what_would_mislead(image, name)
@@ -268,7 +324,7 @@ def _photo(image: ImageFile.ImageFile, name: str) -> Photo:
     )
 
 
-def _refuse_what_would_mislead(image: ImageFile.ImageFile, name: str) -> None:
+def _refuse_what_would_mislead(image: Image.Image, name: str) -> None:
     """Raise on files of which Pillow would show only a preview, or wrong colours."""
     if not isinstance(image, TiffImageFile):
         return
@@ -277,14 +333,14 @@ def _refuse_what_would_mislead(image: ImageFile.ImageFile, name: str) -> None:
         raise UnreadablePhoto(
             f"{name}: a camera's raw file, or only a preview; develop it to TIFF, PNG or JPEG first"
         )
-    planes = image.tile[0].codec_name == "raw" and len(raw_mode(image)) == 1
+    planes = bool(image.tile) and image.tile[0].codec_name == "raw" and len(raw_mode(image)) == 1
     if planes and bits_per_channel(image) > 8 and image.mode != "L":
         raise UnreadablePhoto(
             f"{name}: a 16-bit TIFF with one plane a channel cannot be read; save it interleaved"
         )
 
 
-def _note_other_pictures(image: ImageFile.ImageFile, name: str, notes: list[str]) -> None:
+def _note_other_pictures(image: Image.Image, name: str, notes: list[str]) -> None:
     frames: int = getattr(image, "n_frames", 1) if getattr(image, "is_animated", False) else 1
     if frames > 1 and image.format in ("MPO", "HEIF"):
         notes.append(f"{frames} pictures in one file: only the primary one is kept")
@@ -299,7 +355,7 @@ def _note_other_pictures(image: ImageFile.ImageFile, name: str, notes: list[str]
         notes.append("auxiliary pictures (depth, gain map): not kept")
 
 
-def _metadata(image: ImageFile.ImageFile, notes: list[str]) -> Metadata:
+def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
     """What Pillow found in the file, with anything that isn't what it should be left out."""
     info = image.info
     exif = info.get("exif")
@@ -355,3 +411,23 @@ def _upright(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation in (2, 3, 6, 7):
         array = array[:, ::-1]
     return np.ascontiguousarray(array)
+
+
+def _levels(shaped: NDArray[Any], given: NDArray[Any]) -> NDArray[np.uint8]:
+    """An array (H, W, C) in 8 bits."""
+    fits = shaped.ndim == 3 and shaped.shape[2] in (1, 2, 3, 4) and shaped.size > 0
+    if not fits or not (given.dtype == np.uint8 or np.issubdtype(given.dtype, np.floating)):
+        raise UsageError(
+            "an array must be uint8, or floats in [0, 1], of shape (H, W) or (H, W, 1 to 4), got "
+            f"{given.dtype} {given.shape}"
+        )
+    if given.dtype == np.uint8:
+        levels: NDArray[np.uint8] = shaped
+        return levels
+    if not (shaped.min() >= 0 and shaped.max() <= 1):  # true for NaN
+        raise UsageError(
+            f"floats must be in [0, 1], got {shaped.min():g} to {shaped.max():g}; give 0 to 255 as "
+            "uint8"
+        )
+    rounded: NDArray[np.uint8] = np.rint(shaped * 255).astype(np.uint8)
+    return rounded

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import PngImagePlugin
 
 from photovax.pictures.atomic import write_atomically
 from photovax.pictures.channels import as_image
@@ -60,13 +58,6 @@ def write_photo(
     )
 
 
-def _image(photo: Photo) -> Image.Image:
-    channels = photo.pixels
-    if photo.alpha is not None:
-        channels = np.dstack([channels, photo.alpha])
-    return as_image(channels)
-
-
 def _write_png(photo: Photo, file: BinaryIO) -> None:
     known, more = photo.metadata, PngImagePlugin.PngInfo()
     if known.icc is not None and len(known.icc) > PngImagePlugin.MAX_TEXT_CHUNK:
@@ -74,7 +65,7 @@ def _write_png(photo: Photo, file: BinaryIO) -> None:
     if known.xmp is not None:
         more.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + known.xmp)
     options = {"icc_profile": known.icc, "exif": known.exif, "dpi": known.dpi}
-    _image(photo).save(file, "PNG", compress_level=6, pnginfo=more, **options)
+    as_image(photo.channels).save(file, "PNG", compress_level=6, pnginfo=more, **options)
 
 
 def _write_webp(photo: Photo, file: BinaryIO) -> None:
@@ -86,14 +77,16 @@ def _write_webp(photo: Photo, file: BinaryIO) -> None:
     options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp}
     given = {key: value for key, value in options.items() if value is not None}
     # exact: colour under full transparency stays too; effort: hardly smaller beyond this
-    _image(photo).save(file, "WEBP", lossless=True, exact=True, quality=25, method=1, **given)
+    as_image(photo.channels).save(
+        file, "WEBP", lossless=True, exact=True, quality=25, method=1, **given
+    )
 
 
 def _write_jpeg(photo: Photo, file: BinaryIO) -> None:
     known = photo.metadata
     options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp, "dpi": known.dpi}
     given = {key: value for key, value in options.items() if value is not None}
-    _image(replace(photo, alpha=None)).save(file, "JPEG", **LEAST_LOSS, **given)
+    as_image(photo.pixels).save(file, "JPEG", **LEAST_LOSS, **given)
 
 
 _WRITERS: dict[str, Callable[[Photo, BinaryIO], None]] = {

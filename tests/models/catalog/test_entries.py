@@ -12,7 +12,7 @@ import torch
 from huggingface_hub import constants, errors
 from typer.testing import CliRunner
 
-from photovax.check import check
+from photovax.checking import check
 from photovax.cli import app
 from photovax.demo import SAMPLE
 from photovax.errors import ModelError, UnknownName, UsageError

@@ -20,7 +20,7 @@ from photovax.certificates.likeness import dhash
 from photovax.certificates.register import Gap, Register, Registered, gaps
 from photovax.certificates.renewal import Renewer, Wish
 from photovax.certificates.verification import Seen, verify
-from photovax.check import Check
+from photovax.checking import Check
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.immunized import Saved
 from photovax.metrics.visibility import flip_picture, words

@@ -1,0 +1,240 @@
+"""The functions of ``import photovax``: a picture in, the same kind of picture out.
+
+They are ``Immunizer``, ``check`` and ``Adversary`` for those who have one picture in memory or in a
+file. Models stay loaded for the next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from photovax.attack.presets import DEFAULT, load_recipe
+from photovax.attack.recipe import Recipe
+from photovax.attack.strength import Aim
+from photovax.errors import UnreadablePhoto, UsageError
+from photovax.machine.host import own_settings
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.load import usual_edit
+from photovax.pictures.masks import load_mask, white_of
+from photovax.pictures.photo import Photo, read_photo
+
+if TYPE_CHECKING:
+    from photovax.adversary.edits import Adversary
+    from photovax.checking import Check
+    from photovax.immunizer import Immunizer
+
+__all__ = ["check", "edit", "immunize"]
+
+File = str | Path | bytes
+Picture = Image.Image | np.ndarray | Photo | File
+Mask = Image.Image | np.ndarray | str | Path
+
+
+@own_settings()
+def immunize(
+    picture: Picture,
+    *,
+    recipe: str | Recipe = DEFAULT,
+    visibility: str | float | None = None,
+    budget: float | None = None,
+    mode: str | None = None,
+    models: str | Sequence[str] = DEFAULT_MODEL,
+    mask: Mask | None = None,
+    size: int | None = None,
+    seed: int | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+) -> Any:
+    """Immunize a picture.
+
+    Args:
+        picture: A Pillow image, an array (see ``Photo.from_array``), a ``Photo``, the path of a
+            file, or the bytes of one.
+        recipe: A preset's name, a recipe file, or a ``Recipe``.
+        visibility: How visible the change may be: ``low``, ``medium``, ``high``, or a number of
+            JOD that it stays above.
+        budget: Largest change in 8-bit levels, instead of a visibility.
+        mode: Way of editing to attack, for recipes that go through an edit.
+        models: Catalogue names or folders; a string is one model.
+        mask: White, or true, where the photo may change, as editors keep it; everywhere when None.
+        size: Short side in pixels at which models are fed the photo; each model's own when None.
+        seed: Seed of all random choices; the recipe's when None.
+        weights: Where to look for weights that do not ship with photovax.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+
+    Returns:
+        An image for an image, an array of the same shape and type for an array, and ``Immunized``
+        for a photo, a path or bytes: its ``image`` is the result, its ``save`` writes the file and
+        verifies it.
+
+    Raises:
+        PhotovaxError: One of its subclasses, each with an exit code and a clear line.
+    """
+    photo = _photo(picture)
+    chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    chosen, aim = _adjusted(chosen, visibility=visibility, budget=budget)
+    if mode is not None:
+        chosen = chosen.with_mode(mode)
+    chosen = replace(
+        chosen,
+        size=chosen.size if size is None else size,
+        seed=chosen.seed if seed is None else seed,
+    )
+    names = (models,) if isinstance(models, str) else tuple(models)
+    immunizer = _immunizer(names, None if weights is None else Path(weights), device)
+    given = None if mask is None else _mask(mask, photo)
+    result = immunizer.immunize(photo, chosen, mask=given, aim=aim)
+    if isinstance(picture, Image.Image):
+        return result.image
+    return result.photo.to_array(picture) if isinstance(picture, np.ndarray) else result
+
+
+@own_settings()
+def check(
+    picture: Picture,
+    original: Picture,
+    *,
+    models: str | Sequence[str] = DEFAULT_MODEL,
+    weights: str | Path | None = None,
+    size: int | None = None,
+    device: str = "auto",
+) -> Check:
+    """Measure how strongly a picture is immunized, beside its original.
+
+    Args:
+        picture: The immunized picture, of any kind that ``immunize`` takes.
+        original: What it was before.
+        models: Catalogue names or folders; a string is one model.
+        weights: Where to look for weights that do not ship with photovax.
+        size: Short side in pixels at which models are fed the photo; each model's own when None.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+
+    Raises:
+        PhotovaxError: One of its subclasses, each with an exit code and a clear line.
+    """
+    from photovax import checking
+
+    return checking.check(
+        _photo(picture),
+        _photo(original),
+        models=(models,) if isinstance(models, str) else models,
+        weights=None if weights is None else Path(weights),
+        size=size,
+        device=device,
+    )
+
+
+@own_settings()
+def edit(
+    picture: Picture,
+    prompt: str,
+    *,
+    mode: Literal["instruct", "inpaint", "img2img"] = "instruct",
+    model: str = DEFAULT_MODEL,
+    mask: Mask | None = None,
+    strength: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    size: int | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+) -> Any:
+    """Edit a picture as an adversary would, to see what becomes of it.
+
+    Args:
+        picture: The picture, of any kind that ``immunize`` takes.
+        prompt: What is asked for.
+        mode: The way of editing.
+        model: Catalogue name or folder of the editor.
+        mask: For inpainting: white, or true, where the photo is kept.
+        strength: img2img: share of the noise that is added; the model's usual one when None.
+        steps: Denoising steps; the model's usual number when None.
+        seed: Seed of the noise.
+        size: Short side in pixels at which the editor is fed the photo; its own when None.
+        weights: Where to look for weights that do not ship with photovax.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+
+    Returns:
+        The edit at the editor's size, uint8 (H, W, 3): an array for an array, else an image.
+
+    Raises:
+        PhotovaxError: One of its subclasses, each with an exit code and a clear line.
+    """
+    photo = _photo(picture)
+    asked = replace(usual_edit(model, mode), prompt=prompt)
+    given: dict[str, Any] = {"strength": strength, "steps": steps}
+    asked = replace(asked, **{name: value for name, value in given.items() if value is not None})
+    adversary = _adversary(model, None if weights is None else Path(weights), device)
+    repaint = None if mask is None else ~_mask(mask, photo)
+    made = adversary.edit(photo.visible(), asked, seed=seed, repaint=repaint, size=size)
+    return made if isinstance(picture, np.ndarray) else Image.fromarray(made)
+
+
+def _photo(picture: Picture) -> Photo:
+    if isinstance(picture, Photo):
+        return picture
+    if isinstance(picture, Image.Image):
+        return Photo.from_image(picture)
+    if isinstance(picture, np.ndarray):
+        return Photo.from_array(picture)
+    if isinstance(picture, bytes):
+        try:
+            return Photo.from_image(Image.open(BytesIO(picture)))
+        except UnidentifiedImageError:
+            raise UnreadablePhoto("the bytes are not a picture that can be read") from None
+    if isinstance(picture, str | Path):
+        return read_photo(picture)
+    raise UsageError(
+        "a picture must be a Pillow image, a NumPy array, a Photo, a path or bytes, got "
+        f"{type(picture).__name__}"
+    )
+
+
+def _mask(mask: Mask, photo: Photo) -> np.ndarray:
+    """The pixels that an editor keeps, bool (H, W)."""
+    if isinstance(mask, str | Path):
+        return load_mask(Path(mask), photo)
+    if isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
+        mask = mask.astype(np.uint8) * 255
+    kept: np.ndarray = white_of(_photo(mask), photo, name="the mask")
+    return kept
+
+
+def _adjusted(
+    recipe: Recipe, *, visibility: str | float | None, budget: float | None
+) -> tuple[Recipe, Aim | None]:
+    """The recipe at a strength, and what that strength is to be found by."""
+    if visibility is not None and budget is not None:
+        raise UsageError(
+            "budget bounds the largest change and visibility how visible it is: give one"
+        )
+    if budget is not None:
+        return recipe.with_levels(budget), None
+    if isinstance(visibility, str):
+        return recipe.with_visibility(visibility), None
+    if visibility is not None:
+        return recipe.near_jod(visibility), Aim(jod=visibility)
+    return recipe, None
+
+
+# A few are kept, since a model takes hundreds of megabytes.
+@lru_cache(maxsize=2)
+def _immunizer(models: tuple[str, ...], weights: Path | None, device: str) -> Immunizer:
+    from photovax.immunizer import Immunizer
+
+    return Immunizer(models, weights=weights, device=device)
+
+
+@lru_cache(maxsize=2)
+def _adversary(model: str, weights: Path | None, device: str) -> Adversary:
+    from photovax.adversary.edits import Adversary
+
+    return Adversary(model, weights=weights, device=device)

@@ -1,0 +1,192 @@
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import photovax
+from photovax.errors import UnreadablePhoto, UsageError
+from tests.places import ROOT
+
+
+@pytest.fixture
+def picture(photo_file: Path) -> Image.Image:
+    return Image.open(photo_file)
+
+
+@pytest.fixture
+def settings(quick) -> dict[str, Any]:
+    return {"recipe": quick, "device": "cpu"}
+
+
+def test_every_name_is_what_it_says():
+    assert list(photovax.__all__) == sorted(
+        photovax.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name)
+    )
+    for submodule in ("immunizer", "checking", "functions", "adversary.edits"):
+        importlib.import_module(f"photovax.{submodule}")
+    classes = {"Check", "Immunized", "Immunizer", "Photo", "PhotovaxError", "Recipe", "Saved"}
+    for name in photovax.__all__:
+        found = getattr(photovax, name)
+        if name in classes:
+            assert inspect.isclass(found)
+            assert found.__name__ == name
+        elif name != "PRESETS":
+            assert inspect.isfunction(found)
+    assert "fast" in photovax.PRESETS
+    with pytest.raises(AttributeError, match="has no attribute 'imunize'"):
+        photovax.imunize  # noqa: B018
+
+
+def test_importing_imports_nothing_heavy():
+    code = "import sys, photovax; sys.exit(bool({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
+
+
+def test_an_image_gives_an_image(picture, settings):
+    safe = photovax.immunize(picture, **settings)
+    assert isinstance(safe, Image.Image)
+    assert (safe.size, safe.mode) == (picture.size, picture.mode)
+    change = np.abs(np.asarray(safe).astype(int) - np.asarray(picture))
+    assert 0 < change.max() <= 8
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
+def test_an_array_gives_an_array_of_its_shape_and_type(picture, settings, kind, alpha):
+    given = np.asarray(picture.convert("RGBA") if alpha else picture)
+    if kind is not np.uint8:
+        given = (given / 255).astype(kind)
+    safe = photovax.immunize(given, **settings)
+    assert (safe.shape, safe.dtype) == (given.shape, given.dtype)
+    unit = 1 if kind is np.uint8 else 255
+    assert 0 < np.abs(safe.astype(float) - given).max() * unit <= 8 + 1e-3
+
+
+@pytest.mark.parametrize("kind", [str, Path, bytes, photovax.Photo])
+def test_files_and_photos_give_an_answer_that_saves_itself(photo_file, settings, kind, tmp_path):
+    given = {
+        str: str(photo_file),
+        Path: photo_file,
+        bytes: photo_file.read_bytes(),
+        photovax.Photo: photovax.read_photo(photo_file),
+    }[kind]
+    result = photovax.immunize(given, **settings)
+    saved = result.save(tmp_path / "safe.png")
+    assert np.array_equal(np.asarray(Image.open(saved.path)), np.asarray(result.image))
+    found = photovax.check(str(saved.path), photo_file, size=64, device="cpu")
+    assert found.visible.linf == result.largest
+
+
+def test_models_stay_loaded_for_the_next_call(picture, settings, monkeypatch):
+    photovax.immunize(picture, **settings)
+    monkeypatch.setattr("photovax.models.surrogates.load_autoencoder", None)
+    photovax.immunize(picture, models=["embedded"], **settings)
+
+
+@pytest.mark.parametrize("around", [torch.inference_mode, torch.no_grad])
+def test_it_works_inside_hosts_that_turn_gradients_off(picture, settings, around):
+    before = photovax.immunize(picture, **settings)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with around():
+            inside = photovax.immunize(picture, **settings)
+            photovax.check(inside, picture, size=64, device="cpu")
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert np.array_equal(np.asarray(inside), np.asarray(before))
+    with around():
+        fresh = photovax.Immunizer("embedded", device="cpu")
+    photo = photovax.Photo.from_image(picture)
+    again = fresh.immunize(photo, settings["recipe"])
+    assert np.array_equal(again.photo.pixels, np.asarray(before))
+
+
+def test_strengths_and_seeds_are_those_of_the_command_line(picture):
+    options: dict[str, Any] = {"size": 64, "device": "cpu"}
+    loud, seeded = (
+        photovax.immunize(np.asarray(picture), budget=3, seed=seed, **options) for seed in (0, 1)
+    )
+    assert np.abs(loud.astype(int) - np.asarray(picture)).max() <= 3
+    assert not np.array_equal(loud, seeded)
+    with pytest.raises(UsageError, match="give one"):
+        photovax.immunize(picture, budget=3, visibility="low")
+    with pytest.raises(UsageError, match="low"):
+        photovax.immunize(picture, visibility="lowest")
+
+
+def test_a_mask_may_be_an_array_an_image_or_a_file(picture, settings, tmp_path):
+    mask = np.zeros((picture.height, picture.width), bool)
+    mask[30:80, 40:90] = True
+    drawn = Image.fromarray(mask.astype(np.uint8) * 255)
+    drawn.save(tmp_path / "mask.png")
+    results = [
+        np.asarray(photovax.immunize(picture, mask=each, **settings))
+        for each in (mask, drawn, tmp_path / "mask.png")
+    ]
+    changed = (results[0] != np.asarray(picture)).any(axis=2)
+    assert changed.any()
+    assert not changed[~mask].any()
+    assert all(np.array_equal(each, results[0]) for each in results)
+
+
+def test_edits_are_pictures_too(picture, editor_folder):
+    options: dict[str, Any] = {"model": str(editor_folder), "size": 64, "steps": 2, "device": "cpu"}
+    made = photovax.edit(picture, "make it night", **options)
+    assert isinstance(made, Image.Image)
+    array = photovax.edit(np.asarray(picture), "make it night", **options)
+    assert np.array_equal(array, np.asarray(made))
+    mask = np.zeros((picture.height, picture.width), bool)
+    mask[30:80, 40:90] = True
+    inpainted = photovax.edit(picture, "a beach", mode="inpaint", mask=mask, **options)
+    assert inpainted.size == made.size
+
+
+@pytest.mark.parametrize(
+    ("picture", "error", "message"),
+    [
+        (np.zeros((4, 4, 5), np.uint8), UsageError, r"uint8 \(4, 4, 5\)"),
+        (np.zeros((4, 4, 3), np.int64), UsageError, "int64"),
+        (np.full((4, 4, 3), 128.0), UsageError, "0 to 255 as uint8"),
+        (np.zeros((0, 4, 3), np.uint8), UsageError, r"\(0, 4, 3\)"),
+        (b"not a picture", UnreadablePhoto, "not a picture"),
+        (7, UsageError, "got int"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture, error, message):
+    with pytest.raises(error, match=message):
+        photovax.immunize(picture)
+
+
+def test_pillow_images_keep_what_belongs_to_them(photo_file, tmp_path):
+    image = Image.open(photo_file)
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif, icc_profile=None)
+    turned = photovax.Photo.from_image(Image.open(tmp_path / "turned.jpg"))
+    assert (turned.width, turned.height) == (image.height, image.width)
+    assert np.array_equal(turned.pixels, photovax.read_photo(tmp_path / "turned.jpg").pixels)
+    loaded = Image.open(tmp_path / "turned.jpg")
+    loaded.load()
+    assert np.array_equal(photovax.Photo.from_image(loaded).pixels, turned.pixels)
+    palette = image.convert("P")
+    assert photovax.Photo.from_image(palette).to_image().mode == "RGB"
+
+
+def test_the_readme_is_right(photo_file, tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    Image.open(photo_file).save(tmp_path / "me.jpg")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})  # noqa: S102
+    assert (tmp_path / "me.safe.png").exists()
