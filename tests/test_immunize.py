@@ -11,12 +11,12 @@ from PIL import Image
 from photovax.batch.local import MaskOptions, immunize_files
 from photovax.checking import Verdict, check, noisy
 from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
-from photovax.immunized import check_promises
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.masks import load_mask
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
+from photovax.saving import check_promises
 from tests.places import SHARED
 
 

@@ -1,42 +1,32 @@
-"""The answer of an immunization: the promises of its saved file, what was measured, its record."""
+"""The answer of an immunization, at any strength along the way that the descent found."""
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import diffusers
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
-from photovax.attack.budgets import TOLERANCE, Constraint
+from photovax.attack.budgets import Constraint
+from photovax.attack.optimise import Descent
+from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
-from photovax.digests import file_digest
+from photovax.attack.rounding import round_within
+from photovax.checking import Verdict, check_models, weakest
 from photovax.errors import BudgetExceeded
-from photovax.metrics.distortion import Visibility, visibility
-from photovax.metrics.latent import LatentEffect, latent_effect
-from photovax.metrics.visibility import VIEWING, VisibleDifference, visible_difference
+from photovax.metrics.distortion import Visibility
+from photovax.metrics.latent import LatentEffect
+from photovax.metrics.visibility import VisibleDifference, jod
 from photovax.models.contracts import Autoencoder
-from photovax.pictures.atomic import write_text
-from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
-from photovax.pictures.rights import forbids_training
-from photovax.tensors import tensor
-from photovax.version import VERSION
 
-__all__ = [
-    "Immunized",
-    "Saved",
-    "Saver",
-    "check_promises",
-    "measured",
-    "write_record",
-]
+__all__ = ["Found", "Immunized", "Saved", "Saver"]
 
 
 class Saver(Protocol):
@@ -116,112 +106,75 @@ class Saved:
     effects: dict[str, LatentEffect]
 
 
-def check_promises(result: Immunized, reopened: Photo) -> None:
-    """Compare a reopened file with what was promised.
-
-    Raises:
-        BudgetExceeded: If size, channels, transparency, rights, mask or budget do not hold.
-    """
-    given = result.original
-    broken = None
-    if reopened.pixels.shape != given.pixels.shape:
-        broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
-    elif not np.array_equal(reopened.pixels, result.photo.pixels):
-        broken = "pixels other than those that were written"
-    elif not _same(given.alpha, reopened.alpha):
-        broken = "another transparency"
-    elif forbids_training(result.photo.metadata) and not forbids_training(reopened.metadata):
-        broken = "no word against AI training"
-    elif (reopened.pixels != given.pixels)[~result.allowed].any():
-        broken = "changes outside the mask"
-    else:
-        after, before = (tensor(photo.visible()) for photo in (reopened, given))
-        size = result.constraint.size(after, before).item()
-        if size > 1 + TOLERANCE:
-            broken = f"{size:.4f} of the budget"
-    if broken is not None:
-        raise BudgetExceeded(f"the saved file would have {broken}; nothing was kept")
-
-
-def measured(
-    result: Immunized,
-    destination: Destination,
-    models: Sequence[Autoencoder],
-    device: torch.device,
-    *,
-    memory: int | None,
-) -> Saved:
-    """Measure a written file, whose pixels are those of ``result.photo``.
+class Found:
+    """A change that a descent found, which can be made at any strength.
 
     Args:
-        result: The answer.
-        destination: Where it was written.
-        models: The models on which to measure the effect.
-        device: Their device.
-        memory: Memory limit of the process in bytes; all that the system has left when None.
+        problem: The photo and what may change of it.
+        descent: Where the descent ended.
+        began: Time at which the work began, by ``time.perf_counter``.
+        saver: What saves the answer.
     """
-    before, after = result.original.visible(), result.photo.visible()
-    return Saved(
-        path=destination.path,
-        record=destination.record,
-        visible=visibility(before, after),
-        seen=visible_difference(before, after, memory=memory),
-        effects={
-            model.name: latent_effect(
-                model, before, after, device, size=result.recipe.size or model.size
-            )
-            for model in models
-        },
-    )
+
+    def __init__(self, problem: Problem, descent: Descent, *, began: float, saver: Saver) -> None:
+        self._problem, self._descent, self._began, self._saver = problem, descent, began, saver
+        self._x = problem.enlarged(descent.x)
+
+    def at(self, share: float) -> Immunized:
+        """The answer with a share of the change, which may be above 1.
+
+        Raises:
+            BudgetExceeded: If nothing of the change is left in 8 bits.
+        """
+        problem, photo, recipe = self._problem, self._problem.photo, self._problem.recipe
+        chosen = recipe if share == 1 else recipe.with_radius(share * recipe.radius)
+        constraint = problem.constraint(chosen)
+        scaled = self._x
+        if share != 1:
+            moved = torch.lerp(problem.origin, self._x, share)
+            scaled = constraint.project(moved, problem.origin)
+        levels = _pixels(round_within(scaled, problem.origin, constraint))
+        if not problem.allowed.all():
+            # Also puts back the colour under full transparency, which models never saw.
+            levels = np.where(problem.allowed[..., None], levels, photo.pixels)
+        return Immunized(
+            photo=photo.with_pixels(levels),
+            original=photo,
+            allowed=problem.allowed,
+            recipe=chosen,
+            constraint=problem.saved_constraint(chosen),
+            loss=self._descent.losses.item(),
+            steps=self._descent.steps,
+            passes=self._descent.passes,
+            quick_steps=self._descent.quick_steps,
+            stopped=self._descent.stopped,
+            seconds=time.perf_counter() - self._began,
+            saver=self._saver,
+        )
+
+    def passes(self, share: float, models: Mapping[str, Autoencoder], device: torch.device) -> bool:
+        """Whether a share of the change gives every model the verdict PASS."""
+        try:
+            result = self.at(share)
+        except BudgetExceeded:  # so little rounds to nothing
+            return False
+        before, after = result.original.visible(), result.photo.visible()
+        found = check_models(
+            before, after, models, largest=result.largest, device=device, size=result.recipe.size
+        )
+        return weakest(found) is Verdict.PASS
+
+    def unseen(self, share: float, least: float) -> bool:
+        """Whether a share of the change has so many JOD or more."""
+        try:
+            result = self.at(share)
+        except BudgetExceeded:
+            return True
+        found = jod(result.original.visible(), result.photo.visible())
+        return found is None or found >= least
 
 
-def write_record(
-    result: Immunized,
-    saved: Saved,
-    digests: Mapping[str, str],
-    device: torch.device,
-    destination: Destination,
-) -> None:
-    """Write how a photo was made beside it; a separate file, since the photo should not tell.
-
-    Args:
-        result: The answer.
-        saved: Its saved file.
-        digests: SHA-256 of each attacked model's weights, by the model's name.
-        device: The device that it was made on.
-        destination: Where the photo was written.
-    """
-    record = {
-        "photovax": VERSION,
-        "photo": saved.path.name,
-        "sha256": file_digest(saved.path),
-        "recipe": asdict(result.recipe),
-        "recipe_digest": result.recipe.digest(),
-        "models": [{"name": name, "sha256": digest} for name, digest in digests.items()],
-        "budget": asdict(result.recipe.budget),
-        "realised": saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
-        "effects": {name: asdict(effect) for name, effect in saved.effects.items()},
-        "loss": result.loss,
-        "steps": result.steps,
-        "passes": result.passes,
-        "bfloat16_steps": result.quick_steps,
-        "stopped": result.stopped,
-        "seconds": round(result.seconds, 3),
-        "device": str(device),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-        },
-        "notes": list(result.original.notes),
-    }
-    text = json.dumps(record, indent=1) + "\n"
-    write_text(text, saved.record, overwrite=destination.overwrite)
-
-
-def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
-    if first is None or second is None:
-        # WebP drops an alpha that is opaque everywhere, which shows the same picture.
-        there = second if first is None else first
-        return there is None or bool((there == 255).all())
-    return np.array_equal(first, second)
+def _pixels(levels: Tensor) -> np.ndarray:
+    """The first of uint8 images (N, C, H, W), as pixels (H, W, C)."""
+    pixels: np.ndarray = levels[0].permute(1, 2, 0).cpu().numpy()
+    return pixels

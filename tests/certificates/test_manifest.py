@@ -20,11 +20,11 @@ from photovax.certificates.verification import Seen
 from photovax.cli import app
 from photovax.digests import file_digest
 from photovax.errors import CertificateError, OutputExists, PhotovaxError, SaveError, UsageError
-from photovax.immunized import check_promises
 from photovax.pictures.exif import Metadata
 from photovax.pictures.outputs import record_of
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.write import write_photo
+from photovax.saving import check_promises
 
 LOSSLESS = [".png", ".tif", ".webp"]
 

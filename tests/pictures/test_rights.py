@@ -13,12 +13,12 @@ from PIL import Image
 from photovax.attack.recipe import Recipe
 from photovax.batch.local import immunize_files
 from photovax.errors import BudgetExceeded
-from photovax.immunized import check_promises
 from photovax.immunizer import Immunizer
 from photovax.pictures.exif import Metadata
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.rights import cawg_entries, forbidding_ai, forbids_training
 from photovax.pictures.write import write_photo
+from photovax.saving import check_promises
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"

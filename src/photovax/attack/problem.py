@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from torch import Tensor
 from photovax.attack.budgets import Constraint
 from photovax.attack.losses import Weighed
 from photovax.attack.objectives import Objective
+from photovax.attack.optimise import Steps
 from photovax.attack.recipe import Recipe
 from photovax.attack.scene import Scene, view_loss
 from photovax.errors import UsageError
-from photovax.machine.plan import Copies
+from photovax.machine.plan import Copies, MemoryPlan
 from photovax.models.contracts import Autoencoder
 from photovax.models.views import VIEWS, View, interpolated
 from photovax.pictures.photo import Photo
@@ -58,7 +60,7 @@ class Problem:
                 "mask",
                 hint="give one with --mask FILE",
             )
-        self.photo, self.recipe = photo, recipe
+        self.photo, self.recipe, self._models = photo, recipe, models
         self.allowed = _allowed(photo, mask)
         self.origin = tensor(photo.visible(), device)
         self._inside = torch.from_numpy(self.allowed).to(device)[None, None]
@@ -72,11 +74,6 @@ class Problem:
         self._side = max(min(view.fed_side(short) for view in fed) for fed in self.views)
         whole = Scene(self.origin, self._inside, repaint, recipe.kept_region_only)
         self.scene = whole.at(*self._set_of(recipe).working_size(photo.height, photo.width))
-
-    @property
-    def random(self) -> bool:
-        """Whether a view shows the same image differently from call to call."""
-        return any(view.random for fed in self.views for view in fed)
 
     def constraint(self, recipe: Recipe) -> Constraint:
         """The allowed changes of the whole photo, by a recipe that differs in strength at most."""
@@ -106,19 +103,67 @@ class Problem:
         change = interpolated(x.sub_(self.scene.origin), self.photo.height, self.photo.width)
         return self.constraint(self.recipe).project(change.add_(self.origin), self.origin)
 
-    def copies(self, *, compared: bool) -> Copies:
-        """The copies of the photo that the descent holds.
+    def steps(self, objective: Objective[Any], *, seconds: float | None) -> Steps:
+        """The steps of the recipe, or as many as fit in some seconds."""
+        recipe = self.recipe
+        return Steps(
+            recipe.steps,
+            recipe.step_size,
+            schedule=recipe.schedule,
+            momentum=recipe.momentum,
+            adaptivity=recipe.adaptivity,
+            draws=recipe.draws,
+            random=objective.random or any(view.random for fed in self.views for view in fed),
+            random_start=recipe.random_start,
+            patience=recipe.patience,
+            seconds=seconds,
+        )
+
+    def fit(
+        self,
+        plan: MemoryPlan,
+        surrogates: Sequence[Any],
+        objective: Objective[Any],
+        *,
+        compared: bool,
+    ) -> bool:
+        """Let models recompute activations where they would otherwise take too much memory.
 
         Args:
+            plan: The memory plan.
+            surrogates: The attacked part of each model.
+            objective: The objective.
             compared: Whether gradients are compared with quick ones.
+
+        Returns:
+            Whether there is memory to spare.
+
+        Raises:
+            UsageError: If they take more than the limit even so.
         """
-        recipe, fed = self.recipe, self.views[0]
-        adaptive = recipe.adaptivity is not None
-        pieces = any(self.scene.in_pieces(view) for view in fed)
+        repaints = self.scene.repaint is not None
+        asked = (repr(self.recipe.objective), self.recipe.kept_region_only, repaints)
+        roomy = [
+            plan.fit(
+                (model.name, *asked),
+                self._copies(compared=compared),
+                name=model.name,
+                sides=self._largest_fed(fed),
+                probe=partial(self.scene.bytes_per_pixel, surrogate, model, objective),
+                recompute=surrogate.recompute,
+            )
+            for model, surrogate, fed in zip(self._models, surrogates, self.views, strict=True)
+        ]
+        return all(roomy)
+
+    def _copies(self, *, compared: bool) -> Copies:
+        """The copies of the photo that the descent holds."""
+        adaptive = self.recipe.adaptivity is not None
+        pieces = any(self.scene.in_pieces(view) for view in self.views[0])
         # The picture, the best one so far, former gradients, the other models' gradients, and the
         # one that a quick one is compared with. A sweep over pieces fills its own gradient, beside
         # that of other views.
-        during = 2 + (recipe.momentum > 0) + adaptive + (len(self.views) > 1) + 2 * pieces
+        during = 2 + (self.recipe.momentum > 0) + adaptive + (len(self.views) > 1) + 2 * pieces
         return Copies(
             working=self.scene.origin.nbytes,
             whole=self.origin.nbytes,
@@ -127,10 +172,10 @@ class Problem:
             more=2 * adaptive,
         )
 
-    def largest_fed(self, model: int) -> tuple[int, int]:
+    def _largest_fed(self, fed: Sequence[View]) -> tuple[int, int]:
         """Height and width, in pixels, of the largest picture that a model is fed."""
         like = torch.empty(self.scene.origin.shape, device="meta")
-        seen = [view(like, torch.Generator()).shape[-2:] for view in self.views[model]]
+        seen = [view(like, torch.Generator()).shape[-2:] for view in fed]
         height, width = max(seen, key=lambda sides: sides.numel())
         return height, width
 

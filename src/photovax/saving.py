@@ -1,0 +1,198 @@
+"""Saving: an answer becomes a file that is reopened, verified and measured, with its record."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import torch
+
+from photovax.attack.budgets import TOLERANCE
+from photovax.attack.decoded_jpeg import within_jpeg
+from photovax.digests import file_digest
+from photovax.errors import BudgetExceeded, MetricUnavailable, first_line
+from photovax.immunized import Immunized, Saved
+from photovax.metrics.distortion import visibility
+from photovax.metrics.latent import latent_effect
+from photovax.metrics.visibility import VIEWING, visible_difference
+from photovax.models.contracts import Autoencoder
+from photovax.pictures.atomic import write_text
+from photovax.pictures.outputs import Destination
+from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.rights import forbids_training
+from photovax.pictures.types import JPEG_SUFFIXES
+from photovax.pictures.write import write_photo
+from photovax.tensors import tensor
+from photovax.version import VERSION
+
+__all__ = ["check_promises", "save"]
+
+
+def check_promises(result: Immunized, reopened: Photo) -> None:
+    """Compare a reopened file with what was promised.
+
+    Raises:
+        BudgetExceeded: If size, channels, transparency, rights, mask or budget do not hold.
+    """
+    given = result.original
+    broken = None
+    if reopened.pixels.shape != given.pixels.shape:
+        broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
+    elif not np.array_equal(reopened.pixels, result.photo.pixels):
+        broken = "pixels other than those that were written"
+    elif not _same(given.alpha, reopened.alpha):
+        broken = "another transparency"
+    elif forbids_training(result.photo.metadata) and not forbids_training(reopened.metadata):
+        broken = "no word against AI training"
+    elif (reopened.pixels != given.pixels)[~result.allowed].any():
+        broken = "changes outside the mask"
+    else:
+        after, before = (tensor(photo.visible()) for photo in (reopened, given))
+        size = result.constraint.size(after, before).item()
+        if size > 1 + TOLERANCE:
+            broken = f"{size:.4f} of the budget"
+    if broken is not None:
+        raise BudgetExceeded(f"the saved file would have {broken}; nothing was kept")
+
+
+def save(
+    result: Immunized,
+    path: str | Path | Destination,
+    models: Sequence[Autoencoder],
+    digests: Sequence[str],
+    device: torch.device,
+    *,
+    memory: int | None = None,
+    overwrite: bool = False,
+) -> Saved:
+    """Write a photo, reopen it, check every promise, measure, and write the record beside it.
+
+    Args:
+        result: The answer.
+        path: The file, or its ``Destination`` if that was checked before the work.
+        models: The models on which to measure the effect.
+        digests: SHA-256 of each model's weights that were attacked.
+        device: The models' device.
+        memory: Memory limit of the process in bytes; all that the system has left when None.
+        overwrite: Whether files that exist may be replaced; a ``Destination`` says so itself.
+
+    Raises:
+        BudgetExceeded, OutputExists, SaveError, MetricUnavailable: See ``Immunizer.save``.
+    """
+    if isinstance(path, Destination):
+        destination = path
+    else:
+        destination = Destination(Path(path), overwrite)
+        destination.check()
+        destination.check_fits(result.photo, masked=not result.allowed.all())
+    asked = result.photo
+    if destination.suffix in JPEG_SUFFIXES:
+        pixels = within_jpeg(asked.pixels, result.original.pixels, result.constraint)
+        asked, shown = (result.photo.with_pixels(each) for each in pixels)
+        result = replace(result, photo=shown)
+
+    def verify(written: Path) -> None:
+        most = result.photo.height * result.photo.width
+        check_promises(result, read_photo(written, max_pixels=most))
+
+    write_photo(asked, destination, verify=verify)
+    # Measured when the photo is safe: an end of memory here must not throw the work away.
+    try:
+        saved = _measured(result, destination, models, device, memory=memory)
+    except (MemoryError, RuntimeError) as error:
+        raise MetricUnavailable(
+            f"{destination.path} is written and keeps its promises, but it could not be measured: "
+            f"{first_line(error)}"
+        ) from error
+    named = dict(zip((model.name for model in models), digests, strict=True))
+    _write_record(result, saved, named, device, destination)
+    return saved
+
+
+def _measured(
+    result: Immunized,
+    destination: Destination,
+    models: Sequence[Autoencoder],
+    device: torch.device,
+    *,
+    memory: int | None,
+) -> Saved:
+    """Measure a written file, whose pixels are those of ``result.photo``.
+
+    Args:
+        result: The answer.
+        destination: Where it was written.
+        models: The models on which to measure the effect.
+        device: Their device.
+        memory: Memory limit of the process in bytes; all that the system has left when None.
+    """
+    before, after = result.original.visible(), result.photo.visible()
+    return Saved(
+        path=destination.path,
+        record=destination.record,
+        visible=visibility(before, after),
+        seen=visible_difference(before, after, memory=memory),
+        effects={
+            model.name: latent_effect(
+                model, before, after, device, size=result.recipe.size or model.size
+            )
+            for model in models
+        },
+    )
+
+
+def _write_record(
+    result: Immunized,
+    saved: Saved,
+    digests: Mapping[str, str],
+    device: torch.device,
+    destination: Destination,
+) -> None:
+    """Write how a photo was made beside it; a separate file, since the photo should not tell.
+
+    Args:
+        result: The answer.
+        saved: Its saved file.
+        digests: SHA-256 of each attacked model's weights, by the model's name.
+        device: The device that it was made on.
+        destination: Where the photo was written.
+    """
+    record = {
+        "photovax": VERSION,
+        "photo": saved.path.name,
+        "sha256": file_digest(saved.path),
+        "recipe": asdict(result.recipe),
+        "recipe_digest": result.recipe.digest(),
+        "models": [{"name": name, "sha256": digest} for name, digest in digests.items()],
+        "budget": asdict(result.recipe.budget),
+        "realised": saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
+        "effects": {name: asdict(effect) for name, effect in saved.effects.items()},
+        "loss": result.loss,
+        "steps": result.steps,
+        "passes": result.passes,
+        "bfloat16_steps": result.quick_steps,
+        "stopped": result.stopped,
+        "seconds": round(result.seconds, 3),
+        "device": str(device),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+        },
+        "notes": list(result.original.notes),
+    }
+    text = json.dumps(record, indent=1) + "\n"
+    write_text(text, saved.record, overwrite=destination.overwrite)
+
+
+def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
+    if first is None or second is None:
+        # WebP drops an alpha that is opaque everywhere, which shows the same picture.
+        there = second if first is None else first
+        return there is None or bool((there == 255).all())
+    return np.array_equal(first, second)
