@@ -5,6 +5,7 @@ photo -> budget and mask -> model -> objective -> optimiser -> rounding -> file 
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 import time
@@ -102,6 +103,13 @@ class Immunizer:
         self._weights = weights
         self._denoisers: dict[str, LatentEditor | FlowDenoiser] = {}
         self._bytes: dict[tuple[str, str, bool, bool], float] = {}
+
+    def only(self, models: Sequence[str]) -> Immunizer:
+        """An immunizer of some of these models, which both share: nothing is loaded again."""
+        some = copy.copy(self)
+        some._names = each_once(models)
+        some.models = [self.models[self._names.index(name)] for name in some._names]
+        return some
 
     def editor(self, model: Autoencoder) -> LatentEditor:
         """The whole editor of one of the models, loaded when first asked for.
