@@ -401,22 +401,20 @@ def test_without_the_original_the_default_uses_what_is_left(usual, newer, tmp_pa
 
 def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
     (provider.folder / "c.json").write_text(provider.text)
-    code = (
-        "import sys\n"
-        "for name in ('fcntl', 'resource', 'fastapi', 'uvicorn', 'httpx2', 'prometheus_client'):\n"
-        "    sys.modules[name] = None\n"
-        "from photovax.cli import main\n"
-        "main()"
-    )
+    without = "import sys\nsys.modules |= dict.fromkeys({})\nfrom photovax.cli import main\nmain()"
     asked = ["certificate", "verify", "c.json", "--photo", "photo.png", "--data", "."]
+    absent = ("fcntl", "resource", "fastapi", "uvicorn", "httpx2", "prometheus_client")
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code, *asked], cwd=provider.folder, capture_output=True, text=True
+        [sys.executable, "-c", without.format(absent), *asked],
+        cwd=provider.folder,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("it holds")
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code.replace("'fastapi', 'uvicorn', 'httpx2', 'prometheus_client'", "''"),
-         "serve", "--data", "."], cwd=provider.folder, capture_output=True, text=True
+        [sys.executable, "-c", without.format(("fcntl", "resource")), "serve", "--data", "."],
+        cwd=provider.folder, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2
     assert "pip install" not in done.stderr
