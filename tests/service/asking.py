@@ -14,6 +14,7 @@ LIMIT = 400_000
 
 def settings_in(folder: Path, **options: Any) -> Settings:
     """Those of a service that a test can afford, but for what it asks otherwise."""
+    folder.mkdir(exist_ok=True)
     options = {
         "recipe": str(recipe_file(folder)),
         "device": "cpu",
