@@ -1,6 +1,7 @@
 """The service as a process of its own, on a free port of this machine."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -28,6 +29,12 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def environment() -> dict[str, str]:
+    """This process's, without the developer's own database, folder of jobs and weights."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PHOTOVAX_")}
+    return kept | {"OMP_NUM_THREADS": "1"}  # many threads make small work slower
+
+
 def serve(
     port: int,
     data: Path,
@@ -46,7 +53,9 @@ def serve(
         *options,
     ]
     command = ["/bin/bash", "-c", f'{first}; exec "$@"', "-", *command]
-    return subprocess.Popen(command, stdout=log or subprocess.DEVNULL, stderr=log)  # noqa: S603
+    return subprocess.Popen(  # noqa: S603
+        command, stdout=log or subprocess.DEVNULL, stderr=log, env=environment()
+    )
 
 
 def wait_until_up(port: int) -> str:

@@ -162,7 +162,7 @@ class Client:
             "recipe": recipe,
             "visibility": visibility,
             "levels": levels,
-            "format": file_type,
+            "file_type": file_type,
             "strip_gps": strip_gps,
             "forbid_ai": forbid_ai,
         }
@@ -196,7 +196,7 @@ class Client:
         fields = {
             "certificate": Path(certificate).read_text(encoding="utf-8"),
             "recipe": recipe,
-            "format": file_type,
+            "file_type": file_type,
         }
         pictures = {"photo": photo, "original": original, "mask": mask}
         return self._post("renewals", pictures, fields, key)
@@ -268,21 +268,27 @@ class Client:
             ServiceError: If it ends in any other way than done, or the service cannot be reached
                 for a minute.
         """
-        broken = 0.0
+        deadline: float | None = None  # there while the service cannot be reached
         while True:
             try:
+                if deadline is not None:  # what is asked until then must not outlast it
+                    left = max(_AGAIN, deadline - time.monotonic())
+                    job = self._job(self._ask("GET", job.links["self"], timeout=left))
+                    deadline = None
                 for state in self.follow(job):
-                    job, broken = state, 0.0
+                    job = state
                     if callback is not None:
                         callback(job)
                 job = self.get(job)
                 if job.final:
                     break
             except ServiceError as error:
-                if error.kind != "unreachable" or broken >= _PATIENCE:
+                if error.kind != "unreachable":
+                    raise
+                deadline = deadline or time.monotonic() + _PATIENCE
+                if time.monotonic() >= deadline:
                     raise
             time.sleep(_AGAIN)
-            broken += _AGAIN
         if job.state != "done":
             failure = job.error or {"kind": job.state, "message": f"the job is {job.state}"}
             raise ServiceError(200, failure["kind"], failure["message"])

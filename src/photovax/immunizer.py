@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,13 @@ class Immunizer:
         place = None if weights is None else Path(weights)
         self._surrogates = Surrogates(names, device=self.device, weights=place)
         self.models: list[Autoencoder] = list(self._surrogates.autoencoders.values())
+
+    def only(self, models: Sequence[str]) -> Immunizer:
+        """An immunizer of some of these models, which both share: nothing is loaded again."""
+        some = copy(self)
+        some._surrogates = self._surrogates.only(models)
+        some.models = list(some._surrogates.autoencoders.values())
+        return some
 
     @own_settings()
     def immunize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import secrets
 from collections.abc import Sequence
@@ -70,7 +71,9 @@ class Issuer:
         device: str = "auto",
     ) -> None:
         if not models:
-            raise UsageError("no model on the register is supported today; see: photovax register")
+            raise UsageError(
+                "no model on the register is supported today", hint="see: photovax register list"
+            )
         self.models = tuple(models)
         self.ring = ring
         names = [each.model for each in models]
@@ -79,6 +82,14 @@ class Issuer:
         self._loaded = [loaded[name] for name in names]
         for model, found in zip(self.models, self._loaded, strict=True):
             check_weights(model, found.digest)
+
+    def only(self, models: Sequence[Registered]) -> Issuer:
+        """The same for some of its models, which both share: nothing is loaded again."""
+        some = copy.copy(self)
+        some.models = tuple(models)
+        some._loaded = [self._loaded[self.models.index(each)] for each in models]
+        some.immunizer = self.immunizer.only([each.model for each in models])
+        return some
 
     def check(
         self,

@@ -91,7 +91,10 @@ def sign_photo(
     if kind is None:
         raise UsageError(f"{name}: only PNG, TIFF and WebP can be signed; save the photo as one")
     if output.suffix.lower() not in _TYPES[kind]:
-        raise UsageError(f"{name}: signed as it is, so end -o in {' or '.join(_TYPES[kind])}")
+        raise UsageError(
+            f"{name}: the signed copy must be of its type, {' or '.join(_TYPES[kind])}",
+            hint=f"end -o in {_TYPES[kind][0]}",
+        )
     if holds_manifest(photo):
         raise UsageError(f"{name}: holds a C2PA manifest already; sign it as photovax saved it")
     digest = photo_digest(photo)
@@ -158,8 +161,9 @@ def _evidence(photo: Path, digest: str, certificate: str | None) -> dict[str, di
         evidence[CERTIFICATE] = json.loads(certificate)
     if not evidence:
         raise UsageError(
-            f"{printable_name(photo)}: nothing shows that it was immunized; keep its record, "
-            f"{printable_name(record)}, beside it, or give its --certificate"
+            f"{printable_name(photo)}: nothing shows that it was immunized: its record, "
+            f"{printable_name(record)}, is missing, and no certificate was given",
+            hint="give its --certificate, or put the record back",
         )
     return evidence
 

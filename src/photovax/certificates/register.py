@@ -142,7 +142,8 @@ class Register:
             for each in known:
                 if (each.name, each.version) == (model.name, model.version):
                     raise UsageError(
-                        f"{model.name} {model.version} is on the register already; say --version"
+                        f"{model.name} {model.version} is on the register already",
+                        hint="give another --version",
                     )
             each_once(each.model for each in (*known, model) if each.supported(today()))
             self._write([*known, model])
@@ -217,5 +218,6 @@ def check_weights(model: Registered, digest: str) -> None:
     if digest != model.sha256:
         raise ModelError(
             f"model {model.name} {model.version}: its weights have changed since they were "
-            "registered; end that version with --until yesterday, then add it as a new one"
+            "registered",
+            hint="end that version with --until yesterday, then add it as a new one",
         )

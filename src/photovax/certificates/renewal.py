@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from photovax.attack.budgets import VISIBILITY
 from photovax.attack.optimise import Step
 from photovax.attack.recipe import Recipe
-from photovax.certificates.document import Budget, Certificate, ModelFacts
+from photovax.certificates.document import Certificate, ModelFacts
 from photovax.certificates.issuing import Issuer, length_used
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.register import Gap, Registered, gaps
@@ -69,14 +71,18 @@ class Renewer:
     Attributes:
         ring: The provider's keys; only certificates of their own are renewed.
         models: The models.
-        recipe: How to immunize; its radius is replaced by what the certificate leaves.
-        issuer: Loads the models that are asked for.
+        recipe: How to immunize; its radius is replaced by what the certificate leaves, and how
+            much may be seen by what the certificate's recipe allowed, where that can be told.
+        issuer: Loads models; called once for a photo, with all that are needed.
+        written: The recipe as it is written down, before it was made stronger or weaker, by which
+            that can be told; ``recipe`` when None.
     """
 
     ring: KeyRing
     models: tuple[Registered, ...]
     recipe: Recipe
     issuer: Callable[[tuple[Registered, ...]], Issuer]
+    written: Recipe | None = None
 
     def lacking(self, text: str, seen: Seen) -> tuple[Certificate, tuple[Gap, ...]]:
         """A certificate, and what it lacks today.
@@ -112,9 +118,12 @@ class Renewer:
             )
         if wish.original is None:
             return self._further(wish, certificate, lacks)
-        return self._anew(wish, wish.original, certificate.budget, lacks)
+        return self._anew(wish, wish.original, certificate, lacks)
 
-    def _anew(self, wish: Wish, original: Photo, budget: Budget, lacks: tuple[Gap, ...]) -> Renewal:
+    def _anew(
+        self, wish: Wish, original: Photo, certificate: Certificate, lacks: tuple[Gap, ...]
+    ) -> Renewal:
+        budget = certificate.budget
         apart = length_used(wish.photo, original, budget.norm)
         if apart > budget.total + 1e-3:
             raise UsageError(
@@ -122,7 +131,8 @@ class Renewer:
                 f"{budget.total:g} of its certificate: is it another photo's original?"
             )
         issuer = self.issuer(self.models)
-        recipe, saved = self._immunized(issuer, original, wish, budget, budget.total)
+        recipe = self._as_visible(certificate).with_bound(budget.total)
+        saved = self._immunized(issuer, original, wish, recipe)
         renewed = issuer.certify(
             wish.output.path,
             original,
@@ -143,8 +153,10 @@ class Renewer:
                 "used, so the photo cannot be changed further: renew from the original, or give "
                 "more in total when you certify the next ones"
             )
-        issuer = self.issuer(tuple(gap.model for gap in lacks))
-        recipe, saved = self._immunized(issuer, before, wish, budget, budget.left)
+        every = self.issuer(self.models)
+        issuer = every.only([gap.model for gap in lacks])
+        recipe = self._as_visible(certificate).with_bound(budget.left)
+        saved = self._immunized(issuer, before, wish, recipe)
         photo = read_photo(wish.output.path, max_pixels=before.width * before.height)
         further = length_used(photo, before, budget.norm)
         spent = budget.model_copy(update={"used": budget.used + further})
@@ -158,30 +170,48 @@ class Renewer:
             photo,
             recipe,
             spent,
-            [*fresh, *self._kept(certificate, fresh, photo, before)],
+            [*fresh, *_kept(every, certificate, fresh, photo, before)],
             bound,
             masked=wish.mask is not None,
             renews=wish.certificate,
         )
         return Renewal(lacks, "the protected photo", saved, renewed)
 
-    def _immunized(
-        self, issuer: Issuer, photo: Photo, wish: Wish, budget: Budget, size: float
-    ) -> tuple[Recipe, Saved]:
+    def _as_visible(self, certificate: Certificate) -> Recipe:
+        """The recipe, with the visibility of the one that the certificate names by its digest.
+
+        As it is where its budget bounds something else, or no visibility gives that digest.
+        """
+        if not self.recipe.constraint.bounds_seen:
+            return self.recipe
+        total = certificate.budget.total
+        # A renewal's recipe was bounded by what whole levels had left of the total.
+        bounds = [total - used for used in range(math.ceil(total))]
+        for word in VISIBILITY:
+            wished = (self.written or self.recipe).with_visibility(word)
+            if certificate.recipe in {
+                wished.digest(),
+                *(wished.with_bound(bound).digest() for bound in bounds),
+            }:
+                return wished
+        return self.recipe
+
+    def _immunized(self, issuer: Issuer, photo: Photo, wish: Wish, recipe: Recipe) -> Saved:
         wish.output.check_fits(photo, masked=wish.mask is not None)
-        recipe = self.recipe.with_bound(size)
         immunizer = issuer.immunizer
         result = immunizer.immunize(photo, recipe, mask=wish.mask, callback=wish.callback)
-        return recipe, immunizer.save(result, wish.output)
+        return immunizer.save(result, wish.output)
 
-    def _kept(
-        self, certificate: Certificate, fresh: list[ModelFacts], photo: Photo, before: Photo
-    ) -> list[ModelFacts]:
-        """What is left of former effects, on models that are supported still."""
-        new = {each.sha256 for each in fresh}
-        former = {each.sha256: each for each in certificate.models if each.sha256 not in new}
-        still = tuple(each for each in self.models if each.sha256 in former)
-        if not still:
-            return []
-        issuer = self.issuer(still)
-        return [issuer.carried(former[each.sha256], photo, before) for each in still]
+
+def _kept(
+    issuer: Issuer,
+    certificate: Certificate,
+    fresh: list[ModelFacts],
+    photo: Photo,
+    before: Photo,
+) -> list[ModelFacts]:
+    """What is left of former effects, on models that are supported still."""
+    new = {each.sha256 for each in fresh}
+    former = {each.sha256: each for each in certificate.models if each.sha256 not in new}
+    still = (each for each in issuer.models if each.sha256 in former)
+    return [issuer.carried(former[each.sha256], photo, before) for each in still]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,12 @@ class Surrogates:
             for name in each_once(names)
         }
         self._denoisers: dict[str, LatentEditor | FlowDenoiser] = {}
+
+    def only(self, names: Sequence[str]) -> Surrogates:
+        """Some of these models, which both share: nothing is loaded again."""
+        some = copy(self)
+        some.autoencoders = {name: self.autoencoders[name] for name in each_once(names)}
+        return some
 
     def attacked(self, needs: Need) -> list[Autoencoder | LatentEditor | FlowDenoiser]:
         """What an objective attacks of each model: the least that it needs, loaded when needed.

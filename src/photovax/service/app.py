@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from photovax.certificates.keys import KeyRing, key_set, read_keys
 from photovax.certificates.register import Register
-from photovax.service.http.api import api
+from photovax.service.http.api import add_api
 from photovax.service.http.context import Context, provide
 from photovax.service.http.guard import Guard
 from photovax.service.http.offer import Offer
@@ -69,7 +69,7 @@ def build_app(settings: Settings) -> FastAPI:
     )
     handle_problems(app)
     provide(app, Context(settings, Offer(settings), jobs, Intake(settings, jobs), supervisor))
-    app.include_router(api())
+    add_api(app)
 
     @app.get("/.well-known/photovax-keys.json", include_in_schema=False)
     def published_keys() -> dict[str, Any]:

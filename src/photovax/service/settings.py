@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photovax.attack.presets import DEFAULT
+from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError
 
@@ -24,8 +24,8 @@ class Settings:
         visibility: How much of a change may be seen where that is not asked for, a word of
             ``photovax.attack.recipe.VISIBILITY``; the recipe's own when None. Goes without
             ``levels``.
-        total: All that renewals may ever change, in the unit of the recipe's budget; the
-            recipe's own budget when None.
+        total: All that renewals may ever change, in the unit of the recipe's budget; each
+            recipe's own budget when None, as for recipes whose budget has another unit.
         recipes: Other presets or files that a client may name.
         sign_key: Private key in PEM that results get a C2PA manifest with; none when None.
         sign_chain: Its X.509 certificates in PEM.
@@ -76,9 +76,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         if (self.sign_key is None) != (self.sign_chain is None):
-            raise UsageError("--sign-key and --sign-chain go together: give both, or none")
+            raise UsageError(
+                "a signing key and its certificates go together, got only one of them",
+                hint="give both --sign-key and --sign-chain, or none",
+            )
         if self.levels is not None and self.visibility is not None:
-            raise UsageError("--budget and --visibility exclude each other: give one, or none")
+            raise UsageError(
+                "a largest change and a visibility exclude each other, got both",
+                hint="give --budget or --visibility",
+            )
         for name in ("workers", "queue", "queue_each", "attempts", "max_bytes", "max_pixels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
@@ -98,6 +104,11 @@ class Settings:
         if self.visibility is not None and recipe.constraint.bounds_seen:
             return recipe.with_visibility(self.visibility)
         return recipe
+
+    def total_for(self, recipe: Recipe) -> float | None:
+        """All that renewals of photos by a recipe may ever change; None for its own budget."""
+        unit = load_recipe(self.recipe).constraint.unit
+        return self.total if recipe.constraint.unit == unit else None
 
     @property
     def keys(self) -> Path:

@@ -11,14 +11,18 @@ import httpx2
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from photovax.attack.budgets import VISIBILITY
 from photovax.attack.presets import load_recipe
 from photovax.certificates.document import parse_certificate
 from photovax.demo import SAMPLE
 from photovax.metrics.visibility import flip_picture
+from photovax.service.app import build_app
 from photovax.service.http.tokens import Tokens
 from photovax.service.settings import Settings
+from photovax.service.workers.supervisor import Supervisor
+from tests.service.asking import HOME, settings_in
 from tests.serving import recipe_file, served
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -72,30 +76,53 @@ def address(recipe: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         yield url
 
 
-@contextmanager
-def opened(address: str, ready: str = "#models li") -> Iterator[Any]:
-    """A page that may ask nobody but the service, and must not throw."""
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A service whose jobs do not end, and that asks for a token: its address and the token."""
+    folder = tmp_path_factory.mktemp("endless")
+    token = Tokens(Settings(folder / "data").token_file).add("ann")
+    recipe = recipe_file(folder, steps=1_000_000)
+    with served(folder / "data", recipe, "--tokens") as url:
+        yield url, token
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport=PHONE, accept_downloads=True)
-        astray: list[str] = []
-        page.on(
-            "request",
-            lambda asked: (
-                None if asked.url.startswith((address, "blob:")) else astray.append(asked.url)
-            ),
-        )
-        page.on("pageerror", lambda error: astray.append(str(error)))
-        page.goto(address)
-        page.wait_for_selector(ready)
-        yield page
+        yield browser
         browser.close()
-        assert astray == []
+
+
+@contextmanager
+def opened(
+    browser: Any, address: str, ready: str = "#models li", limits: Any = None
+) -> Iterator[Any]:
+    """A page that may ask nobody but the service, and must not throw.
+
+    With limits it is answered those instead of the service's own.
+    """
+    page = browser.new_page(viewport=PHONE, accept_downloads=True)
+    astray: list[str] = []
+    page.on(
+        "request",
+        lambda asked: (
+            None if asked.url.startswith((address, "blob:")) else astray.append(asked.url)
+        ),
+    )
+    page.on("pageerror", lambda error: astray.append(str(error)))
+    if limits is not None:
+        page.route("**/v1/limits", lambda route: route.fulfill(json=limits))
+    page.goto(address)
+    page.wait_for_selector(ready)
+    yield page
+    page.close()
+    assert astray == []
 
 
 @pytest.fixture
-def page(address: str) -> Iterator[Any]:
-    with opened(address) as page:
+def page(browser: Any, address: str) -> Iterator[Any]:
+    with opened(browser, address) as page:
         yield page
 
 
@@ -173,29 +200,22 @@ def test_a_bad_file_gives_a_reason_and_the_page_goes_on(page: Any, tmp_path: Pat
     assert page.evaluate("document.activeElement.id") == "file"
 
 
-def test_it_says_where_a_token_is_asked_for(tmp_path: Path) -> None:
-    data, recipe = tmp_path / "data", recipe_file(tmp_path)
-    token = Tokens(Settings(data).token_file).add("ann")
-    with served(data, recipe, "--tokens") as address, opened(address, ready="#token") as page:
-        assert page.evaluate("document.activeElement.id") == "token"
-        page.keyboard.type(token)
-        page.keyboard.press("Tab")
-        page.wait_for_selector("#models li")
-        assert page.is_hidden("#problem")
-
-
-def test_it_offers_no_more_than_the_service_does(tmp_path: Path) -> None:
+def test_it_offers_no_more_than_the_service_does(
+    browser: Any, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
     options = "[...document.getElementById('strength').options].map((choice) => choice.value)"
-    for number, (asked, offered, usual) in enumerate(
-        (
-            (["--budget", "8"], [""], ""),
-            (["--also", "fast", "--recipe", "fast-linf"], ["", "16"], ""),
-            (["--visibility", "low"], [*VISIBILITY], "low"),
-        )
-    ):
-        data, recipe = tmp_path / str(number), recipe_file(tmp_path)
-        with served(data, recipe, *asked) as address, opened(address) as page:
-            assert page.evaluate(options) == offered
+    cases: list[tuple[dict[str, Any], list[str], str]] = [
+        ({"levels": 8.0, "total": 8.0}, [""], ""),
+        ({"recipe": "fast-linf", "recipes": ("fast",), "total": None}, ["", "16"], ""),
+        ({"visibility": "low"}, [*VISIBILITY], "low"),
+    ]
+    for number, (settings, offered, usual) in enumerate(cases):
+        service = build_app(settings_in(tmp_path / str(number), **settings))
+        with TestClient(service, base_url=HOME) as web:
+            limits = web.get("/v1/limits").json()
+        with opened(browser, address, limits=limits) as page:
+            page.wait_for_function(f"{options}.join() === {','.join(offered)!r}")
             assert page.input_value("#strength") == usual
             assert page.is_hidden("#by-levels" if usual else "#by-sight")
 
@@ -217,23 +237,31 @@ def test_a_photo_of_which_it_was_not_measured_where_the_change_is_seen(
     assert page.is_visible("#amplified")
 
 
-@pytest.mark.parametrize("how", ["drop", "paste"])
-def test_a_photo_that_was_given_can_be_stopped(tmp_path: Path, how: str) -> None:
+def test_it_asks_for_a_token_and_stops_photos_that_were_given(
+    browser: Any, endless: tuple[str, str]
+) -> None:
+    address, token = endless
     held: list[Any] = []
-    endless = recipe_file(tmp_path, steps=1_000_000)
-    with served(tmp_path / "data", endless) as address, opened(address) as page:
-        page.route("**/v1/immunizations", lambda route: held.append(route))
-        page.evaluate(GIVE, how)
-        page.get_by_text("Uploading").wait_for()
-        assert page.is_disabled("#stop")
-        with page.expect_response("**/v1/immunizations") as answer:
-            held[0].continue_()
-        job = answer.value.json()["links"]["self"]
-        page.click("#stop")
-        page.wait_for_selector("#work", state="hidden")
+    with opened(browser, address, ready="#token") as page:
+        assert page.evaluate("document.activeElement.id") == "token"
+        page.keyboard.type(token)
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#models li")
         assert page.is_hidden("#problem")
-        assert page.is_hidden("#outcome")
-        assert httpx2.get(address + job).json()["state"] == "cancelled"
+        page.route("**/v1/immunizations", lambda route: held.append(route))
+        for how in ("drop", "paste"):
+            page.evaluate(GIVE, how)
+            page.get_by_text("Uploading").wait_for()
+            assert page.is_disabled("#stop")
+            with page.expect_response("**/v1/immunizations") as answer:
+                held.pop().continue_()
+            job = answer.value.json()["links"]["self"]
+            page.click("#stop")
+            page.wait_for_selector("#work", state="hidden")
+            assert page.is_hidden("#problem")
+            assert page.is_hidden("#outcome")
+            bearer = {"Authorization": f"Bearer {token}"}
+            assert httpx2.get(address + job, headers=bearer).json()["state"] == "cancelled"
 
 
 def test_it_is_dark_where_people_want_it_dark(page: Any) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 
 from photovax.service.http.answers import ProblemView
 from photovax.service.http.routes import health, jobs, keys, limits, models, orders, pictures
 
-__all__ = ["api"]
+__all__ = ["add_api"]
 
 # Not as a model, which would be said to come as application/json.
 _PROBLEM = {
@@ -21,9 +21,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys(
 )
 
 
-def api() -> APIRouter:
-    """The router of every resource; what they answer from is in the application's state."""
-    router = APIRouter(prefix="/v1", responses=_PROBLEMS)
+def add_api(app: FastAPI) -> None:
+    """Let an application answer under /v1; what for is in its state."""
     for resource in (orders, jobs, pictures, models, limits, keys, health):
-        router.include_router(resource.router)
-    return router
+        app.include_router(resource.router, responses=_PROBLEMS)

@@ -40,13 +40,16 @@ class Offer:
         self.usual = settings.strength(self.recipes[self._first])
         if settings.visibility is not None:
             self.usual = self.usual.with_visibility(settings.visibility)  # it must be one of those
-        at_once = total_of(self.usual)
-        if settings.total is not None and settings.total < at_once:
-            raise UsageError(
-                f"a total of {settings.total:g} is less than the {at_once:g} that photos are "
-                "changed by"
-            )
-        self.most = settings.total or max(at_once, _STRONG)
+        for name, recipe in self.recipes.items():
+            at_once, total = total_of(settings.strength(recipe)), settings.total_for(recipe)
+            if total is not None and total < at_once:
+                raise UsageError(
+                    f"a total of {total:g} is less than the {at_once:g} that the recipe {name} "
+                    "changes photos by"
+                )
+        self.most = max(self.usual.levels or 0, _STRONG)
+        if settings.total is not None and self.usual.levels is not None:
+            self.most = settings.total
         self._levels_set = settings.levels is not None
 
     @property

@@ -22,6 +22,7 @@ def open_database(place: Path | str) -> Database:
         from photovax.service.jobs.postgres import Postgres
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"PostgreSQL needs the package {error.name}; type: pip install 'photovax[postgres]'"
+            f"PostgreSQL needs the package {error.name}",
+            hint="type: pip install 'photovax[postgres]'",
         ) from error
     return Postgres(place)

@@ -49,7 +49,7 @@ class Bench:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._issuers: dict[tuple[Registered, ...], Issuer] = {}
+        self._kept: Issuer | None = None
 
     def warm(self) -> None:
         """Load what most jobs need."""
@@ -89,15 +89,13 @@ class Bench:
         return KeyRing(self._settings.keys)
 
     def _issuer(self, models: tuple[Registered, ...]) -> Issuer:
-        if models not in self._issuers:
-            if len(self._issuers) > 2:
-                self._issuers.clear()
-            self._issuers[models] = Issuer(
+        if self._kept is None or self._kept.models != models:
+            self._kept = None  # two sets of models may be more than memory holds
+            self._kept = Issuer(
                 models, self._ring, weights=self._settings.weights, device=self._settings.device
             )
-        issuer = self._issuers[models]
-        issuer.ring = self._ring
-        return issuer
+        self._kept.ring = self._ring
+        return self._kept
 
     @cached_property
     def _adversary(self) -> Adversary:
@@ -114,8 +112,11 @@ class Bench:
 
         return read_credential(key, chain)
 
+    def _written(self, asked: dict[str, Any]) -> Recipe:
+        return load_recipe(asked.get("recipe") or self._settings.recipe)
+
     def _recipe(self, asked: dict[str, Any]) -> Recipe:
-        recipe = load_recipe(asked.get("recipe") or self._settings.recipe)
+        recipe = self._written(asked)
         if (levels := asked.get("levels")) is not None:
             return recipe.with_levels(levels)
         if (visibility := asked.get("visibility")) is not None:
@@ -141,7 +142,7 @@ class Bench:
             file,
             photo,
             recipe,
-            total=self._settings.total,
+            total=self._settings.total_for(recipe),
             masked=mask is not None,
             known=saved.seen,
         )
@@ -165,7 +166,13 @@ class Bench:
     ) -> dict[str, Any]:
         photo = read_parcel(folder / "photo.npz")
         first = folder / "original.npz"
-        renewer = Renewer(self._ring, self._today, self._recipe(asked), self._issuer)
+        renewer = Renewer(
+            self._ring,
+            self._today,
+            self._recipe(asked),
+            self._issuer,
+            written=self._written(asked),
+        )
         wish = Wish(
             photo=photo,
             seen=Seen(asked["sha256"], dhash(photo.visible())),

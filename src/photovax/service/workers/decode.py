@@ -95,7 +95,7 @@ def decode(file: Path, parcel: Path, pixels: int) -> tuple[int, dict[str, Any] |
     except PhotoError as error:
         if isinstance(error.__cause__, MemoryError):
             return 3, None
-        reason = str(error).removeprefix(f"{file}: ").split("; ")[0].replace(str(file), "it")
+        reason = str(error).removeprefix(f"{file}: ").replace(str(file), "it")
         return error.exit_code, {"kind": type(error).__name__, "message": reason}
     except OSError as error:
         said = {"kind": "OSError", "errno": error.errno or 0, "message": error.strerror or ""}

@@ -109,7 +109,7 @@ def run(settings: Settings, worker: str, told: int) -> None:
     try:
         bench.warm()
     except PhotovaxError as error:  # jobs that need it end with the same reason
-        say(_me(), str(error))
+        say(_me(), error.line)
     os.close(told)
     while True:
         try:

@@ -10,7 +10,7 @@ from photovax.version import VERSION
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 
 
 @router.get("/health", responses={503: {"model": Health, "description": "No worker runs."}})

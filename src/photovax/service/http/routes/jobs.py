@@ -15,7 +15,7 @@ from photovax.service.http.files import given
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 
 _POLL = 0.3
 _KEEP_ALIVE = 15.0

@@ -10,7 +10,7 @@ from photovax.service.http.context import Service
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 
 
 @router.get("/models")

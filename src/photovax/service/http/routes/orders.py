@@ -17,7 +17,7 @@ from photovax.service.workers.intake import Order
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=128)]
 Picture = Annotated[UploadFile, File(description="Any common picture file.")]
@@ -25,7 +25,7 @@ MaybePicture = Annotated[UploadFile | None, File()]
 CertificateText = Annotated[str, Form(max_length=MAX_BYTES, description="Signed JSON.")]
 AskedType = Annotated[
     FileType,
-    Form(alias="format", description="Of the result; same: PNG where the photo's does not do."),
+    Form(description="Of the result; same: PNG where the photo's does not do."),
 ]
 AskedVisibility = Annotated[
     str | None,

@@ -15,7 +15,7 @@ from photovax.service.jobs.job import Job
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 
 
 def _made(service: Service, own: Owner, kind: Literal["immunizations", "renewals"], job: Id) -> Job:

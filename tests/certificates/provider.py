@@ -1,0 +1,69 @@
+"""A provider of certificates for tests, and renewals that it is asked for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from photovax.attack.recipe import Recipe
+from photovax.certificates.issuing import Issuer
+from photovax.certificates.keys import KeyRing
+from photovax.certificates.register import Register, Registered
+from photovax.certificates.renewal import Renewer, Wish
+from photovax.certificates.verification import Seen
+from photovax.demo import SAMPLE
+from photovax.pictures.outputs import Destination
+from photovax.pictures.photo import read_photo
+from photovax.registry import Part
+
+QUICK = Recipe(
+    objective=Part("latent_drift"),
+    budget=Part("linf", {"radius": 8 / 255}),
+    views=(Part("short_side"),),
+    steps=6,
+    step_size=3 / 255,
+    schedule="cosine",
+    size=64,
+)
+
+
+class Provider:
+    """One provider with a photo immunized against the embedded model, and certified."""
+
+    def __init__(self, folder: Path, recipe: Recipe = QUICK) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self.ring = KeyRing(folder / "keys")
+        self.register = Register(folder / "register.json")
+        self.issuer = Issuer(self.register.supported(), self.ring, device="cpu")
+        self.original = folder / "original.png"
+        Image.open(SAMPLE).crop((150, 20, 246, 100)).save(self.original)
+        self.photo = folder / "photo.png"
+        result = self.issuer.immunizer.immunize(read_photo(self.original), recipe)
+        self.issuer.immunizer.save(result, self.photo)
+        self.text = self.certified(total=16)
+
+    def certified(self, **options: Any) -> str:
+        original = read_photo(self.original)
+        return self.issuer.certify(self.photo, original, self.recipe, **options)
+
+    def seen(self) -> Seen:
+        return Seen.of(self.photo, read_photo(self.photo))
+
+
+def renewer_of(provider: Provider, *models: Registered, recipe: Recipe = QUICK) -> Renewer:
+    return Renewer(
+        provider.ring, models, recipe, lambda those: Issuer(those, provider.ring, device="cpu")
+    )
+
+
+def wish_for(provider: Provider, output: Path, **options: Any) -> Wish:
+    options = {"certificate": provider.text, **options}
+    to = Destination(output, options.pop("overwrite", False))
+    return Wish(photo=read_photo(provider.photo), seen=provider.seen(), output=to, **options)
+
+
+def largest_change(first: Path, second: Path) -> int:
+    before, after = (read_photo(path).pixels.astype(int) for path in (first, second))
+    return int(np.abs(after - before).max())

@@ -1,0 +1,70 @@
+"""``photovax certificate`` and ``renew``."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from photovax.certificates.read import read_certificate
+from photovax.certificates.register import Register
+from photovax.cli import app
+
+
+def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
+    (provider.folder / "c.json").write_text(provider.text)
+    without = "import sys\nsys.modules |= dict.fromkeys({})\nfrom photovax.cli import main\nmain()"
+    asked = ["certificate", "verify", "c.json", "--photo", "photo.png", "--data", "."]
+    absent = ("fcntl", "resource", "fastapi", "uvicorn", "httpx2", "prometheus_client")
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", without.format(absent), *asked],
+        cwd=provider.folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("it holds")
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", without.format(("fcntl", "resource")), "serve", "--data", "."],
+        cwd=provider.folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "pip install" not in done.stderr
+    assert "needs Linux" in done.stderr
+
+
+def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):
+    recipe = {"preset": "fast", "steps": 6, "size": 64, "views": [{"name": "short_side"}]}
+    (tmp_path / "quick.json").write_text(json.dumps(recipe))
+    shutil.copytree(provider.folder, tmp_path / "p")
+    data = tmp_path / "p"
+
+    def photovax(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [*map(str, arguments), "--data", str(data)])
+
+    photo, original = data / "photo.png", data / "original.png"
+    made = photovax("certificate", "issue", photo, "--original", original, "--total", 16,
+                    "--recipe", tmp_path / "quick.json", "--device", "cpu")  # fmt: skip
+    assert made.exit_code == 0, made.stderr
+    certificate = data / "photo.png.certificate.json"
+    held = photovax("certificate", "verify", certificate, "--photo", photo)
+    assert held.exit_code == 0, held.stderr
+    assert held.stdout.startswith("it holds")
+    Register(data / "register.json").add(newer)
+    assert photovax("certificate", "verify", certificate).exit_code == 10
+    renewed = photovax("renew", photo, "--certificate", certificate, "--original", original,
+                       "--recipe", tmp_path / "quick.json", "--device", "cpu")  # fmt: skip
+    assert renewed.exit_code == 0, renewed.stderr
+    assert "made from the original, within the same total budget" in renewed.stdout
+    result = data / "photo.renewed.png"
+    again = photovax(
+        *("certificate", "verify", f"{result}.certificate.json", "--photo", result, "--json")
+    )
+    assert again.exit_code == 0, again.stdout + again.stderr
+    assert json.loads(again.stdout)["lacking"] == {}
+    other = photovax("certificate", "verify", certificate, "--photo", result)
+    assert other.exit_code == 9
+    assert "another file" in other.stdout
+    assert read_certificate(certificate) != read_certificate(Path(f"{result}.certificate.json"))

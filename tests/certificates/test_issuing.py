@@ -1,0 +1,40 @@
+"""Certificates are issued of what was measured."""
+
+from dataclasses import replace
+
+import pytest
+
+from photovax.certificates.document import parse_certificate
+from photovax.certificates.issuing import Issuer
+from photovax.certificates.verification import verify
+from photovax.errors import BudgetExceeded
+from photovax.pictures.photo import read_photo
+from tests.certificates.provider import QUICK, largest_change
+
+
+def test_a_model_may_be_on_the_register_twice(provider):
+    (model,) = provider.register.supported()
+    twice = (model, replace(model, version="again"))
+    issuer = Issuer(twice, provider.ring, device="cpu")
+    text = issuer.certify(provider.photo, read_photo(provider.original), QUICK, masked=True)
+    says = verify(text, provider.ring.public).certificate
+    first, second = says.models
+    assert first.effect == second.effect
+
+
+def test_more_than_the_total_is_not_certified(provider):
+    with pytest.raises(BudgetExceeded, match="in total"):
+        provider.certified(total=1)
+
+
+def test_the_default_is_certified_by_its_largestlargest_change(usual):
+    for options, total in (({}, 16), ({"total": 32}, 32)):
+        text = usual.certified(**options)
+        assert verify(text, usual.ring.public, photo=usual.seen()).valid
+        says = parse_certificate(text)[0]
+        assert (says.budget.norm, says.budget.unit, says.budget.total) == ("linf", "levels", total)
+        assert (
+            says.budget.used == says.visible["linf"] == largest_change(usual.original, usual.photo)
+        )
+        assert says.budget.used <= 16
+        assert says.recipe == usual.recipe.digest()

@@ -1,0 +1,143 @@
+"""What stands before the API: sizes, times, hosts, tokens, headers, and what is never said."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+from starlette.testclient import TestClient
+
+from photovax.client import Client
+from photovax.errors import UsageError
+from photovax.service.app import build_app
+from photovax.service.http.tokens import Tokens
+from photovax.service.jobs.table import Jobs
+from photovax.service.workers.supervisor import Supervisor
+from tests.service.asking import HOME, detail_of, pictures_in, post, settings_in
+
+
+def test_an_upload_without_a_length_is_cut_at_the_limit(idle, tmp_path):
+    def chunks() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="photo"; filename="x"\r\n\r\n'
+        for _ in range(20):
+            yield b"0" * 65536
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = idle.post("/v1/immunizations", content=chunks(), headers=headers)
+    detail_of(answer, 413, "too-large")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert pictures_in(tmp_path) == []
+
+
+def test_every_answer_has_strict_headers(idle):
+    for url in ("/", "/v1/models", "/v1/nothing/x", "/nothing", "/metrics"):
+        headers = idle.get(url).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "access-control-allow-origin" not in headers
+    assert idle.get("/v1/models").headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "kind"),
+    [
+        ({"Host": "evil.example"}, 421, "wrong-host"),
+        ({"Origin": "https://evil.example"}, 403, "cross-site"),
+        ({"Origin": "null"}, 403, "cross-site"),
+        ({"Sec-Fetch-Site": "cross-site"}, 403, "cross-site"),
+    ],
+)
+def test_other_sites_cannot_ask(idle, photo, headers, status, kind):
+    detail_of(post(idle, photo.read_bytes(), headers=headers), status, kind)
+
+
+def test_tokens_are_asked_for_and_keep_jobs_apart(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    settings = settings_in(tmp_path, tokens=True, requests_per_minute=40)
+    tokens = Tokens(settings.token_file)
+    ann, bob = tokens.add("ann"), tokens.add("bob")
+    with pytest.raises(UsageError, match="already"):
+        tokens.add("ann")
+    assert ann not in settings.token_file.read_text()
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        content = photo.read_bytes()
+        refused = post(web, content)
+        detail_of(refused, 401, "no-token")
+        assert refused.headers["www-authenticate"] == "Bearer"
+        detail_of(web.get("/metrics"), 401, "no-token")
+        assert web.get("/").status_code == 200
+        job = Client(HOME, token=ann, http=web).immunize(photo)
+        theirs = {"Authorization": f"Bearer {bob}"}
+        for part in ("", "/photo", "/certificate", "/original", "/flip", "/events"):
+            detail_of(web.get(job.links["self"] + part, headers=theirs), 404, "no-such-job")
+        detail_of(web.delete(job.links["self"], headers=theirs), 404, "no-such-job")
+        asked = {"prompt": "make it night"}
+        edits = web.post(job.links["self"] + "/edits", headers=theirs, data=asked)
+        detail_of(edits, 404, "no-such-job")
+        assert Client(HOME, token=ann, http=web).get(job).state == "queued"
+        Client(HOME, token=ann, http=web).delete(job)
+        bearer = {"Authorization": f"Bearer {bob}"}
+        statuses = [web.get("/v1/models", headers=bearer).status_code for _ in range(50)]
+        assert statuses.count(200) >= 25
+        limited = web.get("/v1/models", headers=bearer)
+        detail_of(limited, 429, "too-many-requests")
+        assert 1 <= int(limited.headers["retry-after"]) <= 3
+        other = {"Authorization": f"Bearer {ann}"}
+        assert web.get("/v1/models", headers=other).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "pause"), [(0.1, 60.0, 60.0), (60.0, 0.2, 0.01)], ids=["still", "creeping"]
+)
+def test_uploads_that_do_not_come_are_ended(tmp_path, monkeypatch, part, whole, pause):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    monkeypatch.setattr("photovax.service.http.guard._PART_SECONDS", part)
+    monkeypatch.setattr("photovax.service.http.guard._BODY_SECONDS", whole)
+    head = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="x"\r\n\r\n'
+    told = [head]
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"multipart/form-data; boundary=x")]
+    path = "/v1/immunizations"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode()}
+    scope |= {"headers": headers, "query_string": b"", "client": ("127.0.0.1", 1), "root_path": ""}
+    sent: list[Any] = []
+    parts = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal parts
+        parts += 1
+        assert parts < 1000, "it takes whatever comes"
+        if not told:
+            await anyio.sleep(pause)
+        return {"type": "http.request", "body": told.pop() if told else b"a", "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    app: Any = build_app(settings_in(tmp_path))
+    anyio.run(app, scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["type"] == "urn:photovax:problem:too-slow"
+    assert pictures_in(tmp_path) == []
+
+
+def test_what_nobody_thought_of_is_answered_and_logged_without_its_message(
+    idle, monkeypatch, capfd
+):
+    prompt = secrets.token_hex(8)  # not in this source, of which lines are logged
+
+    def broken(*_: object) -> None:
+        raise RuntimeError(prompt)
+
+    monkeypatch.setattr(Jobs, "get", broken)
+    answer = idle.get("/v1/immunizations/" + "0" * 32)
+    detail_of(answer, 500, "internal")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "500" in idle.get("/metrics").text
+    said = capfd.readouterr().err
+    assert "unforeseen RuntimeError" in said
+    assert prompt not in said

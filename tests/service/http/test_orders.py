@@ -1,0 +1,84 @@
+"""Requests for work: what is taken once, what is refused, what may be asked for."""
+
+import concurrent.futures
+import io
+
+from PIL import Image
+from starlette.testclient import TestClient
+
+from photovax.service.app import build_app
+from tests.service.asking import HOME, LIMIT, detail_of, pictures_in, post, settings_in
+
+
+def test_the_same_key_gives_the_same_job(idle, photo, tmp_path):
+    content = photo.read_bytes()
+    headers = {"Idempotency-Key": "k"}
+    first = post(idle, content, headers=headers)
+    assert first.status_code == 202
+    assert first.headers["location"] == f"/v1/immunizations/{first.json()['id']}"
+    again = post(idle, content, headers=headers)
+    assert again.json()["id"] == first.json()["id"]
+    assert pictures_in(tmp_path) == [first.json()["id"]]
+    clash = post(idle, content, headers=headers, data={"levels": "3"})
+    detail_of(clash, 409, "clash")
+    assert post(idle, content).json()["id"] != first.json()["id"]
+
+
+def test_what_is_refused_leaves_nothing(idle, photo, tmp_path):
+    good = photo.read_bytes()
+    noise = io.BytesIO()
+    Image.effect_noise((320, 330), 50).save(noise, "PNG")
+    assert "cut short" in detail_of(post(idle, good[:900]), 422, "unreadable-photo")
+    detail_of(post(idle, b"GIF89a"), 422, "unreadable-photo")
+    assert "105,600 pixels" in detail_of(post(idle, noise.getvalue()), 413, "too-many-pixels")
+    detail_of(post(idle, b"0" * (LIMIT + 1)), 413, "too-large")
+    detail_of(post(idle, good, data={"recipe": "/etc/passwd"}), 422, "no-such-recipe")
+    detail_of(post(idle, good, data={"levels": "17"}), 422, "wrong-request")
+    detail_of(post(idle, good, data={"levels": "nan"}), 422, "wrong-request")
+    detail_of(post(idle, good, data={"file_type": "../x"}), 422, "wrong-request")
+    detail_of(idle.post("/v1/immunizations"), 422, "wrong-request")
+    detail_of(idle.post("/v1/checks", files={"photo": ("x", good)}), 422, "wrong-request")
+    detail_of(
+        idle.post(
+            "/v1/immunizations",
+            content=b"x",
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+        ),
+        400,
+        "bad-request",
+    )
+    for url in ("/v1/immunizations/..%2f..%2fkeys", "/v1/immunizations/" + "0" * 31, "/v1/x/y"):
+        assert idle.get(url).status_code in (404, 422)
+    detail_of(idle.get("/v1/immunizations/" + "0" * 32), 404, "no-such-job")
+    assert idle.get("/..%2f..%2fapp.py").status_code == 404
+    assert pictures_in(tmp_path) == []
+
+
+def test_visibility_is_refused_where_it_bounds_nothing(idle, photo, tmp_path):
+    content = photo.read_bytes()
+    assert post(idle, content, data={"visibility": "low"}).status_code == 202
+    wrong = detail_of(post(idle, content, data={"visibility": "lo"}), 422, "wrong-request")
+    assert "(low|medium|high)" in wrong
+    both = post(idle, content, data={"visibility": "low", "levels": "8"})
+    assert "not both" in detail_of(both, 422, "wrong-request")
+    named = post(idle, content, data={"visibility": "low", "recipe": "x"})
+    detail_of(named, 422, "no-such-recipe")
+    for options in ({"levels": 8.0, "total": 8.0}, {"recipe": "fast-linf"}):
+        with TestClient(build_app(settings_in(tmp_path, **options)), base_url=HOME) as web:
+            told = web.get("/v1/limits").json()
+            assert (told["visibilities"], told["usual_visibility"]) == ([], None)
+            assert told["usual_levels"] == 8
+            said = detail_of(post(web, content, data={"visibility": "low"}), 422, "wrong-request")
+            assert said.endswith("leave visibility out")
+    also = settings_in(tmp_path, recipes=("fast-linf",))
+    with TestClient(build_app(also), base_url=HOME) as web:
+        asked = {"visibility": "low", "recipe": "fast-linf"}
+        detail_of(post(web, content, data=asked), 422, "wrong-request")
+
+
+def test_many_uploads_at_once_lose_none(idle, photo, tmp_path):
+    content = photo.read_bytes()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: post(idle, content), range(8)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == len(pictures_in(tmp_path)) == 8

@@ -1,0 +1,47 @@
+"""Results that are gone, and what the API says of the service."""
+
+import re
+import time
+
+from photovax.service.jobs.table import Jobs
+from tests.service.asking import detail_of, pictures_in, post
+
+
+def test_what_has_expired_says_so(idle, photo, tmp_path):
+    links = post(idle, photo.read_bytes()).json()["links"]
+    detail_of(idle.get(links["self"] + "/photo"), 409, "not-done")
+    jobs = Jobs(tmp_path / "data/jobs.sqlite", tmp_path / "data/pictures")
+    job = jobs.claim("w", 60, attempts=1)
+    assert job is not None
+    jobs.finish(job, "w", {"file": "photo.png", "flip": False})
+    assert "flip" not in idle.get(links["self"]).json()["links"]
+    detail_of(idle.get(links["self"] + "/flip"), 404, "no-map")
+    # Deleted between the look into the table and the opening of the file.
+    detail_of(idle.get(links["self"] + "/photo"), 410, "expired")
+    jobs.expire(0)
+    detail_of(idle.get(links["self"]), 410, "expired")
+    detail_of(idle.get(links["self"] + "/flip"), 410, "expired")
+    assert pictures_in(tmp_path) == []
+
+
+def test_health_and_figures(client, web, idle):
+    end = time.monotonic() + 60
+    while (health := web.get("/v1/health")).status_code == 503 and time.monotonic() < end:
+        time.sleep(0.1)  # until the first worker is there
+    assert (health.status_code, health.json()["status"]) == (200, "ok")
+    assert idle.get("/v1/health").status_code == 503
+    text = web.get("/metrics").text
+    assert 'photovax_jobs{state="running"}' in text
+    assert re.search(r'photovax_requests_total\{route="/v1/health",status="200"\} [1-9]', text)
+    assert not re.search("[0-9a-f]{32}", text)
+
+
+def test_the_api_describes_itself(idle):
+    document = idle.get("/v1/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert {"/v1/immunizations", "/v1/renewals", "/v1/checks", "/v1/models"} <= set(
+        document["paths"]
+    )
+    (key,) = idle.get("/.well-known/photovax-keys.json").json()["keys"]
+    assert "d" not in key
+    assert idle.get("/docs").status_code == 404

@@ -1,0 +1,228 @@
+"""What comes out of jobs, as a client of a running service sees it."""
+
+import io
+import json
+import struct
+import weakref
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from photovax.attack.presets import load_recipe
+from photovax.certificates.container import holds_manifest
+from photovax.certificates.credential import self_made
+from photovax.certificates.document import parse_certificate
+from photovax.certificates.keys import read_keys
+from photovax.certificates.register import Register, registered, today
+from photovax.certificates.verification import Seen, verify
+from photovax.client import ServiceError
+from photovax.metrics.visibility import flip_picture
+from photovax.models.load import load_autoencoder
+from photovax.pictures.photo import read_photo
+from photovax.service.workers.bench import Bench
+from photovax.service.workers.parcels import write_parcel
+from tests.service.asking import pictures_in, settings_in
+from tests.serving import recipe_file
+
+FLIP = find_spec("flip_evaluator") is not None
+
+
+def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path):
+    seen: list[str] = []
+    queued = client.immunize(photo, file_type="webp")
+    job = client.wait(queued, callback=lambda state: seen.append(state.state))
+    assert seen[-1] == "done"
+    assert (job.done, job.steps) == (4, 4)
+    client.save_photo(job, tmp_path / "photo.webp")
+    client.save_certificate(job, tmp_path / "c.json")
+    made, given = read_photo(tmp_path / "photo.webp"), read_photo(photo)
+    change = np.abs(made.pixels.astype(int) - given.pixels).max()
+    assert job.result["visible"]["linf"] == change <= 16
+    assert (job.result["visible"]["jod_fhd"] is None) is (job.result["seen"] is None)
+    held = verify(
+        (tmp_path / "c.json").read_text(),
+        read_keys(folder / "data/keys"),
+        photo=Seen.of(tmp_path / "photo.webp", made),
+    )
+    assert held.valid
+    assert b"DMI-PROHIBITED" not in (made.metadata.xmp or b"")
+    assert held.certificate.budget.total == 16
+    assert held.certificate.visible == pytest.approx(job.result["visible"], abs=1e-4)
+    original = Image.open(io.BytesIO(client.picture(job, "original")))
+    assert (np.asarray(original) == given.pixels).all()
+    assert job.result["flip"] is ("flip" in job.links) is FLIP
+    if FLIP:
+        where = Image.open(io.BytesIO(client.picture(job, "flip")))
+        assert np.array_equal(np.asarray(where), flip_picture(given.pixels, made.pixels))
+
+    checked = client.wait(
+        client.check(tmp_path / "photo.webp", original=photo, certificate=tmp_path / "c.json")
+    )
+    assert checked.result["visible"] == job.result["visible"]
+    assert checked.result["seen"] == job.result["seen"]
+    says = {
+        "valid": True,
+        "reasons": [],
+        "photo": "same file",
+        "lacking": [],
+        "budget": {"norm": "linf", "unit": "levels", "total": 16, "used": change},
+        "models": job.result["models"],
+    }
+    assert checked.result["certificate"] == says
+    unheld = client.wait(client.check(tmp_path / "photo.webp", certificate=tmp_path / "c.json"))
+    assert unheld.result == {"certificate": says}
+    alone = client.wait(client.check(tmp_path / "photo.webp", original=photo))
+    assert alone.result["models"] == checked.result["models"]
+    assert "certificate" not in alone.result
+    # Signed with a C2PA manifest after it was certified, it is the same photo still.
+    data = (tmp_path / "photo.webp").read_bytes()
+    size, manifest = struct.pack("<I", len(data) + 4), b"C2PA\4\0\0\0jumb"
+    (tmp_path / "signed.webp").write_bytes(data[:4] + size + data[8:] + manifest)
+    renewed = client.wait(client.renew(tmp_path / "signed.webp", tmp_path / "c.json"))
+    assert renewed.result == {"lacking": [], "basis": None, "file": None}
+
+    edited = client.wait(client.edit(job, "make it night"))
+    first, second = (
+        Image.open(io.BytesIO(client.picture(edited, which))) for which in ("original", "immunized")
+    )
+    assert first.size == second.size == (80, 64)
+    client.delete(job)
+    assert not {job.id, edited.id} & set(pictures_in(folder))
+    with pytest.raises(ServiceError) as caught:
+        client.picture(job)
+    assert (caught.value.status, caught.value.kind) == (409, "not-done")
+    if FLIP:
+        with pytest.raises(ServiceError, match="the job is cancelled"):
+            client.picture(job, "flip")
+
+
+def test_a_renewal_covers_a_new_model_within_the_total(
+    client, web, photo, folder, tmp_path, editor_folder
+):
+    register = Register(folder / "data/register.json")
+    asked: list[dict[str, Any]] = [{"visibility": "low"}, {"levels": 8}, {"levels": 16}]
+    jobs = [client.immunize(photo, **options) for options in asked]
+    for name, job in zip(("low", "half", "spent"), jobs, strict=True):
+        done = client.wait(job)
+        client.save_photo(done, tmp_path / f"{name}.png")
+        client.save_certificate(done, tmp_path / f"{name}.json")
+    register.add(registered(str(editor_folder), name="newer", version="1"))
+    try:
+        assert [model.name for model in client.models()] == ["embedded", "newer"]
+        for name, original in (("low", photo), ("half", None)):
+            done = client.wait(
+                client.renew(tmp_path / f"{name}.png", tmp_path / f"{name}.json", original=original)
+            )
+            assert [gap["name"] for gap in done.result["lacking"]] == ["newer"]
+            made = Image.open(io.BytesIO(client.picture(done)))
+            change = np.abs(np.asarray(made).astype(int) - read_photo(photo).pixels).max()
+            says = parse_certificate(web.get(done.links["certificate"]).text)[0]
+            assert change <= says.budget.used <= says.budget.total == 16
+            assert says.renews is not None
+            # What was asked for at first goes on to bound what is seen.
+            usual, left = load_recipe(str(folder / "quick.json")), 16.0 if original else 8.0
+            recipe = usual.with_visibility("low") if original else usual
+            assert says.recipe == recipe.with_bound(left).digest()
+            client.delete(done)
+        with pytest.raises(ServiceError, match=r"newer 1\..* 16 of 16 levels"):
+            client.wait(client.renew(tmp_path / "spent.png", tmp_path / "spent.json"))
+    finally:
+        register.end("newer", "1", today().replace(year=2000))
+
+
+def test_a_photo_says_that_ai_is_forbidden_where_that_was_asked(client, photo, tmp_path):
+    job = client.wait(client.immunize(photo, forbid_ai=True))
+    client.save_photo(job, tmp_path / "photo.png")
+    assert b"DMI-PROHIBITED" in (read_photo(tmp_path / "photo.png").metadata.xmp or b"")
+
+
+def test_a_check_says_nothing_of_a_certificate_that_does_not_hold(client, photo, tmp_path):
+    job = client.wait(client.immunize(photo))
+    client.save_certificate(job, tmp_path / "c.json")
+    forged = json.loads((tmp_path / "c.json").read_text())
+    forged["budget"]["used"] = 1
+    (tmp_path / "c.json").write_text(json.dumps(forged))
+    found = client.wait(client.check(photo, certificate=tmp_path / "c.json")).result
+    assert not found["certificate"]["valid"]
+    assert "models" not in found["certificate"]
+
+
+def test_bad_certificates_fail_the_job_with_the_reason(client, photo, tmp_path):
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(ServiceError, match="not signed with Ed25519") as caught:
+        client.wait(client.renew(photo, tmp_path / "c.json"))
+    assert caught.value.kind == "certificate-error"
+
+
+def test_a_job_that_cannot_be_done_says_why_and_leaves_nothing(client, photo, folder, tmp_path):
+    Image.new("L", (5, 5)).save(tmp_path / "mask.png")
+    with pytest.raises(ServiceError, match="the mask is 5 x 5 pixels, the photo 96 x 80"):
+        client.wait(client.immunize(photo, mask=tmp_path / "mask.png"))
+
+
+def test_how_much_may_be_seen_is_asked_for(client, web, folder, photo):
+    usual = load_recipe(str(folder / "quick.json"))
+    for visibility in (None, "high"):
+        job = client.wait(client.immunize(photo, visibility=visibility))
+        says = parse_certificate(web.get(job.links["certificate"]).text)[0]
+        assert says.recipe == usual.with_visibility(visibility or "medium").digest()
+        assert says.budget.used == job.result["visible"]["linf"] <= says.budget.total == 16
+
+
+def test_a_provider_that_signs_puts_the_certificate_into_the_photo(photo, tmp_path):
+    pytest.importorskip("c2pa", reason="needs pip install 'photovax[c2pa]'")
+    from photovax.certificates.manifest import embedded_certificate
+
+    made = self_made()
+    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
+    key.write_bytes(made.key)
+    chain.write_bytes(made.chain)
+    settings = settings_in(tmp_path, sign_key=key, sign_chain=chain)
+    bench = Bench(settings)
+    write_parcel(read_photo(photo), tmp_path / "photo.npz")
+    for kind in ("png", "jpg"):
+        output = tmp_path / kind
+        asked = {"suffix": f".{kind}"}
+        done = bench.do("immunizations", tmp_path, output, asked, lambda *_: None)
+        file, text = output / f"photo.{kind}", (output / "certificate.json").read_text()
+        assert done["file"] == file.name
+        assert done["signed"] is holds_manifest(file) is (kind == "png")
+        public = read_keys(settings.keys)
+        assert verify(text, public, photo=Seen.of(file, read_photo(file))).valid
+    inside = embedded_certificate(tmp_path / "png/photo.png")
+    assert json.loads(inside) == json.loads((tmp_path / "png/certificate.json").read_text())
+
+
+def test_one_set_of_models_is_in_memory(tmp_path, monkeypatch):
+    loaded: list[str] = []
+
+    def load(name: str, **options: Any) -> Any:
+        loaded.append(name)
+        return load_autoencoder(name, **options)
+
+    monkeypatch.setattr("photovax.immunizer.load_autoencoder", load)
+    bench = Bench(settings_in(tmp_path))
+    first = weakref.ref(bench._issuer(bench._today))
+    (embedded,) = bench._today
+    assert first() is bench._issuer((embedded,))
+    Register(bench._settings.register).add(replace(embedded, version="again"))
+    second = bench._issuer(bench._today)
+    assert first() is None
+    some = second.only(bench._today[1:])
+    assert some.immunizer.models == second.immunizer.models
+    assert loaded == ["embedded", "embedded"]
+
+
+def test_a_total_in_levels_is_none_of_a_length(photo, tmp_path):
+    budget = {"name": "l2", "options": {"radius": 20}}
+    length = recipe_file(tmp_path, "length", budget=budget, step_size=10)
+    bench = Bench(settings_in(tmp_path, recipes=(str(length),)))
+    write_parcel(read_photo(photo), tmp_path / "photo.npz")
+    asked = {"suffix": ".png", "recipe": str(length)}
+    bench.do("immunizations", tmp_path, tmp_path / "out", asked, lambda *_: None)
+    says = parse_certificate((tmp_path / "out/certificate.json").read_text())[0]
+    assert (says.budget.norm, says.budget.unit, says.budget.total) == ("l2", "length", 20)

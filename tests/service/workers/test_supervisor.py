@@ -1,0 +1,93 @@
+"""What watches the workers: restarts, one service a folder, tidying."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from photovax.errors import UsageError
+from photovax.service.jobs.table import Jobs
+from photovax.service.settings import Settings
+from photovax.service.workers.supervisor import Supervisor
+from tests.service.jobs.rows import add_job
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_a_service_that_stops_gives_back_the_attempts_of_workers_that_live(tmp_path, died):
+    jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
+    job = add_job(jobs)
+    supervisor = Supervisor(Settings(tmp_path), jobs)
+    (worker,) = supervisor._workers
+    worker.name = "w"
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    worker.process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.process.stdout is not None
+    with worker.process.stdout:
+        worker.process.stdout.readline()
+    assert jobs.claim("w", 60, attempts=3) is not None
+    if died:
+        worker.process.kill()
+        worker.process.wait()
+    supervisor.stop()
+    given_back = jobs.get(job.id)
+    assert given_back is not None
+    assert given_back.attempt == (1 if died else 0)
+
+
+def test_rows_are_deleted_seldom(tmp_path, monkeypatch):
+    jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
+    supervisor = Supervisor(Settings(tmp_path), jobs)
+    calls: list[str] = []
+    now = 1000.0
+    for name in ("expire", "forget", "sweep"):
+        monkeypatch.setattr(jobs, name, lambda *_, name=name: calls.append(name))
+    monkeypatch.setattr(Supervisor, "_tend", lambda self, worker: None)
+    monkeypatch.setattr("photovax.service.workers.supervisor.time.monotonic", lambda: now)
+    for _ in range(4 * 60):
+        supervisor._round()
+        now += 0.25
+    assert 40 <= calls.count("expire") <= 61
+    assert calls.count("forget") == calls.count("sweep") == 1
+    assert calls[0] == "expire"
+
+
+def test_one_folder_has_one_service_with_a_table_of_its_own(tmp_path):
+    jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
+    (jobs.pictures / "half-an-upload").mkdir()
+    settings = Settings(tmp_path, workers=1)
+    first, second = (Supervisor(settings, jobs) for _ in range(2))
+    first.start()
+    try:
+        assert list(jobs.pictures.iterdir()) == []
+        with pytest.raises(UsageError, match="another service"):
+            second.start()
+    finally:
+        first.stop()
+    assert first.alive == 0
+
+
+def test_services_that_share_a_database_leave_each_other_alone(tmp_path, postgres):
+    settings = Settings(tmp_path, database=postgres, workers=1)
+    shared = Jobs(settings.jobs, settings.pictures)
+    own = Jobs(tmp_path / "jobs.sqlite", settings.pictures)
+    (shared.pictures / "half-an-upload").mkdir()
+    add_job(shared)
+    taken = shared.claim("elsewhere", 60, attempts=3)
+    assert taken is not None
+    services = [Supervisor(settings, shared) for _ in range(2)]
+    try:
+        for service in services:
+            service.start()
+        with pytest.raises(UsageError, match="another service"):
+            Supervisor(settings, own).start()
+        time.sleep(1)  # a few rounds
+    finally:
+        for service in services:
+            service.stop()
+    assert (shared.pictures / "half-an-upload").exists()
+    shared.progress(taken, "elsewhere", 60, 1, 2)
+    shared.finish(taken, "elsewhere", {})
+    shared.close()
