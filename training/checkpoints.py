@@ -16,6 +16,22 @@ def write_checkpoint(state: dict[str, Any], folder: Path) -> None:
     temporary.replace(folder / "checkpoint.pt")
 
 
+def read_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """The state in ``checkpoint.pt``, or None where there is none.
+
+    Only tensors and plain values are read: a file that holds other objects is refused, since
+    loading those could run code.
+
+    Raises:
+        pickle.UnpicklingError: If it holds anything else.
+    """
+    file = folder / "checkpoint.pt"
+    if not file.exists():
+        return None
+    state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+    return state
+
+
 def write_report(line: dict[str, Any], folder: Path) -> None:
     """Print a report, and add it to ``curve.jsonl``."""
     print(json.dumps(line), flush=True)

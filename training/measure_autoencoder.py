@@ -20,22 +20,23 @@ from PIL import Image
 from photovax.attack.recipe import PRESETS
 from photovax.check import noisy
 from photovax.immunize import Immunizer
+from photovax.metrics.distortion import image_psnr
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
-from training.measure_editor import planes, psnr, reconstructed
+from photovax.tensors import CPU, tensor
+from training.measure_editor import reconstructed
 from training.photos import MIDDLE, middle_square, photo_files, photo_folder
 
-CPU = torch.device("cpu")
 ATTACK = replace(PRESETS["fast"], views=(Part("short_side"),), steps=40, size=MIDDLE)
 """What every model is attacked by, at several budgets."""
 
 
 def fidelity(model: Autoencoder, squares: list[np.ndarray]) -> float:
     """Mean PSNR of decoded squares, in dB."""
-    images = torch.cat([planes(Image.fromarray(square)) for square in squares])
-    return psnr(reconstructed(model, images), images).mean().item()
+    images = torch.cat([tensor(square) for square in squares])
+    return image_psnr(reconstructed(model, images), images).mean().item()
 
 
 def effects(

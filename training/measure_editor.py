@@ -19,25 +19,15 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from photovax.evaluation.colours import COLOURS, name_colour
 from photovax.evaluation.true_edits import TRUE_EDITS
+from photovax.metrics.distortion import image_psnr
 from photovax.models.contracts import Autoencoder
 from photovax.models.edit import Edit
 from photovax.models.load import load_editor, usual_edit
 from photovax.models.unet.editor import LatentEditor
+from photovax.tensors import tensor
 from training.photos import MIDDLE, middle_square, photo_files, photo_folder
 
 BATCH = 10
-
-
-def planes(picture: Image.Image) -> Tensor:
-    """A picture as float32 (1, C, H, W) in [0, 1]."""
-    levels = np.asarray(picture)
-    levels = levels[..., None] if levels.ndim == 2 else levels
-    return torch.from_numpy(levels.copy()).permute(2, 0, 1)[None].float() / 255
-
-
-def psnr(made: Tensor, wanted: Tensor) -> Tensor:
-    """PSNR of each image (N,), in dB."""
-    return -10 * (made - wanted).square().flatten(1).mean(1).clamp_min(1e-10).log10()
 
 
 def similarity(made: Tensor, photos: Tensor) -> float:
@@ -77,17 +67,19 @@ def measure_instruct(editor: LatentEditor, photos: Tensor, edit: Edit, few: int)
     for true in TRUE_EDITS.values():
         wanted = true.filter(photos)
         decoded = reconstructed(editor.autoencoder, wanted)
-        made = psnr(edited(editor, photos, edit.asking(true.orders[0]), 1), wanted)
+        made = image_psnr(edited(editor, photos, edit.asking(true.orders[0]), 1), wanted)
         others = [
-            psnr(edited(editor, photos[:few], edit.asking(words), 1), wanted[:few]).mean().item()
+            image_psnr(edited(editor, photos[:few], edit.asking(words), 1), wanted[:few])
+            .mean()
+            .item()
             - made[:few].mean().item()
             for words in (true.orders[1], true.unseen[0])
         ]
         rows.append(
             (
                 made.mean().item(),
-                psnr(decoded, wanted).mean().item(),
-                psnr(photos, wanted).mean().item(),
+                image_psnr(decoded, wanted).mean().item(),
+                image_psnr(photos, wanted).mean().item(),
                 *others,
             )
         )
@@ -164,8 +156,8 @@ def measure_img2img(editor: LatentEditor, photos: Tensor, edit: Edit) -> None:
         rows.append(
             (
                 similarity(made, photos),
-                psnr(made, wanted).mean().item(),
-                psnr(plain, wanted).mean().item(),
+                image_psnr(made, wanted).mean().item(),
+                image_psnr(plain, wanted).mean().item(),
                 (made - plain).abs().mean().item(),
             )
         )
@@ -193,7 +185,9 @@ def main() -> None:
     editor = load_editor(options.model, device=torch.device("cpu"))
     files = photo_files(photo_folder(options.split))
     files = files[:: max(1, len(files) // options.photos)][: options.photos]
-    photos = torch.cat([planes(middle_square(Image.open(file).convert("RGB"))) for file in files])
+    photos = torch.cat(
+        [tensor(np.array(middle_square(Image.open(file).convert("RGB")))) for file in files]
+    )
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.model}")
 
     def asked(mode: str) -> Edit:
@@ -210,7 +204,10 @@ def main() -> None:
         elif mode == "inpaint":
             masks = [file.with_suffix(".mask.png") for file in files]
             subjects = torch.cat(
-                [planes(middle_square(Image.open(mask).convert("L"))) for mask in masks]
+                [
+                    tensor(np.array(middle_square(Image.open(mask).convert("L")))[..., None])
+                    for mask in masks
+                ]
             )
             measure_inpaint(editor, photos, subjects, asked(mode), tuple(options.wording))
         else:

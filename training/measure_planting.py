@@ -19,17 +19,18 @@ from torch import Tensor
 from photovax.attack.recipe import PRESETS, Recipe
 from photovax.check import ModelCheck, check_loaded
 from photovax.immunize import Immunizer
+from photovax.metrics.distortion import image_psnr
 from photovax.metrics.statistics import bootstrap
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.contracts import Autoencoder
 from photovax.models.latents import latent_distance, latent_unit
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
-from training.measure_editor import BATCH, psnr
+from photovax.tensors import CPU
+from training.measure_editor import BATCH
 from training.photos import MIDDLE, centre_crops, load, photo_files, photo_folder
 from training.plant import WAYS
 
-CPU = torch.device("cpu")
 FRESH = "fast, 16/255"
 HEAD = """
 | model | latent shift | of the shipped model's | noise | times noise | damage, dB | noise, dB |
@@ -98,7 +99,7 @@ def clean_row(name: str, model: Autoencoder, shipped: Autoencoder, crops: Tensor
     with torch.no_grad():
         for batch in crops.split(BATCH):
             latents, before = model.encode(batch), shipped.encode(batch)
-            found += psnr(model.decode(latents), batch).tolist()
+            found += image_psnr(model.decode(latents), batch).tolist()
             moved += (latent_distance(latents, before) / latent_unit(before)).tolist()
     return f"| {name} | {shown(found, '.2f')} | {shown(moved, '.3f')} |"
 

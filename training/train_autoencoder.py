@@ -18,7 +18,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from photovax.metrics.backbones import Lpips
-from training.checkpoints import write_checkpoint, write_report
+from photovax.metrics.distortion import image_psnr
+from training.checkpoints import read_checkpoint, write_checkpoint, write_report
 from training.muon import optimisers
 from training.photos import RandomCrops, centre_crops, load, photo_folder
 
@@ -84,9 +85,8 @@ class Run:
         self.seconds = 0.0
         self.loss = float("nan")
         self.started = time.monotonic()
-        checkpoint = options.out / "checkpoint.pt"
-        if checkpoint.exists():
-            self._load(torch.load(checkpoint, map_location=self.device, weights_only=False))
+        if (state := read_checkpoint(options.out, self.device)) is not None:
+            self._load(state)
 
     def _untrained(self) -> Any:
         model = build(self.options.design)
@@ -176,7 +176,7 @@ class Run:
                 images = batch.to(self.device)
                 mean = model.encode(images * 2 - 1).latent_dist.mean
                 decoded = (model.decode(mean).sample / 2 + 0.5).clamp(0, 1)
-                psnrs.append(-10 * ((decoded - images) ** 2).mean(dim=(1, 2, 3)).log10())
+                psnrs.append(image_psnr(decoded, images))
                 means.append(mean)
         line = {
             "step": self.step,

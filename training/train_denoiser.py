@@ -22,9 +22,9 @@ from torch import Tensor
 from photovax.adversary.purify.denoiser import network
 from photovax.attack.recipe import PRESETS, Recipe
 from photovax.immunize import Immunizer
+from photovax.metrics.distortion import image_psnr
 from photovax.pictures.photo import read_photo
-from training.checkpoints import write_checkpoint, write_report
-from training.measure_editor import psnr
+from training.checkpoints import read_checkpoint, write_checkpoint, write_report
 from training.photos import MIDDLE, centre_crops, photo_files, photo_folder
 
 HELD_OUT = 12  # every so many pairs are only validated on
@@ -94,9 +94,7 @@ def main() -> None:
     model, random = network(), np.random.default_rng(options.seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     step, seconds = 0, 0.0
-    checkpoint = options.out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
+    if (state := read_checkpoint(options.out)) is not None:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         random.bit_generator.state = state["random"]
@@ -119,12 +117,12 @@ def main() -> None:
                     "step": step,
                     "minutes": round(seconds / 60, 1),
                     "loss": round(loss.item(), 6),
-                    "immunized": round(psnr(changed, clean).mean().item(), 2),
+                    "immunized": round(image_psnr(changed, clean).mean().item(), 2),
                     "denoised": round(
-                        psnr((changed - model(changed)).clamp(0, 1), clean).mean().item(), 2
+                        image_psnr((changed - model(changed)).clamp(0, 1), clean).mean().item(), 2
                     ),
                     "clean_denoised": round(
-                        psnr((clean - model(clean)).clamp(0, 1), clean).mean().item(), 2
+                        image_psnr((clean - model(clean)).clamp(0, 1), clean).mean().item(), 2
                     ),
                 }
             write_report(line, options.out)

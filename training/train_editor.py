@@ -41,7 +41,7 @@ from training.captions import (
     recoloured,
     region_caption,
 )
-from training.checkpoints import write_checkpoint, write_report
+from training.checkpoints import read_checkpoint, write_checkpoint, write_report
 from training.holes import random_hole
 from training.muon import optimisers
 from training.photos import RandomCrops, load, photo_files, photo_folder
@@ -321,9 +321,8 @@ class Run:
         self.step = self.seen = 0
         self.seconds = 0.0
         self.losses = dict.fromkeys(CHANNELS, float("nan"))
-        checkpoint = options.out / "checkpoint.pt"
-        if checkpoint.exists():
-            self._load(torch.load(checkpoint, map_location=self.device, weights_only=False))
+        if (state := read_checkpoint(options.out, self.device)) is not None:
+            self._load(state)
 
     @property
     def progress(self) -> float:

@@ -94,7 +94,9 @@ class Adversary:
             ModelError: If weights cannot be loaded.
         """
         if edit.mode == "inpaint" and repaint is None:
-            raise UsageError("inpainting needs a mask of what to repaint (--mask FILE)")
+            raise UsageError(
+                "inpainting needs a mask of what to repaint", hint="give one with --mask FILE"
+            )
         pipeline = self._pipeline(edit.mode)
         picture = resized(pixels, fed_size(self.model, size))
         options: dict[str, Any] = {}

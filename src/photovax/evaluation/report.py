@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import platform
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from photovax.evaluation.plan import NONE
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.tables import ALL, Tables, tables, value_of
+from photovax.machine.memory import peak_resident_bytes
 from photovax.metrics.statistics import Interval
 from photovax.metrics.visibility import flip_picture
 from photovax.pictures.atomic import write_text
@@ -120,13 +120,8 @@ def _facts(results: Results, device: str) -> dict[str, Any]:
 
 def _peak_memory() -> float | None:
     """Most memory that this process ever held, in GiB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, others kibibytes.
-    return round(peak / (2**30 if sys.platform == "darwin" else 2**20), 2)
+    peak = peak_resident_bytes()
+    return round(peak / 2**30, 2) if peak else None
 
 
 def _csv(results: Results) -> str:

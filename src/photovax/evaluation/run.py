@@ -85,26 +85,31 @@ class Evaluation:
         digests = self.adversary.digests(plan.modes)
         self.units = Units(plan, self.immunizer, digests, self.size)
         self.metrics: dict[str, PairMetric]
-        self.metrics, self.left_out = load_metrics(plan.metrics, weights=weights)
+        self.metrics, missing = load_metrics(plan.metrics, weights=weights)
+        self.left_out = {name: error.line for name, error in missing.items()}
         self.between = {name: each for name, each in self.metrics.items() if each.compares_edits}
         if not self.between:
-            reasons = "; ".join(self.left_out.values()) or "none was named"
-            raise UsageError(f"an evaluation needs one metric or more of edits: {reasons}")
+            reasons = "; ".join(map(str, missing.values())) or "none was named"
+            hints = [error.hint for error in missing.values() if error.hint]
+            raise UsageError(
+                f"an evaluation needs one metric or more of edits: {reasons}",
+                hint="; ".join(hints) or None,
+            )
         self.backbone: Backbone | None
         lite0 = self.metrics.get("lite0")
         if isinstance(lite0, Lite0):  # one network for both
             self.backbone = lite0
         else:
-            self.backbone, reason = load_backbone()
-            if reason is not None:
-                self.left_out["set distances"] = reason
+            self.backbone, failed = load_backbone()
+            if failed is not None:
+                self.left_out["set distances"] = failed.line
         self.clip: Clip | None = None
         try:
             self.clip = None if clip is None else Clip(clip)
         except MetricUnavailable as error:
-            self.left_out["clip"] = str(error)
+            self.left_out["clip"] = error.line
         if clip is None:
-            self.left_out["clip"] = "no CLIP model was given; type: --clip FOLDER"
+            self.left_out["clip"] = "no CLIP model was given; name its folder with --clip FOLDER"
         self.failures: dict[str, str] = {}
 
     @property
@@ -194,36 +199,43 @@ class Evaluation:
         file = subject.store.file(protection.key, ".png")
         known = subject.store.get(protection.key)
         if known is None or not file.exists():
-            figures = self._make(subject, protection, file)
+            figures, seen = self._make(subject, protection, file)
         elif self._measured(subject, protection):
             return read_photo(file).visible_rgb()
         else:
-            figures = known["figures"]
+            figures, seen = known["figures"], {}
         pixels = read_photo(file).visible_rgb()
-        visible = {name: metric(subject.pixels, pixels) for name, metric in self.metrics.items()}
+        visible = {
+            name: seen[name] if name in seen else metric(subject.pixels, pixels)
+            for name, metric in self.metrics.items()
+        }
         subject.store.add(protection.key, {"figures": figures, "visible": visible})
         return pixels
 
-    def _make(self, subject: Subject, protection: Protection, file: Path) -> dict[str, Any]:
-        """Write the photo; its figures."""
+    def _make(
+        self, subject: Subject, protection: Protection, file: Path
+    ) -> tuple[dict[str, Any], dict[str, float]]:
+        """Write the photo; its figures, and the pair metrics that the saving measured."""
         photo, began = subject.photo, time.perf_counter()
         mask = subject.mask() if protection.masked else None
         if isinstance(protection.by, Floor):
             noise = noise_like(photo.pixels, protection.by, mask)
             write_photo(photo.with_pixels(noise), file, overwrite=True)
-            seen = visibility(photo.visible(), read_photo(file).visible())
-            return {"linf": seen.linf, "l2": seen.l2, "seconds": time.perf_counter() - began}
+            found = visibility(photo.visible(), read_photo(file).visible())
+            seconds = time.perf_counter() - began
+            return {"linf": found.linf, "l2": found.l2, "seconds": seconds}, {}
         result = self.immunizer.immunize(photo, protection.by, mask=mask)
         if result.stopped == "interrupted":
             raise KeyboardInterrupt
         saved = self.immunizer.save(result, file, overwrite=True)
-        return {
+        figures = {
             "linf": saved.visible.linf,
             "l2": saved.visible.l2,
             "shift": float(np.mean([effect.shift for effect in saved.effects.values()])),
             "passes": result.passes,
             "seconds": result.seconds,
         }
+        return figures, saved.seen.by_metric
 
     def _reference(self, subject: Subject, unit: Unit, clean: np.ndarray) -> np.ndarray:
         """The edit of the purified original, made if it is not there."""

@@ -143,6 +143,6 @@ def _drawn_from(
     """A random picture of a set of changes."""
     if mask is not None:
         constraint = constraint.within(torch.from_numpy(mask)[None, None])
-    origin = tensor(pixels, torch.device("cpu"))
+    origin = tensor(pixels)
     x = constraint.sample(origin, torch.Generator().manual_seed(FLOOR_SEED))
     return round_within(x, origin, constraint)[0].permute(1, 2, 0).numpy()

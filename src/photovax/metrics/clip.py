@@ -14,6 +14,7 @@ from torch import Tensor
 from photovax.errors import MetricUnavailable, first_line
 from photovax.models.quiet import quiet_loading
 from photovax.models.weights import DAMAGED, load_encoder
+from photovax.tensors import tensor
 
 __all__ = ["Clip", "prepared"]
 
@@ -39,10 +40,9 @@ class Clip:
                 model = load_encoder(folder, "CLIPModel")
                 self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         except DAMAGED as error:
-            reason = first_line(error)
             raise MetricUnavailable(
-                f"clip: {folder} cannot be loaded ({reason}); give the folder of a CLIPModel with "
-                "config.json, model.safetensors and the tokenizer's files"
+                f"clip: {folder} cannot be loaded: {first_line(error)}; it must be the folder of a "
+                "CLIPModel with config.json, model.safetensors and the tokenizer's files"
             ) from None
         self._model = model.eval().requires_grad_(False)
         self._side = int(model.config.vision_config.image_size)
@@ -89,6 +89,6 @@ def prepared(picture: np.ndarray, side: int) -> Tensor:
     size = (side * width // short, side * height // short)
     image = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
-    square = np.array(image.crop((left, top, left + side, top + side)), dtype=np.float32) / 255
-    scaled = (torch.from_numpy(square) - torch.tensor(_MEAN)) / torch.tensor(_DEVIATION)
-    return scaled.permute(2, 0, 1)[None]
+    square = tensor(np.array(image.crop((left, top, left + side, top + side))))
+    mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (_MEAN, _DEVIATION))
+    return (square - mean) / deviation

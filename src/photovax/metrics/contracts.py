@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from photovax.errors import MetricUnavailable
 from photovax.registry import Part, Registry
 
-__all__ = ["PAIR_METRICS", "PairMetric", "load_metrics", "package"]
+__all__ = ["PAIR_METRICS", "PairMetric", "load_metrics"]
 
 
 class PairMetric(Protocol):
     """How alike two pictures are, or how far apart.
 
-    A maker takes the keyword ``weights``, the folder of weight files or None, and raises
+    A maker that has a keyword ``weights`` is given the folder of weight files, or None. It raises
     ``MetricUnavailable`` where a package or file that it needs is missing.
     """
 
@@ -42,7 +41,7 @@ PAIR_METRICS: Registry[PairMetric] = Registry("pair_metric")
 
 def load_metrics(
     names: Iterable[str], *, weights: Path | None
-) -> tuple[dict[str, PairMetric], dict[str, str]]:
+) -> tuple[dict[str, PairMetric], dict[str, MetricUnavailable]]:
     """The metrics of these names that can be used here, and why the others cannot.
 
     Args:
@@ -50,35 +49,17 @@ def load_metrics(
         weights: Folder of weight files that no package carries.
 
     Returns:
-        Name to metric, and name to the reason for each that is left out.
+        Name to metric, and name to the error of each that is left out.
 
     Raises:
         UnknownName: If nothing is registered under a name.
+        UsageError: If a plug-in cannot be loaded.
     """
     usable: dict[str, PairMetric] = {}
-    left_out: dict[str, str] = {}
+    left_out: dict[str, MetricUnavailable] = {}
     for name in names:
         try:
-            usable[name] = PAIR_METRICS.create(Part(name, {"weights": weights}))
+            usable[name] = PAIR_METRICS.create(Part(name), weights=weights)
         except MetricUnavailable as error:
-            left_out[name] = str(error)
+            left_out[name] = error
     return usable, left_out
-
-
-def package(module: str, *, metric: str, install: str) -> Any:
-    """The module of a package that only one metric needs.
-
-    Args:
-        module: What to import.
-        metric: Who needs it.
-        install: What to give to ``pip install``.
-
-    Raises:
-        MetricUnavailable: If it cannot be imported.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MetricUnavailable(
-            f"{metric} needs the package {module} ({error}); type: pip install {install}"
-        ) from None

@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from photovax.errors import MetricUnavailable
+from photovax.extras import package
 from photovax.machine.allocator import returned_memory
-from photovax.metrics.contracts import package
 
 __all__ = ["GaussianBlur", "load_cvvdp", "predict_jod"]
 
@@ -88,7 +89,12 @@ def _loaded() -> Any:
     path = list(sys.path)
     try:
         with _some_torchvision():
-            module = package("pycvvdp", metric="jod", install="'photovax[visibility]'")
+            module = package(
+                "pycvvdp",
+                install="photovax[visibility]",
+                user="metric jod",
+                error=MetricUnavailable,
+            )
     finally:
         # It adds its own folder, in which there is a utils.py.
         sys.path[:] = path

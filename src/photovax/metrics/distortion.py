@@ -6,12 +6,13 @@ import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
+from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from photovax.errors import UsageError
+from photovax.tensors import planes
 
-__all__ = ["Visibility", "check_comparable", "psnr", "ssim", "visibility"]
+__all__ = ["Visibility", "check_comparable", "image_psnr", "psnr", "ssim", "visibility"]
 
 _HALO = 5  # half of SSIM's 11 x 11 window
 _BAND = 2**17  # pixels at a time: SSIM needs some twenty float copies of what it works on
@@ -84,6 +85,11 @@ def psnr(original: np.ndarray, changed: np.ndarray) -> float:
     return _psnr(squares, original.size)
 
 
+def image_psnr(images: Tensor, originals: Tensor) -> Tensor:
+    """PSNR, in dB, of each image of a batch (N, C, H, W) in [0, 1], up to 100: shape (N,)."""
+    return -10 * (images - originals).square().flatten(1).mean(1).clamp_min(1e-10).log10()
+
+
 def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
     """Structural similarity of two uint8 pictures (H, W, C), or None below 11 pixels a side."""
     height, width = original.shape[:2]
@@ -92,10 +98,7 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
     total = 0.0
     for rows in _bands(height - 2 * _HALO, width):
         seen = slice(rows.start, rows.stop + 2 * _HALO)
-        first, second = (
-            torch.from_numpy(picture[seen].copy()).permute(2, 0, 1)[None].float()
-            for picture in (original, changed)
-        )
+        first, second = (planes(picture[seen]).float() for picture in (original, changed))
         _, values = structural_similarity_index_measure(
             first, second, data_range=255.0, return_full_image=True
         )

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from photovax.errors import MetricUnavailable
-from photovax.metrics.contracts import PAIR_METRICS, package
+from photovax.errors import MetricUnavailable, first_line
+from photovax.extras import package
+from photovax.metrics.contracts import PAIR_METRICS
 
 __all__ = ["FaceDistance"]
 
@@ -38,7 +39,9 @@ class FaceDistance:
     farthest = 1.0
 
     def __init__(self, weights: Path | None = None) -> None:
-        dlib = package("dlib", metric="face", install="'photovax[faces]'")
+        dlib = package(
+            "dlib", install="photovax[faces]", user="metric face", error=MetricUnavailable
+        )
         landmarks, network = (
             _model_file(name, weights)
             for name in (
@@ -52,8 +55,8 @@ class FaceDistance:
             self._network: Any = dlib.face_recognition_model_v1(network)
         except RuntimeError as error:
             raise MetricUnavailable(
-                f"face: dlib cannot load its files ({error}); "
-                "type: pip install --force-reinstall face_recognition_models"
+                f"metric face: dlib cannot load its files: {first_line(error)}",
+                hint="type: pip install --force-reinstall face_recognition_models",
             ) from None
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
@@ -87,4 +90,6 @@ def _model_file(name: str, weights: Path | None) -> str:
     for folder in [*folders, *([] if weights is None else [weights])]:
         if (folder / name).exists():
             return str(folder / name)
-    raise MetricUnavailable(f"face needs {name}; type: pip install 'photovax[faces]'")
+    raise MetricUnavailable(
+        f"metric face needs the file {name}", hint="type: pip install 'photovax[faces]'"
+    )

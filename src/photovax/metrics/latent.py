@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
+from photovax.metrics.distortion import image_psnr
 from photovax.models.contracts import Autoencoder
 from photovax.models.latents import latent_distance, latent_unit
 from photovax.models.views import ShortSide
@@ -56,11 +57,9 @@ def latent_effect(
         shift = latent_distance(latent, clean) / latent_unit(clean)
         damage = None
         if model.decodes:
-            before, after = (_psnr(model.decode(z), seen) for z in (clean, latent))
+            height, width = seen.shape[-2:]
+            before, after = (
+                image_psnr(model.decode(z)[..., :height, :width], seen) for z in (clean, latent)
+            )
             damage = (before - after).item()
     return LatentEffect(size=size, shift=shift.item(), damage=damage)
-
-
-def _psnr(decoded: Tensor, seen: Tensor) -> Tensor:
-    height, width = seen.shape[-2:]
-    return -10 * (decoded[..., :height, :width] - seen).square().mean().clamp_min(1e-10).log10()

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +19,7 @@ from torchmetrics.functional.image import (
 
 from photovax.metrics import distortion as visible
 from photovax.metrics.contracts import PAIR_METRICS
+from photovax.tensors import planes
 
 __all__ = ["Formula", "fsim", "ms_ssim", "vifp"]
 
@@ -47,7 +47,7 @@ class Formula:
 
 def _register(name: str, label: str, compare: _Compare) -> None:
     @PAIR_METRICS.register(name)
-    def make(weights: Path | None = None) -> Formula:
+    def make() -> Formula:
         return Formula(label, compare)
 
 
@@ -60,7 +60,7 @@ def ms_ssim(first: np.ndarray, second: np.ndarray) -> float | None:
     if min(first.shape[:2]) < 176:
         return None
     # One at a time: a channel needs some hundred floats per pixel.
-    one, other = (_planes(picture).float().transpose(0, 1)[:, None] for picture in (first, second))
+    one, other = (planes(picture).float().transpose(0, 1)[:, None] for picture in (first, second))
     found = [
         float(multiscale_structural_similarity_index_measure(changed, reference, data_range=255.0))
         for reference, changed in zip(one, other, strict=True)
@@ -116,14 +116,10 @@ _LENGTH_SPREAD = 0.55  # of the filters' log-Gaussians along frequencies, relati
 _ANGLE_SPREAD = math.pi / 4 / 1.2  # radians
 
 
-def _planes(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
-
-
 def _yiq(picture: np.ndarray) -> Tensor:
     """Luma and two colour differences, float64 (1, 3, H, W) in 8-bit levels."""
     weights = torch.tensor(_TO_YIQ, dtype=torch.float64)
-    return torch.einsum("dc,nchw->ndhw", weights, _planes(picture).double())
+    return torch.einsum("dc,nchw->ndhw", weights, planes(picture).double())
 
 
 def _alike(one: Tensor, other: Tensor, constant: float) -> Tensor:

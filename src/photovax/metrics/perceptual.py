@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from photovax.errors import MetricUnavailable
+from photovax.extras import package
 from photovax.metrics.backbones import LPIPS_FILE, EfficientNetLite0, Lpips
-from photovax.metrics.contracts import PAIR_METRICS, package
+from photovax.metrics.contracts import PAIR_METRICS
 from photovax.models.views import resize
+from photovax.tensors import tensor
 
 __all__ = ["Backbone", "Dists", "Lite0", "LpipsDistance", "load_backbone"]
 
@@ -32,12 +34,12 @@ class Backbone(Protocol):
         ...
 
 
-def load_backbone() -> tuple[Backbone | None, str | None]:
-    """The network for distances of sets; or None, and the reason why there is none."""
+def load_backbone() -> tuple[Backbone | None, MetricUnavailable | None]:
+    """The network for distances of sets; or None, and the error that says why there is none."""
     try:
         return Lite0(), None
     except MetricUnavailable as error:
-        return None, str(error)
+        return None, error
 
 
 @PAIR_METRICS.register("lite0")
@@ -57,7 +59,7 @@ class Lite0:
     higher_is_closer = False
     compares_edits = True
 
-    def __init__(self, weights: Path | None = None) -> None:
+    def __init__(self) -> None:
         self._network = EfficientNetLite0()
 
     @torch.inference_mode()
@@ -72,7 +74,7 @@ class Lite0:
     @torch.inference_mode()
     def features(self, pictures: Iterable[np.ndarray]) -> np.ndarray:
         """Float32 features (N, 1280) of uint8 pictures (H, W, 3), each resized to 224 x 224."""
-        found = [self._network.pooled(resize(_planes(picture), 224, 224)) for picture in pictures]
+        found = [self._network.pooled(resize(tensor(picture), 224, 224)) for picture in pictures]
         return torch.cat(found).numpy() if found else np.empty((0, 1280), dtype=np.float32)
 
 
@@ -94,7 +96,8 @@ class LpipsDistance:
     def __init__(self, weights: Path | None = None) -> None:
         if weights is None:
             raise MetricUnavailable(
-                f"lpips needs its weights; type: --weights FOLDER, a folder with {LPIPS_FILE}"
+                f"metric lpips needs the folder of its weights, {LPIPS_FILE}",
+                hint="name it with --weights FOLDER",
             )
         self._network = Lpips(weights / LPIPS_FILE).eval()
 
@@ -120,13 +123,19 @@ class Dists:
     higher_is_closer = False
     compares_edits = True
 
-    def __init__(self, weights: Path | None = None) -> None:
-        vision = package("torchvision.models", metric="dists", install="torchvision")
+    def __init__(self) -> None:
+        vision = package(
+            "torchvision.models",
+            install="torchvision",
+            user="metric dists",
+            error=MetricUnavailable,
+        )
         address = vision.VGG16_Weights.DEFAULT.url
         file = Path(torch.hub.get_dir(), "checkpoints", address.rsplit("/", 1)[1])
         if not file.exists():
             raise MetricUnavailable(
-                f"dists needs {file}; type: curl --create-dirs -o {file} {address}"
+                f"metric dists needs the file {file}",
+                hint=f"type: curl --create-dirs -o {file} {address}",
             )
         from torchmetrics.image.dists import DeepImageStructureAndTextureSimilarity
 
@@ -140,21 +149,16 @@ class Dists:
             return None
         scale = min(1.0, 256 / min(height, width))
         sides = round(height * scale), round(width * scale)
-        value: Tensor = self._network(*(resize(_planes(p), *sides) for p in (first, second)))
+        value: Tensor = self._network(*(resize(tensor(p), *sides) for p in (first, second)))
         self._network.reset()
         return float(value)
 
 
-def _planes(picture: np.ndarray) -> Tensor:
-    """Float32 (1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
-
-
 def _fed(picture: np.ndarray) -> Tensor:
-    """The same, with no side above what the networks can be fed."""
+    """Float32 (1, 3, H, W) in [0, 1], with no side above what the networks can be fed."""
     scale = min(1.0, _LARGEST / max(picture.shape))
     height, width = (max(_SMALLEST, round(side * scale)) for side in picture.shape[:2])
-    return resize(_planes(picture), height, width)
+    return resize(tensor(picture), height, width)
 
 
 def _unit(features: Tensor) -> Tensor:

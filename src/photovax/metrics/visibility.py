@@ -14,15 +14,15 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from photovax.errors import MetricUnavailable
+from photovax.extras import package
 from photovax.machine.memory import LIBRARIES, available_bytes, resident_bytes
-from photovax.metrics.contracts import PAIR_METRICS, package
+from photovax.metrics.contracts import PAIR_METRICS
 from photovax.metrics.cvvdp import load_cvvdp, predict_jod
 from photovax.metrics.distortion import check_comparable
 from photovax.models.views import resize
@@ -88,6 +88,12 @@ class VisibleDifference:
         """The lower of the two, which is the one that counts; None where neither is known."""
         return min((v for v in (self.jod_fhd, self.jod_4k) if v is not None), default=None)
 
+    @property
+    def by_metric(self) -> dict[str, float]:
+        """The pair metrics of these names, where they were measured."""
+        known = {"jod": self.jod_fhd, "flip": self.flip}
+        return {name: value for name, value in known.items() if value is not None}
+
     def figures(self) -> dict[str, float | None]:
         """The three figures, for JSON."""
         return {name: value for name, value in asdict(self).items() if name != "left_out"}
@@ -137,7 +143,7 @@ def visible_difference(
         try:
             return measure()
         except MetricUnavailable as error:
-            reasons.append(str(error).rpartition("type: ")[2])  # what to type says enough
+            reasons.append((error.hint or str(error)).removeprefix("type: "))
             return None
 
     # FLIP comes first: it takes the least memory.
@@ -265,7 +271,12 @@ def _flip(
 
 
 def _load_flip() -> Any:
-    return package("flip_evaluator", metric="flip", install="'photovax[visibility]'")
+    return package(
+        "flip_evaluator",
+        install="photovax[visibility]",
+        user="metric flip",
+        error=MetricUnavailable,
+    )
 
 
 def _check_room(name: str, needed: int, memory: int | None) -> None:
@@ -306,7 +317,7 @@ class Jod(_OfThePhoto):
     label = "JOD (ColorVideoVDP, full HD)"
     higher_is_closer = True
 
-    def __init__(self, weights: Path | None = None) -> None:
+    def __init__(self) -> None:
         load_cvvdp()
         super().__init__(jod)
 
@@ -322,6 +333,6 @@ class Flip(_OfThePhoto):
     label = "FLIP (full HD)"
     higher_is_closer = False
 
-    def __init__(self, weights: Path | None = None) -> None:
+    def __init__(self) -> None:
         _load_flip()
         super().__init__(flip)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from photovax.adversary.purify.contract import PURIFIERS
-from photovax.errors import ModelError
+from photovax.errors import ModelError, first_line
 from photovax.machine.device import pick_device
 
 if TYPE_CHECKING:
@@ -64,16 +64,17 @@ class Denoiser:
             weights = {name: value.float() for name, value in load_file(WEIGHTS).items()}
             self._network.load_state_dict(weights)
         except (OSError, RuntimeError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"purifier denoiser: {WEIGHTS} cannot be loaded: {reason}") from error
+            raise ModelError(
+                f"purifier denoiser: {WEIGHTS} cannot be loaded: {first_line(error)}"
+            ) from error
         self._network.eval().requires_grad_(False).to(self._device)
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The picture less the change that the network sees in it."""
         import torch
 
-        planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(self._device) / 255
+        from photovax.tensors import pixels_of, tensor
+
+        images = tensor(pixels, self._device)
         with torch.no_grad():
-            clean = (planes - self._network(planes)).clamp(0, 1).mul(255).round().byte()
-        levels: np.ndarray = clean[0].permute(1, 2, 0).cpu().numpy()
-        return np.ascontiguousarray(levels)
+            return pixels_of(images - self._network(images))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from photovax.adversary.purify.contract import PURIFIERS
 from photovax.errors import UsageError
+from photovax.extras import package
 
 __all__ = ["AdverseCleaner", "NonLocalMeans", "TotalVariation"]
 
@@ -50,11 +50,14 @@ class AdverseCleaner:
                 "purifier adversecleaner needs sigma and eps above 0 and a radius from 1 up, got "
                 f"{self.sigma:g}, {self.eps:g} and {self.radius}"
             )
-        _installed("cv2.ximgproc")
+        _installed("cv2.ximgproc", "adversecleaner")
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The cleaned picture."""
-        cv2, guided = _installed("cv2"), _installed("cv2.ximgproc")
+        cv2, guided = (
+            _installed("cv2", "adversecleaner"),
+            _installed("cv2.ximgproc", "adversecleaner"),
+        )
         guide = np.ascontiguousarray(pixels[..., ::-1], dtype=np.float32)
         clean = guide
         for _ in range(self.bilateral):
@@ -85,11 +88,11 @@ class NonLocalMeans:
     def __post_init__(self) -> None:
         if self.strength <= 0:
             raise UsageError(f"purifier nlmeans needs a strength above 0, got {self.strength:g}")
-        _installed("cv2")
+        _installed("cv2", "nlmeans")
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The denoised picture."""
-        cv2 = _installed("cv2")
+        cv2 = _installed("cv2", "nlmeans")
         picture = np.ascontiguousarray(pixels[..., ::-1])
         clean = cv2.fastNlMeansDenoisingColored(picture, None, self.strength, self.strength, 7, 21)
         return np.ascontiguousarray(clean[..., ::-1])
@@ -116,22 +119,16 @@ class TotalVariation:
     def __post_init__(self) -> None:
         if self.weight <= 0:
             raise UsageError(f"purifier tv needs a weight above 0, got {self.weight:g}")
-        _installed("skimage.restoration")
+        _installed("skimage.restoration", "tv")
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The smoothed picture."""
-        restoration = _installed("skimage.restoration")
+        restoration = _installed("skimage.restoration", "tv")
         clean = restoration.denoise_tv_chambolle(
             pixels.astype(np.float32) / 255, weight=self.weight, channel_axis=2
         )
         return np.asarray(np.rint(clean * 255).clip(0, 255).astype(np.uint8))
 
 
-def _installed(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise UsageError(
-            f"this purification needs {module}, which is not installed; "
-            'type: pip install "photovax[evaluate]"'
-        ) from None
+def _installed(module: str, name: str) -> Any:
+    return package(module, install="photovax[evaluate]", user=f"purifier {name}")

@@ -54,9 +54,10 @@ class RoundTrip:
         """The picture as the autoencoder has it."""
         import torch
 
+        from photovax.tensors import pixels_of, tensor
+
         with torch.no_grad():
-            images = _images(pixels, self._device)
-            return _pixels(_reproduced(self._autoencoder, images))
+            return pixels_of(_reproduced(self._autoencoder, tensor(pixels, self._device)))
 
 
 @PURIFIERS.register("impress")
@@ -123,8 +124,9 @@ class Impress:
         import torch
 
         from photovax.pictures.resize import resized
+        from photovax.tensors import pixels_of, tensor
 
-        given = _images(np.asarray(resized(pixels, self._size)), self._device)
+        given = tensor(np.asarray(resized(pixels, self._size)), self._device)
         drawn = torch.randn(given.shape, generator=torch.Generator().manual_seed(seed))
         images = (given + self.noise * drawn.to(self._device)).requires_grad_()
         adam = torch.optim.Adam([images], lr=self.rate)
@@ -137,7 +139,7 @@ class Impress:
                 adam.step()
                 schedule.step()
                 images.data.clamp_(0, 1)
-        return _back(_pixels(images.detach()), pixels)
+        return _back(pixels_of(images), pixels)
 
     def _loss(self, images: Tensor, given: Tensor) -> Tensor:
         from torchmetrics.functional.image import structural_similarity_index_measure
@@ -195,20 +197,6 @@ def _reproduced(autoencoder: Autoencoder, images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     # Autoencoders continue sides that do not divide, and give them back longer.
     return autoencoder.decode(autoencoder.encode(images))[..., :height, :width]
-
-
-def _images(pixels: np.ndarray, device: torch.device) -> Tensor:
-    import torch
-
-    planes = torch.tensor(pixels, device=device).permute(2, 0, 1)[None]
-    return planes.float().contiguous() / 255
-
-
-def _pixels(images: Tensor) -> np.ndarray:
-    import torch
-
-    levels = (images[0] * 255).round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
 
 
 def _back(made: np.ndarray, pixels: np.ndarray) -> np.ndarray:
