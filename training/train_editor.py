@@ -14,263 +14,40 @@ import copy
 import json
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diffusers
-import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import (
     AutoencoderKL,
-    DDIMScheduler,
-    EulerDiscreteScheduler,
-    UNet2DConditionModel,
 )
 from torch import Generator, Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
-from photovax.evaluation.true_edits import TRUE_EDITS, TrueEdit
+from photovax.evaluation.true_edits import TRUE_EDITS
 from training.captions import (
-    class_word,
     corpus,
-    instruction,
-    picture_caption,
-    recoloured,
-    region_caption,
 )
 from training.checkpoints import read_checkpoint, write_checkpoint, write_report
-from training.holes import random_hole
+from training.editor_data import EARLIEST_OTHER, OFTEN, Data
+from training.editor_parts import (
+    CHANNELS,
+    Editor,
+    img2img_steps,
+    model_index,
+    scheduler,
+    unet_folder,
+)
 from training.muon import optimisers
 from training.photos import RandomCrops, load, photo_files, photo_folder
 from training.pixel_loss import linear_decoder, pixel_error
-from training.text import text_encoder, tokenizer
+from training.text import tokenizer
 
-CHANNELS = {"instruct": 8, "inpaint": 9, "img2img": 4}
 SHARES = {"instruct": 0.4, "inpaint": 0.3, "img2img": 0.3}
 # (crop side, crops per step) of the first share of a training, ``--small``, and of the rest
 SMALL, LARGE = (128, 16), (256, 10)
-# img2img: share of the filtered samples that start from the photo's own look instead of the
-# prompt's, as a user's photo does, or on the way from it; and the earliest timestep of these.
-OTHER_START, EARLIEST_OTHER = 0.6, 150
-OFTEN = 3
 FITTED = 38  # crops, and as many with another look, that the linear decoder is fitted to
 HELD_OUT = 50  # every so many photos of the training folder are only validated on
-
-
-def scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule, with v-prediction and from the very last timestep."""
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-    )
-
-
-def img2img_steps() -> EulerDiscreteScheduler:
-    """DDIM's steps, evenly spaced in the noise's logarithm, for latents as small as these.
-
-    With Stable Diffusion's own spacing half the steps start from 1.6 times the latent's deviation
-    in noise. On 64 x 64 latents that leaves a photo; on 32 x 32, in which every value counts,
-    hardly more than colours.
-    """
-    ends = scheduler().alphas_cumprod[[0, -1]]
-    least, most = ((1 - ends) / ends).sqrt().tolist()
-    return EulerDiscreteScheduler.from_config(
-        scheduler().config, use_exponential_sigmas=True, sigma_min=least, sigma_max=most
-    )
-
-
-def denoiser(channels: int, widths: tuple[int, ...], groups: int, text: int) -> Any:
-    """An untrained UNet in Stable Diffusion's form."""
-    return UNet2DConditionModel(
-        sample_size=32,
-        in_channels=channels,
-        out_channels=4,
-        layers_per_block=1,
-        block_out_channels=widths,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=text,
-        attention_head_dim=4,
-        norm_num_groups=groups,
-    )
-
-
-class Editor(nn.Module):
-    """The parts that are trained."""
-
-    def __init__(self, vocabulary: Any, options: argparse.Namespace) -> None:
-        super().__init__()
-        unets: dict[str, Any]
-        if options.start is None:
-            widths = tuple(int(width) for width in options.widths.split("-"))
-            self.text = text_encoder(vocabulary, options.text_width, options.text_layers)
-            unets = {
-                mode: denoiser(channels, widths, options.groups, options.text_width)
-                for mode, channels in CHANNELS.items()
-            }
-        else:
-            self.text = CLIPTextModel.from_pretrained(
-                options.start / "text_encoder", dtype=torch.float32
-            )
-            unets = {
-                mode: UNet2DConditionModel.from_pretrained(
-                    options.start / _folder(mode), torch_dtype=torch.float32
-                )
-                for mode in CHANNELS
-            }
-        self.unets = nn.ModuleDict(unets)
-
-
-def _folder(mode: str) -> str:
-    """Where a denoiser lies. Pipelines look for ``unet``; the other two are handed to them."""
-    return "unet" if mode == "img2img" else f"unet_{mode}"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step trains on.
-
-    Attributes:
-        target: Scaled latents to make (N, 4, h, w).
-        start: Scaled latents that noise is added to; mostly the target itself.
-        shown: Extra input channels, or None.
-        prompts: N of them.
-    """
-
-    target: Tensor
-    start: Tensor
-    shown: Tensor | None
-    prompts: list[str]
-
-
-class Data:
-    """Batches: what the denoiser is to make, what it is shown, and the words."""
-
-    def __init__(
-        self,
-        vae: Any,
-        photos: list[Tensor],
-        names: list[str],
-        seed: int,
-        often: Sequence[str] = (),
-        pool: int = 0,
-    ) -> None:
-        """How to draw.
-
-        Args:
-            vae: The autoencoder.
-            photos: Each (3, H, W) uint8.
-            names: Of their files.
-            seed: Of all draws.
-            often: Names of true edits that instruct draws ``OFTEN`` times as often.
-            pool: Pairs of each size that instruct makes before it draws from these only: making
-                one costs as much as training on it does. Without bound when 0.
-        """
-        self.vae = vae
-        self.pool = pool
-        self.pairs: dict[int, list[tuple[Tensor, Tensor, TrueEdit]]] = {}
-        weights = np.array([OFTEN if e.name in often else 1.0 for e in TRUE_EDITS.values()])
-        self.chances = weights / weights.sum()
-        self.words = [class_word(name) for name in names]
-        self.crops = RandomCrops(photos, seed)
-        self.random = np.random.default_rng(seed + 1)
-
-    def batch(self, mode: str, count: int, side: int) -> Batch:
-        """Samples for one way of editing."""
-        if mode == "instruct":
-            return self._instruct(self._pairs(count, side))
-        crops, chosen = self.crops.draw(count, side)
-        return self._inpaint(crops, chosen) if mode == "inpaint" else self._img2img(crops, chosen)
-
-    def _encode(self, images: Tensor) -> Tensor:
-        # Pictures are made on the CPU, and latents, which are small, go back there to be mixed.
-        device = self.vae.device
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-            x = (images.to(device) * 2 - 1).contiguous(memory_format=torch.channels_last)
-            return self.vae.encode(x).latent_dist.mean.float().cpu()
-
-    def _pairs(self, count: int, side: int) -> list[tuple[Tensor, Tensor, TrueEdit]]:
-        """Latents before and after an edit, and which edit it was."""
-        made = self.pairs.setdefault(side, [])
-        if self.pool and len(made) >= self.pool:
-            return [made[i] for i in self.random.integers(len(made), size=count)]
-        crops, _ = self.crops.draw(count, side)
-        numbers = self.random.choice(len(TRUE_EDITS), size=count, p=self.chances)
-        edits = [list(TRUE_EDITS.values())[number] for number in numbers]
-        edited = torch.cat(
-            [edit.filter(crop[None]) for edit, crop in zip(edits, crops, strict=True)]
-        )
-        before, after = self._encode(torch.cat((crops, edited))).chunk(2)
-        pairs = list(zip(before, after, edits, strict=True))
-        if self.pool:
-            made.extend(pairs)
-        return pairs
-
-    def _instruct(self, pairs: list[tuple[Tensor, Tensor, TrueEdit]]) -> Batch:
-        befores, afters, edits = zip(*pairs, strict=True)
-        before, after = torch.stack(befores), torch.stack(afters)
-        # InstructPix2Pix (arXiv 2211.09800): 5 % no words, 5 % no picture, 5 % neither. The
-        # picture's latent is not scaled, as the pipeline has it.
-        draw = self.random.random(len(pairs))
-        before[torch.from_numpy((draw >= 0.05) & (draw < 0.15))] = 0
-        prompts = [
-            "" if d < 0.10 else instruction(edit, self.random)
-            for edit, d in zip(edits, draw, strict=True)
-        ]
-        target = after * self._scale
-        return Batch(target, target, before, prompts)
-
-    def _inpaint(self, crops: Tensor, chosen: list[int]) -> Batch:
-        pictures, holes, prompts = [], [], []
-        for crop, index in zip(crops, chosen, strict=True):
-            hole = random_hole(crop.shape[-1], self.random)
-            picture = crop
-            if hole.mean() < 0.9 and self.random.random() < 0.35:
-                picture = recoloured(crop, hole, self.random)
-            caption = region_caption(picture, hole, self.random, self.words[index])
-            pictures.append(picture)
-            holes.append(hole)
-            prompts.append("" if self.random.random() < 0.1 else caption)
-        whole, mask = torch.stack(pictures), torch.stack(holes)
-        kept = torch.where(mask > 0.5, 0.5, whole)  # the pipeline greys out what it repaints
-        target, context = (self._encode(torch.cat((whole, kept))) * self._scale).chunk(2)
-        small = F.interpolate(mask, size=target.shape[-2:])
-        return Batch(target, target, torch.cat((small, context), dim=1), prompts)
-
-    def _img2img(self, crops: Tensor, chosen: list[int]) -> Batch:
-        pictures, prompts, others = [], [], []
-        for crop, index in zip(crops, chosen, strict=True):
-            edit = None
-            if self.random.random() < 0.6:
-                edit = list(TRUE_EDITS.values())[self.random.integers(len(TRUE_EDITS))]
-            picture = crop if edit is None else edit.filter(crop[None])[0]
-            caption = picture_caption(picture, self.random, self.words[index], edit)
-            elsewhere = edit is not None and self.random.random() < OTHER_START
-            pictures.append(picture)
-            others.append(elsewhere)
-            prompts.append("" if not elsewhere and self.random.random() < 0.1 else caption)
-        other = torch.tensor(others)
-        latents = self._encode(torch.cat((torch.stack(pictures), crops[other]))) * self._scale
-        target = latents[: len(crops)]
-        start = target.clone()
-        # On their way to the look that was asked for, edits are somewhere between the two.
-        way = torch.from_numpy(self.random.random((int(other.sum()), 1, 1, 1)) ** 0.5).float()
-        start[other] = torch.lerp(target[other], latents[len(crops) :], way)
-        return Batch(target, start, None, prompts)
-
-    @property
-    def _scale(self) -> float:
-        return float(self.vae.config.scaling_factor)
 
 
 class Run:
@@ -456,28 +233,9 @@ class Run:
         self.vocabulary.save_pretrained(folder / "tokenizer")
         editor.text.save_pretrained(folder / "text_encoder")
         for mode, unet in editor.unets.items():
-            unet.save_pretrained(folder / _folder(mode))
-        index = json.dumps(_index(), indent=2) + "\n"
+            unet.save_pretrained(folder / unet_folder(mode))
+        index = json.dumps(model_index(), indent=2) + "\n"
         (folder / "model_index.json").write_text(index, encoding="utf-8")
-
-
-def _index() -> dict[str, Any]:
-    """What diffusers' pipelines look up: which class loads which folder."""
-    parts: list[tuple[str, Any]] = [
-        ("scheduler", DDIMScheduler),
-        ("text_encoder", CLIPTextModel),
-        ("tokenizer", CLIPTokenizer),
-        ("unet", UNet2DConditionModel),
-        ("vae", AutoencoderKL),
-    ]
-    unused = ("feature_extractor", "image_encoder", "safety_checker")
-    return {
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": diffusers.__version__,
-        "requires_safety_checker": False,
-        **{name: [None, None] for name in unused},
-        **{name: [kind.__module__.split(".")[0], kind.__name__] for name, kind in parts},
-    }
 
 
 def main() -> None:

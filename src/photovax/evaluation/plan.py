@@ -93,12 +93,12 @@ class Floor:
     bound: float | None = None
 
     @property
-    def levels(self) -> int:
+    def whole_levels(self) -> int:
         """linf: the largest change, in whole 8-bit levels."""
         return math.floor(self.radius * 255 + 1e-3)
 
     @property
-    def most(self) -> float | None:
+    def levels(self) -> float | None:
         """Largest change allowed, in 8-bit levels; None where a length is bounded."""
         return self.radius * 255 if self.norm == "linf" else self.bound
 

@@ -29,7 +29,7 @@ from photovax.immunize import Immunizer
 from photovax.metrics.clip import Clip
 from photovax.metrics.contracts import PairMetric, load_metrics
 from photovax.metrics.distortion import visibility
-from photovax.metrics.perceptual import Backbone, Lite0, load_backbone
+from photovax.metrics.perceptual import load_backbone
 from photovax.models.catalog.places import fed_size
 from photovax.pictures.photo import read_photo
 from photovax.pictures.resize import resized
@@ -95,14 +95,9 @@ class Evaluation:
                 f"an evaluation needs one metric or more of edits: {reasons}",
                 hint="; ".join(hints) or None,
             )
-        self.backbone: Backbone | None
-        lite0 = self.metrics.get("lite0")
-        if isinstance(lite0, Lite0):  # one network for both
-            self.backbone = lite0
-        else:
-            self.backbone, failed = load_backbone()
-            if failed is not None:
-                self.left_out["set distances"] = failed.line
+        self.backbone, failed = load_backbone()
+        if failed is not None:
+            self.left_out["set distances"] = failed.line
         self.clip: Clip | None = None
         try:
             self.clip = None if clip is None else Clip(clip)

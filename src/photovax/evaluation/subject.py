@@ -126,7 +126,7 @@ def noise_like(pixels: np.ndarray, floor: Floor, mask: np.ndarray | None = None)
     if floor.norm == "perceptual":
         return _drawn_from(BUDGETS.create(floor.budget), pixels, mask)
     if floor.norm == "linf":
-        return np.where(inside, noisy(pixels, floor.levels, FLOOR_SEED), pixels)
+        return np.where(inside, noisy(pixels, floor.whole_levels, FLOOR_SEED), pixels)
     drawn = np.random.default_rng(FLOOR_SEED).standard_normal(pixels.shape) * inside
     wanted = floor.radius * 255
     scale = wanted / float(np.linalg.norm(drawn))

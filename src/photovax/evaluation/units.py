@@ -35,7 +35,7 @@ class Protection:
     @property
     def levels(self) -> float | None:
         """Largest change allowed, in 8-bit levels; None where another norm bounds it."""
-        return self.by.most if isinstance(self.by, Floor) else self.by.levels
+        return self.by.levels
 
 
 @dataclass(frozen=True)
