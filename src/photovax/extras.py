@@ -1,4 +1,4 @@
-"""One line for whoever runs what an optional package is needed for."""
+"""Optional packages: importing them, and the error that says how to install a missing one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["extra_installed", "package", "package_installed"]
 def package_installed(
     install: str, *, user: str = "this", error: type[PhotovaxError] = UsageError
 ) -> Iterator[None]:
-    """Say what to install where an import inside fails.
+    """Turn failed imports in this context into an error that says what to install.
 
     Args:
         install: The argument of ``pip install``.
-        user: What needs the package, for the message.
-        error: The class of the error to raise.
+        user: What needs the package, to begin the message.
+        error: Class of the error to raise.
 
     Raises:
         PhotovaxError: Of that class, if a package is missing or cannot be imported.
@@ -31,7 +31,7 @@ def package_installed(
         yield
     except ImportError as failed:
         name = failed.name or ""
-        if name.partition(".")[0] == "photovax":  # a mistake of our own
+        if name.partition(".")[0] == "photovax":  # a defect of photovax, not a missing package
             raise
         missing = isinstance(failed, ModuleNotFoundError)
         reason = "" if missing else f", which cannot be imported: {failed}"
@@ -44,13 +44,13 @@ def package_installed(
 def extra_installed(
     extra: str, *, user: str = "this", error: type[PhotovaxError] = UsageError
 ) -> AbstractContextManager[None]:
-    """As ``package_installed``, for the packages that one extra of photovax brings."""
+    """``package_installed`` for the packages of one extra of photovax."""
     return package_installed(f"photovax[{extra}]", user=user, error=error)
 
 
 def package(
     module: str, *, install: str, user: str, error: type[PhotovaxError] = UsageError
 ) -> Any:
-    """Import a module of an optional package; arguments and errors of ``package_installed``."""
+    """Import a module of an optional package; ``package_installed`` documents the arguments."""
     with package_installed(install, user=user, error=error):
         return importlib.import_module(module)

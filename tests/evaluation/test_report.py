@@ -23,7 +23,7 @@ def test_the_report_says_what_was_found(
     assert "only 2 photos" in page
     seen = find_spec("flip_evaluator") is not None
     assert page.count("data:image/webp") == (5 + seen) * 2
-    assert page.count("where it is seen (FLIP)") == 4 * seen  # caption and text for the blind
+    assert page.count("visible difference (FLIP)") == 4 * seen  # caption and alternative text
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
     with (tmp_path / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

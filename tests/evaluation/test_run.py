@@ -95,7 +95,7 @@ def test_visibility_is_asked_of_the_photo_and_takes_no_edit(
         value = one.visible[name]
         assert value is not None
         assert 0 < value < 10
-    with pytest.raises(UsageError, match="needs one metric or more of edits: none was named"):
+    with pytest.raises(UsageError, match="one metric of edits: none was named"):
         Evaluation(replace(PLAN, metrics=(name,)), done[1], device="cpu")
 
 
@@ -165,7 +165,7 @@ def test_without_a_mask_inpainting_is_left_out_with_a_reason(photos: list[Path],
     evaluation.run([bare])
     results = evaluation.results([bare])
     assert {case.asked.name for case in results.cases} == {"sepia"}
-    assert results.left_out["bare.png, red"] == "there is no bare.mask.png beside the photo"
+    assert "bare.mask.png" in results.left_out["bare.png, red"]
 
 
 def test_recipes_that_need_the_mask_change_the_subject_only(photos: list[Path], tmp_path: Path):
@@ -201,5 +201,5 @@ def test_published_attacks_on_inpainting_get_the_mask(
 
 def test_without_a_metric_there_is_nothing_to_do(tmp_path: Path):
     plan = replace(PLAN, metrics=("lpips",))
-    with pytest.raises(UsageError, match=r"needs one metric or more of edits: .*lpips"):
+    with pytest.raises(UsageError, match=r"one metric of edits: .*lpips"):
         Evaluation(plan, tmp_path, weights=tmp_path, device="cpu")

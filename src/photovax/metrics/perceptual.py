@@ -1,4 +1,4 @@
-"""Pair metrics in the features of trained networks, and features for distances of sets."""
+"""Pair metrics in features of trained networks, and features for distances of sets."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from photovax.tensors import tensor
 
 __all__ = ["Backbone", "Dists", "Lite0", "LpipsDistance", "load_backbone"]
 
-_LARGEST = 1024  # pixels; networks need some hundred floats per pixel
-_SMALLEST = 32  # pixels, what the networks halve five times
+_LARGEST = 1024  # pixels, since networks need about a hundred floats per pixel
+_SMALLEST = 32  # pixels, since the networks halve sides five times
 
 
 class Backbone(Protocol):
-    """A network whose features sets of pictures are compared in."""
+    """A network whose features represent pictures in distances of sets."""
 
     label: str
-    """For tables."""
+    """Name in tables."""
 
     def features(self, pictures: Iterable[np.ndarray]) -> np.ndarray:
         """Float32 features (N, D) of uint8 pictures (H, W, 3), which may differ in shape."""
@@ -35,7 +35,7 @@ class Backbone(Protocol):
 
 
 def load_backbone() -> tuple[Backbone | None, MetricUnavailable | None]:
-    """The network for distances of sets; or None, and the error that says why there is none."""
+    """The network for distances of sets; or None, and the error that makes it unavailable."""
     try:
         return Lite0(), None
     except MetricUnavailable as error:
@@ -46,10 +46,10 @@ def load_backbone() -> tuple[Backbone | None, MetricUnavailable | None]:
 class Lite0:
     """Perceptual distance in EfficientNet-Lite0's features, without learned weights.
 
-    The unweighted form of Zhang et al. 2018: squared differences of features of unit length over
-    channels, summed over channels, then averaged over places and over five stages; in [0, 4].
-    Pictures with a side above 1024 pixels are shrunk to it. Comparable with no other network's
-    figures.
+    The unweighted form of Zhang et al. 2018: features are normalised over channels, their squared
+    differences summed over channels, then averaged over places and five stages; in [0, 4].
+    Pictures with a side above 1024 pixels are shrunk to that. Figures are not comparable with those
+    of other networks.
 
     Raises:
         MetricUnavailable: If the network's packages are missing or damaged.
@@ -80,7 +80,7 @@ class Lite0:
 
 @PAIR_METRICS.register("lpips")
 class LpipsDistance:
-    """LPIPS of two pictures; with a side above 1024 pixels, they are shrunk to it.
+    """LPIPS of two pictures, which are shrunk where a side has more than 1024 pixels.
 
     Args:
         weights: Folder of ``lpips-alex.safetensors``.
@@ -111,9 +111,9 @@ class LpipsDistance:
 
 @PAIR_METRICS.register("dists")
 class Dists:
-    """DISTS (Ding et al. 2020) through torchmetrics, at a short side of 256 as its authors do.
+    """DISTS (Ding et al. 2020) by torchmetrics, at a short side of 256 pixels as its authors do.
 
-    Nothing is downloaded: torchvision's VGG16 has to be in torch's own cache.
+    Nothing is downloaded: the weights of torchvision's VGG16 must be in torch's cache.
 
     Raises:
         MetricUnavailable: If torchvision or its VGG16 is missing.
@@ -155,7 +155,7 @@ class Dists:
 
 
 def _fed(picture: np.ndarray) -> Tensor:
-    """Float32 (1, 3, H, W) in [0, 1], with no side above what the networks can be fed."""
+    """Float32 (1, 3, H, W) in [0, 1], with no side above ``_LARGEST`` pixels."""
     scale = min(1.0, _LARGEST / max(picture.shape))
     height, width = (max(_SMALLEST, round(side * scale)) for side in picture.shape[:2])
     return resize(tensor(picture), height, width)
