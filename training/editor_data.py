@@ -1,4 +1,4 @@
-"""What the embedded editor is trained on: latents to make, what is shown, and words."""
+"""Training data of the embedded editor: target latents, conditions and prompts."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from training.captions import (
 from training.holes import random_hole
 from training.photos import RandomCrops
 
-# img2img: share of the filtered samples that start from the photo's own look instead of the
-# prompt's, as a user's photo does, or on the way from it; and the earliest timestep of these.
+# For img2img: share of filtered samples whose noise is added to the unfiltered photo, as for a
+# user's photo, or to a mixture with the target; and the earliest timestep of these samples.
 OTHER_START, EARLIEST_OTHER = 0.6, 150
-OFTEN = 3
+OFTEN = 3  # factor by which --often raises the chance of an edit
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step trains on.
+    """Training data of one step.
 
     Attributes:
-        target: Scaled latents to make (N, 4, h, w).
-        start: Scaled latents that noise is added to; mostly the target itself.
-        shown: Extra input channels, or None.
-        prompts: N of them.
+        target: Scaled target latents (N, 4, h, w).
+        start: Scaled latents that noise is added to, mostly equal to the target.
+        shown: Additional input channels (N, C, h, w), or None.
+        prompts: N prompts.
     """
 
     target: Tensor
@@ -46,7 +46,7 @@ class Batch:
 
 
 class Data:
-    """Batches: what the denoiser is to make, what it is shown, and the words."""
+    """Random batches of training data for each way of editing."""
 
     def __init__(
         self,
@@ -57,16 +57,16 @@ class Data:
         often: Sequence[str] = (),
         pool: int = 0,
     ) -> None:
-        """How to draw.
+        """Prepare the draws.
 
         Args:
             vae: The autoencoder.
-            photos: Each (3, H, W) uint8.
-            names: Of their files.
-            seed: Of all draws.
-            often: Names of true edits that instruct draws ``OFTEN`` times as often.
-            pool: Pairs of each size that instruct makes before it draws from these only: making
-                one costs as much as training on it does. Without bound when 0.
+            photos: Photos, uint8 (3, H, W) each.
+            names: File names of the photos.
+            seed: Seed of all draws.
+            often: Names of exact edits that instruct draws ``OFTEN`` times as often as others.
+            pool: Number of pairs of each size that instruct makes and then reuses, since making a
+                pair costs as much as a training step with it. Unlimited when 0.
         """
         self.vae = vae
         self.pool = pool
@@ -78,21 +78,21 @@ class Data:
         self.random = np.random.default_rng(seed + 1)
 
     def batch(self, mode: str, count: int, side: int) -> Batch:
-        """Samples for one way of editing."""
+        """Random samples for one way of editing."""
         if mode == "instruct":
             return self._instruct(self._pairs(count, side))
         crops, chosen = self.crops.draw(count, side)
         return self._inpaint(crops, chosen) if mode == "inpaint" else self._img2img(crops, chosen)
 
     def _encode(self, images: Tensor) -> Tensor:
-        # Pictures are made on the CPU, and latents, which are small, go back there to be mixed.
+        # Pictures are made on the CPU. Latents are small, and return there to be mixed.
         device = self.vae.device
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             x = (images.to(device) * 2 - 1).contiguous(memory_format=torch.channels_last)
             return self.vae.encode(x).latent_dist.mean.float().cpu()
 
     def _pairs(self, count: int, side: int) -> list[tuple[Tensor, Tensor, TrueEdit]]:
-        """Latents before and after an edit, and which edit it was."""
+        """Latents before and after an edit, and the edit."""
         made = self.pairs.setdefault(side, [])
         if self.pool and len(made) >= self.pool:
             return [made[i] for i in self.random.integers(len(made), size=count)]
@@ -111,8 +111,8 @@ class Data:
     def _instruct(self, pairs: list[tuple[Tensor, Tensor, TrueEdit]]) -> Batch:
         befores, afters, edits = zip(*pairs, strict=True)
         before, after = torch.stack(befores), torch.stack(afters)
-        # InstructPix2Pix (arXiv 2211.09800): 5 % no words, 5 % no picture, 5 % neither. The
-        # picture's latent is not scaled, as the pipeline has it.
+        # InstructPix2Pix (arXiv 2211.09800): 5 % without prompt, 5 % without picture, 5 % without
+        # both. The latent of the picture is not scaled, as in the pipeline.
         draw = self.random.random(len(pairs))
         before[torch.from_numpy((draw >= 0.05) & (draw < 0.15))] = 0
         prompts = [
@@ -134,7 +134,7 @@ class Data:
             holes.append(hole)
             prompts.append("" if self.random.random() < 0.1 else caption)
         whole, mask = torch.stack(pictures), torch.stack(holes)
-        kept = torch.where(mask > 0.5, 0.5, whole)  # the pipeline greys out what it repaints
+        kept = torch.where(mask > 0.5, 0.5, whole)  # as the pipeline does
         target, context = (self._encode(torch.cat((whole, kept))) * self._scale).chunk(2)
         small = F.interpolate(mask, size=target.shape[-2:])
         return Batch(target, target, torch.cat((small, context), dim=1), prompts)
@@ -155,7 +155,7 @@ class Data:
         latents = self._encode(torch.cat((torch.stack(pictures), crops[other]))) * self._scale
         target = latents[: len(crops)]
         start = target.clone()
-        # On their way to the look that was asked for, edits are somewhere between the two.
+        # Intermediate latents of an edit lie between the two.
         way = torch.from_numpy(self.random.random((int(other.sum()), 1, 1, 1)) ** 0.5).float()
         start[other] = torch.lerp(target[other], latents[len(crops) :], way)
         return Batch(target, start, None, prompts)

@@ -22,7 +22,7 @@ CHANNELS = {"instruct": 8, "inpaint": 9, "img2img": 4}
 
 
 def scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule, with v-prediction and from the very last timestep."""
+    """Stable Diffusion's noise schedule, with v-prediction and starting at the last timestep."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_schedule="scaled_linear",
@@ -37,11 +37,11 @@ def scheduler() -> DDIMScheduler:
 
 
 def img2img_steps() -> EulerDiscreteScheduler:
-    """DDIM's steps, evenly spaced in the noise's logarithm, for latents as small as these.
+    """Steps of DDIM that are evenly spaced in the logarithm of the noise, for small latents.
 
-    With Stable Diffusion's own spacing half the steps start from 1.6 times the latent's deviation
-    in noise. On 64 x 64 latents that leaves a photo; on 32 x 32, in which every value counts,
-    hardly more than colours.
+    With Stable Diffusion's own spacing, half the steps start from noise of 1.6 times the latent's
+    standard deviation. On latents of 64 x 64 this preserves a photo; on 32 x 32, where every value
+    matters, it preserves little more than colours.
     """
     ends = scheduler().alphas_cumprod[[0, -1]]
     least, most = ((1 - ends) / ends).sqrt().tolist()
@@ -51,7 +51,7 @@ def img2img_steps() -> EulerDiscreteScheduler:
 
 
 def denoiser(channels: int, widths: tuple[int, ...], groups: int, text: int) -> Any:
-    """An untrained UNet in Stable Diffusion's form."""
+    """An untrained UNet of Stable Diffusion's architecture."""
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=channels,
@@ -67,7 +67,7 @@ def denoiser(channels: int, widths: tuple[int, ...], groups: int, text: int) -> 
 
 
 class Editor(nn.Module):
-    """The parts that are trained."""
+    """The trained parts: the text encoder, and a denoiser for each way of editing."""
 
     def __init__(self, vocabulary: Any, options: argparse.Namespace) -> None:
         super().__init__()
@@ -93,12 +93,12 @@ class Editor(nn.Module):
 
 
 def unet_folder(mode: str) -> str:
-    """Where a denoiser lies. Pipelines look for ``unet``; the other two are handed to them."""
+    """Folder of a denoiser. Pipelines load ``unet``; they are given the other two."""
     return "unet" if mode == "img2img" else f"unet_{mode}"
 
 
 def model_index() -> dict[str, Any]:
-    """What diffusers' pipelines look up: which class loads which folder."""
+    """The ``model_index.json`` of diffusers: the class that loads each folder."""
     parts: list[tuple[str, Any]] = [
         ("scheduler", DDIMScheduler),
         ("text_encoder", CLIPTextModel),

@@ -1,9 +1,9 @@
 """Measure an editor: ``python -m training.measure_editor FOLDER [--photos 60] [--part ...]``.
 
-On 256 x 256 centre crops of photos that were never trained on. ``instruct``: PSNR to the true
-edit, beside the autoencoder's ceiling and the unchanged photo, and for other wordings.
-``inpaint``: whether colour prompts land on the asked colour, and the jump across the mask's
-border. ``img2img``: likeness to the photo, and to what was asked.
+Everything is measured on 256 x 256 centre crops of held-out photos. ``instruct``: PSNR to the exact
+edit, compared with that of the autoencoder and of the unchanged photo, also for other wordings.
+``inpaint``: whether regions get the colour that the prompt names, and the step across the border
+of the mask. ``img2img``: similarity to the photo and to the request.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ BATCH = 10
 
 
 def similarity(made: Tensor, photos: Tensor) -> float:
-    """Mean SSIM."""
+    """Mean SSIM of two batches of images in [0, 1]."""
     value = structural_similarity_index_measure(made, photos, data_range=1.0)
     return float(value if isinstance(value, Tensor) else value[0])
 
 
 def reconstructed(model: Autoencoder, images: Tensor) -> Tensor:
-    """What an autoencoder makes of many images, a few at a time."""
+    """Reconstructions of many images by an autoencoder, a few at a time."""
     with torch.no_grad():
         return torch.cat([model.decode(model.encode(part)) for part in images.split(BATCH)])
 
@@ -61,7 +61,7 @@ def edited(
 
 
 def measure_instruct(editor: LatentEditor, photos: Tensor, edit: Edit, few: int) -> None:
-    """Print a row for each true edit, and their means."""
+    """Print a row for each exact edit, and the means of the rows."""
     print(f"instruct, {len(photos)} photos (other wordings: {few}), {edit}")
     rows = []
     for true in TRUE_EDITS.values():
@@ -92,7 +92,7 @@ def measure_instruct(editor: LatentEditor, photos: Tensor, edit: Edit, few: int)
 def measure_inpaint(
     editor: LatentEditor, photos: Tensor, subjects: Tensor, edit: Edit, wordings: tuple[str, ...]
 ) -> None:
-    """Print the share of right colours in boxes beside the subject, and the border's jump."""
+    """Print the share of right colours in boxes outside the subject, and the border's step."""
     random = np.random.default_rng(5)
     boxes = torch.stack([_box(subject[0] > 0.5, random) for subject in subjects])
     right: dict[str, list[bool]] = {}
@@ -119,7 +119,7 @@ def measure_inpaint(
 
 
 def _box(subject: Tensor, random: np.random.Generator) -> Tensor:
-    """A box (1, H, W) of 80 to 128 pixels a side, over as little of the subject as can be found."""
+    """A random box (1, H, W) of 80 to 128 pixels a side that covers little of the subject."""
     best, least = torch.zeros_like(subject), 2.0
     for _ in range(200):
         height, width = random.integers(80, 129, 2)
@@ -133,7 +133,7 @@ def _box(subject: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def _jump(pictures: Tensor, masks: Tensor) -> float:
-    """Mean absolute difference of neighbours of which one is inside the mask, one outside."""
+    """Mean absolute difference of neighbouring pixels across the border of the mask."""
     total, count = 0.0, 0
     for dim in (-1, -2):
         length = pictures.shape[dim] - 1
@@ -145,7 +145,7 @@ def _jump(pictures: Tensor, masks: Tensor) -> float:
 
 
 def measure_img2img(editor: LatentEditor, photos: Tensor, edit: Edit) -> None:
-    """Print how much of the photo is left, and how far it went where it was asked to."""
+    """Print the similarity of edits to the photo and to the request."""
     print(f"img2img, {len(photos)} photos, {edit}")
     plain = edited(editor, photos, edit.asking("a photo"), 1)
     print(f"  'a photo': SSIM {similarity(plain, photos):.3f}")
@@ -170,7 +170,7 @@ def measure_img2img(editor: LatentEditor, photos: Tensor, edit: Edit) -> None:
 
 
 def main() -> None:
-    """Measure the parts that were asked for, and the seconds that an edit takes."""
+    """Measure the chosen ways of editing, and the duration of an edit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--photos", type=int, default=60)

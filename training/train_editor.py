@@ -1,10 +1,11 @@
 """Train the embedded editor: ``python -m training.train_editor OUT [options]``.
 
-One denoiser for each way of editing (instruct, inpaint, img2img) over one text encoder, on
-latents of the frozen embedded autoencoder. Resumes from ``OUT/checkpoint.pt``. A step trains
-one denoiser, drawn by ``SHARES``. The schedule follows whichever budget is nearer its end,
-steps or minutes of training. ``--start FOLDER --modes instruct`` trains one denoiser of a ready
-editor further; the text encoder, which the others need as it is, then stays.
+The editor has one denoiser for each way of editing (instruct, inpaint, img2img) and one text
+encoder, and works on latents of the frozen embedded autoencoder. Training resumes from
+``OUT/checkpoint.pt``. A step trains one denoiser, drawn by ``SHARES``. The schedule follows steps
+or minutes, whichever limit is nearer. ``--start FOLDER --modes instruct`` continues the training of
+one denoiser of an existing editor. The text encoder is then frozen, since the other denoisers
+depend on it.
 """
 
 from __future__ import annotations
@@ -46,19 +47,19 @@ from training.text import tokenizer
 SHARES = {"instruct": 0.4, "inpaint": 0.3, "img2img": 0.3}
 # (crop side, crops per step) of the first share of a training, ``--small``, and of the rest
 SMALL, LARGE = (128, 16), (256, 10)
-FITTED = 38  # crops, and as many with another look, that the linear decoder is fitted to
-HELD_OUT = 50  # every so many photos of the training folder are only validated on
+FITTED = 38  # number of crops, and of filtered crops, that the linear decoder is fitted to
+HELD_OUT = 50  # one training photo in fifty is used only for validation
 
 
 class Run:
-    """One training run: model, average, optimisers, data and where they stand."""
+    """One training run: model, averaged weights, optimisers, data and their state."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.device = torch.device(options.device)
         self.vae: Any = AutoencoderKL.from_pretrained(options.vae, torch_dtype=torch.float32)
         self.vae.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
-        # Merges that are as frequent as others come in any order: a resumed run keeps its own.
+        # The order of equally frequent merges varies, so a resumed run keeps its tokenizer.
         kept = (options.start or options.out / "editor") / "tokenizer"
         self.vocabulary: Any = (
             CLIPTokenizer.from_pretrained(kept)
@@ -103,11 +104,11 @@ class Run:
 
     @property
     def progress(self) -> float:
-        """Share of the training that is done."""
+        """Share of the training that is done, from 0 to 1."""
         return max(self.step / self.options.steps, self.seconds / 60 / self.options.minutes)
 
     def train_step(self) -> None:
-        """One update of one denoiser, the text encoder, and their averages."""
+        """Update one denoiser, the text encoder and their averages once."""
         began = time.monotonic()
         done = self.progress
         mode = str(self.data.random.choice(list(self.shares), p=list(self.shares.values())))
@@ -152,7 +153,7 @@ class Run:
         late = EARLIEST_OTHER + times * (1000 - EARLIEST_OTHER) // 1000
         times = torch.where(other, late, times)
         noisy = self.scheduler.add_noise(start, noise, times)
-        # The noise that would have made this of the target: the start's own look is noise, too.
+        # The noise relative to the target, which includes the difference between the two.
         kept = self.scheduler.alphas_cumprod[times].view(-1, 1, 1, 1)
         noise = (noisy - kept.sqrt() * target) / (1 - kept).sqrt()
         wanted = self.scheduler.get_velocity(target, noise, times)
@@ -174,7 +175,7 @@ class Run:
         return linear_decoder(self.vae, [*crops, *looks])
 
     def averaged(self) -> Editor:
-        """The parts with averaged weights."""
+        """The parts with averaged weights, without gradients."""
         editor = copy.deepcopy(self.editor)
         editor.load_state_dict(self.average)
         return editor.eval().requires_grad_(False)
@@ -198,7 +199,7 @@ class Run:
         write_report(line, self.options.out)
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint."""
         state: dict[str, Any] = {
             "editor": self.editor.state_dict(),
             "average": self.average,
@@ -262,32 +263,37 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder of checkpoint, curve and result")
     parser.add_argument("--vae", type=Path, default=Path("src/photovax/models/embedded/vae"))
-    parser.add_argument("--start", type=Path, help="a ready editor to train further")
+    parser.add_argument("--start", type=Path, help="folder of an existing editor to train further")
     parser.add_argument("--modes", nargs="+", choices=list(SHARES), default=list(SHARES))
     parser.add_argument(
         "--often",
         nargs="+",
         default=[],
         choices=[edit.name for edit in TRUE_EDITS.values()],
-        help=f"true edits drawn {OFTEN} times as often",
+        help=f"exact edits that are drawn {OFTEN} times as often",
     )
     parser.add_argument(
-        "--pool", type=int, default=0, help="pairs that instruct makes before it reuses them"
+        "--pool", type=int, default=0, help="number of pairs that instruct makes and reuses"
     )
     parser.add_argument(
-        "--small", type=float, default=0.6, help="share trained on 128 pixels, not 256"
+        "--small",
+        type=float,
+        default=0.6,
+        help="share of the training on 128 pixels instead of 256",
     )
     parser.add_argument(
         "--pixels",
         type=float,
         default=0.0,
-        help="share of the loss that counts pixels as a linear decoder makes them, from 0 to 1",
+        help="share of the loss in pixels of a linear decoder, from 0 to 1",
     )
     parser.add_argument("--widths", default="80-112-128")
     parser.add_argument("--groups", type=int, default=16)
     parser.add_argument("--text-width", type=int, default=128)
     parser.add_argument("--text-layers", type=int, default=3)
-    parser.add_argument("--sentences", type=int, default=3000, help="thrice, for the vocabulary")
+    parser.add_argument(
+        "--sentences", type=int, default=3000, help="a third of the sentences for the vocabulary"
+    )
     parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--matrix-lr", type=float, default=0.01)

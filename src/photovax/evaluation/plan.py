@@ -57,7 +57,7 @@ class Asked:
     Attributes:
         name: Name in tables.
         edit: The edit with its settings, and an empty prompt.
-        prompts: Prompts, of which each photo receives one.
+        prompts: Possible prompts; each photo receives one.
         mask: Region that inpaint repaints, a key of ``MASKS``.
     """
 
@@ -252,9 +252,9 @@ def _size(budget: Part) -> str:
 def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tuple[Asked, ...]:
     """The edits of a TOML file: ``[[edit]]`` tables.
 
-    A table has the fields ``mode``; ``prompt``, or ``prompts``, of which each photo receives one;
-    ``name``; ``mask``, a key of ``MASKS``; and those of ``photovax.models.edit.Edit``, whose
-    defaults are the usual settings of the model.
+    A table has the fields ``mode``; ``prompt``, or ``prompts``, a list from which each photo
+    receives one; ``name``; ``mask``, a key of ``MASKS``; and those of ``photovax.models.edit.Edit``,
+    whose defaults are the usual settings of the model.
 
     Args:
         path: The file; when None, the edits that ship with photovax, two per way of editing.
