@@ -1,1 +1,1 @@
-"""How the embedded models were trained. Not part of the installed package."""
+"""Training of the embedded models. Not part of the installed package."""

@@ -1,4 +1,4 @@
-"""Captions made from what a picture really holds, and recoloured regions to caption."""
+"""Captions derived from the contents of a picture, and recoloured regions to caption."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from photovax.evaluation.colours import COLOURS, name_colour
 from photovax.evaluation.true_edits import TRUE_EDITS, TrueEdit
 
-# First number of each run of WordNet ids, as ImageNet's file names carry them, and its word.
-# None: a run whose classes share no everyday word.
+# First number of each range of WordNet ids, which ImageNet's file names contain, and its word.
+# None marks a range whose classes have no common everyday word.
 _CLASSES: tuple[tuple[int, str | None], ...] = (
     (1440764, "fish"),
     (1514668, "bird"),
@@ -53,7 +53,7 @@ _STARTS = [start for start, _ in _CLASSES]
 
 
 def class_word(name: str) -> str | None:
-    """An everyday word for a photo's subject, where its file name carries an ImageNet id."""
+    """An everyday word for the subject of a photo whose file name contains an ImageNet id."""
     if not name.startswith("in_n"):
         return None
     number = int(name.removeprefix("in_n").split(".")[0].split("_")[0])
@@ -63,13 +63,13 @@ def class_word(name: str) -> str | None:
 def region_caption(
     picture: Tensor, mask: Tensor, random: np.random.Generator, word: str | None = None
 ) -> str:
-    """A few words on what a region holds.
+    """A short caption of a region.
 
     Args:
-        picture: (3, H, W) in [0, 1].
-        mask: (1, H, W), one where the region is.
-        random: Picks among the things that could be said.
-        word: What the photo as a whole shows.
+        picture: Picture (3, H, W) in [0, 1].
+        mask: Mask (1, H, W), one inside the region.
+        random: Source of the choice between possible captions.
+        word: Word for the subject of the photo.
     """
     inside = mask[0] > 0.5
     pixels = picture[:, inside].T
@@ -98,7 +98,7 @@ def region_caption(
 def picture_caption(
     picture: Tensor, random: np.random.Generator, word: str | None, edit: TrueEdit | None
 ) -> str:
-    """A caption of a whole picture, in the look that an edit gave it."""
+    """A caption of a whole picture, including the look that an edit gave it."""
     if edit is not None:
         look = str(random.choice(edit.looks))
         if random.random() < 0.3 and word:
@@ -110,9 +110,9 @@ def picture_caption(
 
 
 def recoloured(picture: Tensor, mask: Tensor, random: np.random.Generator) -> Tensor:
-    """The picture with its region in another colour: its brightness pattern kept, softened.
+    """The picture with the region in another colour and its brightness pattern softened.
 
-    Natural regions are grey, brown, green and blue; colour words mean more than that.
+    Natural regions are mostly grey, brown, green and blue, while prompts name all colours.
     """
     name = str(random.choice(list(COLOURS)))
     example = COLOURS[name][random.integers(len(COLOURS[name]))]
@@ -125,7 +125,7 @@ def recoloured(picture: Tensor, mask: Tensor, random: np.random.Generator) -> Te
 
 
 def instruction(edit: TrueEdit, random: np.random.Generator) -> str:
-    """One wording of an instruction, as people vary them."""
+    """A random wording of an instruction."""
     if random.random() < 0.75:
         wording = str(random.choice(edit.orders))
     else:
@@ -142,7 +142,7 @@ def instruction(edit: TrueEdit, random: np.random.Generator) -> str:
 
 
 def _stuff(colour: str, mean: Tensor, detail: float, middle: float) -> str | None:
-    """What a region's colour, texture and height in the picture suggest."""
+    """A word for the material that colour, texture and height in the picture suggest."""
     brightness = mean.mean().item()
     if middle < 0.45 and detail < 0.012 and (colour == "blue" or brightness > 0.6):
         return "sky"
@@ -160,7 +160,7 @@ def _stuff(colour: str, mean: Tensor, detail: float, middle: float) -> str | Non
 
 
 def corpus(count: int, seed: int) -> list[str]:
-    """Sentences of all kinds, to build the vocabulary from."""
+    """Sentences of all kinds, for building the vocabulary."""
     random = np.random.default_rng(seed)
     edits = list(TRUE_EDITS.values())
     words = sorted({word for _, word in _CLASSES if word})

@@ -1,4 +1,4 @@
-"""Random regions to repaint: boxes, ellipses, strokes, all but a blob, everything."""
+"""Random regions to repaint: boxes, ellipses, strokes, the outside of an ellipse, everything."""
 
 from __future__ import annotations
 

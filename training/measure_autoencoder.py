@@ -1,9 +1,9 @@
-"""How autoencoders break: ``python -m training.measure_autoencoder MODEL... [--photos 10]``.
+"""Measure attacks on autoencoders: ``python -m training.measure_autoencoder MODEL...``.
 
-For each model, as a row of a table: how well it shows 256 x 256 centre crops of all photos that
-were never trained on, and what random noise and the drift attack (40 sign steps on what the model
-is fed, saved at 8 bits) do to some of them. Shift: RMS move of the latent, in units of the clean
-latent's standard deviation. Damage: PSNR lost against the original by the decoded picture.
+Each model is a row of a table: its PSNR on 256 x 256 centre crops of all held-out photos, and the
+effect of random noise and of the drift attack (40 sign steps at the size fed to the model, saved
+at 8 bits) on some of them. Shift: root mean square change of the latent, in units of the clean
+latent's standard deviation. Damage: loss of PSNR of the decoded picture against the original.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from PIL import Image
 from photovax.attack.presets import PRESETS
 from photovax.checking import noisy
 from photovax.immunizer import Immunizer
+from photovax.metrics.distortion import image_psnr
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
-from training.measure_editor import planes, psnr, reconstructed
+from photovax.tensors import CPU, tensor
+from training.measure_editor import reconstructed
 from training.photos import MIDDLE, middle_square, photo_files, photo_folder
 
-CPU = torch.device("cpu")
 ATTACK = replace(PRESETS["fast"], views=(Part("short_side"),), steps=40, size=MIDDLE)
-"""What every model is attacked by, at several budgets."""
+"""The attack on every model, at several budgets."""
 
 
 def fidelity(model: Autoencoder, squares: list[np.ndarray]) -> float:
-    """Mean PSNR of decoded squares, in dB."""
-    images = torch.cat([planes(Image.fromarray(square)) for square in squares])
-    return psnr(reconstructed(model, images), images).mean().item()
+    """Mean PSNR of reconstructed squares, in dB."""
+    images = torch.cat([tensor(square) for square in squares])
+    return image_psnr(reconstructed(model, images), images).mean().item()
 
 
 def effects(
     immunizer: Immunizer, photos: list[Photo], level: int
 ) -> tuple[list[LatentEffect], list[LatentEffect]]:
-    """What noise and the attack do to each photo's model, at one budget in 8-bit levels."""
+    """The effects of noise and of the attack on each photo, at one budget in 8-bit levels."""
     (model,) = immunizer.models
     noise, attack = [], []
     for number, photo in enumerate(photos):
@@ -53,7 +54,7 @@ def effects(
 
 
 def cells(found: list[LatentEffect]) -> str:
-    """Mean shift and damage as one cell."""
+    """Mean shift and mean damage, as the text of one cell."""
     shift = fmean(effect.shift for effect in found)
     damages = [effect.damage for effect in found if effect.damage is not None]
     return f"{shift:.3f}" + (f", {fmean(damages):.2f} dB" if damages else "")

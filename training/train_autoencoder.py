@@ -1,7 +1,7 @@
 """Train the embedded autoencoder: ``python -m training.train_autoencoder OUT [options]``.
 
-Resumes from ``OUT/checkpoint.pt`` where there is one. Every number of the recipe is an
-option with its default, so that the command line in the model card repeats the training.
+Resumes from ``OUT/checkpoint.pt`` if it exists. Every number of the training is an option with a
+default, so that the command line in the model card repeats the training.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from photovax.metrics.backbones import Lpips
-from training.checkpoints import write_checkpoint, write_report
+from photovax.metrics.distortion import image_psnr
+from training.checkpoints import read_checkpoint, write_checkpoint, write_report
 from training.muon import optimisers
 from training.photos import RandomCrops, centre_crops, load, photo_folder
 
-# (share of all steps, crop side, crops per step): mostly small and cheap crops, then larger
-# ones, since group statistics and attention must fit the pictures that will be encoded.
+# (share of all steps, crop side, crops per step). Crops are small and cheap at first, then larger,
+# since group statistics and attention must fit the sizes of pictures that will be encoded.
 PHASES = ((0.55, 96, 10), (0.33, 128, 8), (0.12, 256, 3))
 
 
 def build(design: str) -> Any:
-    """An untrained autoencoder by design: widths, blocks per level, groups, as in 16-32x1g4.
+    """An untrained autoencoder by its design: widths, blocks per level, groups, as in 16-32x1g4.
 
-    ``-plain`` at the end leaves attention out of the middle.
+    The suffix ``-plain`` omits attention from the middle block.
 
-    Few groups seem to matter: with as many groups as channels, the first level is instance
-    normalisation, which takes each channel's brightness away. After 3,600 crops 16-32-96-128
-    with 16 groups stood at 18 dB, 16-32-96-160 with 4 groups at 22 dB; width and schedule
-    differed too, so the groups' own share was not isolated.
+    Few groups seem to help: with as many groups as channels, the first level is instance
+    normalisation, which removes the brightness of each channel. After 3,600 crops 16-32-96-128 with
+    16 groups reached 18 dB, and 16-32-96-160 with 4 groups 22 dB. Width and schedule differed, too,
+    so the effect of the groups alone is not known.
     """
     attention = not design.endswith("-plain")
     widths, rest = design.removesuffix("-plain").split("x")
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 class Run:
-    """One training run: model, average, optimisers, data and where they stand."""
+    """One training run: model, averaged weights, optimisers, data and their state."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed)
@@ -84,19 +85,18 @@ class Run:
         self.seconds = 0.0
         self.loss = float("nan")
         self.started = time.monotonic()
-        checkpoint = options.out / "checkpoint.pt"
-        if checkpoint.exists():
-            self._load(torch.load(checkpoint, map_location=self.device, weights_only=False))
+        if (state := read_checkpoint(options.out, self.device)) is not None:
+            self._load(state)
 
     def _untrained(self) -> Any:
         model = build(self.options.design)
         with torch.no_grad():
-            # A posterior that starts as narrow as it ends: else the first steps see only noise.
+            # The posterior starts as narrow as it ends; otherwise the first steps see only noise.
             model.quant_conv.bias[4:] = -8.0
         return model
 
     def train(self) -> None:
-        """Every step, with reports and checkpoints on the way; then the weights for use."""
+        """Run all steps, with reports and checkpoints on the way, then export the weights."""
         while self.step < self.options.steps and not self.out_of_time():
             self.train_step()
             if self.step % self.options.every == 0:
@@ -107,11 +107,11 @@ class Run:
         self.export()
 
     def out_of_time(self) -> bool:
-        """Whether this process has used its minutes."""
+        """Whether this process has run for ``--minutes``."""
         return time.monotonic() - self.started > self.options.minutes * 60
 
     def phase(self) -> tuple[int, int]:
-        """Crop side and crops per step, now."""
+        """Current crop side and crops per step."""
         done = self.step / self.options.steps
         for share, side, count in PHASES:
             if done < share:
@@ -120,7 +120,7 @@ class Run:
         return PHASES[-1][1:]
 
     def train_step(self) -> None:
-        """One update of weights and average."""
+        """Update the weights and their average once."""
         began = time.monotonic()
         side, count = self.phase()
         images = self.crops.batch(count, side).to(self.device)
@@ -149,7 +149,7 @@ class Run:
         self.seconds += time.monotonic() - began
 
     def losses(self, images: Tensor, decoded: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
-        """The sum that a step descends, of pictures in [-1, 1] and their posteriors."""
+        """The loss of pictures in [-1, 1], their reconstructions and their posteriors."""
         loss = F.l1_loss(decoded, images)
         for dim in (2, 3):
             loss = loss + 0.5 * F.l1_loss(decoded.diff(dim=dim), images.diff(dim=dim))
@@ -162,13 +162,13 @@ class Run:
         return loss
 
     def averaged(self) -> Any:
-        """The model with averaged weights, frozen."""
+        """The model with averaged weights, without gradients."""
         model = build(self.options.design)
         model.load_state_dict(self.average)
         return model.to(self.device).eval().requires_grad_(False)
 
     def report(self) -> None:
-        """Print loss, held-out PSNR and latent scale."""
+        """Print the loss, the PSNR on held-out photos and the scale of latents."""
         model = self.averaged()
         means, psnrs = [], []
         with torch.no_grad():
@@ -176,7 +176,7 @@ class Run:
                 images = batch.to(self.device)
                 mean = model.encode(images * 2 - 1).latent_dist.mean
                 decoded = (model.decode(mean).sample / 2 + 0.5).clamp(0, 1)
-                psnrs.append(-10 * ((decoded - images) ** 2).mean(dim=(1, 2, 3)).log10())
+                psnrs.append(image_psnr(decoded, images))
                 means.append(mean)
         line = {
             "step": self.step,
@@ -189,7 +189,7 @@ class Run:
         write_report(line, self.options.out)
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint."""
         state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "average": self.average,
@@ -209,7 +209,7 @@ class Run:
         self.step, self.seen, self.seconds, self.loss = state["counts"]
 
     def export(self) -> None:
-        """Write the diffusers folder, in half precision, with the measured scaling factor."""
+        """Write the diffusers folder in half precision, with the measured scaling factor."""
         model = self.averaged()
         with torch.no_grad():
             images = self.crops.batch(64, 256).to(self.device) * 2 - 1
@@ -219,26 +219,37 @@ class Run:
 
 
 def trained(folder: Path) -> Any:
-    """A trained model to go on from, in full precision."""
+    """Load a trained model in full precision, to continue its training."""
     return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The numbers of a training, as options."""
+    """A parser of the options of a training."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("out", type=Path, help="folder of checkpoint, curve and result")
     parser.add_argument("--design", default="16-32-96-128x1")
     parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop early after these")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop after this many minutes"
+    )
     parser.add_argument("--matrix-lr", type=float, default=0.02)
     parser.add_argument("--vector-lr", type=float, default=1e-3)
-    parser.add_argument("--warm-up", type=int, default=200, help="steps of rising step size")
+    parser.add_argument(
+        "--warm-up", type=int, default=200, help="number of steps with a rising step size"
+    )
     parser.add_argument("--kl", type=float, default=1e-6)
-    parser.add_argument("--magnitude", type=float, default=0.0, help="on squared latents above 1")
+    parser.add_argument(
+        "--magnitude",
+        type=float,
+        default=0.0,
+        help="weight of a penalty on squared latents above 1",
+    )
     parser.add_argument("--start", type=Path, help="diffusers folder to start from")
-    parser.add_argument("--lpips", type=Path, help="file; see training/perceptual.py")
+    parser.add_argument("--lpips", type=Path, help="weights file of training/perceptual.py")
     parser.add_argument("--lpips-weight", type=float, default=0.05)
-    parser.add_argument("--lpips-from", type=float, default=0.0, help="share of steps without it")
+    parser.add_argument(
+        "--lpips-from", type=float, default=0.0, help="share of steps before LPIPS is used"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)

@@ -1,7 +1,7 @@
 """Train the adaptive denoiser: ``python -m training.train_denoiser OUT [options]``.
 
-First it immunizes training photos by several recipes (``OUT/pairs``), then it trains on crops of
-these pairs and of untouched photos. Both stages take up where they stopped.
+The first stage immunizes training photos by several recipes (``OUT/pairs``). The second stage
+trains on crops of these pairs and of untouched photos. Both stages resume where they stopped.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from photovax.adversary.purify.denoiser import network
 from photovax.attack.presets import PRESETS
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
+from photovax.metrics.distortion import image_psnr
 from photovax.pictures.photo import read_photo
-from training.checkpoints import write_checkpoint, write_report
-from training.measure_editor import psnr
+from training.checkpoints import read_checkpoint, write_checkpoint, write_report
 from training.photos import MIDDLE, centre_crops, photo_files, photo_folder
 
-HELD_OUT = 12  # every so many pairs are only validated on
+HELD_OUT = 12  # one pair in twelve is used only for validation
 CROP = 64
 
 
 def recipes() -> list[Recipe]:
-    """What the pairs are made by, in turn: another objective or budget each time."""
+    """Recipes that make the pairs in turn, with different objectives and budgets."""
     fast, demo = PRESETS["fast"], PRESETS["photoguard-demo"]
-    # Fewer, longer steps, which come close to the published ones for a quarter of their cost.
+    # Fewer, longer steps, which come close to the published recipe at a quarter of its cost.
     short = replace(demo, steps=48, step_size=demo.radius / 3, schedule="cosine")
     return [fast.with_levels(8), fast.with_levels(16), short, fast.with_levels(12)]
 
 
 def make_pairs(folder: Path, count: int) -> list[tuple[Path, Path]]:
-    """Original and immunized photos as files, made where they are not there."""
+    """Files of originals and immunized photos, created where they do not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     files = photo_files(photo_folder("train"))
     immunizer, chosen, pairs = Immunizer(), recipes(), []
@@ -57,7 +57,7 @@ def make_pairs(folder: Path, count: int) -> list[tuple[Path, Path]]:
 
 
 def load(pairs: list[tuple[Path, Path]]) -> list[Tensor]:
-    """Pairs as uint8 (2, 3, H, W), the original first."""
+    """Pairs as uint8 tensors (2, 3, H, W), the original first."""
     stacked = (np.stack([np.array(Image.open(file)) for file in pair]) for pair in pairs)
     return [torch.from_numpy(planes).permute(0, 3, 1, 2).contiguous() for planes in stacked]
 
@@ -90,14 +90,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     pairs = make_pairs(options.out / "pairs", options.pairs)
     kept = load([pair for index, pair in enumerate(pairs) if index % HELD_OUT])
-    # Both pictures of a pair as one of six channels, cut alike.
+    # Both pictures of a pair as one with six channels, to crop them equally.
     held_out = centre_crops([pair.flatten(0, 1) for pair in load(pairs[::HELD_OUT])], MIDDLE)
     model, random = network(), np.random.default_rng(options.seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     step, seconds = 0, 0.0
-    checkpoint = options.out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
+    if (state := read_checkpoint(options.out)) is not None:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         random.bit_generator.state = state["random"]
@@ -120,12 +118,12 @@ def main() -> None:
                     "step": step,
                     "minutes": round(seconds / 60, 1),
                     "loss": round(loss.item(), 6),
-                    "immunized": round(psnr(changed, clean).mean().item(), 2),
+                    "immunized": round(image_psnr(changed, clean).mean().item(), 2),
                     "denoised": round(
-                        psnr((changed - model(changed)).clamp(0, 1), clean).mean().item(), 2
+                        image_psnr((changed - model(changed)).clamp(0, 1), clean).mean().item(), 2
                     ),
                     "clean_denoised": round(
-                        psnr((clean - model(clean)).clamp(0, 1), clean).mean().item(), 2
+                        image_psnr((clean - model(clean)).clamp(0, 1), clean).mean().item(), 2
                     ),
                 }
             write_report(line, options.out)

@@ -1,4 +1,4 @@
-"""Is this photo immunized, and how strongly? Measured on the file, beside the noise floor."""
+"""How strongly a photo is immunized, measured on its pixels and compared with random noise."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ WEAK_RATIO = 2.0
 
 
 class Verdict(StrEnum):
-    """What a check says.
+    """The verdict of a check.
 
-    PASS: every model's latent moves by 0.30 of its standard deviation or more, and five times
-    as far as under random noise of the same size. WEAK: at least twice as far as under noise.
-    FAIL: the change does hardly more than noise would.
+    PASS: the latent of every model moves by 0.30 of its standard deviation or more, and at least
+    five times as far as under random noise of the same size. WEAK: it moves at least twice as far
+    as under noise. FAIL: it moves less.
 
-    What edits lose at such shifts is in docs/checks.md.
+    docs/checks.md gives the measurements behind these thresholds.
     """
 
     PASS = "PASS"  # noqa: S105 - a verdict, not a secret
@@ -54,13 +54,18 @@ class Verdict(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """0, 10 or 11: apart from the codes of errors."""
+        """0, 10 or 11, which no error uses."""
         return {"PASS": 0, "WEAK": 10, "FAIL": 11}[self.value]
 
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """The effect on one model, and that of random noise of the same largest change."""
+    """The effect on one model, and that of random noise with the same largest change.
+
+    Attributes:
+        effect: Effect of the immunization.
+        floor: Mean effect of random noise over three seeds.
+    """
 
     effect: LatentEffect
     floor: LatentEffect
@@ -78,12 +83,12 @@ class ModelCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """What was measured.
+    """The measurements of a check.
 
     Attributes:
-        visible: How far the two are apart.
-        seen: How visible that is.
-        models: The effect on each model.
+        visible: Distortion of the photo: norms, PSNR and SSIM.
+        seen: Visibility of the change to people.
+        models: Effect on each model, by its name.
     """
 
     visible: Visibility
@@ -92,12 +97,12 @@ class Check:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict of the model that the photo is least immunized against."""
+        """The worst verdict of all models."""
         return weakest(self.models)
 
 
 def weakest(models: Mapping[str, ModelCheck]) -> Verdict:
-    """The verdict of the model that a photo is least immunized against."""
+    """The worst verdict of some models."""
     order = (Verdict.FAIL, Verdict.WEAK, Verdict.PASS)
     return min((found.verdict for found in models.values()), key=order.index)
 
@@ -115,15 +120,15 @@ def check(
 
     Args:
         photo: The immunized photo.
-        original: What it was before.
-        models: Catalogue names or folders.
-        weights: Where to look for weights that do not ship with photovax.
-        size: Short side at which models are fed the photo; each model's own when None.
+        original: The photo before it was immunized.
+        models: Catalogue names or folders of the models.
+        weights: Folder of weights that do not ship with photovax.
+        size: Short side in pixels at which models are fed photos; each model's own when None.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
-        UsageError: If their sizes differ, one is grey and the other is not, ``size`` is not a
-            multiple of 8 from 64 up, or two models have one folder name.
+        UsageError: If the photos differ in size or only one is grey, ``size`` is not a multiple of
+            8 from 64 up, two models have one folder name, or no model is given.
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
     """
@@ -144,9 +149,9 @@ def check_loaded(
     size: int | None = None,
     known: VisibleDifference | None = None,
 ) -> Check:
-    """As ``check``, on models that are loaded already, by catalogue name or folder.
+    """``check`` with loaded models, by catalogue name or folder.
 
-    How visible the change is need not be measured again where it is known.
+    ``known`` is the visibility of the change, where it was measured before.
     """
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
@@ -163,15 +168,15 @@ def check_models(
     device: torch.device,
     size: int | None = None,
 ) -> dict[str, ModelCheck]:
-    """The effect on each model by its name, without how visible the change is.
+    """Measure the effect on each model, without the visibility of the change.
 
     Args:
         before: The original, uint8 (H, W, C).
         after: The immunized photo, of the same shape.
-        models: By catalogue name or folder.
+        models: Loaded models by catalogue name or folder.
         largest: Largest change of any channel, in 8-bit levels.
-        device: Where the models are.
-        size: Short side at which models are fed the photo; each model's own when None.
+        device: Device of the models.
+        size: Short side in pixels at which models are fed photos; each model's own when None.
     """
     return {
         model.name: _check_model(model, before, after, largest, device, fed_size(name, size))
@@ -180,7 +185,7 @@ def check_models(
 
 
 def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
-    """Pixels with uniform random noise of whole levels in [-level, level]: the floor."""
+    """uint8 pixels with uniform random noise of whole levels in [-level, level], clipped."""
     random = np.random.default_rng(seed)
     noise = random.integers(-level, level, pixels.shape, dtype=np.int16, endpoint=True)
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)

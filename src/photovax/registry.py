@@ -1,4 +1,4 @@
-"""Names for parts, so that recipes, command line and plug-ins speak of the same ones."""
+"""Registries of parts, by the names that recipes, the command line and plug-ins use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAIN = {bool: "true or false", int: "a number", float: "a number", str: "a tex
 
 @dataclass(frozen=True)
 class Part:
-    """A registered name and its options: how recipes name a budget, objective or view."""
+    """A registered name and its options, as recipes describe a budget, objective or view."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -33,9 +33,9 @@ class Part:
 class Registry(Generic[T]):
     """The parts of one kind, by name.
 
-    Other packages add theirs through an entry point in the group ``photovax.<kind>s``, which
-    names the part's maker (a class or a function with keyword options). A plug-in is imported
-    when its part is made, so a broken one disturbs no other part.
+    Other packages add parts with entry points in the group ``photovax.<kind>s``. An entry point
+    names the maker of a part: a class, or a function with keyword options. A plug-in is imported
+    when its part is made, so a broken plug-in does not affect other parts.
     """
 
     def __init__(self, kind: str) -> None:
@@ -43,7 +43,7 @@ class Registry(Generic[T]):
         self._makers: dict[str, Callable[..., T]] = {}
 
     def register(self, name: str) -> Callable[[M], M]:
-        """Decorate the maker of a part.
+        """Return a decorator that registers the maker of a part.
 
         Raises:
             UsageError: If the name is taken.
@@ -61,9 +61,9 @@ class Registry(Generic[T]):
         """Make the part that a name and its options describe.
 
         Args:
-            part: The name and the options.
-            offered: Keywords such as a device, for makers that have a parameter of that name;
-                others are made without. The part's own options go first.
+            part: Name and options of the part.
+            offered: Further keyword arguments, such as a device. A maker receives those that its
+                signature names, unless the part's options contain them.
 
         Raises:
             UnknownName: If nothing is registered under the name.
@@ -111,7 +111,7 @@ class Registry(Generic[T]):
 
 
 def unknown(kind: str, name: str, known: Registry[Any] | Mapping[str, Any]) -> UnknownName:
-    """The error for a name that is not known, with the nearest one that is."""
+    """The error for an unknown name, which suggests the most similar known name."""
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return UnknownName(f"no {kind} named {name!r}{hint} (known: {', '.join(known)})")
@@ -120,15 +120,15 @@ def unknown(kind: str, name: str, known: Registry[Any] | Mapping[str, Any]) -> U
 def _signature(maker: Callable[..., Any]) -> inspect.Signature | None:
     try:
         return inspect.signature(maker, eval_str=True)
-    except NameError:  # a type that is imported for type checkers only
+    except NameError:  # an annotation imported for type checkers only
         return inspect.signature(maker)
-    except ValueError:  # a maker in C may have none
+    except ValueError:  # some makers written in C have no signature
         return None
 
 
 def _check(signature: inspect.Signature, options: Mapping[str, Any]) -> None:
-    """Raise TypeError where options do not fit a signature's names and plain types."""
-    signature.bind_partial(**options)  # first, since a misspelt option is missing, too
+    """Raise TypeError if options do not fit the names and plain types of a signature."""
+    signature.bind_partial(**options)  # first, to name a misspelt option before the missing one
     bound = signature.bind(**options)
     for name, value in bound.arguments.items():
         kinds = _kinds(signature.parameters[name].annotation)
@@ -138,7 +138,7 @@ def _check(signature: inspect.Signature, options: Mapping[str, Any]) -> None:
 
 
 def _kinds(annotation: object) -> tuple[type, ...]:
-    """The types of an annotation; none where one is not plain, or it is not evaluated."""
+    """The types of an annotation; none if one of them is not plain or not evaluated."""
     kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
     return kinds if all(kind in (*_PLAIN, NoneType) for kind in kinds) else ()
 

@@ -6,16 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["CPU", "pixels_of", "tensor"]
+__all__ = ["CPU", "pixels_of", "planes", "tensor"]
 
 CPU = torch.device("cpu")
 
 
 def tensor(pixels: np.ndarray, device: torch.device = CPU) -> Tensor:
     """Uint8 pixels (H, W, C) as float32 (1, C, H, W) in [0, 1]."""
+    return planes(pixels).to(device).float().contiguous().div_(255)
+
+
+def planes(pixels: np.ndarray) -> Tensor:
+    """Uint8 pixels (H, W, C) as uint8 (1, C, H, W), which may share their memory."""
     # A read-only array is copied, since a tensor could write to it.
-    planes = torch.from_numpy(np.require(pixels, np.uint8, ["C", "W"])).permute(2, 0, 1)[None]
-    return planes.to(device).float().contiguous().div_(255)
+    return torch.from_numpy(np.require(pixels, np.uint8, ["C", "W"])).permute(2, 0, 1)[None]
 
 
 def pixels_of(images: Tensor) -> np.ndarray:

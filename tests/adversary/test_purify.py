@@ -108,25 +108,34 @@ def test_other_formats_are_as_pillow_saves_them(name, kind, photo):
 
 def test_the_denoiser_takes_effect_off_a_photo_it_never_saw(immunizer, tmp_path):
     with Image.open(SAMPLE) as sample:
-        sample.convert("RGB").crop((80, 0, 336, 256)).save(tmp_path / "square.png")
+        sample.convert("RGB").crop((100, 20, 292, 212)).save(tmp_path / "square.png")
     photo = read_photo(tmp_path / "square.png")
     pixels = photo.pixels
-    recipe = replace(PRESETS["fast"], steps=24).with_levels(8)
+    recipe = replace(PRESETS["fast"], steps=8, size=192).with_levels(8)
     immunized = immunizer.immunize(photo, recipe).photo.visible_rgb()
     denoise = loaded("denoiser")
     (model,) = immunizer.models
 
     def shift(before: np.ndarray, after: np.ndarray) -> float:
-        return latent_effect(model, before, after, CPU, size=256).shift
+        return latent_effect(model, before, after, CPU, size=192).shift
 
     plain = shift(pixels, immunized)
-    assert shift(pixels, denoise(immunized, 0)) < 0.8 * plain
-    assert shift(denoise(pixels, 0), denoise(immunized, 0)) < 0.8 * plain
+    assert shift(pixels, denoise(immunized, 0)) < 0.9 * plain
+    assert shift(denoise(pixels, 0), denoise(immunized, 0)) < 0.9 * plain
 
 
 def test_a_denoiser_without_its_weights_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr("photovax.adversary.purify.denoiser.WEIGHTS", tmp_path / "none")
     with pytest.raises(ModelError, match=r"purifier denoiser: .*none cannot be loaded"):
+        load_purifier("denoiser", device="cpu")
+
+
+def test_a_denoiser_that_fails_without_a_word_is_one_line(monkeypatch):
+    def fail(_file: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("safetensors.torch.load_file", fail)
+    with pytest.raises(ModelError, match=r"purifier denoiser: .*cannot be loaded: OSError"):
         load_purifier("denoiser", device="cpu")
 
 
@@ -294,8 +303,9 @@ def test_another_packages_purifier_is_given_device_and_weights(monkeypatch, tmp_
 def test_a_missing_package_says_what_to_type(name, monkeypatch):
     for module in ("cv2", "cv2.ximgproc", "skimage.restoration"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UsageError, match=r'pip install "photovax\[evaluate\]"'):
+    with pytest.raises(UsageError, match=f"purifier {name} needs the package") as caught:
         load_purifier(name)
+    assert caught.value.hint == "type: pip install 'photovax[evaluate]'"
 
 
 def test_a_model_without_decoder_cannot_purify(monkeypatch):

@@ -100,7 +100,7 @@ def test_a_jod_needs_its_package(
 ):
     monkeypatch.setitem(sys.modules, "pycvvdp", None)
     cvvdp._loaded.cache_clear()
-    with pytest.raises(MetricUnavailable, match="pip install"):
+    with pytest.raises(MetricUnavailable, match="needs the package pycvvdp"):
         immunizer.immunize(read_photo(photo_file), quick(PRESETS[DEFAULT]), aim=Aim(jod=9.5))
 
 

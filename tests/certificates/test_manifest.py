@@ -320,4 +320,4 @@ def test_without_the_extra_a_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "photovax.certificates.manifest", raising=False)
     error = _photovax("sign", _saved(tmp_path)).exception
     assert isinstance(error, UsageError)
-    assert str(error) == "this needs the package c2pa; type: pip install 'photovax[c2pa]'"
+    assert error.line == "this needs the package c2pa; type: pip install 'photovax[c2pa]'"

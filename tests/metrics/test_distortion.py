@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -108,5 +109,6 @@ def test_clip_reads_no_further_than_it_was_trained(clip_folder, pixels):
 
 def test_a_folder_without_clip_is_unavailable(tmp_path, editor_folder):
     for folder in (tmp_path, tmp_path / "absent", editor_folder / "text_encoder"):
-        with pytest.raises(MetricUnavailable, match="give the folder of a CLIPModel"):
+        message = rf"{re.escape(str(folder))} cannot be loaded.*CLIPModel"
+        with pytest.raises(MetricUnavailable, match=message):
             Clip(folder)

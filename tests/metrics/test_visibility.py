@@ -216,11 +216,10 @@ def test_without_the_package_one_line_says_what_to_type(
     module, metric, measure, photo, monkeypatch, anew
 ):
     monkeypatch.setitem(sys.modules, module, None)
-    hint = rf"needs the package {module} .*type: pip install 'photovax\[visibility\]'$"
-    with pytest.raises(MetricUnavailable, match=hint):
-        metric()
-    with pytest.raises(MetricUnavailable, match=hint):
-        measure(photo, photo)
+    for refused in (metric, lambda: measure(photo, photo)):
+        with pytest.raises(MetricUnavailable, match=f"needs the package {module}") as caught:
+            refused()
+        assert caught.value.hint == "type: pip install 'photovax[visibility]'"
 
 
 def test_without_packages_all_else_works(photo_file, monkeypatch, anew):
@@ -262,7 +261,7 @@ def test_a_saved_photo_is_measured_as_it_is_read_again(immunizer, quick, photo_f
 def test_what_would_take_too_much_memory_is_left_out(photo, monkeypatch):
     found = visible_difference(photo, noisy(photo, 16, 1), memory=1)
     assert found.figures() == {"jod_4k": None, "jod_fhd": None, "flip": None}
-    assert "takes 0.1 GiB of memory, and 0.0 are left" in found.line
+    assert "0.1 GiB" in found.line
     monkeypatch.setattr(visibility, "available_bytes", lambda: 2**20)
     assert (Jod()(photo, photo), Flip()(photo, photo)) == (None, None)
 

@@ -1,1 +1,1 @@
-"""The other side: editing photos as an adversary would. Imports nothing of the defender."""
+"""The adversary: purifications and ordinary edits of photos. Imports nothing of the attack."""

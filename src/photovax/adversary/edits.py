@@ -1,4 +1,4 @@
-"""Ordinary seeded edits: diffusers' own pipelines, fed as an ordinary user feeds them."""
+"""Seeded edits by the ordinary pipelines of diffusers, with the inputs of an ordinary user."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ _SHARED = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 
 
 class Adversary:
-    """An editor, loaded once, for any number of edits.
+    """An editor that is loaded once and makes any number of edits.
 
     Args:
-        model: Catalogue name, or a diffusers pipeline folder.
+        model: Catalogue name or diffusers pipeline folder.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
-        weights: Where to look for weights that do not ship with photovax.
+        weights: Folder of weights that do not ship with photovax.
 
     Raises:
         UnknownName: If the model is not known.
-        ModelError: If its weights are not there, or hold no denoiser.
-        UsageError: If the device is not there.
+        ModelError: If its weights are missing or contain no denoiser.
+        UsageError: If the device is not available.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class Adversary:
 
         Args:
             pixels: uint8 (H, W, 1 or 3).
-            edit: What to do.
-            seed: Of all noise; drawn on the CPU, so that every device starts from the same.
-            repaint: inpaint: bool (H, W), true where the picture is repainted.
-            size: Short side, in pixels, at which the editor is fed the picture; the model's own
+            edit: The edit and its settings.
+            seed: Seed of all noise, which is drawn on the CPU so that every device starts the same.
+            repaint: Mask for inpaint: bool (H, W), true where the picture is repainted.
+            size: Short side, in pixels, at which the editor is fed the picture; the model's default
                 when None.
 
         Returns:
-            uint8 (h, w, 3), at the size that the editor was fed.
+            uint8 (h, w, 3), of the size that the editor was fed.
 
         Raises:
             UsageError: If the model cannot edit this way, an inpainting edit has no mask, or the
@@ -93,12 +93,14 @@ class Adversary:
             ModelError: If weights cannot be loaded.
         """
         if edit.mode == "inpaint" and repaint is None:
-            raise UsageError("inpainting needs a mask of what to repaint (--mask FILE)")
+            raise UsageError(
+                "inpainting needs a mask of what to repaint", hint="give one with --mask FILE"
+            )
         pipeline = self._pipeline(edit.mode)
         picture = resized(pixels, fed_size(self.model, size))
         options: dict[str, Any] = {}
         if edit.mode == "inpaint" or (edit.mode == "instruct" and self._sdxl):
-            # These would else resize it to a square; the others have no such option.
+            # These pipelines resize to a square by default; the others have no such option.
             options["width"], options["height"] = picture.size
         if edit.mode == "instruct":
             options["image_guidance_scale"] = edit.image_guidance
@@ -121,8 +123,11 @@ class Adversary:
         return np.array(made.images[0].convert("RGB"))
 
     def digests(self, modes: Iterable[Mode]) -> dict[Mode, str]:
-        """SHA-256 over the digests of what decides edits of each kind: weights, and the steps."""
-        files = weight_digests(self._folder)  # hashed once: all but the denoiser is shared
+        """SHA-256 over the digests of the files that decide each way of editing.
+
+        These are weights, and a scheduler of its own where there is one.
+        """
+        files = weight_digests(self._folder)  # once, since all but the denoiser is shared
         found: dict[Mode, str] = {}
         for mode in modes:
             others = {folder for known, folder in self._denoisers.items() if known != mode}
@@ -133,10 +138,10 @@ class Adversary:
         return found
 
     def load(self, modes: Iterable[Mode]) -> None:
-        """Load what these ways of editing need, instead of at the first edit.
+        """Load the pipelines of these ways of editing now instead of at the first edit.
 
         Raises:
-            UsageError: If the model cannot edit in one of them.
+            UsageError: If the model does not support one of them.
             ModelError: If weights cannot be loaded.
         """
         for mode in modes:
@@ -145,7 +150,7 @@ class Adversary:
     def _pipeline(self, mode: Mode) -> Any:
         if mode not in self._denoisers:
             raise UsageError(
-                f"model {self.model} cannot {mode}; it knows {', '.join(sorted(self._denoisers))}"
+                f"model {self.model} cannot {mode}, only {', '.join(sorted(self._denoisers))}"
             )
         if mode not in self._pipelines:
             self._pipelines[mode] = self._load(mode)
@@ -165,7 +170,7 @@ class Adversary:
                 shared = {} if others is None else others.components
                 steps = own_scheduler_file(self._folder, mode)
                 scheduled = {} if steps is None else {"scheduler": load_scheduler(steps)}
-                # What a pipeline adds to its edits is left out: refusals, and watermarks.
+                # Safety checkers and watermarks, which pipelines add to edits, are left out.
                 left_out = {"add_watermarker": False} if self._sdxl else {"safety_checker": None}
                 pipeline = kind.from_pretrained(
                     self._folder,

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
+    photo: Annotated[
+        Path, typer.Argument(metavar="PHOTO", help="The immunized photo.", show_default=False)
+    ],
     original: Annotated[
         Path, typer.Option(help="The photo before it was immunized.", show_default=False)
     ],
@@ -28,9 +30,9 @@ def command(
     max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure a photo against its original, beside random noise of the same size.
+    """Compare a photo with its original, and its effect on models with that of random noise.
 
-    Exit code 0: PASS, 10: WEAK, 11: FAIL; others are errors.
+    Exit codes are 0 for PASS, 10 for WEAK and 11 for FAIL; others are errors.
     """
     from photovax.checking import check
     from photovax.pictures.photo import MAX_PIXELS, read_photo

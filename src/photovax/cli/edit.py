@@ -1,4 +1,4 @@
-"""``photovax edit``: the adversary's tool, to see what an edit makes of a photo."""
+"""``photovax edit``: an ordinary edit of a photo, as an adversary makes it."""
 
 from __future__ import annotations
 
@@ -15,47 +15,64 @@ from photovax.models.load import usual_edit
 
 
 def command(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
-    prompt: Annotated[str, typer.Option(help="What to ask for.", show_default=False)],
+    photo: Annotated[
+        Path, typer.Argument(metavar="PHOTO", help="The photo to edit.", show_default=False)
+    ],
+    prompt: Annotated[str, typer.Option(help="The request to the editor.", show_default=False)],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="File (.png, .tif, .webp, .jpg).", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            help="File of the result (.png, .tif, .webp, .jpg).",
+            show_default=False,
+        ),
     ],
     mode: Annotated[
         str | None,
         typer.Option(
-            help="instruct, inpaint or img2img. [default: inpaint with a mask, else instruct]",
+            help="Way of editing: instruct, inpaint or img2img. [default: inpaint with a mask, "
+            "otherwise instruct]",
             show_default=False,
         ),
     ] = None,
     mask: options.MaskFile = None,
     edit_region: options.EditRegion = False,
-    negative_prompt: Annotated[str, typer.Option(help="What to avoid.")] = "",
+    negative_prompt: Annotated[
+        str, typer.Option(help="Description of what the result should not show.")
+    ] = "",
     strength: Annotated[
         float | None,
-        typer.Option(help="img2img, inpaint: how much is redone, up to 1.", show_default=False),
+        typer.Option(
+            help="Strength of img2img and inpaint: the share of the denoising schedule, up to 1.",
+            show_default=False,
+        ),
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="How much the prompt guides; 1: not.", show_default=False)
+        float | None,
+        typer.Option(help="Guidance scale of the prompt; 1 means no guidance.", show_default=False),
     ] = None,
     image_guidance: Annotated[
         float | None,
-        typer.Option(help="instruct: how much the photo itself guides.", show_default=False),
+        typer.Option(help="Guidance scale of the photo, for instruct.", show_default=False),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(help="Number of denoising steps.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     model: Annotated[
-        str, typer.Option(help="Catalogue name, or a diffusers pipeline folder.")
+        str, typer.Option(help="Catalogue name or diffusers pipeline folder.")
     ] = DEFAULT_MODEL,
     size: options.Size = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
     max_pixels: options.MaxPixels = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
     """Edit a photo as an adversary would, with the model's ordinary pipeline.
 
-    What is not given is the model's usual setting. The result has the size the editor was fed.
+    Settings that are not given are the usual ones of the model. The result has the size at which
+    the editor is fed the photo.
     """
     chosen = mode or ("instruct" if mask is None else "inpaint")
     if mask is not None and chosen != "inpaint":

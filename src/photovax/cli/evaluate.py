@@ -1,4 +1,4 @@
-"""``photovax evaluate``: edits of immunized photos against edits of the originals."""
+"""``photovax evaluate``: edits of immunized photos compared with edits of the originals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def command(
         list[Path],
         typer.Argument(
             metavar="PHOTO...",
-            help="Files and folders; NAME.mask.png beside a photo marks its subject.",
+            help="Photos and folders of photos; NAME.mask.png next to a photo marks its subject.",
             show_default=False,
         ),
     ],
@@ -35,68 +35,73 @@ def command(
         typer.Option(
             "-o",
             "--out",
-            help="Folder of results; what is done in it is not done again.",
+            help="Folder of the results; results that it contains are not computed again.",
             show_default=False,
         ),
     ],
     recipes: Annotated[
-        str, typer.Option(help="Presets and recipe files, with commas; noise stands beside each.")
+        str,
+        typer.Option(
+            help="Presets and recipe files, separated by commas; each is compared with noise."
+        ),
     ] = DEFAULT_RECIPES,
     budget: Annotated[
         str | None,
         typer.Option(
-            help="Largest change in 8-bit levels, of recipes that bound it; several with commas. "
-            "[default: each recipe's]",
+            help="Largest change in 8-bit levels, for recipes that bound it; several separated by "
+            "commas. [default: each recipe's]",
             show_default=False,
         ),
     ] = None,
     visibility: Annotated[
         str | None,
         typer.Option(
-            help="low, medium or high, of recipes that bound what is seen; several with commas. "
-            "[default: each recipe's]",
+            help="Visibility (low, medium or high), for recipes that bound it; several separated "
+            "by commas. [default: each recipe's]",
             show_default=False,
         ),
     ] = None,
     edits: Annotated[
         Path | None,
         typer.Option(
-            help="TOML file of [[edit]] tables. [default: two for each way of editing]",
+            help="TOML file with [[edit]] tables. [default: two edits for each way of editing]",
             show_default=False,
         ),
     ] = None,
     purify: Annotated[
-        str, typer.Option(help="What is done to photos before an edit, with commas, or all.")
+        str, typer.Option(help="Purifications before an edit, separated by commas, or all.")
     ] = "none",
-    seeds: Annotated[int, typer.Option(min=1, help="Each edit is done with so many.")] = 3,
-    metrics: Annotated[str, typer.Option(help="Pair metrics, with commas.")] = DEFAULT_METRICS,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds of each edit.")] = 3,
+    metrics: Annotated[
+        str, typer.Option(help="Pair metrics, separated by commas.")
+    ] = DEFAULT_METRICS,
     mask: Annotated[
         str | None,
         typer.Option(
-            help="What inpainting repaints: subject, dilated, box, inverse or everything. "
-            "[default: as the edits say]",
+            help="Region that inpainting repaints: subject, dilated, box, inverse or everything. "
+            "[default: as the edits specify]",
             show_default=False,
         ),
     ] = None,
     model: options.Models = options.DEFAULT_MODELS,
     editor: Annotated[
-        str, typer.Option(help="The model that edits; recipes attack those of --model.")
+        str, typer.Option(help="Model that edits; recipes attack the models of --model.")
     ] = DEFAULT_MODEL,
     weights: options.Weights = None,
     clip: Annotated[
         Path | None,
-        typer.Option(help="Folder of a CLIP model, for its scores.", show_default=False),
+        typer.Option(help="Folder of a CLIP model, for CLIP scores.", show_default=False),
     ] = None,
     size: options.Size = None,
     shard: Annotated[
-        str, typer.Option(help="I/N: only every N-th photo, from the I-th, without a report.")
+        str, typer.Option(help="I/N: every N-th photo, from the I-th, without a report.")
     ] = "1/1",
     device: options.Device = "auto",
 ) -> None:
-    """Edit immunized photos and their originals on the same seeds, and report what differs.
+    """Edit immunized photos and their originals with the same seeds, and report the differences.
 
-    Writes report.html, table.md, results.csv and results.json. An interrupted run goes on when it
-    is started again.
+    Writes report.html, table.md, results.csv and results.json. An interrupted run continues when
+    the same command is given again.
     """
     from photovax.evaluation.plan import Plan, find_photos, load_edits, variants
 
@@ -123,7 +128,7 @@ def command(
             evaluation.run(own)
         except KeyboardInterrupt:
             raise Interrupted(
-                "interrupted; what is done is kept: the same command goes on from here"
+                "interrupted; finished results are kept, and the same command continues from here"
             ) from None
     if part[1] == 1:
         report = write_report(evaluation.results(every), out, device=evaluation.device)
@@ -131,7 +136,7 @@ def command(
             typer.echo(line)
         typer.echo(f"{report.html}")
     for what, why in evaluation.failures.items():
-        typer.echo(f"not done: {what}: {why}", err=True)
+        typer.echo(f"failed: {what}: {why}", err=True)
     if evaluation.failures:
         sys.exit(1)
 
@@ -144,7 +149,9 @@ def _numbers(text: str | None) -> tuple[float, ...]:
     try:
         found = tuple(float(name) for name in _names(text or ""))
     except ValueError:
-        raise UsageError(f"--budget takes numbers with commas, as in 8,16, got {text!r}") from None
+        raise UsageError(
+            f"--budget takes numbers separated by commas, such as 8,16, got {text!r}"
+        ) from None
     if any(not 0 < number <= 255 for number in found):
         raise UsageError(f"--budget takes levels above 0 and up to 255, got {text}")
     return found
@@ -156,7 +163,7 @@ def _purifications(text: str) -> tuple[str, ...]:
 
     if text.strip() == "all":
         return tuple(dict.fromkeys([NONE, *PURIFICATIONS]))
-    # Survival is measured against the photo as it is.
+    # Survival is relative to the effect without purification.
     return tuple(dict.fromkeys([NONE, *_names(text)]))
 
 
@@ -164,7 +171,7 @@ def _shard(text: str) -> tuple[int, int]:
     try:
         index, count = (int(part) for part in text.split("/"))
     except ValueError:
-        raise UsageError(f"--shard takes I/N, as in 2/8, got {text!r}") from None
+        raise UsageError(f"--shard takes I/N, such as 2/8, got {text!r}") from None
     return index, count
 
 

@@ -1,1 +1,1 @@
-"""The paper's experiments: edits of immunized photos against edits of the originals."""
+"""Evaluations: edits of immunized photos compared with edits of the originals."""

@@ -1,4 +1,4 @@
-"""What a reader of the figures should be warned of, in words."""
+"""Warnings to readers of the figures, in words."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Caution:
     """One warning.
 
     Attributes:
-        about: Anchor of its section in docs/checks.md.
-        text: What was seen.
+        about: Anchor of the section in docs/checks.md that explains it.
+        text: The observation.
     """
 
     about: str
@@ -46,7 +46,7 @@ def cautions(results: Results, tables: Tables) -> list[Caution]:
 def _failures(results: Results) -> Iterator[Caution]:
     for what, why in results.failures.items():
         about = "zero-gradients" if "gradient" in why else "not-done"
-        yield Caution(about, f"{what}: not done: {why}")
+        yield Caution(about, f"{what} failed: {why}")
 
 
 def _size_of_sample(results: Results) -> Iterator[Caution]:
@@ -54,11 +54,11 @@ def _size_of_sample(results: Results) -> Iterator[Caution]:
     if results.plan.seeds < FEW_SEEDS:
         yield Caution(
             "few-seeds",
-            f"only {results.plan.seeds} of {FEW_SEEDS} or more seeds: one draw can be lucky",
+            f"only {results.plan.seeds} seeds, of {FEW_SEEDS} or more: a single draw can mislead",
         )
     if photos < FEW_PHOTOS:
         yield Caution(
-            "few-photos", f"only {photos} photos: with fewer than {FEW_PHOTOS} intervals are rough"
+            "few-photos", f"only {photos} photos: intervals are rough with fewer than {FEW_PHOTOS}"
         )
 
 
@@ -68,8 +68,8 @@ def _nothing_edited(results: Results) -> Iterator[Caution]:
         if same:
             yield Caution(
                 "nothing-edited",
-                f"{name}: {same} of {len(alike)} edits of originals left the photo as it was: "
-                "the editor did nothing that immunizing could disturb",
+                f"{name}: {same} of {len(alike)} edits of originals left the photo unchanged: "
+                "there was no edit that immunization could disturb",
             )
 
 
@@ -79,7 +79,7 @@ def _over_budget(results: Results) -> Iterator[Caution]:
         if one.levels is not None and realised is not None and realised > one.levels + 1e-3:
             yield Caution(
                 "over-budget",
-                f"{one.photo}, {one.label}: changed by {realised:g} levels, asked were "
+                f"{one.photo}, {one.label}: changed by {realised:g} levels, allowed were "
                 f"{one.levels:g}",
             )
 
@@ -88,7 +88,7 @@ def _masks(results: Results) -> Iterator[Caution]:
     for name, share in results.repainted.items():
         if share in (0.0, 1.0):
             extent = "nothing" if share == 0 else "everything"
-            yield Caution("mask", f"{name}: the mask has {extent} repainted")
+            yield Caution("mask", f"{name}: the mask repaints {extent}")
 
 
 def _no_better_than_noise(tables: Tables) -> Iterator[Caution]:
@@ -96,8 +96,8 @@ def _no_better_than_noise(tables: Tables) -> Iterator[Caution]:
         if row.mode != ALL and row.above is not None and not row.above.low > 0:
             yield Caution(
                 "noise-beats-the-recipe",
-                f"{row.label}, {row.mode}: by {row.metric} not reliably further from the clean "
-                "edit than random noise of the same size",
+                f"{row.label}, {row.mode}: by {row.metric}, edits are not reliably further from "
+                "the clean edit than with random noise of the same size",
             )
 
 
@@ -106,6 +106,6 @@ def _follows_better(tables: Tables) -> Iterator[Caution]:
         if row.above is not None and np.isfinite(row.lost.high) and row.lost.high < 0:
             yield Caution(
                 "follows-better",
-                f"{row.label}, {row.mode}: edits of immunized photos do more of what was asked "
-                f"({row.score}) than those of the originals",
+                f"{row.label}, {row.mode}: edits of immunized photos follow the request better "
+                f"({row.score}) than edits of the originals",
             )

@@ -1,4 +1,4 @@
-"""Names of colours: what a person would call the mean colour of a region."""
+"""Names of colours, to name the mean colour of a region as a person would."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 __all__ = ["COLOURS", "lab", "name_colour"]
 
-# Several 8-bit sRGB examples per name, since a name covers a region of CIELAB, not a point.
+# Several 8-bit sRGB examples per name, since a name covers a region of CIELAB.
 COLOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "black": ((10, 10, 10), (35, 35, 35)),
     "grey": ((80, 80, 80), (128, 128, 128), (175, 175, 175)),
@@ -32,7 +32,7 @@ _TO_XYZ = (
 
 
 def lab(rgb: Tensor) -> Tensor:
-    """SRGB colours (..., 3) in [0, 1] to CIELAB (D65), lightness in [0, 100]."""
+    """Convert sRGB colours (..., 3) in [0, 1] to CIELAB (D65), with lightness in [0, 100]."""
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     xyz = linear @ rgb.new_tensor(_TO_XYZ).T / rgb.new_tensor(_WHITE)
     f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp_min(1e-9) ** (1 / 3), xyz * 841 / 108 + 4 / 29)
@@ -41,7 +41,7 @@ def lab(rgb: Tensor) -> Tensor:
 
 
 def name_colour(rgb: Tensor) -> str:
-    """The name whose nearest example is closest in CIELAB to one colour (3,) in [0, 1]."""
+    """The name of a colour (3,) in [0, 1]: that of the nearest example in CIELAB."""
     distances = (_EXAMPLES.to(rgb) - lab(rgb)).square().sum(-1)
     return _NAMES[int(distances.argmin())]
 

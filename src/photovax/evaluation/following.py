@@ -1,4 +1,4 @@
-"""Did the edit do what was asked? Exact scores where the request allows one, and CLIP's."""
+"""Scores of how well an edit follows its request: exact ones where possible, and CLIP's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLLOWING = {
     "clip": "CLIP similarity to the prompt",
     "clip_directional": "CLIP directional similarity",
 }
-"""Scores and their labels; of all, more means that the edit did more of what was asked."""
+"""Scores and their labels; larger means that the edit follows the request better."""
 
 _UNEDITED = "a photo"
 
@@ -33,20 +33,20 @@ def following(
     repaint: np.ndarray | None = None,
     clip: Clip | None = None,
 ) -> dict[str, float]:
-    """How well an edit did what was asked, by every score that the request allows.
+    """How well an edit follows its request, by every score that applies to the request.
 
-    ``true_edit``: instruct and img2img, where the prompt asks for an edit with a known right
-    answer: PSNR to it, in dB. ``colour``: inpaint, where the prompt names a colour: 1 if the mean
-    colour of the repainted region goes by that name, else 0. ``clip``: similarity of edit and
-    prompt. ``clip_directional``: of the way from original to edit and that from "a photo" to the
-    prompt. An instruction is no description, so CLIP says less of instruct.
+    ``true_edit``: PSNR to the exact edit, in dB, for prompts of instruct and img2img with an exact
+    edit. ``colour``: 1 if the mean colour of the region that inpaint repaints has the name that the
+    prompt gives, else 0. ``clip``: CLIP similarity of edit and prompt. ``clip_directional``: CLIP
+    similarity of the directions from original to edit and from "a photo" to the prompt. CLIP is
+    less meaningful for instruct, since an instruction does not describe the result.
 
     Args:
-        edit: What was asked.
-        original: uint8 (H, W, 3), as the editor was fed it.
-        made: uint8 (H, W, 3), the edit.
-        repaint: bool (H, W), inpaint: what was repainted.
-        clip: The model for the CLIP scores, which are left out without.
+        edit: The requested edit.
+        original: Original as the editor was fed it, uint8 (H, W, 3).
+        made: Result of the edit, uint8 (H, W, 3).
+        repaint: Region that inpaint repainted, bool (H, W).
+        clip: Model for the CLIP scores; without it these are left out.
     """
     scores = _exact(edit, original, made, repaint)
     if clip is not None and edit.prompt:
@@ -71,6 +71,6 @@ def _exact(
 
 
 def asked_colour(prompt: str) -> str | None:
-    """The one colour that a prompt names; None where it names none or several."""
+    """The colour that a prompt names; None where it names none or several."""
     named = {word for word in re.findall(r"[a-z]+", prompt.lower()) if word in COLOURS}
     return named.pop() if len(named) == 1 else None

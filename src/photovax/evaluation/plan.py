@@ -1,4 +1,4 @@
-"""What an evaluation is to do: plain data, checked before anything heavy is loaded."""
+"""Plans of evaluations: plain data, checked before any model is loaded."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ __all__ = [
 
 DEFAULT_EDITS = Path(__file__).parent.parent / "data" / "edits.toml"
 NONE = "none"
-"""The purification that does nothing; among recipes the originals, which are always edited, too."""
+"""Name of the purification that does nothing, and of the originals among recipes."""
 
 NOISE = "noise"
-"""Among recipes what is always measured beside each."""
+"""Name of random noise among recipes, which is always compared with each recipe."""
 
 MASKS = {
-    "subject": "repaint all but the subject, as the defender expects",
-    "dilated": "repaint a twentieth of the short side into the subject, too",
-    "box": "repaint all but the subject's bounding box",
+    "subject": "repaint everything except the subject, as the defender expects",
+    "dilated": "also repaint a border of the subject, 1/20 of the short side wide",
+    "box": "repaint everything except the subject's bounding box",
     "inverse": "repaint the subject",
     "everything": "repaint the whole photo",
 }
-"""Which region an adversary repaints, from the mask beside the photo."""
+"""Regions that an adversary may repaint, derived from the mask of the photo."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One kind of edit to ask of every photo.
+    """One kind of edit that is requested of every photo.
 
     Attributes:
-        name: For tables.
-        edit: The edit, with an empty prompt.
-        prompts: Each photo gets one of them.
-        mask: inpaint: which region is repainted; see ``MASKS``.
+        name: Name in tables.
+        edit: The edit with its settings, and an empty prompt.
+        prompts: Possible prompts; each photo receives one.
+        mask: Region that inpaint repaints, a key of ``MASKS``.
     """
 
     name: str
@@ -69,17 +69,17 @@ class Asked:
 
     @property
     def needs_mask(self) -> bool:
-        """Whether the region depends on a mask beside the photo."""
+        """Whether the repainted region depends on the mask file of the photo."""
         return self.edit.mode == "inpaint" and self.mask != "everything"
 
     def of(self, digest: str) -> Edit:
-        """The edit of the photo with this SHA-256: always the same one."""
+        """The edit of the photo with this SHA-256, with a prompt that depends on it alone."""
         return self.edit.asking(self.prompts[int(digest[:8], 16) % len(self.prompts)])
 
 
 @dataclass(frozen=True)
 class Floor:
-    """Random noise of the size of a recipe's change: what a change does without any aim.
+    """The noise floor: random noise with the norm and size of a recipe's budget.
 
     Attributes:
         norm: Name of the budget that it is drawn from.
@@ -112,8 +112,8 @@ class Floor:
         return f"noise {self.constraint.label}" + (" (kept region)" if self.kept else "")
 
     def facts(self) -> dict[str, Any]:
-        """What its results are stored by."""
-        # Noise that was stored before there was a bound keeps its key.
+        """The fields that identify stored results."""
+        # Noise of linf and l2 keeps the key it had before there was a bound.
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -122,8 +122,8 @@ class Variant:
     """A recipe at one budget.
 
     Attributes:
-        label: For tables.
-        recipe: How to immunize.
+        label: Name in tables.
+        recipe: The recipe.
     """
 
     label: str
@@ -142,7 +142,7 @@ class Variant:
         return mode == "inpaint" or not adapted.needs_mask
 
     def floor(self, mode: Mode) -> Floor:
-        """The noise to compare with in a way of editing."""
+        """The noise floor of the recipe for a way of editing."""
         adapted = self.against(mode)
         bound = adapted.budget.options.get("levels")
         return Floor(adapted.budget.name, adapted.radius, adapted.needs_mask, bound)
@@ -150,17 +150,17 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides an evaluation's figures, but for photos and weights.
+    """Everything that determines the figures of an evaluation except photos and weights.
 
     Attributes:
-        variants: Recipes at their budgets.
-        edits: What is asked of every photo.
-        purifications: Names of what the adversary does to a photo before editing it.
-        seeds: Each edit is done with the seeds 0 .. seeds - 1.
+        variants: Recipes, each at one budget.
+        edits: Edits that are requested of every photo.
+        purifications: Names of the purifications before an edit.
+        seeds: Number of seeds, from 0 to seeds - 1, of each edit.
         metrics: Names of pair metrics.
-        models: What the recipes attack.
-        editor: Who edits.
-        size: Short side, in pixels, at which the editor is fed photos; its own when None.
+        models: Models that the recipes attack.
+        editor: Model that edits.
+        size: Short side, in pixels, at which the editor is fed photos; its default when None.
     """
 
     variants: tuple[Variant, ...]
@@ -177,11 +177,11 @@ class Plan:
             raise UsageError(f"an evaluation needs 1 seed or more, got {self.seeds}")
         for field in ("variants", "edits", "purifications"):
             if not getattr(self, field):
-                raise UsageError(f"an evaluation needs one of the {field} or more, got none")
+                raise UsageError(f"an evaluation needs at least one of the {field}, got none")
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """Ways of editing, in the order of the edits."""
+        """The ways of editing, in the order of the edits."""
         return tuple(dict.fromkeys(asked.edit.mode for asked in self.edits))
 
 
@@ -192,21 +192,21 @@ def variants(
     *,
     size: int | None = None,
 ) -> tuple[Variant, ...]:
-    """Recipes by name or file, at strengths that fit them, or each at its own when none does.
+    """Recipes by name or file, at each given strength that fits their budget.
 
-    Levels are for recipes that bound the largest change, visibilities for those that bound what is
-    seen; an l2 budget is kept. ``none`` and ``noise`` may be named but need not be: edits of the
-    originals and of noise stand beside every recipe.
+    Levels apply to recipes that bound the largest change, visibilities to recipes that bound the
+    visibility. A recipe keeps its own budget where no strength fits. ``none`` and ``noise`` are
+    accepted and ignored, since originals and noise are always edited.
 
     Args:
-        names: Presets and recipe files.
-        budgets: Largest changes in 8-bit levels.
+        names: Names of presets, and recipe files.
+        budgets: Largest changes, in 8-bit levels.
         visibilities: Words of ``photovax.attack.recipe.VISIBILITY``.
-        size: Short side in pixels at which models are fed photos, for recipes that do not say.
+        size: Short side in pixels at which models are fed photos, for recipes without a size.
 
     Raises:
         UsageError: If a recipe or strength does not make sense, two recipes have one label, or
-            there is no recipe.
+            no recipe is named.
     """
     found: list[Variant] = []
     for name in dict.fromkeys(names):
@@ -222,32 +222,32 @@ def variants(
             at = [recipe.with_visibility(word) for word in dict.fromkeys(visibilities)]
         found += [Variant(f"{label} {each.constraint.label}", each) for each in at]
     if not found:
-        raise UsageError("name a recipe: the originals and noise are measured beside it")
+        raise UsageError("no recipe was named; originals and noise are compared with a recipe")
     twice = _twice(variant.label for variant in found)
     if twice is not None:
-        raise UsageError(f"two recipes would be called {twice!r} in tables; rename one's file")
+        raise UsageError(f"two recipes would be called {twice!r} in tables; rename the file of one")
     return tuple(found)
 
 
 def _twice(names: Iterable[str]) -> str | None:
-    """The first of some names that comes twice."""
+    """The first name that occurs twice; None without any."""
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tuple[Asked, ...]:
     """The edits of a TOML file: ``[[edit]]`` tables.
 
-    Fields of a table: ``mode``; ``prompt``, or ``prompts`` that photos share out; ``name``;
-    ``mask`` (see ``MASKS``); and those of ``photovax.models.edit.Edit``, which are by default as
-    the model is usually asked.
+    A table has the fields ``mode``; ``prompt``, or ``prompts``, a list from which each photo
+    receives one; ``name``; ``mask``, a key of ``MASKS``; and those of
+    ``photovax.models.edit.Edit``, whose defaults are the usual settings of the model.
 
     Args:
-        path: The file; when None the two requests for each way of editing that ship with photovax.
+        path: The file; when None, the edits that ship with photovax, two per way of editing.
         model: Catalogue name or folder of the editor.
-        mask: Overrules the masks in the file.
+        mask: Region to repaint instead of those in the file.
 
     Raises:
-        UsageError: If the file cannot be read, or says what no edit can be.
+        UsageError: If the file cannot be read or an edit in it is not valid.
     """
     source = path or DEFAULT_EDITS
     try:
@@ -295,15 +295,15 @@ def _known_mask(name: str) -> str:
 
 
 def find_photos(paths: Iterable[Path], *, shard: tuple[int, int] = (1, 1)) -> tuple[Path, ...]:
-    """The photos named, and those in folders named; masks beside photos are none of them.
+    """The given photos and those in given folders, without mask files.
 
     Args:
         paths: Files and folders.
-        shard: (i, n): every n-th of them, from the i-th.
+        shard: (i, n) selects every n-th photo, from the i-th.
 
     Raises:
-        UsageError: If there is none, two have one file name, by which reports know them, or the
-            shard is not within 1 .. n.
+        UsageError: If there is no photo, two photos have one file name, which identifies them in
+            reports, or the shard is not within 1 .. n.
     """
     index, count = shard
     if not 1 <= index <= count:

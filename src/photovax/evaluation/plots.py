@@ -17,7 +17,7 @@ _INK = "#444"
 
 
 def survival_plot(rows: Sequence[Survival], label: str) -> str:
-    """For each recipe, what every purification leaves of the effect beyond noise."""
+    """The effect beyond noise of each recipe after each purification, with intervals."""
     figure, axes = _figure(len({row.purification for row in rows}))
     names = list(dict.fromkeys(row.purification for row in rows))
     for recipe in dict.fromkeys(row.label for row in rows):
@@ -34,7 +34,7 @@ def survival_plot(rows: Sequence[Survival], label: str) -> str:
 
 
 def displacement_plot(rows: Sequence[Displacement], label: str) -> str:
-    """For each way of editing and recipe, the effect beyond noise with its interval."""
+    """The effect beyond noise of each recipe by way of editing, with intervals."""
     figure, axes = _figure(len({row.mode for row in rows}) * 2)
     modes = list(dict.fromkeys(row.mode for row in rows))
     recipes = list(dict.fromkeys(row.label for row in rows))

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one page with pictures, and the same figures as data."""
+"""The report of an evaluation: a page with pictures, and the same figures as data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import platform
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from photovax.evaluation.plan import NONE
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.tables import ALL, Tables, tables, value_of
+from photovax.machine.memory import peak_resident_bytes
 from photovax.metrics.statistics import Interval
 from photovax.metrics.visibility import flip_picture
 from photovax.pictures.atomic import write_text
@@ -35,7 +35,7 @@ from photovax.version import VERSION
 
 __all__ = ["Report", "interval_text", "markdown_table", "write_report"]
 
-# Of the metrics that are there, the first is what survival and the choice of pictures go by.
+# The first available metric measures survival and selects the pictures.
 _LEADING = ("lpips", "lite0", "ssim", "psnr")
 _PAPER = ("ssim", "psnr", "vifp", "fsim")
 _SHOWN_SIDE = 224
@@ -45,11 +45,11 @@ NOT_KNOWN = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
+    """The report that was written.
 
     Attributes:
-        html: The page.
-        lines: The table of the paper's layout, as text.
+        html: File of the page.
+        lines: Lines of the table in the layout of arXiv 2302.06588, in Markdown.
     """
 
     html: Path
@@ -57,7 +57,7 @@ class Report:
 
 
 def write_report(results: Results, out: Path, *, device: str) -> Report:
-    """Write report.html, table.md, results.csv and results.json into a folder, over older ones.
+    """Write report.html, table.md, results.csv and results.json, replacing older ones.
 
     Raises:
         SaveError: If they cannot be written.
@@ -85,7 +85,7 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
 
 
 def _finite(data: Any) -> Any:
-    """Data with null for what JSON has no number for, such as the interval of a single photo."""
+    """Data with None in place of numbers that JSON cannot represent."""
     if isinstance(data, dict):
         return {name: _finite(value) for name, value in data.items()}
     if isinstance(data, list | tuple):
@@ -94,7 +94,7 @@ def _finite(data: Any) -> Any:
 
 
 def _facts(results: Results, device: str) -> dict[str, Any]:
-    """All that is needed to repeat it."""
+    """Everything that is needed to repeat the evaluation."""
     plan = results.plan
     return {
         "photovax": VERSION,
@@ -119,14 +119,9 @@ def _facts(results: Results, device: str) -> dict[str, Any]:
 
 
 def _peak_memory() -> float | None:
-    """Most memory that this process ever held, in GiB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, others kibibytes.
-    return round(peak / (2**30 if sys.platform == "darwin" else 2**20), 2)
+    """Peak memory of this process, in GiB; None where the system does not report it."""
+    peak = peak_resident_bytes()
+    return round(peak / 2**30, 2) if peak else None
 
 
 def _csv(results: Results) -> str:
@@ -148,7 +143,7 @@ def _csv(results: Results) -> str:
 
 
 def _paper_table(results: Results, found: Tables) -> list[list[str]]:
-    """The table of arXiv 2302.06588: a head, then a line for each recipe, noise first."""
+    """The table of arXiv 2302.06588: a header, then a line for each recipe, noise first."""
     columns = [name for name in _PAPER if name in results.between]
     sets = {row.label: row for row in found.sets}
     arrows = {name: "↓" if results.higher_is_closer[name] else "↑" for name in columns}
@@ -172,7 +167,7 @@ def _paper_table(results: Results, found: Tables) -> list[list[str]]:
 
 
 def markdown_table(table: Sequence[Sequence[str]]) -> str:
-    """A head and its lines as a table in Markdown."""
+    """A header and lines as a table in Markdown."""
     rows = ["| " + " | ".join(row) + " |" for row in table]
     return "\n".join([rows[0], "|" + "---|" * len(table[0]), *rows[1:]]) + "\n"
 
@@ -215,14 +210,19 @@ def _page(
 
 @dataclass(frozen=True)
 class PictureRow:
-    """Pictures of one photo under one recipe: caption and data URL of each."""
+    """Pictures of one photo and recipe.
+
+    Attributes:
+        title: Heading.
+        pictures: Caption and data URL of each picture.
+    """
 
     title: str
     pictures: list[tuple[str, str]]
 
 
 def _picture_rows(results: Results, leading: str) -> list[PictureRow]:
-    """The photo that the strongest recipe works best on, a middling and the worst one."""
+    """Photos with the strongest, a medium and the weakest effect of the strongest recipe."""
     plain = [c for c in results.cases if c.purification == NONE and c.floor is not None]
     sign = -1 if results.higher_is_closer[leading] else 1
     effects: dict[str, dict[str, list[float]]] = {}
@@ -238,11 +238,11 @@ def _picture_rows(results: Results, leading: str) -> list[PictureRow]:
     }
     best = max(means, key=lambda label: float(np.mean(list(means[label].values()))))
     ranked = sorted(means[best], key=lambda photo: means[best][photo], reverse=True)
-    chosen = {"strongest": ranked[0], "middling": ranked[len(ranked) // 2], "weakest": ranked[-1]}
+    chosen = {"strongest": ranked[0], "medium": ranked[len(ranked) // 2], "weakest": ranked[-1]}
     rows: dict[tuple[str, str, str], PictureRow] = {}
     for kind, photo in chosen.items():
         for label in means:
-            if label == best or kind == "middling":
+            if label == best or kind == "medium":
                 for case in plain:
                     place = (photo, label, case.asked.edit.mode)
                     if place == (case.photo, case.label, case.asked.edit.mode) and case.picture:
@@ -252,16 +252,16 @@ def _picture_rows(results: Results, leading: str) -> list[PictureRow]:
 
 
 def _pictures(results: Results, case: Case) -> list[tuple[str, str]]:
-    """Original, immunized, their difference and where it is seen, and the edits of both."""
+    """Original, immunized photo, their difference, the FLIP map, and the edits of both."""
     mode = case.asked.edit.mode
     shown: list[tuple[str, str]] = []
     for one in results.protected:
         if (one.photo, one.label) == (case.photo, case.label) and mode in one.modes:
             shown += _photo_pictures(one)
     asked = f"{mode}: \N{LEFT DOUBLE QUOTATION MARK}{case.prompt}\N{RIGHT DOUBLE QUOTATION MARK}"
-    shown.append((f"{asked}, of the original", _data_url(case.clean_picture)))
+    shown.append((f"{asked}: edit of the original", _data_url(case.clean_picture)))
     if case.picture is not None:
-        shown.append((f"{asked}, of the immunized", _data_url(case.picture)))
+        shown.append((f"{asked}: edit of the immunized photo", _data_url(case.picture)))
     return shown
 
 
@@ -272,10 +272,10 @@ def _photo_pictures(one: ProtectedPhoto) -> list[tuple[str, str]]:
     pictures = [
         ("original", _url(before)),
         ("immunized", _url(after)),
-        (f"difference, {_AMPLIFIED} times", _url(amplified)),
+        (f"difference times {_AMPLIFIED}", _url(amplified)),
     ]
     with suppress(MetricUnavailable):
-        pictures.append(("where it is seen (FLIP)", _url(flip_picture(before, after))))
+        pictures.append(("visible difference (FLIP)", _url(flip_picture(before, after))))
     return pictures
 
 
@@ -294,7 +294,7 @@ def _number(value: float | None) -> str:
 
 
 def interval_text(value: Interval | None) -> str:
-    """A mean and its 95 % interval for a table."""
+    """A mean and its 95 % interval, as text for a table."""
     if value is None:
         return NOT_KNOWN
     return f"{_number(value.mean)} [{_number(value.low)}, {_number(value.high)}]"

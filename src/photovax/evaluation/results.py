@@ -1,4 +1,4 @@
-"""What an evaluation found, edit by edit and photo by photo."""
+"""Results of an evaluation, edit by edit and photo by photo."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["Case", "ProtectedPhoto", "Results"]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One edit of one photo as the adversary has it, beside the edit of the original.
+    """One edit of one immunized photo, compared with the same edit of the original.
 
-    Both were purified in the same way first, so that what differs is the immunizing.
+    Both were purified in the same way before, so that they differ by the immunization alone.
 
     Attributes:
         photo: File name.
-        label: The recipe's or the floor's.
-        purification: What was done to the photo before the edit.
-        asked: Which edit.
-        prompt: What it asked of this photo.
-        seed: Of the edit.
-        key: What it is stored under.
-        floor: Key of the case of random noise to compare with; None for noise itself.
-        between: Pair metrics, edit of the original against this edit.
-        follows: How well this edit did what was asked.
-        wanted: How well the edit of the original did.
-        features: Of this edit, or None.
-        clean_features: Of the edit of the original, or None.
+        label: Label of the recipe or the noise.
+        purification: Purification before the edit.
+        asked: The kind of edit.
+        prompt: Prompt for this photo.
+        seed: Seed of the edit.
+        key: Key that the result is stored under.
+        floor: Key of the case with random noise to compare with; None for noise.
+        between: Pair metrics of the edit of the original and this edit.
+        follows: Scores of how well this edit follows the request.
+        wanted: The same scores of the edit of the original.
+        features: Features of this edit, or None.
+        clean_features: Features of the edit of the original, or None.
         picture: File of this edit, or None.
         clean_picture: File of the edit of the original.
     """
@@ -55,17 +55,17 @@ class Case:
 
 @dataclass(frozen=True)
 class ProtectedPhoto:
-    """One immunized (or noisy) photo as saved, beside the original.
+    """One immunized or noisy photo as saved, compared with the original.
 
     Attributes:
         photo: File name.
-        label: The recipe's or the floor's.
-        modes: The ways of editing it was made for.
+        label: Label of the recipe or the noise.
+        modes: Ways of editing that it was made for.
         file: The saved photo.
-        original: The photo's own file.
-        levels: Largest change asked for, in 8-bit levels; None where the budget bounds another.
-        figures: linf, l2, shift, seconds, passes …
-        visible: Pair metrics, original against this.
+        original: File of the original.
+        levels: Largest allowed change, in 8-bit levels; None for l2.
+        figures: Figures such as linf, l2, shift, seconds and passes.
+        visible: Pair metrics of the original and this photo.
     """
 
     photo: str
@@ -80,19 +80,19 @@ class ProtectedPhoto:
 
 @dataclass(frozen=True)
 class Results:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes:
-        plan: What was to be done.
-        cases: All edits.
-        protected: All immunized and noisy photos.
-        unchanged: For every edit's name, SSIM of the fed photos and their edits.
-        repainted: For every photo and inpainting edit, the share of the photo that is repainted.
-        metric_labels: Metric to its label.
-        higher_is_closer: Metric to whether more of it means more alike.
-        between: Metrics of edits; the others say how visible the change to the photo is.
-        left_out: Metric or edit to the reason why it is missing.
-        failures: Photo and recipe to the error.
+        plan: The plan.
+        cases: Results of all edits.
+        protected: Results of all immunized and noisy photos.
+        unchanged: SSIM of the originals and their edits, by the name of the edit.
+        repainted: Share of the photo that is repainted, by photo and inpainting edit.
+        metric_labels: Labels of metrics, by name.
+        higher_is_closer: Whether a metric measures similarity, by name.
+        between: Metrics that compare edits; others compare only the photos.
+        left_out: Reasons for missing metrics and edits, by name.
+        failures: Errors, by photo and recipe.
     """
 
     plan: Plan

@@ -1,7 +1,8 @@
-"""Doing an evaluation: photos x recipes x purifications x edits x seeds, each unit once.
+"""Running an evaluation: photos x recipes x purifications x edits x seeds, each unit once.
 
-What is done is on disk at once, named by all that decides it (photo, recipe, weights, edit …), so
-that an interrupted run goes on where it stopped, and another plan computes only what is new.
+Results are stored at once, under a digest of everything that determines them (photo, recipe,
+weights, edit …). An interrupted run continues where it stopped, and another plan computes only what
+is new.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from photovax.immunizer import Immunizer
 from photovax.metrics.clip import Clip
 from photovax.metrics.contracts import PairMetric, load_metrics
 from photovax.metrics.distortion import visibility
-from photovax.metrics.perceptual import Backbone, Lite0, load_backbone
+from photovax.metrics.perceptual import load_backbone
 from photovax.models.catalog.places import fed_size
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
@@ -41,7 +42,13 @@ __all__ = ["Evaluation", "Progress"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an evaluation is: units done of all, and the one that was just done."""
+    """Progress of an evaluation.
+
+    Attributes:
+        done: Number of units done.
+        total: Number of all units.
+        unit: Description of the unit that was just done.
+    """
 
     done: int
     total: int
@@ -49,20 +56,21 @@ class Progress:
 
 
 class Evaluation:
-    """An evaluation in a folder.
+    """An evaluation whose results are in a folder.
 
     Args:
-        plan: What to do.
-        out: The folder of results.
-        weights: Where to look for weights that do not ship with photovax.
-        clip: Folder of a CLIP model for its scores.
+        plan: The plan.
+        out: Folder of the results.
+        weights: Folder of weights that do not ship with photovax.
+        clip: Folder of a CLIP model; without it there are no CLIP scores.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         callback: Called after every unit.
 
     Raises:
         UnknownName: If a model, metric or purification is not known.
         ModelError: If weights cannot be loaded.
-        UsageError: If the editor cannot edit in one of the plan's ways, or the device is not there.
+        UsageError: If the editor does not support one of the plan's ways of editing, no metric of
+            edits is available, a plug-in cannot be loaded, or the device is not available.
     """
 
     def __init__(
@@ -86,35 +94,35 @@ class Evaluation:
         digests = self.adversary.digests(plan.modes)
         self.units = Units(plan, self.immunizer, digests, self.size)
         self.metrics: dict[str, PairMetric]
-        self.metrics, self.left_out = load_metrics(plan.metrics, weights=weights)
+        self.metrics, missing = load_metrics(plan.metrics, weights=weights)
+        self.left_out = {name: error.line for name, error in missing.items()}
         self.between = {name: each for name, each in self.metrics.items() if each.compares_edits}
         if not self.between:
-            reasons = "; ".join(self.left_out.values()) or "none was named"
-            raise UsageError(f"an evaluation needs one metric or more of edits: {reasons}")
-        self.backbone: Backbone | None
-        lite0 = self.metrics.get("lite0")
-        if isinstance(lite0, Lite0):  # one network for both
-            self.backbone = lite0
-        else:
-            self.backbone, reason = load_backbone()
-            if reason is not None:
-                self.left_out["set distances"] = reason
+            reasons = "; ".join(map(str, missing.values())) or "none was named"
+            hints = [error.hint for error in missing.values() if error.hint]
+            raise UsageError(
+                f"an evaluation needs at least one metric of edits: {reasons}",
+                hint="; ".join(hints) or None,
+            )
+        self.backbone, failed = load_backbone()
+        if failed is not None:
+            self.left_out["set distances"] = failed.line
         self.clip: Clip | None = None
         try:
             self.clip = None if clip is None else Clip(clip)
         except MetricUnavailable as error:
-            self.left_out["clip"] = str(error)
+            self.left_out["clip"] = error.line
         if clip is None:
-            self.left_out["clip"] = "no CLIP model was given; type: --clip FOLDER"
+            self.left_out["clip"] = "no CLIP model was given; name its folder with --clip FOLDER"
         self.failures: dict[str, str] = {}
 
     @property
     def device(self) -> str:
-        """Where it runs."""
+        """Name of the device."""
         return str(self.immunizer.device)
 
     def run(self, photos: Sequence[Path]) -> None:
-        """Do what is not done yet, photo by photo, past those that cannot be done."""
+        """Compute missing results, photo by photo; what fails is added to ``failures``."""
         each = self.units.per_photo
         for index, path in enumerate(photos):
             try:
@@ -129,7 +137,7 @@ class Evaluation:
                     self.callback(progress)
 
     def results(self, photos: Sequence[Path]) -> Results:
-        """All that is done, in the order of the plan; nothing is computed."""
+        """Collect all stored results, in the order of the plan, without computing any."""
         results = Results(
             self.plan,
             cases=[],
@@ -151,7 +159,7 @@ class Evaluation:
         return Subject.load(path, self.out / "photos")
 
     def _do(self, subject: Subject, units: list[Unit]) -> Iterator[str]:
-        """Do the units, yielding the name of each."""
+        """Compute missing units of a photo, yielding the description of every unit."""
         for purification, group in groupby(units, key=lambda unit: unit.purification):
             clean: np.ndarray | None = None
             references: dict[str, np.ndarray] = {}
@@ -160,7 +168,7 @@ class Evaluation:
                 purified: np.ndarray | None = None
                 for unit in same:
                     done = self._done(subject, unit)
-                    # What is asked of the photo alone takes no edit.
+                    # Metrics of the photo alone need no edit.
                     if pixels is None and not (done and self._measured(subject, protection)):
                         try:
                             pixels = self._protect(subject, protection)
@@ -186,48 +194,55 @@ class Evaluation:
         return self.clip is None or not unit.edit.prompt or "clip" in found["follows"]
 
     def _measured(self, subject: Subject, protection: Protection) -> bool:
-        """Whether a photo was compared with its original by every metric."""
+        """Whether all metrics of a photo and its original are stored."""
         known = subject.store.get(protection.key)
         return known is not None and self.metrics.keys() <= known["visible"].keys()
 
     def _protect(self, subject: Subject, protection: Protection) -> np.ndarray:
-        """Pixels of the saved photo, made if it is not there."""
+        """Pixels of the saved photo, which is made if it does not exist."""
         file = subject.store.file(protection.key, ".png")
         known = subject.store.get(protection.key)
         if known is None or not file.exists():
-            figures = self._make(subject, protection, file)
+            figures, seen = self._make(subject, protection, file)
         elif self._measured(subject, protection):
             return read_photo(file).visible_rgb()
         else:
-            figures = known["figures"]
+            figures, seen = known["figures"], {}
         pixels = read_photo(file).visible_rgb()
-        visible = {name: metric(subject.pixels, pixels) for name, metric in self.metrics.items()}
+        visible = {
+            name: seen[name] if name in seen else metric(subject.pixels, pixels)
+            for name, metric in self.metrics.items()
+        }
         subject.store.add(protection.key, {"figures": figures, "visible": visible})
         return pixels
 
-    def _make(self, subject: Subject, protection: Protection, file: Path) -> dict[str, Any]:
-        """Write the photo; its figures."""
+    def _make(
+        self, subject: Subject, protection: Protection, file: Path
+    ) -> tuple[dict[str, Any], dict[str, float]]:
+        """Write the photo; return its figures, and pair metrics that saving measured."""
         photo, began = subject.photo, time.perf_counter()
         mask = subject.mask() if protection.masked else None
         if isinstance(protection.by, Floor):
             noise = noise_like(photo.pixels, protection.by, mask)
             write_photo(photo.with_pixels(noise), Destination(file, overwrite=True))
-            seen = visibility(photo.visible(), read_photo(file).visible())
-            return {"linf": seen.linf, "l2": seen.l2, "seconds": time.perf_counter() - began}
+            found = visibility(photo.visible(), read_photo(file).visible())
+            seconds = time.perf_counter() - began
+            return {"linf": found.linf, "l2": found.l2, "seconds": seconds}, {}
         result = self.immunizer.immunize(photo, protection.by, mask=mask)
         if result.stopped == "interrupted":
             raise KeyboardInterrupt
         saved = self.immunizer.save(result, file, overwrite=True)
-        return {
+        figures = {
             "linf": saved.visible.linf,
             "l2": saved.visible.l2,
             "shift": float(np.mean([effect.shift for effect in saved.effects.values()])),
             "passes": result.passes,
             "seconds": result.seconds,
         }
+        return figures, saved.seen.by_metric
 
     def _reference(self, subject: Subject, unit: Unit, clean: np.ndarray) -> np.ndarray:
-        """The edit of the purified original, made if it is not there."""
+        """The edit of the purified original, which is made if it does not exist."""
         file = subject.store.file(unit.reference, ".png")
         known = subject.store.get(unit.reference)
         if known is not None and file.exists():
@@ -250,7 +265,7 @@ class Evaluation:
         reference: np.ndarray,
         purified: np.ndarray,
     ) -> None:
-        """Edit the purified photo, and keep how the edit differs from that of the original."""
+        """Edit the purified photo, and store how the edit differs from that of the original."""
         began = time.perf_counter()
         made = self._edit(subject, unit, purified)
         seconds = time.perf_counter() - began
@@ -269,7 +284,7 @@ class Evaluation:
     def _judged(
         self, subject: Subject, asked: Asked, clean: np.ndarray, made: np.ndarray
     ) -> dict[str, Any]:
-        """Whether an edit did what was asked of the purified original, and its features."""
+        """Scores of how well an edit follows the request, and its features."""
         fed = np.asarray(resized(clean, self.size))
         repaint = subject.repaint(asked)
         if repaint is not None:
@@ -283,10 +298,10 @@ class Evaluation:
         return {"follows": following(edit, fed, made, repaint, self.clip), "features": features}
 
     def _collect(self, subject: Subject, results: Results) -> None:
-        """Add what is done of one photo."""
+        """Add the stored results of one photo."""
         for name in self.units.without_mask(subject):
             results.left_out[f"{subject.path.name}, {name}"] = (
-                f"there is no {subject.path.stem}.mask.png beside the photo"
+                f"there is no mask {subject.path.stem}.mask.png next to the photo"
             )
         protected: dict[tuple[str, str], ProtectedPhoto] = {}
         for unit in self.units.of(subject):

@@ -1,7 +1,7 @@
-"""Where an evaluation keeps what is done: figures as lines, pictures as files, by what made them.
+"""Storage of an evaluation: figures as lines of JSON, pictures as files, both by key.
 
-Everything about one photo is in a folder of its own, so that several processes can share out the
-photos of one evaluation.
+Each photo has a folder of its own, so that several processes can work on the photos of one
+evaluation.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class PhotoStore:
     """The figures and files of one photo.
 
     Args:
-        folder: Made if it is not there.
+        folder: Folder of the photo, created if it does not exist.
 
     Raises:
-        SaveError: If it cannot be made or read.
+        SaveError: If the folder cannot be created or read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,43 +42,43 @@ class PhotoStore:
                 try:
                     figures = json.loads(line)
                 except ValueError:
-                    continue  # cut short when the process was killed: done again
+                    continue  # incomplete, since the process was killed: done again
                 self._lines[figures.pop("key")] = figures
             if text and not text.endswith("\n"):
                 with self._file.open("a", encoding="utf-8") as file:
                     file.write("\n")
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """What was found, or None where that is not done yet."""
+        """The figures stored under a key; None if there are none yet."""
         return self._lines.get(key)
 
     def add(self, key: str, figures: Mapping[str, Any]) -> None:
-        """Keep what was found, on disk at once.
+        """Store figures, which are on disk when this returns.
 
         Raises:
-            SaveError: If it cannot be written.
+            SaveError: If they cannot be written.
         """
         with _as_save_error(self._file), self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **figures}) + "\n")
         self._lines[key] = dict(figures)
 
     def file(self, key: str, suffix: str) -> Path:
-        """Where a picture of that key goes."""
+        """The path of a picture with this key."""
         return self.folder / f"{key}{suffix}"
 
 
 def key_of(*parts: object) -> str:
-    """Sixteen hexadecimal digits that change with any of the parts."""
+    """A digest of some parts: sixteen hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def array_text(values: np.ndarray) -> str:
-    """A vector as text, in half precision."""
+    """A vector as text: float16, base64."""
     return base64.b64encode(values.astype("<f2").tobytes()).decode()
 
 
 def text_array(text: str) -> np.ndarray:
-    """The vector of such a text, float64."""
+    """The vector in a text of ``array_text``, float64."""
     return np.frombuffer(base64.b64decode(text), dtype="<f2").astype(np.float64)
 
 

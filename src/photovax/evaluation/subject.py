@@ -1,4 +1,4 @@
-"""One photo of an evaluation: its pixels and masks, and noise of a given size."""
+"""One photo of an evaluation: its pixels and masks, and random noise of a given size."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FLOOR_SEED = 11
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A photo and what is known of it already.
+    """A photo with its mask and its stored results.
 
     Attributes:
-        path: Its file.
+        path: File of the photo.
         digest: SHA-256 of the file.
-        photo: What is in it.
-        kept: What the mask beside it marks as the subject, bool (H, W); None without one.
-        store: Its figures and files.
+        photo: Contents of the file.
+        kept: The subject according to the mask file, bool (H, W); None without a mask.
+        store: Stored figures and files.
     """
 
     path: Path
@@ -45,14 +45,14 @@ class Subject:
 
     @classmethod
     def load(cls, path: Path, folder: Path) -> Subject:
-        """Read a photo and the mask beside it.
+        """Read a photo and its mask file, where there is one.
 
         Args:
             path: The photo.
-            folder: Of all photos' results.
+            folder: Folder of the results of all photos.
 
         Raises:
-            PhotoError: If photo or mask cannot be read.
+            PhotoError: If the photo or mask cannot be read.
             UsageError: If the mask has another size.
         """
         photo = read_photo(path)
@@ -69,11 +69,11 @@ class Subject:
 
     @property
     def seed(self) -> int:
-        """Of what purifications draw for this photo, the same for all recipes and their noise."""
+        """Seed of purifications of this photo, the same for all recipes and their noise."""
         return int(self.digest[:8], 16)
 
     def repaint(self, asked: Asked) -> np.ndarray | None:
-        """Where an adversary repaints, bool (H, W); None where the edit repaints no region."""
+        """The region that an adversary repaints, bool (H, W); None without such a region."""
         if asked.edit.mode != "inpaint":
             return None
         if asked.mask == "everything":
@@ -87,11 +87,11 @@ class Subject:
             UsageError: If there is no mask.
         """
         if self.kept is None:
-            raise UsageError(f"{self.path}: there is no {self.path.stem}.mask.png beside it")
+            raise UsageError(f"{self.path}: there is no mask {self.path.stem}.mask.png next to it")
         return self.kept
 
     def mask_digest(self) -> str | None:
-        """SHA-256 of the mask; None without one."""
+        """SHA-256 of the mask; None without a mask."""
         if self.kept is None:
             return None
         return hashlib.sha256(np.packbits(self.kept).tobytes()).hexdigest()

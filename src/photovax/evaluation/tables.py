@@ -1,4 +1,4 @@
-"""From single edits to tables: means, intervals, the noise floor beside and subtracted."""
+"""Tables of an evaluation: means and intervals of single edits, and differences to noise."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ALL = "all"
 """In place of a way of editing: all edits together."""
 
 FRECHET_LEAST = 150
-"""Fewer pictures make a Fréchet distance mostly bias (Chong & Forsyth, arXiv 1911.07023)."""
+"""Least number of pictures: with fewer, a Fréchet distance is mostly bias (arXiv 1911.07023)."""
 
 PSNR_CAP = 100.0
-"""In place of the infinite PSNR of equal pictures, so that means exist."""
+"""PSNR in dB that replaces the infinite one of equal pictures, so that means exist."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Displacement:
     """How far edits are from the edits of the originals.
 
     Attributes:
-        label: Recipe or floor.
+        label: Label of the recipe or the noise.
         mode: A way of editing, or ``ALL``.
         metric: Name of the pair metric.
-        value: Mean, with its interval.
-        floor: The same of the matching random noise; None for noise itself.
+        value: Mean with its interval.
+        floor: The same for the matching random noise; None for noise.
         above: Effect beyond noise: mean paired difference, positive where the edits are further
-            from the clean ones than those of noise; None for noise itself.
+            from the clean edits than those of noise; None for noise.
     """
 
     label: str
@@ -59,16 +59,16 @@ class Displacement:
 
 @dataclass(frozen=True)
 class Following:
-    """Whether edits still do what was asked.
+    """How well edits still follow the request.
 
     Attributes:
-        label: Recipe or floor.
+        label: Label of the recipe or the noise.
         mode: A way of editing.
-        score: Name; see ``photovax.evaluation.following.FOLLOWING``.
-        wanted: Of the edits of the originals.
-        value: Of these edits.
-        lost: Mean paired difference: more lost is better immunized.
-        above: Lost beyond what noise loses; None for noise itself.
+        score: Name of the score, a key of ``photovax.evaluation.following.FOLLOWING``.
+        wanted: Score of the edits of the originals.
+        value: Score of these edits.
+        lost: Mean paired difference; larger means better immunized.
+        above: Loss beyond that of noise; None for noise.
     """
 
     label: str
@@ -82,14 +82,14 @@ class Following:
 
 @dataclass(frozen=True)
 class Visible:
-    """What immunizing does to the photo itself, and what it costs.
+    """Visibility of the immunization, and its costs.
 
     Attributes:
-        label: Recipe or floor.
-        modes: The ways of editing these files were made for.
-        metrics: Pair metrics, original against immunized.
-        figures: Means of linf (levels), l2, shift, seconds …
-        n: Photos.
+        label: Label of the recipe or the noise.
+        modes: Ways of editing that these files were made for.
+        metrics: Pair metrics of original and immunized photo.
+        figures: Means of figures such as linf (levels), l2, shift and seconds.
+        n: Number of photos.
     """
 
     label: str
@@ -101,15 +101,15 @@ class Visible:
 
 @dataclass(frozen=True)
 class SetDistances:
-    """Distances between the sets of edits of originals and of these, in a backbone's features.
+    """Distances between the edits of originals and these edits, as sets of features.
 
     Attributes:
-        label: Recipe or floor.
-        n: Edits in each set.
+        label: Label of the recipe or the noise.
+        n: Number of edits in each set.
         frechet: Fréchet distance; None below ``FRECHET_LEAST`` edits.
-        kernel: Kernel distance, and its standard deviation over subsets.
+        kernel: Kernel distance and its standard deviation over subsets.
         precision: Share of these edits within the manifold of the clean edits (k = 3).
-        recall: The reverse.
+        recall: Share of the clean edits within the manifold of these edits.
     """
 
     label: str
@@ -122,14 +122,14 @@ class SetDistances:
 
 @dataclass(frozen=True)
 class Survival:
-    """What a purification leaves of the effect above noise.
+    """The effect beyond noise that remains after a purification.
 
     Attributes:
-        label: Recipe.
-        purification: Name.
-        metric: The pair metric that it is measured with.
-        above: Effect beyond noise that was purified in the same way, as in ``Displacement``.
-        share: ``above`` as a share of that without purification.
+        label: Label of the recipe.
+        purification: Name of the purification.
+        metric: Name of the pair metric that measures it.
+        above: Effect beyond noise purified in the same way, as in ``Displacement``.
+        share: ``above`` relative to that without purification.
     """
 
     label: str
@@ -144,13 +144,13 @@ class Tables:
     """All tables of a report.
 
     Attributes:
-        displacement: Question (a): how far the edits move.
-        following: Question (b): whether the edits fail.
-        visible: Question (c): whether the photo is itself.
+        displacement: Question (a): how far edits move.
+        following: Question (b): whether edits fail.
+        visible: Question (c): how visible the immunization is.
         sets: Distances between sets of edits.
-        survival: Per purification.
-        worst: For each recipe the effect beyond noise after the purification that, for the photo
-            at hand, leaves least; mean over photos.
+        survival: Remaining effect, by purification.
+        worst: Effect beyond noise by recipe, after the purification of each photo that leaves the
+            least effect; mean over photos.
     """
 
     displacement: list[Displacement]
@@ -162,11 +162,11 @@ class Tables:
 
 
 def tables(results: Results, *, metric: str) -> Tables:
-    """Sum up what was found.
+    """Summarise results.
 
     Args:
-        results: Of an evaluation.
-        metric: The pair metric that survival is measured with.
+        results: Results of an evaluation.
+        metric: Name of the pair metric that measures survival.
     """
     by_key = {case.key: case for case in results.cases}
     plain = [case for case in results.cases if case.purification == NONE]
@@ -201,13 +201,13 @@ def tables(results: Results, *, metric: str) -> Tables:
 
 
 def value_of(case: Case, metric: str) -> float | None:
-    """A pair metric of a case, capped so that means exist."""
+    """A pair metric of a case, at most ``PSNR_CAP`` so that means exist."""
     value = case.between.get(metric)
     return value if value is None else min(value, PSNR_CAP)
 
 
 def _effect(case: Case, metric: str, closer: bool) -> float | None:
-    """A pair metric, turned so that more is further apart."""
+    """A pair metric with the sign that makes larger values mean further apart."""
     value = value_of(case, metric)
     return value if value is None or not closer else -value
 
@@ -227,7 +227,7 @@ def _interval(cases: Sequence[Case], values: Sequence[float]) -> Interval:
 def _paired(
     cases: Sequence[Case], by_key: dict[str, Case], value: Callable[[Case], float | None]
 ) -> tuple[list[Case], list[float], list[float]]:
-    """The cases that have a value and a floor with one; both values."""
+    """Cases where both the case and its noise have a value, and both values."""
     kept, values, floors = [], [], []
     for case in cases:
         floor = by_key.get(case.floor) if case.floor is not None else None
@@ -242,7 +242,7 @@ def _paired(
 def _above(
     cases: Sequence[Case], by_key: dict[str, Case], value: Callable[[Case], float | None]
 ) -> Interval | None:
-    """Interval of the paired difference to the floor."""
+    """Interval of the paired difference to noise."""
     kept, values, floors = _paired(cases, by_key, value)
     if not kept:
         return None
@@ -357,7 +357,7 @@ def _survival(results: Results, by_key: dict[str, Case], metric: str) -> list[Su
 
 
 def _worst(results: Results, by_key: dict[str, Case], metric: str) -> dict[str, Interval]:
-    """For every photo the purification that leaves least, then the mean over photos."""
+    """The least effect of each photo over all purifications; mean over photos."""
     found = {}
     closer = results.higher_is_closer[metric]
     for label in _labels(case for case in results.cases if case.floor is not None):

@@ -1,7 +1,7 @@
-"""Instructions whose right answer is known: exact photographic filters and their wordings.
+"""Instructions with a known exact result: photographic filters and their wordings.
 
-An editor that was trained on them can be measured against the truth, instead of guessing how
-well it followed its instruction. Filters take and give float (N, 3, H, W) in [0, 1].
+The edits of an editor that was trained on them can be compared with the exact result. Filters take
+and return images (N, 3, H, W) in [0, 1].
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from photovax.tensors import pixels_of, tensor
+
 __all__ = ["TRUE_EDITS", "TrueEdit", "find_true_edit", "truth"]
 
 
 @dataclass(frozen=True)
 class TrueEdit:
-    """One instruction.
+    """One instruction and its exact result.
 
     Attributes:
-        name: For tables.
-        filter: What a perfect editor would make of a photo.
-        orders: Whole instructions, the canonical one first.
-        looks: What the result can be called: "turn it into ...", or "... of a dog".
-        unseen: Wordings that training never used.
+        name: Name in tables.
+        filter: Function that makes the exact result of a photo.
+        orders: Complete instructions, the canonical one first.
+        looks: Descriptions of the result, as in "turn it into ..." or "... of a dog".
+        unseen: Instructions that training never used.
     """
 
     name: str
@@ -37,7 +39,7 @@ class TrueEdit:
 
 
 def find_true_edit(prompt: str) -> TrueEdit | None:
-    """The edit that a prompt asks for in one of its wordings, or None."""
+    """The edit with a wording equal to the prompt, ignoring case; None without one."""
     wanted = prompt.strip().lower()
     for edit in TRUE_EDITS.values():
         if wanted in (*edit.orders, *edit.looks, *edit.unseen):
@@ -59,7 +61,7 @@ def _blur(x: Tensor, side: int) -> Tensor:
 
 
 def _edges(x: Tensor) -> Tensor:
-    """Strength of edges in brightness, in [0, 1], three pixels wide."""
+    """Strength of luminance edges (N, 1, H, W) in [0, 1], three pixels wide."""
     grey = F.pad(_blur(_grey(x)[:, :1], 3), (1, 1, 1, 1), mode="replicate")
     across = (grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2]).abs()
     down = (grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]).abs()
@@ -67,7 +69,7 @@ def _edges(x: Tensor) -> Tensor:
 
 
 def _height(x: Tensor) -> Tensor:
-    """0 at the top row, 1 at the bottom row, shaped to weigh pictures."""
+    """Relative height of rows, from 0 at the top to 1 at the bottom: (1, 1, H, 1)."""
     return torch.linspace(0, 1, x.shape[2], device=x.device, dtype=x.dtype).view(1, 1, -1, 1)
 
 
@@ -144,7 +146,7 @@ def _neon(x: Tensor) -> Tensor:
 
 
 def _heat(x: Tensor) -> Tensor:
-    """Dark is blue, middle is red, bright is yellow."""
+    """False colours: dark becomes blue, medium red, bright yellow."""
     grey = _grey(x)[:, :1]
     red = (grey * 2).clamp(0, 1)
     green = (grey * 2 - 0.9).clamp(0, 1)
@@ -317,7 +319,5 @@ TRUE_EDITS: dict[str, TrueEdit] = {
 
 
 def truth(edit: TrueEdit, pixels: np.ndarray) -> np.ndarray:
-    """What a perfect editor would make of a uint8 picture (H, W, 3)."""
-    picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-    levels = edit.filter(picture)[0].clamp(0, 1).mul(255).round().byte()
-    return levels.permute(1, 2, 0).numpy()
+    """The exact result of an edit of a uint8 picture (H, W, 3), as uint8."""
+    return pixels_of(edit.filter(tensor(pixels)))

@@ -1,6 +1,6 @@
-"""What a plan asks of one photo, unit by unit, and the keys that everything is stored under.
+"""The units of work of a plan for one photo, and the keys that results are stored under.
 
-A key is a digest of all that decides a result: photo, weights, recipe, edit, mask, seed …
+A key is a digest of everything that determines a result: photo, weights, recipe, edit, mask, seed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["Protection", "Unit", "Units"]
 
 @dataclass(frozen=True)
 class Protection:
-    """How one saved photo comes to be: by a recipe, or by random noise.
+    """How one saved photo is made: by a recipe or with random noise.
 
     Attributes:
-        key: What it is stored under.
+        key: Key that the photo is stored under.
         by: The recipe or the noise.
-        masked: Only the subject is changed.
+        masked: Whether only the subject is changed.
     """
 
     key: str
@@ -43,15 +43,15 @@ class Unit:
     """One edit of one immunized photo.
 
     Attributes:
-        label: The recipe's or the floor's.
-        protection: How the photo was immunized.
-        purification: What the adversary does to it first.
-        asked: Which edit.
-        edit: The edit with this photo's prompt.
-        seed: Of the edit.
-        key: What it is stored under.
-        reference: What the edit of the original is stored under.
-        floor: Key of the unit of noise to compare with; None for noise itself.
+        label: Label of the recipe or the noise.
+        protection: How the photo is made.
+        purification: Purification before the edit.
+        asked: The kind of edit.
+        edit: The edit with the prompt of this photo.
+        seed: Seed of the edit.
+        key: Key that the result is stored under.
+        reference: Key of the edit of the original.
+        floor: Key of the unit with noise to compare with; None for noise.
     """
 
     label: str
@@ -69,9 +69,9 @@ class Units:
     """The units of a plan.
 
     Args:
-        plan: What to do.
-        immunizer: Its weights are part of the keys.
-        editor_digests: SHA-256 of the weights that the editor takes for each of the plan's modes.
+        plan: The plan.
+        immunizer: Immunizer, whose weights are part of the keys.
+        editor_digests: SHA-256 of the weights of the editor for each way of editing.
         size: Short side, in pixels, at which the editor is fed photos.
     """
 
@@ -80,7 +80,7 @@ class Units:
     ) -> None:
         self.plan, self.size = plan, size
         self._editor_digests = editor_digests
-        # Hashed once: recipes adapted to each way of editing, and the weights they attack.
+        # Recipes adapted to each way of editing and the weights they attack, hashed once.
         self._recipes: dict[tuple[str, str], tuple[Recipe, list[str]]] = {}
         for variant in plan.variants:
             for mode in plan.modes:
@@ -90,7 +90,7 @@ class Units:
 
     @property
     def per_photo(self) -> int:
-        """How many units a photo with a mask has."""
+        """Number of units of a photo with a mask."""
         count = 0
         for asked in self.plan.edits:
             fitting = [v for v in self.plan.variants if v.applies(asked.edit.mode)]
@@ -98,7 +98,7 @@ class Units:
         return count * self.plan.seeds * len(self.plan.purifications)
 
     def of(self, subject: Subject) -> list[Unit]:
-        """The units of one photo: by purification, then by protection, each key and label once."""
+        """The units of one photo, ordered by purification and protection, without duplicates."""
         found: dict[tuple[str, str], Unit] = {}
         for purification in self.plan.purifications:
             for variant, asked in self._pairs(subject):
@@ -121,7 +121,7 @@ class Units:
         return sorted(found.values(), key=lambda unit: order[_group(unit)])
 
     def without_mask(self, subject: Subject) -> list[str]:
-        """Names of the edits that cannot be done for want of a mask."""
+        """Names of the edits that are impossible without a mask."""
         if subject.kept is not None:
             return []
         return [a.name for a in self.plan.edits if a.edit.mode == "inpaint" and a.needs_mask]
@@ -145,7 +145,7 @@ class Units:
     def _protections(
         self, subject: Subject, variant: Variant, asked: Asked
     ) -> list[tuple[str, Protection, Protection | None]]:
-        """Labels and protections of a recipe and its noise; for the recipe also its noise's."""
+        """Label, protection and noise protection of a recipe's noise and of the recipe."""
         mode = asked.edit.mode
         recipe, digests = self._recipes[variant.label, mode]
         floor, masked = variant.floor(mode), recipe.needs_mask

@@ -1,7 +1,7 @@
-"""Measuring: is the photo still itself, and is the model thrown off.
+"""Metrics: how much a photo changed, how visible that is, and what it does to a model.
 
-``similarity``, ``perceptual``, ``faces`` and ``visibility`` hold the pair metrics, which are
-registered when this package is imported.
+``pairs``, ``perceptual``, ``faces`` and ``visibility`` hold the pair metrics, which are registered
+when this package is imported.
 """
 
 from photovax.metrics.contracts import PAIR_METRICS, PairMetric, load_metrics

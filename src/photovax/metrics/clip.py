@@ -1,4 +1,4 @@
-"""Does the edit show what was asked? Pictures and texts in CLIP (Radford et al. 2021)."""
+"""CLIP scores (Radford et al. 2021): how well an edit matches its prompt."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from photovax.errors import MetricUnavailable, first_line
 from photovax.models.quiet import quiet_loading
 from photovax.models.weights import DAMAGED, load_encoder
+from photovax.tensors import tensor
 
 __all__ = ["Clip", "prepared"]
 
@@ -22,13 +23,13 @@ _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 class Clip:
-    """CLIP scores from a local folder of a transformers ``CLIPModel``; nothing is downloaded.
+    """CLIP scores of a ``CLIPModel`` of transformers in a local folder; nothing is downloaded.
 
     Args:
-        folder: Holds config.json, model.safetensors and the tokenizer's files.
+        folder: Folder with config.json, model.safetensors and the tokenizer's files.
 
     Raises:
-        MetricUnavailable: If files are missing, damaged or not those of a ``CLIPModel``.
+        MetricUnavailable: If files are missing or damaged, or belong to another model class.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,26 +40,25 @@ class Clip:
                 model = load_encoder(folder, "CLIPModel")
                 self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         except DAMAGED as error:
-            reason = first_line(error)
             raise MetricUnavailable(
-                f"clip: {folder} cannot be loaded ({reason}); give the folder of a CLIPModel with "
-                "config.json, model.safetensors and the tokenizer's files"
+                f"clip: {folder} cannot be loaded: {first_line(error)}; it must be the folder of a "
+                "CLIPModel with config.json, model.safetensors and the tokenizer's files"
             ) from None
         self._model = model.eval().requires_grad_(False)
         self._side = int(model.config.vision_config.image_size)
         self._longest = int(model.config.text_config.max_position_embeddings)
 
     def similarity(self, picture: np.ndarray, text: str) -> float:
-        """Cosine of a uint8 picture (H, W, 3) and a text, in [-1, 1]."""
+        """Cosine similarity of a uint8 picture (H, W, 3) and a text, in [-1, 1]."""
         return float((self._picture(picture) * self._text(text)).sum())
 
     def directional(
         self, before: np.ndarray, after: np.ndarray, before_text: str, after_text: str
     ) -> float | None:
-        """Cosine of how the picture changed and how its description should, in [-1, 1].
+        """Cosine of the change of the picture and that of its description, in [-1, 1].
 
-        StyleGAN-NADA (Gal et al. 2022) as measured by InstructPix2Pix (Brooks et al. 2023). None
-        where the pictures or the texts are equal to the model.
+        Directional similarity of StyleGAN-NADA (Gal et al. 2022), as InstructPix2Pix (Brooks et al.
+        2023) measures it. None where the model does not tell the pictures, or the texts, apart.
         """
         pictures = self._picture(after) - self._picture(before)
         texts = self._text(after_text) - self._text(before_text)
@@ -68,13 +68,13 @@ class Clip:
 
     @torch.inference_mode()
     def _picture(self, picture: np.ndarray) -> Tensor:
-        """Its unit vector (D,)."""
+        """The embedding, of unit length: (D,)."""
         seen = self._model.vision_model(pixel_values=prepared(picture, self._side))
         return F.normalize(self._model.visual_projection(seen.pooler_output)[0], dim=0)
 
     @torch.inference_mode()
     def _text(self, text: str) -> Tensor:
-        """Its unit vector (D,)."""
+        """The embedding, of unit length: (D,)."""
         tokens = self._tokenizer(
             text, return_tensors="pt", truncation=True, max_length=self._longest
         )
@@ -83,12 +83,12 @@ class Clip:
 
 
 def prepared(picture: np.ndarray, side: int) -> Tensor:
-    """A uint8 picture (H, W, 3) as CLIP was trained on: its middle square, (1, 3, side, side)."""
+    """A uint8 picture (H, W, 3) as CLIP takes it: its middle square, (1, 3, side, side)."""
     height, width = picture.shape[:2]
     short = min(height, width)
     size = (side * width // short, side * height // short)
     image = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
-    square = np.array(image.crop((left, top, left + side, top + side)), dtype=np.float32) / 255
-    scaled = (torch.from_numpy(square) - torch.tensor(_MEAN)) / torch.tensor(_DEVIATION)
-    return scaled.permute(2, 0, 1)[None]
+    square = tensor(np.array(image.crop((left, top, left + side, top + side))))
+    mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (_MEAN, _DEVIATION))
+    return (square - mean) / deviation

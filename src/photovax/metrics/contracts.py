@@ -1,38 +1,37 @@
-"""What the rest of photovax asks of a metric that compares two pictures."""
+"""The contract of metrics that compare two pictures, and their registry."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from photovax.errors import MetricUnavailable
 from photovax.registry import Part, Registry
 
-__all__ = ["PAIR_METRICS", "PairMetric", "load_metrics", "package"]
+__all__ = ["PAIR_METRICS", "PairMetric", "load_metrics"]
 
 
 class PairMetric(Protocol):
-    """How alike two pictures are, or how far apart.
+    """A metric of two pictures: their similarity or their distance.
 
-    A maker takes the keyword ``weights``, the folder of weight files or None, and raises
-    ``MetricUnavailable`` where a package or file that it needs is missing.
+    A maker that has a keyword ``weights`` receives the folder of weight files, or None. It raises
+    ``MetricUnavailable`` if a package or file that it needs is missing.
     """
 
     label: str
-    """For tables."""
+    """Name in tables."""
     higher_is_closer: bool
-    """Whether it measures likeness rather than distance."""
+    """Whether it measures similarity rather than distance."""
     compares_edits: bool
-    """Whether it compares edits, too; else no more than a photo with its immunized self."""
+    """Whether it also compares edits; if not, only an immunized photo with its original."""
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
         """Compare two uint8 pictures (H, W, 3) of one shape, the reference first.
 
-        None where it is not defined: a picture too small, without a face …
+        None where the metric is not defined, such as for a small picture or one without a face.
         """
         ...
 
@@ -42,43 +41,25 @@ PAIR_METRICS: Registry[PairMetric] = Registry("pair_metric")
 
 def load_metrics(
     names: Iterable[str], *, weights: Path | None
-) -> tuple[dict[str, PairMetric], dict[str, str]]:
-    """The metrics of these names that can be used here, and why the others cannot.
+) -> tuple[dict[str, PairMetric], dict[str, MetricUnavailable]]:
+    """Load the metrics of these names, as far as they are available.
 
     Args:
         names: Names of pair metrics.
-        weights: Folder of weight files that no package carries.
+        weights: Folder of weight files that do not ship with a package.
 
     Returns:
-        Name to metric, and name to the reason for each that is left out.
+        Metrics by name, and by name the error of each that is not available.
 
     Raises:
         UnknownName: If nothing is registered under a name.
+        UsageError: If a plug-in cannot be loaded.
     """
     usable: dict[str, PairMetric] = {}
-    left_out: dict[str, str] = {}
+    left_out: dict[str, MetricUnavailable] = {}
     for name in names:
         try:
-            usable[name] = PAIR_METRICS.create(Part(name, {"weights": weights}))
+            usable[name] = PAIR_METRICS.create(Part(name), weights=weights)
         except MetricUnavailable as error:
-            left_out[name] = str(error)
+            left_out[name] = error
     return usable, left_out
-
-
-def package(module: str, *, metric: str, install: str) -> Any:
-    """The module of a package that only one metric needs.
-
-    Args:
-        module: What to import.
-        metric: Who needs it.
-        install: What to give to ``pip install``.
-
-    Raises:
-        MetricUnavailable: If it cannot be imported.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MetricUnavailable(
-            f"{metric} needs the package {module} ({error}); type: pip install {install}"
-        ) from None

@@ -1,4 +1,4 @@
-"""ColorVideoVDP's package as it can be used here: without torchvision, in silence, from threads."""
+"""ColorVideoVDP's package made usable without torchvision, without output, and from threads."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from photovax.errors import MetricUnavailable
+from photovax.extras import package
 from photovax.machine.allocator import returned_memory
-from photovax.metrics.contracts import package
 
 __all__ = ["GaussianBlur", "load_cvvdp", "predict_jod"]
 
-_LOCK = RLock()  # a meter keeps the pyramid of the size that it is measuring
+_LOCK = RLock()  # a meter has state: the pyramid of the current size
 _BORROWED = ("torchvision", "torchvision.ops", "torchvision.transforms")
 _LOGGING = ("cvvdp_metric", "display_model", "utils", "video_source")
 
 
 class GaussianBlur:
-    """What ColorVideoVDP takes of torchvision, for machines on which that does not import.
+    """The blur that ColorVideoVDP uses of torchvision, for machines where that does not import.
 
-    As ``torchvision.transforms.GaussianBlur`` with one sigma: taps of a Gaussian that add up to 1,
-    and a border that mirrors the picture without repeating its edge.
+    Equal to ``torchvision.transforms.GaussianBlur`` with one sigma: the taps of a Gaussian add up
+    to 1, and borders mirror the picture without repeating its edge.
 
     Args:
         kernel_size: Number of taps, odd.
@@ -44,7 +45,7 @@ class GaussianBlur:
         self._taps = taps / taps.sum()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Blurred images (..., H, W); a side must have more pixels than half the taps."""
+        """Blur images (..., H, W), whose sides must exceed half the number of taps."""
         taps = self._taps.to(images)
         planes = images.reshape(-1, 1, *images.shape[-2:])
         planes = F.pad(planes, (len(taps) // 2,) * 4, mode="reflect")
@@ -53,25 +54,25 @@ class GaussianBlur:
 
 
 def load_cvvdp() -> Any:
-    """The module ``pycvvdp``, with nothing left behind that others might take for torchvision.
+    """Import ``pycvvdp``, leaving no substitute of torchvision behind in ``sys.modules``.
 
     Raises:
-        MetricUnavailable: If it, or a package that it needs, is missing.
+        MetricUnavailable: If it or a package that it needs is missing.
     """
     with _LOCK:
         return _loaded()
 
 
 def predict_jod(original: np.ndarray, changed: np.ndarray, display: str) -> float:
-    """ColorVideoVDP of two still pictures, in just-objectionable differences (JOD); 10 is equal.
+    """ColorVideoVDP of two still pictures, in just-objectionable differences (JOD); 10 means equal.
 
     Args:
-        original: uint8 (H, W, 3), sRGB, from two pixels a side on.
-        changed: The same.
-        display: The name of one of the package's display models.
+        original: The reference, uint8 (H, W, 3), sRGB, with sides of two pixels or more.
+        changed: The changed picture, of the same shape.
+        display: Name of a display model of the package.
 
     Raises:
-        MetricUnavailable: If the package, or one that it needs, is missing.
+        MetricUnavailable: If the package or one that it needs is missing.
     """
     test, reference = (torch.from_numpy(picture.copy()) for picture in (changed, original))
     with _LOCK, torch.no_grad(), returned_memory():
@@ -88,12 +89,17 @@ def _loaded() -> Any:
     path = list(sys.path)
     try:
         with _some_torchvision():
-            module = package("pycvvdp", metric="jod", install="'photovax[visibility]'")
+            module = package(
+                "pycvvdp",
+                install="photovax[visibility]",
+                user="metric jod",
+                error=MetricUnavailable,
+            )
     finally:
-        # It adds its own folder, in which there is a utils.py.
+        # The package adds its own folder, which holds a utils.py.
         sys.path[:] = path
-    # It logs through the root logger, which sets that up where the program has not, and warns of
-    # every dark photo.
+    # It logs through the root logger, which configures logging where the program has not, and
+    # warns about every dark photo.
     quiet = logging.getLogger("pycvvdp")
     quiet.setLevel(logging.CRITICAL)
     for name in _LOGGING:
@@ -103,10 +109,10 @@ def _loaded() -> Any:
 
 @contextmanager
 def _some_torchvision() -> Iterator[None]:
-    """Inside, torchvision imports: the real one, or one with no more than is needed here.
+    """A context in which torchvision imports: the real one, or a substitute of what is needed.
 
-    ColorVideoVDP takes one Gaussian blur from it, and for two networks that are not used here
-    ``MLP``. Beside a torch of another build, torchvision raises RuntimeError.
+    ColorVideoVDP uses a Gaussian blur of it, and ``MLP`` for two networks that are not used here.
+    With a torch of another build, importing torchvision raises RuntimeError.
     """
     before = {name: module for name, module in sys.modules.items() if _of_torchvision(name)}
     try:
@@ -125,7 +131,7 @@ def _some_torchvision() -> Iterator[None]:
     try:
         yield
     finally:
-        # Others ask sys.modules whether torchvision is there.
+        # Other packages look in sys.modules for torchvision.
         _restore(before)
 
 

@@ -1,4 +1,4 @@
-"""How visible is the change to the photo? Measured on 8-bit pixels, as they are saved."""
+"""Distortion of a photo: norms, PSNR and SSIM of 8-bit pixels, as they are saved."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
+from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from photovax.errors import UsageError
+from photovax.tensors import planes
 
-__all__ = ["Visibility", "check_comparable", "psnr", "ssim", "visibility"]
+__all__ = ["Visibility", "check_comparable", "image_psnr", "psnr", "ssim", "visibility"]
 
 _HALO = 5  # half of SSIM's 11 x 11 window
-_BAND = 2**17  # pixels at a time: SSIM needs some twenty float copies of what it works on
+_BAND = 2**17  # pixels at a time, since SSIM makes some twenty float copies of its input
 
 
 @dataclass(frozen=True)
 class Visibility:
-    """How far two pictures are apart.
+    """The distortion between two pictures.
 
     Attributes:
         linf: Largest change of any channel, in 8-bit levels.
@@ -27,7 +28,7 @@ class Visibility:
         psnr: Peak signal-to-noise ratio in dB; infinite where nothing changed.
         ssim: Structural similarity (Wang et al. 2004: Gaussian window of sigma 1.5, mean over
             channels and full windows); None for pictures with a side below 11 pixels.
-        changed: Share of pixels that changed.
+        changed: Share of pixels that changed, in [0, 1].
     """
 
     linf: int
@@ -37,7 +38,7 @@ class Visibility:
     changed: float
 
     def figures(self) -> dict[str, float | None]:
-        """All of them, as JSON can hold them: no PSNR where nothing changed."""
+        """All figures for JSON, with null for the infinite PSNR of equal pictures."""
         return asdict(self) | {"psnr": self.psnr if math.isfinite(self.psnr) else None}
 
 
@@ -64,7 +65,7 @@ def visibility(original: np.ndarray, changed: np.ndarray) -> Visibility:
 
 
 def check_comparable(original: np.ndarray, changed: np.ndarray) -> None:
-    """Refuse two pictures (H, W, C) that cannot be compared.
+    """Check that two pictures (H, W, C) can be compared.
 
     Raises:
         UsageError: If their shapes differ.
@@ -76,7 +77,10 @@ def check_comparable(original: np.ndarray, changed: np.ndarray) -> None:
 
 
 def psnr(original: np.ndarray, changed: np.ndarray) -> float:
-    """Peak signal-to-noise ratio, in dB, of two uint8 pictures of one shape."""
+    """Peak signal-to-noise ratio, in dB, of two uint8 pictures (H, W, C) of one shape.
+
+    Infinite where they are equal.
+    """
     squares = sum(
         int(np.square(changed[rows].astype(np.int64) - original[rows]).sum())
         for rows in _bands(len(original), original.shape[1])
@@ -84,18 +88,23 @@ def psnr(original: np.ndarray, changed: np.ndarray) -> float:
     return _psnr(squares, original.size)
 
 
+def image_psnr(images: Tensor, originals: Tensor) -> Tensor:
+    """PSNR, in dB, of each image of a batch (N, C, H, W) in [0, 1]: shape (N,), at most 100."""
+    return -10 * (images - originals).square().flatten(1).mean(1).clamp_min(1e-10).log10()
+
+
 def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
-    """Structural similarity of two uint8 pictures (H, W, C), or None below 11 pixels a side."""
+    """Structural similarity (Wang et al. 2004) of two uint8 pictures (H, W, C) of one shape.
+
+    None where a side has fewer than 11 pixels.
+    """
     height, width = original.shape[:2]
     if min(height, width) <= 2 * _HALO:
         return None
     total = 0.0
     for rows in _bands(height - 2 * _HALO, width):
         seen = slice(rows.start, rows.stop + 2 * _HALO)
-        first, second = (
-            torch.from_numpy(picture[seen].copy()).permute(2, 0, 1)[None].float()
-            for picture in (original, changed)
-        )
+        first, second = (planes(picture[seen]).float() for picture in (original, changed))
         _, values = structural_similarity_index_measure(
             first, second, data_range=255.0, return_full_image=True
         )
@@ -105,7 +114,7 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
 
 
 def _bands(rows: int, width: int) -> list[slice]:
-    each = max(2 * _HALO, _BAND // width)  # no fewer than SSIM sees twice
+    each = max(2 * _HALO, _BAND // width)  # no fewer rows than neighbouring bands share
     return [slice(top, min(top + each, rows)) for top in range(0, rows, each)]
 
 

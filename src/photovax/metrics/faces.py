@@ -1,4 +1,4 @@
-"""Is it still the same person? Distance of faces, through dlib's networks."""
+"""Face identity: distance of the face embeddings of two pictures, by dlib's networks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from photovax.errors import MetricUnavailable
-from photovax.metrics.contracts import PAIR_METRICS, package
+from photovax.errors import MetricUnavailable, first_line
+from photovax.extras import package
+from photovax.metrics.contracts import PAIR_METRICS
 
 __all__ = ["FaceDistance"]
 
@@ -21,12 +22,13 @@ _LARGEST = 1024  # pixels
 class FaceDistance:
     """Distance between the largest faces of two pictures.
 
-    Euclidean, of dlib's 128 numbers per face; two photos of one person are usually below 0.6.
-    At most 1, which is also what a second picture without a face gets. Pictures with a side above
-    1024 pixels are shrunk to it; faces from some 40 pixels on are found.
+    The distance is Euclidean, between dlib's embeddings of 128 numbers. Two photos of one person
+    are usually below 0.6. The distance is at most 1, which is also its value where the second
+    picture has no face. Pictures with a side above 1024 pixels are shrunk to that. Faces of about
+    40 pixels and more are found.
 
     Args:
-        weights: Folder of dlib's two .dat files, if not from face_recognition_models.
+        weights: Folder of dlib's two .dat files, used without face_recognition_models.
 
     Raises:
         MetricUnavailable: If dlib or its files are missing or damaged.
@@ -38,7 +40,9 @@ class FaceDistance:
     farthest = 1.0
 
     def __init__(self, weights: Path | None = None) -> None:
-        dlib = package("dlib", metric="face", install="'photovax[faces]'")
+        dlib = package(
+            "dlib", install="photovax[faces]", user="metric face", error=MetricUnavailable
+        )
         landmarks, network = (
             _model_file(name, weights)
             for name in (
@@ -52,8 +56,8 @@ class FaceDistance:
             self._network: Any = dlib.face_recognition_model_v1(network)
         except RuntimeError as error:
             raise MetricUnavailable(
-                f"face: dlib cannot load its files ({error}); "
-                "type: pip install --force-reinstall face_recognition_models"
+                f"metric face: dlib cannot load its files: {first_line(error)}",
+                hint="type: pip install --force-reinstall face_recognition_models",
             ) from None
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
@@ -67,11 +71,11 @@ class FaceDistance:
         return min(self.farthest, float(np.linalg.norm(wanted - found)))
 
     def _face(self, picture: np.ndarray) -> np.ndarray | None:
-        """What the network makes of the largest face, float64 (128,)."""
+        """The embedding of the largest face, float64 (128,); None without a face."""
         image = Image.fromarray(picture)
         image.thumbnail((_LARGEST, _LARGEST))
         pixels = np.array(image)
-        faces = self._find(pixels, 1)  # doubled once: faces from 40 pixels on
+        faces = self._find(pixels, 1)  # upsampled once, to find faces of 40 pixels
         if not faces:
             return None
         largest = max(faces, key=lambda face: int(face.area()))
@@ -81,10 +85,12 @@ class FaceDistance:
 
 
 def _model_file(name: str, weights: Path | None) -> str:
-    # Found without importing the package, which needs the long gone pkg_resources.
+    # The package is not imported, since it needs pkg_resources, which no longer exists.
     spec = find_spec("face_recognition_models")
     folders = [Path(place, "models") for place in (spec and spec.submodule_search_locations) or ()]
     for folder in [*folders, *([] if weights is None else [weights])]:
         if (folder / name).exists():
             return str(folder / name)
-    raise MetricUnavailable(f"face needs {name}; type: pip install 'photovax[faces]'")
+    raise MetricUnavailable(
+        f"metric face needs the file {name}", hint="type: pip install 'photovax[faces]'"
+    )

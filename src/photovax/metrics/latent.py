@@ -1,4 +1,4 @@
-"""How far is the model thrown off? Latents and reconstructions of photo and immunized photo."""
+"""Effect on an autoencoder: how far latents and reconstructions of a photo move."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
+from photovax.metrics.distortion import image_psnr
 from photovax.models.contracts import Autoencoder
 from photovax.models.latents import latent_distance, latent_unit
 from photovax.models.views import ShortSide
@@ -21,15 +22,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LatentEffect:
-    """What a change does to an autoencoder.
+    """The effect of a change on an autoencoder.
 
     Attributes:
         size: Short side, in pixels, at which the model was fed the pictures.
         shift: Root mean square shift of the latent, in units of the clean latent's standard
             deviation.
-        damage: Loss of PSNR, in dB: how much worse the autoencoder's picture of the changed
-            photo shows the original than its picture of the original does. None without a
-            decoder.
+        damage: Loss of PSNR, in dB: PSNR of the reconstructed original minus PSNR of the
+            reconstructed changed photo, both against the original. None without a decoder.
     """
 
     size: int
@@ -45,7 +45,10 @@ def latent_effect(
     *,
     size: int,
 ) -> LatentEffect:
-    """Measure two uint8 pictures (H, W, C) as the model is fed them, ``size`` on the short side."""
+    """The effect of a change between two uint8 pictures (H, W, C).
+
+    The model is fed both with a short side of ``size`` pixels.
+    """
     view = ShortSide(size)
     with torch.no_grad():
         seen, moved = (
@@ -56,11 +59,9 @@ def latent_effect(
         shift = latent_distance(latent, clean) / latent_unit(clean)
         damage = None
         if model.decodes:
-            before, after = (_psnr(model.decode(z), seen) for z in (clean, latent))
+            height, width = seen.shape[-2:]
+            before, after = (
+                image_psnr(model.decode(z)[..., :height, :width], seen) for z in (clean, latent)
+            )
             damage = (before - after).item()
     return LatentEffect(size=size, shift=shift.item(), damage=damage)
-
-
-def _psnr(decoded: Tensor, seen: Tensor) -> Tensor:
-    height, width = seen.shape[-2:]
-    return -10 * (decoded[..., :height, :width] - seen).square().mean().clamp_min(1e-10).log10()

@@ -1,4 +1,4 @@
-"""Pair metrics that are formulas on pixels: likeness, without any trained network."""
+"""Pair metrics that are formulas on pixels: similarity, without any trained network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +19,7 @@ from torchmetrics.functional.image import (
 
 from photovax.metrics import distortion as visible
 from photovax.metrics.contracts import PAIR_METRICS
+from photovax.tensors import planes
 
 __all__ = ["Formula", "fsim", "ms_ssim", "vifp"]
 
@@ -28,11 +28,13 @@ _Compare: TypeAlias = Callable[[np.ndarray, np.ndarray], float | None]
 
 @dataclass
 class Formula:
-    """A pair metric that needs nothing but the two pictures.
+    """A pair metric that is a function of the two pictures.
 
     Attributes:
-        label: For tables.
-        compare: The formula.
+        label: Name in tables.
+        compare: The function.
+        higher_is_closer: Whether it measures similarity rather than distance.
+        compares_edits: Whether it also compares edits.
     """
 
     label: str
@@ -47,20 +49,20 @@ class Formula:
 
 def _register(name: str, label: str, compare: _Compare) -> None:
     @PAIR_METRICS.register(name)
-    def make(weights: Path | None = None) -> Formula:
+    def make() -> Formula:
         return Formula(label, compare)
 
 
 def ms_ssim(first: np.ndarray, second: np.ndarray) -> float | None:
     """Multi-scale structural similarity (Wang et al. 2003: five scales) of uint8 pictures.
 
-    Mean over channels. None below 176 pixels a side, where the coarsest scale, a sixteenth, is
-    smaller than SSIM's window.
+    The result is the mean over channels. It is None where a side has fewer than 176 pixels, since
+    the coarsest scale, 1/16, is then smaller than the window of SSIM.
     """
     if min(first.shape[:2]) < 176:
         return None
-    # One at a time: a channel needs some hundred floats per pixel.
-    one, other = (_planes(picture).float().transpose(0, 1)[:, None] for picture in (first, second))
+    # One channel at a time, since each needs about a hundred floats per pixel.
+    one, other = (planes(picture).float().transpose(0, 1)[:, None] for picture in (first, second))
     found = [
         float(multiscale_structural_similarity_index_measure(changed, reference, data_range=255.0))
         for reference, changed in zip(one, other, strict=True)
@@ -71,9 +73,9 @@ def ms_ssim(first: np.ndarray, second: np.ndarray) -> float | None:
 def vifp(first: np.ndarray, second: np.ndarray) -> float | None:
     """Visual information fidelity in the pixel domain (Sheikh and Bovik 2006) of uint8 pictures.
 
-    On luma (ITU-R BT.601) in 0 .. 255, noise variance 2, as ``piq.vif_p``. Not symmetric: the
-    first picture is the reference, and a second one of more contrast can get above 1. None
-    below 41 pixels a side, and where the reference is flat.
+    Measured on luma (ITU-R BT.601) in 0 .. 255 with a noise variance of 2, as ``piq.vif_p``. It is
+    not symmetric: the first picture is the reference, and more contrast in the second can give
+    values above 1. None where a side has fewer than 41 pixels or the reference is flat.
     """
     if min(first.shape[:2]) < 41:
         return None
@@ -84,10 +86,10 @@ def vifp(first: np.ndarray, second: np.ndarray) -> float | None:
 
 
 def fsim(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Feature similarity of uint8 pictures: FSIMc, the variant with colour.
+    """Feature similarity of uint8 pictures: FSIMc, the variant for colour.
 
-    Zhang, Zhang, Mou and Zhang 2011 with their constants, as ``piq.fsim``. None below 48 pixels
-    a side, the longest wave looked for, and where neither picture has any structure.
+    Zhang, Zhang, Mou and Zhang 2011 with their constants, as ``piq.fsim``. None where a side has
+    fewer than 48 pixels, the longest wavelength, or where neither picture has any structure.
     """
     short = min(first.shape[:2])
     if short < _WAVELENGTHS[-1]:
@@ -112,18 +114,14 @@ _register("fsim", "FSIMc", fsim)
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 _WAVELENGTHS = (6, 12, 24, 48)  # pixels
 _ANGLES = tuple(index * math.pi / 4 for index in range(4))
-_LENGTH_SPREAD = 0.55  # of the filters' log-Gaussians along frequencies, relative
+_LENGTH_SPREAD = 0.55  # relative spread of the log-Gaussian filters over frequencies
 _ANGLE_SPREAD = math.pi / 4 / 1.2  # radians
-
-
-def _planes(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
 
 
 def _yiq(picture: np.ndarray) -> Tensor:
     """Luma and two colour differences, float64 (1, 3, H, W) in 8-bit levels."""
     weights = torch.tensor(_TO_YIQ, dtype=torch.float64)
-    return torch.einsum("dc,nchw->ndhw", weights, _planes(picture).double())
+    return torch.einsum("dc,nchw->ndhw", weights, planes(picture).double())
 
 
 def _alike(one: Tensor, other: Tensor, constant: float) -> Tensor:
@@ -131,19 +129,19 @@ def _alike(one: Tensor, other: Tensor, constant: float) -> Tensor:
 
 
 def _slope(luma: Tensor) -> Tensor:
-    """Gradient magnitude (H, W) by Scharr's operator."""
+    """Gradient magnitude (H, W) by the Scharr operator."""
     across = luma.new_tensor(((-3, 0, 3), (-10, 0, 10), (-3, 0, 3))) / 16
     kernels = torch.stack((across, across.T))[:, None]
     return F.conv2d(luma[None, None], kernels, padding=1)[0].square().sum(0).sqrt()
 
 
 def _phase_congruency(luma: Tensor) -> Tensor:
-    """How far the waves at each pixel (H, W) are in phase, in [0, 1] (Kovesi's PC2).
+    """Phase congruency at each pixel (H, W), in [0, 1] (PC2 of Kovesi 1999).
 
-    Energy of the responses along their common phase, less what noise would give, over the sum of
-    their amplitudes.
+    The energy of the filter responses along their common phase, minus the expected energy of noise,
+    relative to the sum of their amplitudes.
     """
-    # No filter passes the mean; without it, flat pictures give exactly nothing.
+    # No filter passes the mean. Without it, flat pictures give exactly zero.
     spectrum = torch.fft.fft2(luma - luma[0, 0])
     energy, amplitude = torch.zeros_like(luma), torch.full_like(luma, 1e-12)
     for filters in _log_gabor(*luma.shape):
@@ -157,11 +155,11 @@ def _phase_congruency(luma: Tensor) -> Tensor:
 
 
 def _noise(finest: Tensor, filters: Tensor) -> Tensor:
-    """Energy below which responses of one direction may be noise: its mean and two deviations.
+    """Noise threshold of the energy of one direction: mean plus two standard deviations.
 
-    The power of the noise is told from the finest responses, whose squares are then exponentially
-    distributed; the energy of the sum of all responses is Rayleigh distributed. 1.7 is Kovesi's
-    empirical correction for the measure used here.
+    The power of the noise is estimated from the finest responses, whose squares are then
+    exponentially distributed. The energy of the sum of all responses is Rayleigh distributed. 1.7
+    is Kovesi's empirical correction for PC2.
     """
     power = finest.abs().square().median() / math.log(2) / filters[0].square().sum()
     kernel = torch.fft.ifft2(filters.sum(0)).real
@@ -191,6 +189,6 @@ def _log_gabor(height: int, width: int) -> Tensor:
 
 
 def _frequencies(count: int) -> Tensor:
-    """Cycles per pixel, zero first; odd counts are stretched to ± 1/2 as in Kovesi's code."""
+    """Cycles per pixel, zero first. Odd counts are stretched to ± 1/2, as in Kovesi's code."""
     steps: Tensor = torch.fft.fftfreq(count, dtype=torch.float64) * count
     return steps / (count - count % 2)

@@ -1,4 +1,4 @@
-"""Can one see in a change where the tiles it was made in meet?"""
+"""Visibility of seams between the tiles that a perturbation was made in."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["seam_ratio"]
 
 
 def seam_ratio(change: np.ndarray, windows: Sequence[Window]) -> float:
-    """Mean absolute difference of neighbours across seams, divided by that elsewhere.
+    """Mean absolute difference of neighbouring pixels across seams, relative to elsewhere.
 
-    1 where seams are like any other place. Rows and columns are pooled; a row counts as a seam
-    over the whole width.
+    The ratio is 1 where seams are like any other place. Rows and columns are pooled, and a seam
+    extends over the whole width or height.
 
     Args:
-        change: Immunized minus original (H, W, C), signed.
-        windows: Those that ``Tiles.windows`` gave.
+        change: Immunized minus original photo (H, W, C), signed.
+        windows: Windows of the tiles, as ``Tiles.windows`` returns them.
 
     Returns:
-        NaN where there is no seam, or nothing but seams, or no change at all.
+        The ratio; NaN without seams, with nothing but seams, or without any change.
     """
     change = np.asarray(change, dtype=np.float32)
     across: list[float] = []

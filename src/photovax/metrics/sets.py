@@ -1,6 +1,6 @@
-"""Distances of sets of pictures, each picture given as a feature vector.
+"""Distances between sets of pictures, each picture given as a feature vector.
 
-The names FID and KID belong to Inception's features; say which network's these are.
+The names FID and KID imply Inception's features; name the network where others are used.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __all__ = ["frechet_distance", "kernel_distance", "precision_recall"]
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Fréchet distance of the Gaussians with the sets' means and covariances (Heusel et al. 2017).
+    """Fréchet distance of Gaussians fitted to the two sets (Heusel et al. 2017).
 
-    Biased upwards for small sets: compare only sets of the same sizes.
+    It is biased upwards for small sets, so compare only figures of sets of the same size.
 
     Args:
         a: Features (N, D).
@@ -28,8 +28,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     a, b = _checked(a, b, least=2)
     shift = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
     one, other = (_root(features) for features in (a, b))
-    # The trace of (C_a C_b)^1/2, from its eigenvalues' roots: with C_a = A^T A and C_b = B^T B
-    # they are the singular values of A B^T, which no rounding makes negative or complex.
+    # The trace of (C_a C_b)^1/2 is the sum of the roots of its eigenvalues. With C_a = A^T A and
+    # C_b = B^T B these are the singular values of A B^T, which rounding cannot make negative.
     common = np.linalg.svd(one @ other.T, compute_uv=False).sum()
     distance = shift + np.square(one).sum() + np.square(other).sum() - 2 * common
     return max(0.0, float(distance))
@@ -48,13 +48,13 @@ def kernel_distance(
     Args:
         a: Features (N, D).
         b: Features (M, D).
-        subset: How many pictures of each set a round draws; at most all of the smaller set.
-        rounds: How often to draw.
-        generator: Draws them; when None, always the same ones.
+        subset: Number of pictures of each set per round; at most all of the smaller set.
+        rounds: Number of rounds.
+        generator: Source of the draws; seeded with 0 when None.
 
     Returns:
-        Mean and standard deviation over rounds; 0 on average for sets of one distribution, so
-        single figures below 0 occur.
+        Mean and standard deviation over rounds. The expected mean is 0 for sets of one
+        distribution, so negative values occur.
 
     Raises:
         UsageError: If a set has fewer than 2 pictures, the features differ in length, or
@@ -80,13 +80,14 @@ def kernel_distance(
 def precision_recall(real: np.ndarray, made: np.ndarray, k: int = 3) -> tuple[float, float]:
     """Improved precision and recall (Kynkäänniemi et al. 2019), both in [0, 1].
 
-    Precision: share of made pictures within reach of some real one, whose reach is the distance
-    to its ``k``-th nearest real neighbour. Recall: the same with the sets exchanged.
+    Precision is the share of made pictures within the reach of some real picture, where the reach
+    is the distance to its ``k``-th nearest real neighbour. Recall is the same with the sets
+    exchanged.
 
     Args:
         real: Features (N, D).
         made: Features (M, D).
-        k: Which neighbour.
+        k: Number of the neighbour that defines the reach.
 
     Raises:
         UsageError: If a set has no ``k``-th neighbour, or the features differ in length.
@@ -106,14 +107,14 @@ def _checked(a: np.ndarray, b: np.ndarray, *, least: int) -> tuple[np.ndarray, n
 
 
 def _root(features: np.ndarray) -> np.ndarray:
-    """A matrix R, at most (D, D), whose R^T R is the covariance of features (N, D)."""
+    """A matrix R, at most (D, D), with the covariance of features (N, D) as its R^T R."""
     count, length = features.shape
     centred = (features - features.mean(axis=0)) / np.sqrt(count - 1)
     return centred if count <= length else np.linalg.qr(centred).R
 
 
 def _discrepancy(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared discrepancy of two sets (n, D) of one size."""
+    """Squared maximum mean discrepancy of two sets (n, D) of one size."""
     count, length = a.shape
     within = 0.0
     for features in (a, b):
@@ -123,7 +124,7 @@ def _discrepancy(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _covered(points: np.ndarray, centres: np.ndarray, k: int) -> float:
-    """Share of points (M, D) within reach of some centre (N, D)."""
+    """Share of points (M, D) within the reach of some centre (N, D)."""
     seen, known = torch.from_numpy(points), torch.from_numpy(centres)
     exact = "donot_use_mm_for_euclid_dist"
     reach = torch.cdist(known, known, compute_mode=exact).kthvalue(k + 1, dim=1).values

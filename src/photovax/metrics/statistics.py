@@ -1,4 +1,4 @@
-"""How sure is a mean? Intervals by resampling."""
+"""Confidence intervals of means, by bootstrap."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Interval", "bootstrap", "paired"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it may lie.
+    """A mean and its 95 % confidence interval.
 
     Attributes:
-        mean: Of all values; nan where there is none.
+        mean: Mean of all values; nan without values.
         low: Lower bound of the 95 % interval; nan with fewer than 2 independent values.
         high: Upper bound.
-        n: How many independent values there are: groups, where values are grouped.
+        n: Number of independent values: of groups, where values are grouped.
     """
 
     mean: float
@@ -37,20 +37,20 @@ def bootstrap(
     rounds: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """The mean of values and its 95 % interval, by the percentile bootstrap.
+    """The mean of values and its 95 % confidence interval, by the percentile bootstrap.
 
-    With groups, whole groups are drawn: seeds and prompts of one photo are not independent, and
-    drawing them one by one would make the interval too narrow. With few independent values it is
-    too narrow in any case: of normal values, 10 cover the mean 90 times in 100, and 100 do 95.
+    With groups, whole groups are resampled: seeds and prompts of one photo are not independent, and
+    resampling them one by one would make the interval too narrow. With few independent values it
+    is too narrow in any case: for normal values its coverage is 90 % with 10, and 95 % with 100.
 
     Args:
-        values: Any number of them.
-        groups: For each value, which group it is from (the photo).
-        rounds: How often to draw.
-        seed: Of the draws.
+        values: Any number of values.
+        groups: The group of each value, such as its photo.
+        rounds: Number of resamplings.
+        seed: Seed of the resampling.
 
     Raises:
-        UsageError: If there is not one group for each value.
+        UsageError: If the numbers of values and groups differ.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if groups is None:
@@ -66,7 +66,7 @@ def bootstrap(
         return Interval(mean, math.nan, math.nan, count)
     drawn = np.random.default_rng(seed).integers(count, size=(rounds, count))
     means = np.sort(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    # Not interpolated, so that infinite values, such as the PSNR of equal pictures, do no harm.
+    # Without interpolation, which infinite values (the PSNR of equal pictures) would spoil.
     low, high = (float(means[round(share * (rounds - 1))]) for share in (0.025, 0.975))
     return Interval(mean, low, high, count)
 
@@ -79,9 +79,9 @@ def paired(
     """The mean of ``values - floor``, pair by pair, and its 95 % interval; see ``bootstrap``.
 
     Args:
-        values: Of what is measured.
-        floor: Of what it is compared with, in the same order; finite, where the value is not.
-        groups: For each pair, which group it is from.
+        values: Measured values.
+        floor: Values to compare with, in the same order; finite where the value is infinite.
+        groups: The group of each pair.
 
     Raises:
         UsageError: If the lengths differ.

@@ -1,8 +1,8 @@
-"""How visible is the change to people? FLIP and ColorVideoVDP, under a stated viewing condition.
+"""Visibility of a change to people: FLIP and ColorVideoVDP under stated viewing conditions.
 
-A photo is seen as a whole on a display: a larger one is shrunk to fit the display, turned as the
-photo is, and a smaller one is shown pixel for pixel. The displays are two of ColorVideoVDP's
-models, both of 200 cd/m² under office light, seen from twice their height.
+A display shows the whole photo. A larger photo is shrunk to fit the display, which has the photo's
+orientation; a smaller one is shown pixel for pixel. The displays are two of ColorVideoVDP's models,
+both with 200 cd/m² in office light, viewed from twice their height.
 
 FLIP: Andersson et al. 2020, doi 10.1145/3406183. ColorVideoVDP: Mantiuk et al. 2024, arXiv
 2401.11485.
@@ -14,19 +14,20 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from photovax.errors import MetricUnavailable
+from photovax.extras import package
 from photovax.machine.memory import LIBRARIES, available_bytes, resident_bytes
-from photovax.metrics.contracts import PAIR_METRICS, package
+from photovax.metrics.contracts import PAIR_METRICS
 from photovax.metrics.cvvdp import load_cvvdp, predict_jod
 from photovax.metrics.distortion import check_comparable
 from photovax.models.views import resize
 from photovax.pictures.display import FULL_HD, UHD_4K, Display
+from photovax.tensors import pixels_of, tensor
 
 __all__ = [
     "VIEWING",
@@ -41,8 +42,8 @@ __all__ = [
     "words",
 ]
 
-_LEAST_SIDE = 8  # pixels; with fewer, ColorVideoVDP's pyramid has not three bands
-_JOD_BYTES, _FLIP_BYTES = 520, 120  # of memory for each pixel that is shown, measured
+_LEAST_SIDE = 8  # pixels; with fewer, ColorVideoVDP's pyramid has fewer than three bands
+_JOD_BYTES, _FLIP_BYTES = 520, 120  # measured memory per displayed pixel
 
 _WORDS = (
     (9.5, "not seen by most people"),
@@ -52,7 +53,7 @@ _WORDS = (
 )
 
 
-_MOST_PIXELS = FULL_HD.width * FULL_HD.height  # that ColorVideoVDP is shown at once: a GiB
+_MOST_PIXELS = FULL_HD.width * FULL_HD.height  # for ColorVideoVDP, which then takes 1 GiB
 
 VIEWING = "; ".join(
     f"{label}: {display.width} x {display.height} pixels, {display.inches} inches from "
@@ -64,18 +65,18 @@ VIEWING = "; ".join(
 
 @dataclass(frozen=True)
 class VisibleDifference:
-    """How visible a change is.
+    """The visibility of a change.
 
     Attributes:
-        jod_4k: ColorVideoVDP on a 4K display, in just-objectionable differences: 10 is no visible
-            difference, and 9 is told by 75 of 100 people who say which of two pictures is the
-            original, 50 of whom would be right by guessing. None where there would be more pixels
-            to see than a full-HD display has, which takes too much memory, and where the next is.
-        jod_fhd: The same on a full-HD display, where a pixel is twice as large to the eye. Of 17
-            immunized photos it was the lower one each time: by 0.3 to 1.4 up to 1.5 megapixels, by
-            0.04 at four and six. None where it is not defined or could not be measured.
-        flip: Mean of FLIP's map on the full-HD display, in [0, 1]: 0 is no visible difference.
-        left_out: Why figures are missing that might be there, in a line; None where none is.
+        jod_4k: ColorVideoVDP on a 4K display, in just-objectionable differences (JOD). 10 means no
+            visible difference. At 9, 75 of 100 people recognise which of two pictures is the
+            original, compared with 50 by guessing. None where more pixels would be shown than a
+            full-HD display has, which takes too much memory, and where ``jod_fhd`` is None.
+        jod_fhd: The same on a full-HD display, where a pixel looks twice as large. For 17 immunized
+            photos it was always lower than ``jod_4k``: by 0.3 to 1.4 up to 1.5 megapixels, by 0.04
+            at four and six. None where it is not defined or could not be measured.
+        flip: Mean of the FLIP map on the full-HD display, in [0, 1]; 0 means no visible difference.
+        left_out: Reasons for figures that could not be measured, in one line; None without any.
     """
 
     jod_4k: float | None
@@ -85,8 +86,14 @@ class VisibleDifference:
 
     @property
     def jod(self) -> float | None:
-        """The lower of the two, which is the one that counts; None where neither is known."""
+        """The lower of the two JOD, which counts; None where neither is known."""
         return min((v for v in (self.jod_fhd, self.jod_4k) if v is not None), default=None)
+
+    @property
+    def by_metric(self) -> dict[str, float]:
+        """Values of the pair metrics ``jod`` and ``flip``, as far as they were measured."""
+        known = {"jod": self.jod_fhd, "flip": self.flip}
+        return {name: value for name, value in known.items() if value is not None}
 
     def figures(self) -> dict[str, float | None]:
         """The three figures, for JSON."""
@@ -94,7 +101,7 @@ class VisibleDifference:
 
     @property
     def line(self) -> str:
-        """All of it in a line for people."""
+        """All figures in one line of text."""
         known = []
         if self.jod_fhd is not None:
             also = "" if self.jod_4k is None else f"; {self.jod_4k:.1f} on 4K"
@@ -108,23 +115,23 @@ class VisibleDifference:
 
 
 def words(jod: float) -> str:
-    """What a JOD means, in plain words."""
+    """A description of a JOD in words."""
     return next(text for least, text in _WORDS if jod >= least)
 
 
 def visible_difference(
     original: np.ndarray, changed: np.ndarray, *, memory: int | None = None
 ) -> VisibleDifference:
-    """How visible the change is from one uint8 picture (H, W, 1 or 3) to another of its shape.
+    """Measure how visible a change is between two uint8 pictures (H, W, 1 or 3) of one shape.
 
-    On one core this takes 10 s for a view of full HD, 0.7 s for 480 x 320 pixels; see ``jod`` for
-    the memory.
+    On one core this takes 10 s for a full-HD picture and 0.7 s for 480 x 320 pixels. ``jod``
+    documents the memory.
 
     Args:
-        original: What people compare with.
+        original: The reference.
         changed: The changed picture.
-        memory: Bytes that the process may hold; all that the system has left when None, where it
-            tells. What would take more is left out.
+        memory: Memory limit of the process, in bytes; the memory that the system has available
+            when None, where that is known. Figures that would take more are left out.
 
     Raises:
         UsageError: If the shapes differ.
@@ -137,10 +144,10 @@ def visible_difference(
         try:
             return measure()
         except MetricUnavailable as error:
-            reasons.append(str(error).rpartition("type: ")[2])  # what to type says enough
+            reasons.append((error.hint or str(error)).removeprefix("type: "))
             return None
 
-    # FLIP comes first: it takes the least memory.
+    # FLIP comes first, since it takes the least memory.
     mean = known(lambda: flip(*pair, memory=memory))
     full_hd = known(lambda: jod(*pair, FULL_HD, memory=memory))
     uhd = None
@@ -156,24 +163,24 @@ def jod(
     *,
     memory: int | None = None,
 ) -> float | None:
-    """ColorVideoVDP of two uint8 pictures (H, W, 1 or 3) of one shape: 10 is no visible difference.
+    """ColorVideoVDP of two uint8 pictures (H, W, 1 or 3) of one shape; 10 means no difference.
 
-    Measured on what a display shows, in just-objectionable differences. Takes half a KiB of
-    memory for each pixel of that, 1 GiB on full HD.
+    The unit is just-objectionable differences (JOD) of the displayed pictures. It takes half a KiB
+    of memory per displayed pixel, 1 GiB on full HD.
 
     Args:
         original: The reference.
         changed: The changed picture.
-        display: Where they are seen.
-        memory: As for ``visible_difference``.
+        display: The display that shows the pictures.
+        memory: Memory limit in bytes, as in ``visible_difference``.
 
     Returns:
-        At most 10; None where the display shows below 8 pixels a side, or more pixels of the photo
-        than a full-HD display has (4K).
+        At most 10. None where a displayed side has fewer than 8 pixels, or more pixels are
+        displayed than a full-HD display has (on 4K).
 
     Raises:
         UsageError: If the shapes differ.
-        MetricUnavailable: If the package is missing, or memory is too little.
+        MetricUnavailable: If the package is missing, or there is too little memory.
     """
     check_comparable(original, changed)
     height, width = _sides(original, display)
@@ -184,39 +191,39 @@ def jod(
 
 
 def flip(original: np.ndarray, changed: np.ndarray, *, memory: int | None = None) -> float:
-    """Mean FLIP of two uint8 pictures (H, W, 1 or 3) of one shape: 0 is no visible difference.
+    """Mean FLIP of two uint8 pictures (H, W, 1 or 3) of one shape; 0 means no visible difference.
 
-    Measured on what a full-HD display shows, at that display's 37.8 pixels per degree, so that it
-    says the same thing as JOD; FLIP's own default of 67 is a 4K display of 0.7 m, at 0.7 m.
+    The pictures are shown on a full-HD display at 37.8 pixels per degree, the conditions of JOD.
+    FLIP's default of 67 pixels per degree is a 4K display 0.7 m wide, viewed from 0.7 m.
 
     Args:
         original: The reference.
         changed: The changed picture.
-        memory: As for ``visible_difference``.
+        memory: Memory limit in bytes, as in ``visible_difference``.
 
     Returns:
-        In [0, 1].
+        The mean of the map, in [0, 1].
 
     Raises:
         UsageError: If the shapes differ.
-        MetricUnavailable: If the package is missing, or memory is too little.
+        MetricUnavailable: If the package is missing, or there is too little memory.
     """
     return float(_flip(original, changed, memory, coloured=False)[1])
 
 
 def flip_picture(original: np.ndarray, changed: np.ndarray) -> np.ndarray:
-    """Where the change is seen: FLIP's map as a picture, black (0) over purple to yellow (1).
+    """FLIP's map of a visible change as a picture, from black (0) over purple to yellow (1).
 
     Args:
         original: The reference, uint8 (H, W, 1 or 3).
         changed: The changed picture, of the same shape.
 
     Returns:
-        Uint8 (h, w, 3), of the size that a full-HD display shows.
+        uint8 (h, w, 3), of the size that a full-HD display shows.
 
     Raises:
         UsageError: If the shapes differ.
-        MetricUnavailable: If the package is missing, or memory is too little.
+        MetricUnavailable: If the package is missing, or there is too little memory.
     """
     levels = np.rint(_flip(original, changed, None, coloured=True)[0] * 255)
     picture: np.ndarray = levels.astype(np.uint8)
@@ -224,19 +231,16 @@ def flip_picture(original: np.ndarray, changed: np.ndarray) -> np.ndarray:
 
 
 def shown(picture: np.ndarray, display: Display) -> np.ndarray:
-    """A uint8 picture (H, W, 1 or 3) as a display shows it whole, uint8 (h, w, 3).
+    """A whole uint8 picture (H, W, 1 or 3) as a display shows it, uint8 (h, w, 3).
 
-    A larger one is shrunk to fit, bicubic with antialiasing, then rounded to 8 bits; the display is
-    turned where the picture is higher than wide. A smaller one keeps its pixels.
+    A larger picture is shrunk to fit (bicubic with antialiasing), then rounded to 8 bits. The
+    display is rotated for pictures that are higher than wide. A smaller picture keeps its pixels.
     """
     sides = _sides(picture, display)
     if sides != picture.shape[:2]:
-        # One channel at a time: a large photo's floats take four times its bytes.
-        planes = [
-            resize(torch.from_numpy(plane.copy())[None, None].float().div_(255), *sides)
-            for plane in np.moveaxis(picture, 2, 0)
-        ]
-        picture = torch.cat(planes).mul_(255).round_().byte()[:, 0].permute(1, 2, 0).numpy()
+        # One channel at a time, since floats of a large photo take four times its bytes.
+        planes = [resize(tensor(plane[..., None]), *sides) for plane in np.moveaxis(picture, 2, 0)]
+        picture = pixels_of(torch.cat(planes, dim=1))
     whole: np.ndarray = np.broadcast_to(picture, (*sides, 3))
     return np.ascontiguousarray(whole)
 
@@ -250,7 +254,7 @@ def _sides(picture: np.ndarray, display: Display) -> tuple[int, int]:
 def _flip(
     original: np.ndarray, changed: np.ndarray, memory: int | None, *, coloured: bool
 ) -> tuple[np.ndarray, float]:
-    """FLIP's map, (h, w, 1), or (h, w, 3) in colours, and its mean."""
+    """FLIP's map, (h, w, 1), or (h, w, 3) in false colour, and its mean."""
     check_comparable(original, changed)
     evaluator = _load_flip()
     pair = [shown(picture, FULL_HD) for picture in (original, changed)]
@@ -265,7 +269,12 @@ def _flip(
 
 
 def _load_flip() -> Any:
-    return package("flip_evaluator", metric="flip", install="'photovax[visibility]'")
+    return package(
+        "flip_evaluator",
+        install="photovax[visibility]",
+        user="metric flip",
+        error=MetricUnavailable,
+    )
 
 
 def _check_room(name: str, needed: int, memory: int | None) -> None:
@@ -273,12 +282,12 @@ def _check_room(name: str, needed: int, memory: int | None) -> None:
     if left is not None and LIBRARIES + needed > left:
         raise MetricUnavailable(
             f"{name} takes {(LIBRARIES + needed) / 2**30:.1f} GiB of memory, and "
-            f"{max(0, left) / 2**30:.1f} are left"
+            f"{max(0, left) / 2**30:.1f} GiB are available"
         )
 
 
 class _OfThePhoto:
-    """What metrics have in common that compare a photo with its changed self, and no edits."""
+    """A metric that compares a photo with its changed version, and no edits."""
 
     compares_edits = False
 
@@ -288,7 +297,7 @@ class _OfThePhoto:
     def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
         """Compare two uint8 pictures (H, W, 3) of one shape.
 
-        None where it is not defined, and where memory is too little.
+        None where it is not defined, and where there is too little memory.
         """
         with suppress(MetricUnavailable):
             return self._measure(first, second)
@@ -297,7 +306,7 @@ class _OfThePhoto:
 
 @PAIR_METRICS.register("jod")
 class Jod(_OfThePhoto):
-    """ColorVideoVDP of a photo and its changed self on a full-HD display; see ``jod``.
+    """ColorVideoVDP of a photo and its changed version on a full-HD display; see ``jod``.
 
     Raises:
         MetricUnavailable: If the package is missing.
@@ -306,14 +315,14 @@ class Jod(_OfThePhoto):
     label = "JOD (ColorVideoVDP, full HD)"
     higher_is_closer = True
 
-    def __init__(self, weights: Path | None = None) -> None:
+    def __init__(self) -> None:
         load_cvvdp()
         super().__init__(jod)
 
 
 @PAIR_METRICS.register("flip")
 class Flip(_OfThePhoto):
-    """Mean FLIP of a photo and its changed self on a full-HD display; see ``flip``.
+    """Mean FLIP of a photo and its changed version on a full-HD display; see ``flip``.
 
     Raises:
         MetricUnavailable: If the package is missing.
@@ -322,6 +331,6 @@ class Flip(_OfThePhoto):
     label = "FLIP (full HD)"
     higher_is_closer = False
 
-    def __init__(self, weights: Path | None = None) -> None:
+    def __init__(self) -> None:
         _load_flip()
         super().__init__(flip)

@@ -21,6 +21,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.errors import AnimatedPhoto, TooManyPixels, UnreadablePhoto, UsageError
+from photovax.extras import extra_installed
 from photovax.pictures.channels import as_image, bits_per_channel, eight_bit, raw_mode
 from photovax.pictures.exif import Metadata, tidied
 from photovax.pictures.rights import forbidding_ai
@@ -287,12 +288,8 @@ def _formats(file: BinaryIO, name: str) -> list[str]:
     """The formats to try; HEIC only where it is needed and installed."""
     head = file.read(64)
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head:
-        try:
+        with extra_installed("heic", user=f"{name}: HEIC", error=UnreadablePhoto):
             import pillow_heif
-        except ImportError as error:
-            raise UnreadablePhoto(
-                f"{name}: HEIC needs one more package; type: pip install 'photovax[heic]'"
-            ) from error
         pillow_heif.register_heif_opener()
     Image.init()
     return [each for each in _FORMATS if each in Image.OPEN]

@@ -206,7 +206,7 @@ def test_gradients_reach_every_image(case, images):
 def test_grey_and_odd_sizes_are_continued(case):
     adapter, _, _, shape = case
     with torch.no_grad():
-        assert adapter.encode(torch.rand(1, 1, 61, 93)).shape == (1, *shape)
+        assert adapter.encode(torch.zeros(1, 1, 61, 93)).shape == (1, *shape)
 
 
 def test_a_posterior_is_offered_where_there_is_one(case, images):

@@ -1,7 +1,7 @@
-"""What adversaries do to immunized photos before editing them, hoping to wash the change off.
+"""Purifications: what adversaries do to a photo before editing it, to remove an immunization.
 
-``PURIFICATIONS`` are the settings that users name, made of the purifiers in ``PURIFIERS``.
-Nothing heavy is imported before a purifier that needs it is loaded.
+``PURIFICATIONS`` holds the named settings, each a purifier of ``PURIFIERS`` with its options. Heavy
+packages are imported only when a purifier that needs them is loaded.
 """
 
 from __future__ import annotations
@@ -47,20 +47,21 @@ PURIFICATIONS: dict[str, Part] = {
     "impress": Part("impress"),
     "regenerate": Part("regenerate"),
 }
-"""Purifiers and their options, by what users call them; from cheap to dear."""
+"""Purifiers and their options by the name of the purification, roughly from fast to slow."""
 
 
 def load_purifier(name: str, *, device: str = "auto", weights: Path | None = None) -> Purifier:
-    """A purifier, ready for any number of pictures.
+    """Load a purifier, which can then be used on any number of pictures.
 
     Args:
-        name: One of ``PURIFICATIONS``, or a purifier that another package has registered.
-        device: Where those with a model run: ``auto``, ``cpu``, ``cuda``, ``mps`` …
-        weights: The folder of weight files that do not ship with photovax.
+        name: A key of ``PURIFICATIONS``, or the name of a registered purifier, such as a plug-in's.
+        device: Device of purifiers that run a model: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+        weights: Folder of weight files that do not ship with photovax.
 
     Raises:
-        UnknownName: If the name is not one of them.
-        UsageError: If it needs a package that is not installed, or the device is not there.
+        UnknownName: If there is no purification of that name.
+        UsageError: If a package that it needs is not installed, a plug-in cannot be loaded, or the
+            device is not available.
         ModelError: If its model cannot be loaded.
     """
     part = PURIFICATIONS.get(name)

@@ -1,4 +1,4 @@
-"""What all purifiers have in common."""
+"""The contract of purifiers, and their registry."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["PURIFIERS", "Purifier"]
 
 
 class Purifier(Protocol):
-    """Something done to a picture in the hope that it washes an immunization off.
+    """A transformation of a picture that may remove an immunization.
 
     A maker that has a keyword ``device`` (``auto``, ``cpu``, ``cuda`` …) or ``weights`` (the folder
-    of weight files, or None) is given it; others are made without.
+    of weight files, or None) receives it; other makers do not.
     """
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """Purify a picture.
 
         Args:
-            pixels: uint8 (H, W, 3), RGB; left as it is.
-            seed: Of all that is random. On one machine the same seed gives the same picture;
-                purifiers without randomness ignore it.
+            pixels: uint8 (H, W, 3), RGB; not modified.
+            seed: Seed of all random choices. On one machine the same seed gives the same picture.
+                Purifiers without randomness ignore it.
 
         Returns:
-            uint8 (h, w, 3), RGB, in memory of its own; of the given size unless the purifier
-            says otherwise.
+            uint8 (h, w, 3), RGB, a new array. It has the size of the input unless the purifier's
+            documentation says otherwise.
         """
         ...
 

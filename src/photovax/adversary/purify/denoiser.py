@@ -1,4 +1,4 @@
-"""A network that learned to take this package's own perturbations off."""
+"""A denoising network that was trained to remove this package's own perturbations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from photovax.adversary.purify.contract import PURIFIERS
-from photovax.errors import ModelError
+from photovax.errors import ModelError, first_line
 from photovax.machine.device import pick_device
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ WIDTH = 48
 
 
 def network() -> nn.Sequential:
-    """The untrained network: float (N, 3, H, W) in [0, 1] to the estimated change of it.
+    """The untrained network: images (N, 3, H, W) in [0, 1] to the estimated perturbation.
 
-    Seven dilated convolutions, as in Zhang et al., *Learning Deep CNN Denoiser Prior for Image
-    Restoration* (arXiv 1704.03264), without batch normalisation.
+    Seven dilated 3 x 3 convolutions, as in Zhang et al., *Learning Deep CNN Denoiser Prior for
+    Image Restoration* (arXiv 1704.03264), without batch normalisation.
     """
     from torch import nn
 
@@ -43,15 +43,16 @@ def network() -> nn.Sequential:
 class Denoiser:
     """An adaptive adversary: a network trained on pairs of originals and immunized photos.
 
-    A public tool gives anyone as many pairs as they like. Trained by ``training.train_denoiser``
-    on the outputs of this package's own recipes; what they were is in its model card.
+    Anyone can make such pairs with a public tool. The network was trained by
+    ``training.train_denoiser`` on outputs of this package's own recipes, which
+    ``DENOISER_CARD.md`` lists.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
         ModelError: If its weights cannot be loaded.
-        UsageError: If the device is not there.
+        UsageError: If the device is not available.
     """
 
     def __init__(self, *, device: str = "auto") -> None:
@@ -64,16 +65,17 @@ class Denoiser:
             weights = {name: value.float() for name, value in load_file(WEIGHTS).items()}
             self._network.load_state_dict(weights)
         except (OSError, RuntimeError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"purifier denoiser: {WEIGHTS} cannot be loaded: {reason}") from error
+            raise ModelError(
+                f"purifier denoiser: {WEIGHTS} cannot be loaded: {first_line(error)}"
+            ) from error
         self._network.eval().requires_grad_(False).to(self._device)
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
-        """The picture less the change that the network sees in it."""
+        """The picture minus the perturbation that the network estimates."""
         import torch
 
-        planes = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(self._device) / 255
+        from photovax.tensors import pixels_of, tensor
+
+        images = tensor(pixels, self._device)
         with torch.no_grad():
-            clean = (planes - self._network(planes)).clamp(0, 1).mul(255).round().byte()
-        levels: np.ndarray = clean[0].permute(1, 2, 0).cpu().numpy()
-        return np.ascontiguousarray(levels)
+            return pixels_of(images - self._network(images))

@@ -1,8 +1,7 @@
-"""Denoising filters that know no model: what cleaning tools for immunized pictures are made of."""
+"""Denoising filters without a trained model, as tools that clean immunized pictures use them."""
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from photovax.adversary.purify.contract import PURIFIERS
 from photovax.errors import UsageError
+from photovax.extras import package
 
 __all__ = ["AdverseCleaner", "NonLocalMeans", "TotalVariation"]
 
@@ -17,17 +17,17 @@ __all__ = ["AdverseCleaner", "NonLocalMeans", "TotalVariation"]
 @PURIFIERS.register("adversecleaner")
 @dataclass(frozen=True)
 class AdverseCleaner:
-    """Many small bilateral filters, then a few guided ones that lend the picture its edges back.
+    """Many small bilateral filters, then a few guided filters that restore the edges.
 
-    Source: clean.py of github.com/lllyasviel/AdverseCleaner, with its order of channels (BGR),
-    its guide (the picture as given) and its cut to whole levels; the defaults are its own.
+    Source: clean.py of github.com/lllyasviel/AdverseCleaner, with the same channel order
+    (BGR), guide (the input picture), truncation to whole levels, and defaults.
 
     Attributes:
-        bilateral: How many bilateral filters, each 5 pixels wide.
-        sigma: Theirs, over pixels and over 8-bit levels.
-        guided: How many guided filters.
-        radius: Theirs, in pixels.
-        eps: Their regularisation, in squared 8-bit levels.
+        bilateral: Number of bilateral filters, each 5 pixels wide.
+        sigma: Standard deviation of the bilateral filters, in pixels and in 8-bit levels.
+        guided: Number of guided filters.
+        radius: Radius of the guided filters, in pixels.
+        eps: Regularisation of the guided filters, in squared 8-bit levels.
 
     Raises:
         UsageError: If OpenCV's extra modules are not installed.
@@ -50,11 +50,14 @@ class AdverseCleaner:
                 "purifier adversecleaner needs sigma and eps above 0 and a radius from 1 up, got "
                 f"{self.sigma:g}, {self.eps:g} and {self.radius}"
             )
-        _installed("cv2.ximgproc")
+        _installed("cv2.ximgproc", "adversecleaner")
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The cleaned picture."""
-        cv2, guided = _installed("cv2"), _installed("cv2.ximgproc")
+        cv2, guided = (
+            _installed("cv2", "adversecleaner"),
+            _installed("cv2.ximgproc", "adversecleaner"),
+        )
         guide = np.ascontiguousarray(pixels[..., ::-1], dtype=np.float32)
         clean = guide
         for _ in range(self.bilateral):
@@ -67,14 +70,14 @@ class AdverseCleaner:
 @PURIFIERS.register("nlmeans")
 @dataclass(frozen=True)
 class NonLocalMeans:
-    """Each pixel the mean of those whose surroundings look like its own.
+    """Non-local means: each pixel becomes a mean of pixels with similar surroundings.
 
     Source: Buades, Coll and Morel, *A Non-Local Algorithm for Image Denoising* (CVPR 2005), in
-    OpenCV's colour version and with its usual windows (7 pixels, searched for in 21); used against
-    perturbations by Xu et al., *Feature Squeezing* (arXiv 1704.01155), with narrower ones.
+    OpenCV's version for colour, with its default windows (7 pixels wide, within 21 pixels). Xu et
+    al., *Feature Squeezing* (arXiv 1704.01155), use it against perturbations with narrower windows.
 
     Attributes:
-        strength: OpenCV's h, for brightness and colours: about the noise's 8-bit levels.
+        strength: OpenCV's h for luminance and colour, about the noise's deviation in 8-bit levels.
 
     Raises:
         UsageError: If OpenCV is not installed.
@@ -85,11 +88,11 @@ class NonLocalMeans:
     def __post_init__(self) -> None:
         if self.strength <= 0:
             raise UsageError(f"purifier nlmeans needs a strength above 0, got {self.strength:g}")
-        _installed("cv2")
+        _installed("cv2", "nlmeans")
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The denoised picture."""
-        cv2 = _installed("cv2")
+        cv2 = _installed("cv2", "nlmeans")
         picture = np.ascontiguousarray(pixels[..., ::-1])
         clean = cv2.fastNlMeansDenoisingColored(picture, None, self.strength, self.strength, 7, 21)
         return np.ascontiguousarray(clean[..., ::-1])
@@ -98,14 +101,14 @@ class NonLocalMeans:
 @PURIFIERS.register("tv")
 @dataclass(frozen=True)
 class TotalVariation:
-    """The nearby picture of little total variation, over all channels at once.
+    """Total variation denoising over all channels jointly.
 
-    Source: Chambolle, *An Algorithm for Total Variation Minimization* (2004), as in
-    scikit-image; used against perturbations by Guo et al. (arXiv 1711.00117), who first drop
-    pixels at random, which is not done here.
+    Source: Chambolle, *An Algorithm for Total Variation Minimization* (2004), as
+    implemented in scikit-image. Guo et al. (arXiv 1711.00117) use it against perturbations after
+    dropping random pixels, which is left out here.
 
     Attributes:
-        weight: How much smoothness counts, for pixels in [0, 1].
+        weight: Weight of smoothness, for pixels in [0, 1].
 
     Raises:
         UsageError: If scikit-image is not installed.
@@ -116,22 +119,16 @@ class TotalVariation:
     def __post_init__(self) -> None:
         if self.weight <= 0:
             raise UsageError(f"purifier tv needs a weight above 0, got {self.weight:g}")
-        _installed("skimage.restoration")
+        _installed("skimage.restoration", "tv")
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The smoothed picture."""
-        restoration = _installed("skimage.restoration")
+        restoration = _installed("skimage.restoration", "tv")
         clean = restoration.denoise_tv_chambolle(
             pixels.astype(np.float32) / 255, weight=self.weight, channel_axis=2
         )
         return np.asarray(np.rint(clean * 255).clip(0, 255).astype(np.uint8))
 
 
-def _installed(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise UsageError(
-            f"this purification needs {module}, which is not installed; "
-            'type: pip install "photovax[evaluate]"'
-        ) from None
+def _installed(module: str, name: str) -> Any:
+    return package(module, install="photovax[evaluate]", user=f"purifier {name}")

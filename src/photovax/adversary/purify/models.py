@@ -1,4 +1,4 @@
-"""Purifiers that use a diffusion model, or its autoencoder, against what fools it."""
+"""Purifiers that use a diffusion model or its autoencoder."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ __all__ = ["Impress", "Regenerate", "RoundTrip"]
 
 @PURIFIERS.register("autoencoder")
 class RoundTrip:
-    """A picture encoded and decoded again, at its own size.
+    """Encode and decode a picture at its own size.
 
     Source: the reformer of Meng and Chen, *MagNet* (arXiv 1705.09064), and the first regeneration
-    of Zhao et al., *Invisible Image Watermarks Are Provably Removable* (arXiv 2306.01953), here
-    without noise on the latent.
+    of Zhao et al., *Invisible Image Watermarks Are Provably Removable* (arXiv 2306.01953), without
+    noise on the latent.
 
     Args:
-        model: Catalogue name, or a diffusers folder.
+        model: Catalogue name or diffusers folder.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
-        weights: The folder of weight files that do not ship with photovax.
+        weights: Folder of weight files that do not ship with photovax.
 
     Raises:
         UnknownName: If the model is not known.
         ModelError: If it cannot be loaded or has no decoder.
-        UsageError: If the device is not there.
+        UsageError: If the device is not available.
     """
 
     def __init__(
@@ -51,48 +51,49 @@ class RoundTrip:
         self._autoencoder = _whole_autoencoder(model, self._device, weights)
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
-        """The picture as the autoencoder has it."""
+        """The decoded picture."""
         import torch
 
+        from photovax.tensors import pixels_of, tensor
+
         with torch.no_grad():
-            images = _images(pixels, self._device)
-            return _pixels(_reproduced(self._autoencoder, images))
+            return pixels_of(_reproduced(self._autoencoder, tensor(pixels, self._device)))
 
 
 @PURIFIERS.register("impress")
 class Impress:
-    """IMPRESS: the nearby picture that an autoencoder reproduces best.
+    """IMPRESS: search near the picture for one that an autoencoder reproduces better.
 
-    Immunized pictures are those that autoencoders reproduce badly. From a noised copy, Adam
-    minimises ``||D(E(x)) - x||² + alpha max(distance(x, picture) - bound, 0)``, with the squares'
-    mean for pixels in [-1, 1]. Source: Cao et al., *IMPRESS* (arXiv 2310.19248); the learning
-    rate of .005, falling as a cosine, and the noise of .05 are what its code
-    (github.com/AAAAAAsuka/Impress) takes against PhotoGuard.
+    Autoencoders reproduce immunized pictures badly. Starting from a noised copy, Adam minimises
+    ``||D(E(x)) - x||² + alpha max(distance(x, picture) - bound, 0)``, where the first term is a
+    mean over pixels in [-1, 1]. Source: Cao et al., *IMPRESS* (arXiv 2310.19248). The learning rate
+    of .005 with cosine decay and the noise of .05 are those of its code against PhotoGuard
+    (github.com/AAAAAAsuka/Impress).
 
-    Departures: the distance is 1 - SSIM where theirs is LPIPS, whose features need weights of
-    their own, so alpha and bound are not theirs either (.01 and .1, which hardly hold back a small
-    autoencoder that reproduces smooth pictures best). 200 steps by default where they take 1000.
-    Float32 where they compute in half precision, and no Adam epsilon of 1e-5, which outweighs
-    the gradients of a mean over so many pixels. Reproductions are clipped to the range of
-    pixels. A photo keeps its proportions, where theirs becomes 512 x 512.
+    Departures from that code: the distance is 1 - SSIM instead of LPIPS, which needs weights of its
+    own. Alpha and bound therefore differ, too (theirs are .01 and .1, too weak for a small
+    autoencoder that reproduces smooth pictures best). There are 200 steps by default instead of
+    1000, float32 instead of half precision, and no Adam epsilon of 1e-5, which outweighs gradients
+    of a mean over so many pixels. Reproductions are clipped to the range of pixels. A photo keeps
+    its proportions instead of becoming 512 x 512.
 
     Args:
-        model: Catalogue name, or a diffusers folder.
-        steps: Of Adam, 1 or more.
+        model: Catalogue name or diffusers folder.
+        steps: Number of Adam steps, 1 or more.
         alpha: Weight of the distance beyond the bound.
-        bound: Distance that costs nothing, in [0, 1).
-        size: Short side, in pixels, at which the picture is purified before it gets its own size
-            back; that at which the model's editors are fed when None.
+        bound: Distance without a penalty, in [0, 1).
+        size: Short side, in pixels, at which the picture is purified, before it is resized
+            back. The size at which the model's editors are usually fed a photo when None.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
-        weights: The folder of weight files that do not ship with photovax.
+        weights: Folder of weight files that do not ship with photovax.
 
     Raises:
         UnknownName: If the model is not known.
         ModelError: If it cannot be loaded or has no decoder.
-        UsageError: If an option is out of range, or the device is not there.
+        UsageError: If an option is out of range, or the device is not available.
     """
 
-    rate = 0.005 / 2  # halved, as is the noise: their pixels are in [-1, 1], ours in [0, 1]
+    rate = 0.005 / 2  # halved, like the noise: pixels are in [0, 1] here, in [-1, 1] there
     noise = 0.05 / 2
 
     def __init__(
@@ -123,21 +124,22 @@ class Impress:
         import torch
 
         from photovax.pictures.resize import resized
+        from photovax.tensors import pixels_of, tensor
 
-        given = _images(np.asarray(resized(pixels, self._size)), self._device)
+        given = tensor(np.asarray(resized(pixels, self._size)), self._device)
         drawn = torch.randn(given.shape, generator=torch.Generator().manual_seed(seed))
         images = (given + self.noise * drawn.to(self._device)).requires_grad_()
         adam = torch.optim.Adam([images], lr=self.rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self._steps)
         with torch.enable_grad():
             for _ in range(self._steps):
-                # Adam ignores a loss's scale as long as its epsilon is small beside gradients.
+                # Adam ignores the scale of a loss while its epsilon is small against the gradients.
                 loss = self._loss(images, given) * given.numel()
                 (images.grad,) = torch.autograd.grad(loss, images)
                 adam.step()
                 schedule.step()
                 images.data.clamp_(0, 1)
-        return _back(_pixels(images.detach()), pixels)
+        return _back(pixels_of(images), pixels)
 
     def _loss(self, images: Tensor, given: Tensor) -> Tensor:
         from torchmetrics.functional.image import structural_similarity_index_measure
@@ -151,22 +153,23 @@ class Impress:
 
 @PURIFIERS.register("regenerate")
 class Regenerate:
-    """A picture noised a little in latents and denoised by an editor that is told nothing.
+    """Add a little noise to the latents of a picture, and denoise them without a prompt.
 
-    Source: Meng et al., *SDEdit* (arXiv 2108.01073), used so by Nie et al., *DiffPure* (arXiv
-    2205.07460, in pixels) and Zhao et al., *Invisible Image Watermarks Are Provably Removable*
-    (arXiv 2306.01953, in latents). The editor is fed the picture at its usual size; the result
-    gets the picture's own size back.
+    Source: Meng et al., *SDEdit* (arXiv 2108.01073), used for this by Nie et al., *DiffPure* (arXiv
+    2205.07460, on pixels), and Zhao et al., *Invisible Image Watermarks Are Provably Removable*
+    (arXiv 2306.01953, on latents). The editor is fed the picture at its usual size. The result is
+    resized to the size of the picture.
 
     Args:
-        model: Catalogue name, or a diffusers pipeline folder.
-        strength: How much noise is added, in (0, 1].
+        model: Catalogue name or diffusers pipeline folder.
+        strength: Share of the noise schedule that is added and removed again, in (0, 1].
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
         UnknownName: If the model is not known.
-        ModelError: If it cannot be loaded, or not edit.
-        UsageError: If it has no img2img, the strength is out of range, or the device is not there.
+        ModelError: If it cannot be loaded or has no denoiser.
+        UsageError: If it has no img2img, the strength is out of range, or the device is not
+            available.
     """
 
     def __init__(
@@ -174,13 +177,13 @@ class Regenerate:
     ) -> None:
         from photovax.adversary.edits import Adversary
 
-        # With an empty prompt guidance changes nothing, but doubles the work.
+        # Guidance changes nothing with an empty prompt, and doubles the work.
         self._edit = replace(usual_edit(model, "img2img"), strength=strength, guidance=1.0)
         self._adversary = Adversary(model, device=device)
         self._adversary.load(("img2img",))
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
-        """The picture as the editor redraws it."""
+        """The regenerated picture."""
         return _back(self._adversary.edit(pixels, self._edit, seed=seed), pixels)
 
 
@@ -193,22 +196,8 @@ def _whole_autoencoder(model: str, device: torch.device, weights: Path | None) -
 
 def _reproduced(autoencoder: Autoencoder, images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
-    # Autoencoders continue sides that do not divide, and give them back longer.
+    # Autoencoders pad sides that are not a multiple of their factor, and return them padded.
     return autoencoder.decode(autoencoder.encode(images))[..., :height, :width]
-
-
-def _images(pixels: np.ndarray, device: torch.device) -> Tensor:
-    import torch
-
-    planes = torch.tensor(pixels, device=device).permute(2, 0, 1)[None]
-    return planes.float().contiguous() / 255
-
-
-def _pixels(images: Tensor) -> np.ndarray:
-    import torch
-
-    levels = (images[0] * 255).round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
 
 
 def _back(made: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What any photo editor can do to a picture."""
+"""Purifiers that any photo editor offers: cropping, rotating, noise, blur, levels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Bits", "Blur", "CropResize", "Gamma", "Median", "Noise", "Rotate"]
 @PURIFIERS.register("crop_resize")
 @dataclass(frozen=True)
 class CropResize:
-    """A random part of the picture, by Lanczos back to its size.
+    """Crop a random part of the picture, and resize it back by Lanczos.
 
     Source: Guo et al., *Countering Adversarial Images Using Input Transformations* (arXiv
-    1711.00117), with one crop for their average over many.
+    1711.00117), with one crop instead of an average over many.
 
     Attributes:
-        share: Of each side, above 0 and up to 1.
+        share: Share of each side that is kept, above 0 and up to 1.
     """
 
     share: float = 0.9
@@ -35,7 +35,7 @@ class CropResize:
             )
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
-        """The part, enlarged."""
+        """The enlarged crop."""
         random = np.random.default_rng(seed)
         picture = Image.fromarray(pixels)
         sizes = [max(1, round(side * self.share)) for side in picture.size]
@@ -50,13 +50,13 @@ class CropResize:
 @PURIFIERS.register("rotate")
 @dataclass(frozen=True)
 class Rotate:
-    """Rotated about the centre and enlarged until no corner is empty, in one bicubic resampling.
+    """Rotate about the centre and enlarge until no corner is empty, in one bicubic resampling.
 
     Source: Salman et al., *Raising the Cost of Malicious AI-Powered Image Editing* (arXiv
-    2302.06588), which names rotations among what it does not withstand.
+    2302.06588), which names rotation among the attacks that it does not withstand.
 
     Attributes:
-        degrees: Counter-clockwise, within (-45, 45).
+        degrees: Angle, counter-clockwise, in (-45, 45).
     """
 
     degrees: float = 2.0
@@ -68,11 +68,11 @@ class Rotate:
             )
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
-        """The rotated picture, at its size."""
+        """The rotated picture, of the same size."""
         height, width = pixels.shape[:2]
         angle = math.radians(self.degrees)
         cos, sin, lean = math.cos(angle), math.sin(angle), abs(math.sin(angle))
-        # The largest rectangle of the photo's own proportions that fits into it when turned.
+        # The largest rectangle of the photo's proportions that fits into the rotated photo.
         kept = min(width / (width * cos + height * lean), height / (width * lean + height * cos))
         a, b = kept * cos, -kept * sin
         d, e = kept * sin, kept * cos
@@ -90,13 +90,13 @@ class Rotate:
 @PURIFIERS.register("noise")
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise on every channel of every pixel.
+    """Add Gaussian noise to every channel of every pixel.
 
     Source: Hönig et al., *Adversarial Perturbations Cannot Reliably Protect Artists From
     Generative AI* (arXiv 2406.12027).
 
     Attributes:
-        levels: Standard deviation, in 8-bit levels.
+        levels: Standard deviation of the noise, in 8-bit levels.
     """
 
     levels: float = 8.0
@@ -136,12 +136,12 @@ class Blur:
 @PURIFIERS.register("median")
 @dataclass(frozen=True)
 class Median:
-    """Every channel's median over a square around each pixel.
+    """Median filter: the median of each channel over a square around each pixel.
 
     Source: Xu et al., *Feature Squeezing* (arXiv 1704.01155).
 
     Attributes:
-        side: Of the square, in pixels: odd, 3 or more.
+        side: Side of the square, in pixels: odd, 3 or more.
     """
 
     side: int = 3
@@ -158,12 +158,12 @@ class Median:
 @PURIFIERS.register("bits")
 @dataclass(frozen=True)
 class Bits:
-    """Fewer bits per channel: the nearest of 2^bits evenly spaced levels from black to white.
+    """Reduce the bit depth: the nearest of 2^bits evenly spaced levels from black to white.
 
     Source: Xu et al., *Feature Squeezing* (arXiv 1704.01155).
 
     Attributes:
-        bits: 1 to 7.
+        bits: Bits per channel, 1 to 7.
     """
 
     bits: int = 5
@@ -173,7 +173,7 @@ class Bits:
             raise UsageError(f"purifier bits needs 1 to 7 bits, got {self.bits}")
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
-        """The coarser picture."""
+        """The picture of fewer levels."""
         top = 2**self.bits - 1
         table = _levels(np.rint(np.arange(256) * (top / 255)) * (255 / top))
         return np.take(table, pixels)
@@ -182,13 +182,13 @@ class Bits:
 @PURIFIERS.register("gamma")
 @dataclass(frozen=True)
 class Gamma:
-    """Brightened or darkened by a random power, of which brighter and darker are as likely.
+    """Gamma correction by a random exponent; brighter and darker are equally likely.
 
     Source: Salman et al., *Raising the Cost of Malicious AI-Powered Image Editing* (arXiv
-    2302.06588), which names filters among what it does not withstand.
+    2302.06588), which names filters among the attacks that it does not withstand.
 
     Attributes:
-        most: Largest power; the smallest is its inverse. The power's logarithm is uniform.
+        most: Largest exponent; the smallest is its inverse. The exponent is log-uniform.
     """
 
     most: float = 1.25
@@ -198,7 +198,7 @@ class Gamma:
             raise UsageError(f"purifier gamma needs a power above 1, got {self.most:g}")
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
-        """The picture in other light."""
+        """The brightened or darkened picture."""
         power = self.most ** np.random.default_rng(seed).uniform(-1, 1)
         table = _levels(255 * (np.arange(256) / 255) ** power)
         return np.take(table, pixels)

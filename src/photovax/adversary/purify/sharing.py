@@ -1,4 +1,4 @@
-"""What happens to photos that are sent and posted, without anybody meaning harm."""
+"""Purifiers that sending and posting a photo apply: compression, resizing, screenshots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Codec", "Identity", "Resize", "Screenshot", "ShortSide"]
 @PURIFIERS.register("identity")
 @dataclass(frozen=True)
 class Identity:
-    """The picture as it is: what every purifier is compared with."""
+    """No purification: the baseline that every purifier is compared with."""
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """A copy."""
@@ -28,14 +28,14 @@ class Identity:
 
 @dataclass(frozen=True)
 class Codec:
-    """Saved in a lossy format and opened again, as Pillow does it by default.
+    """Save a picture in a lossy format and open it again, with Pillow's default settings.
 
     JPEG with 4:2:0 chroma, WebP with libwebp's method 4, AVIF with 4:2:0 chroma and libavif's
     speed 6. Source: Sandoval-Segura et al., *JPEG Compressed Images Can Bypass Protections Against
-    AI Editing* (arXiv 2304.02234); WebP and AVIF are what sites and messengers make of uploads.
+    AI Editing* (arXiv 2304.02234); sites and messengers convert uploads to WebP and AVIF.
 
     Attributes:
-        kind: Pillow's name of the format: JPEG, WEBP or AVIF.
+        kind: Format, by Pillow's name: JPEG, WEBP or AVIF.
         quality: The encoder's quality, 1 to 100.
     """
 
@@ -58,13 +58,13 @@ PURIFIERS.register("avif")(partial(Codec, "AVIF"))
 @PURIFIERS.register("resize")
 @dataclass(frozen=True)
 class Resize:
-    """Shrunk by Lanczos; it stays small, as a user would send it.
+    """Shrink by Lanczos; the result stays small, as a user would send it.
 
     Source: Xie et al., *Mitigating Adversarial Effects Through Randomization* (arXiv
     1711.01991), without its random size and padding.
 
     Attributes:
-        share: Of each side, above 0 and up to 1.
+        share: Share of each side that is left, above 0 and up to 1.
     """
 
     share: float = 0.5
@@ -80,13 +80,13 @@ class Resize:
 @PURIFIERS.register("short_side")
 @dataclass(frozen=True)
 class ShortSide:
-    """Resized, down or up, by Lanczos so that the short side has so many pixels; it stays so.
+    """Resize by Lanczos to a given short side, larger or smaller; the result keeps that size.
 
-    The long side is at most four times the short. Source: how tools around Stable Diffusion
-    prepare photos.
+    The long side is at most four times the short side. Source: common practice of tools around
+    Stable Diffusion.
 
     Attributes:
-        pixels: The short side.
+        pixels: Short side of the result, in pixels.
     """
 
     pixels: int = 512
@@ -105,13 +105,13 @@ class ShortSide:
 @PURIFIERS.register("screenshot")
 @dataclass(frozen=True)
 class Screenshot:
-    """Shrunk bilinearly, as a browser fits a picture to a page, and saved as JPEG; it stays small.
+    """Shrink bilinearly, as browsers fit a picture to a page, and save as JPEG; it stays small.
 
-    Source: no paper's: the two steps that a screenshot of a shared photo goes through.
+    Source: none; these are the two steps of a screenshot of a shared photo.
 
     Attributes:
-        share: Of each side, above 0 and up to 1.
-        quality: libjpeg's, 1 to 100.
+        share: Share of each side that is left, above 0 and up to 1.
+        quality: Quality of libjpeg, 1 to 100.
     """
 
     share: float = 0.75

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from photovax.errors import UsageError
+from photovax.extras import extra_installed
 from photovax.service.jobs.database import Database, Sqlite
 
 __all__ = ["open_database"]
@@ -18,11 +18,6 @@ def open_database(place: Path | str) -> Database:
     """
     if isinstance(place, Path):
         return Sqlite(place)
-    try:
+    with extra_installed("postgres", user="PostgreSQL"):
         from photovax.service.jobs.postgres import Postgres
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"PostgreSQL needs the package {error.name}",
-            hint="type: pip install 'photovax[postgres]'",
-        ) from error
     return Postgres(place)

@@ -1,0 +1,87 @@
+"""The plan of an evaluation: recipes, edits and photos."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from photovax.attack.presets import PRESETS
+from photovax.errors import UnknownName, UsageError
+from photovax.evaluation.following import following
+from photovax.evaluation.plan import Variant, find_photos, load_edits, variants
+
+
+def test_recipes_stand_at_every_budget_and_their_own():
+    names = ["fast-linf", "fast", "photoguard-diffusion-l2"]
+    labels = [v.label for v in variants(names, (8, 16), ("low", "high"))]
+    assert labels == [
+        *("fast-linf 8/255", "fast-linf 16/255"),
+        *("fast low", "fast high"),
+        "photoguard-diffusion-l2 l2 8",
+    ]
+    assert [v.label for v in variants(["fast"], (8,))] == ["fast medium"]
+    assert [v.label for v in variants(["photoguard-img2img"])] == ["photoguard-img2img 7.65/255"]
+    through = Variant("x", PRESETS["fast-diffusion"]).against("inpaint")
+    assert through.kept_region_only
+    assert through.needs_mask
+    assert [v.recipe.size for v in variants(["fast"], size=512)] == [512]
+    with pytest.raises(UsageError, match="no recipe was named"):
+        variants(["noise", "none"])
+    assert not Variant("x", PRESETS["diffusionguard"]).applies("img2img")
+
+
+def test_recipes_of_one_label_are_refused(tmp_path: Path):
+    (tmp_path / "fast.toml").write_text('preset = "fast"\nsize = 384\n')
+    with pytest.raises(UsageError, match="two recipes would be called 'fast medium'"):
+        variants(["fast", str(tmp_path / "fast.toml")], (8,))
+    (own,) = variants([str(tmp_path / "fast.toml")], (8, 8), size=512)
+    assert own.recipe.size == 384
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "match"),
+    [
+        ("", UsageError, r"expected one \[\[edit\]\] table or more"),
+        ('[[edit]]\nprompt = "x"', UsageError, "has no mode"),
+        ('[[edit]]\nmode = "paint"', UnknownName, "no mode named 'paint'"),
+        ('[[edit]]\nmode = "instruct"\nstep = 3', UnknownName, "did you mean 'steps'"),
+        ('[[edit]]\nmode = "inpaint"\nmask = "boxes"', UnknownName, "did you mean 'box'"),
+        ('[[edit]]\nmode = "instruct"\nprompts = []', UsageError, "prompts must be a list"),
+        ('[[edit]]\nmode = "instruct"\nsteps = 0', UsageError, "1 to 1000 steps"),
+        ('[[edit]]\nmode = "instruct"\n' * 2, UsageError, "two edits are called"),
+        ("[[edit]", UsageError, "edits .*: "),
+    ],
+)
+def test_bad_edits_are_refused(text: str, error: type[Exception], match: str, tmp_path: Path):
+    file = tmp_path / "edits.toml"
+    file.write_text(text)
+    with pytest.raises(error, match=match):
+        load_edits(file, "embedded")
+
+
+def test_the_shipped_edits_ask_for_what_can_be_scored():
+    found = load_edits(None, "embedded", mask="box")
+    assert {asked.edit.mode for asked in found} == {"instruct", "inpaint", "img2img"}
+    assert {asked.mask for asked in found} == {"box"}
+    grey = np.full((64, 64, 3), 128, dtype=np.uint8)
+    for asked in found:
+        if asked.edit.mode != "inpaint":
+            for prompt in asked.prompts:
+                assert following(asked.edit.asking(prompt), grey, grey), prompt
+
+
+def test_photos_are_shared_out(photos: list[Path], tmp_path: Path):
+    folder = photos[0].parent
+    shards = [find_photos([folder], shard=(i, 2)) for i in (1, 2)]
+    assert [file.name for shard in shards for file in shard] == ["one.png", "two.png"]
+    with pytest.raises(UsageError, match="shard must be from 1/2 to 2/2, got 3/2"):
+        find_photos([folder], shard=(3, 2))
+    named = find_photos(sorted(folder.iterdir()))
+    assert [file.name for file in named] == ["one.png", "two.png"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "one.png").write_bytes(photos[0].read_bytes())
+    with pytest.raises(UsageError, match=r"two photos are called 'one\.png', in .* and .*other"):
+        find_photos([folder, other])
+    with pytest.raises(UsageError, match="no photo to evaluate"):
+        find_photos([tmp_path])

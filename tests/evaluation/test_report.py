@@ -1,0 +1,71 @@
+"""The report: one page, and the same figures as data."""
+
+import csv
+import json
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from photovax.evaluation.report import write_report
+from photovax.evaluation.run import Evaluation
+
+
+def test_the_report_says_what_was_found(
+    done: tuple[Evaluation, Path], photos: list[Path], tmp_path: Path
+):
+    results = done[0].results(photos)
+    report = write_report(results, tmp_path, device="cpu")
+    page = report.html.read_text(encoding="utf-8")
+    assert "quick 16/255" in page
+    assert "only 2 photos" in page
+    seen = find_spec("flip_evaluator") is not None
+    assert page.count("data:image/webp") == (5 + seen) * 2
+    assert page.count("visible difference (FLIP)") == 4 * seen  # caption and alternative text
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    with (tmp_path / "results.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(results.cases)
+    data = json.loads((tmp_path / "results.json").read_text())
+
+    def mean(label: str) -> float:
+        chosen = [r for r in rows if (r["recipe"], r["purification"]) == (label, "none")]
+        return float(np.mean([float(row["ssim"]) for row in chosen]))
+
+    (shown,) = [
+        r
+        for r in data["displacement"]
+        if (r["label"], r["mode"], r["metric"]) == ("quick 16/255", "all", "ssim")
+    ]
+    assert shown["value"]["mean"] == pytest.approx(mean("quick 16/255"))
+    assert shown["above"]["mean"] == pytest.approx(mean("noise 16/255") - mean("quick 16/255"))
+    assert data["facts"]["recipes"]["quick 16/255"]["steps"] == 6
+    assert "quick 16/255" in (tmp_path / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_report_of_one_photo_is_json_that_any_reader_takes(
+    done: tuple[Evaluation, Path], photos: list[Path], tmp_path: Path
+):
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    write_report(done[0].results(photos[:1]), tmp_path, device="cpu")
+    data = json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
+    assert data["displacement"][0]["value"]["low"] is None
+
+
+@pytest.mark.parametrize(("held", "shown"), [(3 * 2**29, 1.5), (0, None)])
+def test_the_peak_of_memory_is_this_process_own(
+    held: int,
+    shown: float | None,
+    done: tuple[Evaluation, Path],
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("photovax.evaluation.report.peak_resident_bytes", lambda: held)
+    write_report(done[0].results(photos[:1]), tmp_path, device="cpu")
+    facts = json.loads((tmp_path / "results.json").read_text())["facts"]
+    assert facts["peak_memory_gib"] == shown

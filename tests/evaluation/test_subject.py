@@ -1,0 +1,46 @@
+"""A photo of an evaluation: what is repainted of it, and noise of a given size."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from photovax.evaluation.plan import Asked, Floor
+from photovax.evaluation.subject import Subject, noise_like
+from photovax.models.edit import Edit
+
+
+@pytest.mark.parametrize("kind", ["subject", "dilated", "box", "inverse", "everything"])
+def test_what_is_repainted(kind: str, photos: list[Path], tmp_path: Path):
+    subject = Subject.load(photos[0], tmp_path)
+    kept = subject.mask()
+    repaint = subject.repaint(Asked("x", Edit("inpaint"), ("",), kind))
+    assert repaint is not None
+    assert repaint.shape == kept.shape
+    if kind == "everything":
+        assert repaint.all()
+    elif kind == "inverse":
+        assert np.array_equal(repaint, kept)
+    elif kind == "subject":
+        assert np.array_equal(repaint, ~kept)
+    elif kind == "dilated":
+        assert repaint[~kept].all()
+        assert repaint[kept].any()
+    else:
+        assert not repaint[kept].any()
+        assert repaint.sum() < (~kept).sum()
+
+
+def test_noise_has_the_asked_length(pixels: np.ndarray):
+    wanted = 3.0
+    changed = noise_like(pixels, Floor("l2", wanted)).astype(float) - pixels
+    assert np.linalg.norm(changed) / 255 == pytest.approx(wanted, rel=0.01)
+    levels = noise_like(pixels, Floor("linf", 7.65 / 255)).astype(int) - pixels
+    assert np.abs(levels).max() == 7
+    mask = np.zeros(pixels.shape[:2], dtype=bool)
+    mask[8:20, 8:30] = True
+    for floor in (Floor("l2", wanted), Floor("linf", 7.65 / 255)):
+        inside = noise_like(pixels, floor, mask).astype(float) - pixels
+        assert (inside[~mask] == 0).all()
+        if floor.norm == "l2":  # all of the length is inside
+            assert np.linalg.norm(inside) / 255 == pytest.approx(wanted, rel=0.01)

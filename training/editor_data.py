@@ -1,0 +1,165 @@
+"""Training data of the embedded editor: target latents, conditions and prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from photovax.evaluation.true_edits import TRUE_EDITS, TrueEdit
+from training.captions import (
+    class_word,
+    instruction,
+    picture_caption,
+    recoloured,
+    region_caption,
+)
+from training.holes import random_hole
+from training.photos import RandomCrops
+
+# For img2img: share of filtered samples whose noise is added to the unfiltered photo, as for a
+# user's photo, or to a mixture with the target; and the earliest timestep of these samples.
+OTHER_START, EARLIEST_OTHER = 0.6, 150
+OFTEN = 3  # factor by which --often raises the chance of an edit
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training data of one step.
+
+    Attributes:
+        target: Scaled target latents (N, 4, h, w).
+        start: Scaled latents that noise is added to, mostly equal to the target.
+        shown: Additional input channels (N, C, h, w), or None.
+        prompts: N prompts.
+    """
+
+    target: Tensor
+    start: Tensor
+    shown: Tensor | None
+    prompts: list[str]
+
+
+class Data:
+    """Random batches of training data for each way of editing."""
+
+    def __init__(
+        self,
+        vae: Any,
+        photos: list[Tensor],
+        names: list[str],
+        seed: int,
+        often: Sequence[str] = (),
+        pool: int = 0,
+    ) -> None:
+        """Prepare the draws.
+
+        Args:
+            vae: The autoencoder.
+            photos: Photos, uint8 (3, H, W) each.
+            names: File names of the photos.
+            seed: Seed of all draws.
+            often: Names of exact edits that instruct draws ``OFTEN`` times as often as others.
+            pool: Number of pairs of each size that instruct makes and then reuses, since making a
+                pair costs as much as a training step with it. Unlimited when 0.
+        """
+        self.vae = vae
+        self.pool = pool
+        self.pairs: dict[int, list[tuple[Tensor, Tensor, TrueEdit]]] = {}
+        weights = np.array([OFTEN if e.name in often else 1.0 for e in TRUE_EDITS.values()])
+        self.chances = weights / weights.sum()
+        self.words = [class_word(name) for name in names]
+        self.crops = RandomCrops(photos, seed)
+        self.random = np.random.default_rng(seed + 1)
+
+    def batch(self, mode: str, count: int, side: int) -> Batch:
+        """Random samples for one way of editing."""
+        if mode == "instruct":
+            return self._instruct(self._pairs(count, side))
+        crops, chosen = self.crops.draw(count, side)
+        return self._inpaint(crops, chosen) if mode == "inpaint" else self._img2img(crops, chosen)
+
+    def _encode(self, images: Tensor) -> Tensor:
+        # Pictures are made on the CPU. Latents are small, and return there to be mixed.
+        device = self.vae.device
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            x = (images.to(device) * 2 - 1).contiguous(memory_format=torch.channels_last)
+            return self.vae.encode(x).latent_dist.mean.float().cpu()
+
+    def _pairs(self, count: int, side: int) -> list[tuple[Tensor, Tensor, TrueEdit]]:
+        """Latents before and after an edit, and the edit."""
+        made = self.pairs.setdefault(side, [])
+        if self.pool and len(made) >= self.pool:
+            return [made[i] for i in self.random.integers(len(made), size=count)]
+        crops, _ = self.crops.draw(count, side)
+        numbers = self.random.choice(len(TRUE_EDITS), size=count, p=self.chances)
+        edits = [list(TRUE_EDITS.values())[number] for number in numbers]
+        edited = torch.cat(
+            [edit.filter(crop[None]) for edit, crop in zip(edits, crops, strict=True)]
+        )
+        before, after = self._encode(torch.cat((crops, edited))).chunk(2)
+        pairs = list(zip(before, after, edits, strict=True))
+        if self.pool:
+            made.extend(pairs)
+        return pairs
+
+    def _instruct(self, pairs: list[tuple[Tensor, Tensor, TrueEdit]]) -> Batch:
+        befores, afters, edits = zip(*pairs, strict=True)
+        before, after = torch.stack(befores), torch.stack(afters)
+        # InstructPix2Pix (arXiv 2211.09800): 5 % without prompt, 5 % without picture, 5 % without
+        # both. The latent of the picture is not scaled, as in the pipeline.
+        draw = self.random.random(len(pairs))
+        before[torch.from_numpy((draw >= 0.05) & (draw < 0.15))] = 0
+        prompts = [
+            "" if d < 0.10 else instruction(edit, self.random)
+            for edit, d in zip(edits, draw, strict=True)
+        ]
+        target = after * self._scale
+        return Batch(target, target, before, prompts)
+
+    def _inpaint(self, crops: Tensor, chosen: list[int]) -> Batch:
+        pictures, holes, prompts = [], [], []
+        for crop, index in zip(crops, chosen, strict=True):
+            hole = random_hole(crop.shape[-1], self.random)
+            picture = crop
+            if hole.mean() < 0.9 and self.random.random() < 0.35:
+                picture = recoloured(crop, hole, self.random)
+            caption = region_caption(picture, hole, self.random, self.words[index])
+            pictures.append(picture)
+            holes.append(hole)
+            prompts.append("" if self.random.random() < 0.1 else caption)
+        whole, mask = torch.stack(pictures), torch.stack(holes)
+        kept = torch.where(mask > 0.5, 0.5, whole)  # as the pipeline does
+        target, context = (self._encode(torch.cat((whole, kept))) * self._scale).chunk(2)
+        small = F.interpolate(mask, size=target.shape[-2:])
+        return Batch(target, target, torch.cat((small, context), dim=1), prompts)
+
+    def _img2img(self, crops: Tensor, chosen: list[int]) -> Batch:
+        pictures, prompts, others = [], [], []
+        for crop, index in zip(crops, chosen, strict=True):
+            edit = None
+            if self.random.random() < 0.6:
+                edit = list(TRUE_EDITS.values())[self.random.integers(len(TRUE_EDITS))]
+            picture = crop if edit is None else edit.filter(crop[None])[0]
+            caption = picture_caption(picture, self.random, self.words[index], edit)
+            elsewhere = edit is not None and self.random.random() < OTHER_START
+            pictures.append(picture)
+            others.append(elsewhere)
+            prompts.append("" if not elsewhere and self.random.random() < 0.1 else caption)
+        other = torch.tensor(others)
+        latents = self._encode(torch.cat((torch.stack(pictures), crops[other]))) * self._scale
+        target = latents[: len(crops)]
+        start = target.clone()
+        # Intermediate latents of an edit lie between the two.
+        way = torch.from_numpy(self.random.random((int(other.sum()), 1, 1, 1)) ** 0.5).float()
+        start[other] = torch.lerp(target[other], latents[len(crops) :], way)
+        return Batch(target, start, None, prompts)
+
+    @property
+    def _scale(self) -> float:
+        return float(self.vae.config.scaling_factor)
