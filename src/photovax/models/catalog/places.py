@@ -5,7 +5,6 @@ Imports nothing heavy, and downloads nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
+from photovax.models.catalog.objects import json_object, unloadable
 from photovax.models.edit import SIZES, Mode, valid_size
 from photovax.registry import unknown
 
@@ -143,8 +143,7 @@ def holds_sdxl(folder: Path) -> bool:
     """Whether the denoisers in a pipeline's folder are of SDXL's form: told sizes and more."""
     for config in sorted(folder.glob("unet*/config.json")):
         with suppress(OSError, ValueError):
-            told = json.loads(config.read_text(encoding="utf-8")).get("addition_embed_type")
-            return bool(told == "text_time")
+            return bool(json_object(config).get("addition_embed_type") == "text_time")
     return False
 
 
@@ -165,7 +164,7 @@ def check_fits(name: str, folder: Path) -> None:
     entry = CATALOG[name]
     config: dict[str, object] = {}
     with suppress(OSError, ValueError):
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json_object(folder / "config.json")
     for key in ("_class_name", "latent_channels", "scaling_factor"):
         wanted, got = entry.config.get(key), config.get(key)
         if wanted is not None and got is not None and wanted != got:
@@ -228,10 +227,10 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
     found: dict[Mode, Path] = {}
     for config in sorted(folder.glob("unet*/config.json")):
         try:
-            channels = json.loads(config.read_text(encoding="utf-8"))["in_channels"]
+            channels = json_object(config)["in_channels"]
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"model {name}: {config} cannot be read: {error}") from None
-        if channels not in _MODE_OF_CHANNELS:
+            raise unloadable(name, config, error) from None
+        if not isinstance(channels, int) or channels not in _MODE_OF_CHANNELS:
             raise ModelError(
                 f"model {name}: {config.parent.name} takes {channels} channels, known are "
                 "4 (img2img), 8 (instruct) and 9 (inpaint)"
@@ -270,8 +269,8 @@ def fed_size(name: str, size: int | None = None) -> int:
     # What a denoiser was trained at tells; the sample size of an autoencoder often does not.
     parts = "transformer" if transformer else "unet*"
     for config in sorted(folder.glob(f"{parts}/config.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            trained = 8 * int(json.loads(config.read_text(encoding="utf-8"))["sample_size"])
+        with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
+            trained = 8 * int(json_object(config)["sample_size"])
             if valid_size(trained):
                 return trained
     return 1024 if transformer else 512
