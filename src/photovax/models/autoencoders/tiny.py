@@ -148,8 +148,8 @@ class TinyAutoencoder:
             file = place / f"{name}_{part}.pth" if place.is_dir() else place
             if not file.is_file():
                 raise ModelError(
-                    f"model {name}: no {file.name} in {place}; download it from the taesd "
-                    "project and say --weights FOLDER"
+                    f"model {name}: no {file.name} in {place}",
+                    hint="download it from the taesd project and say --weights FOLDER",
                 )
             with loading(name, file):
                 state = _state(file, part)

@@ -112,7 +112,7 @@ def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
     if entry.gated:
         ways[0] += " (its licence must be accepted on the hub first)"
     ways.append(hub.by_hand(name, entry, whole=whole))
-    return ModelError(f"model {name}: no weights{where}; {', or '.join(ways)}")
+    return ModelError(f"model {name}: no weights{where}", hint=", or ".join(ways))
 
 
 def cached_repository(name: str) -> Path:
@@ -128,8 +128,8 @@ def cached_repository(name: str) -> Path:
     found = hub.snapshot(name, marks)
     if found is None:
         raise ModelError(
-            f"model {name}: neither a folder nor in the hub's cache ({hub.cache_folder()}); if it "
-            f"is on the hub, run: hf download {name}"
+            f"model {name}: neither a folder nor in the hub's cache ({hub.cache_folder()})",
+            hint=f"if it is on the hub, run: hf download {name}",
         )
     return found
 
@@ -150,8 +150,8 @@ def holds_sdxl(folder: Path) -> bool:
 def no_whole_edit(name: str) -> ModelError:
     """What is said of a model that has a denoiser, but whose edits are not run."""
     return ModelError(
-        f"model {name}: edits by a transformer are not run here; its denoiser can be attacked "
-        "(--recipe advdm, sds, mist or diffusionguard)"
+        f"model {name}: edits by a transformer are not run here; its denoiser can be attacked",
+        hint="do so with --recipe advdm, sds, mist or diffusionguard",
     )
 
 

@@ -50,8 +50,8 @@ class SD3Denoiser(FlowDenoiser):
         height, width = (side * self.autoencoder.multiple for side in noisy.shape[-2:])
         if max(height, width) > most:
             raise UsageError(
-                f"model {self.name} takes sides up to {most} pixels, got {width} x {height}; "
-                "give a smaller --size"
+                f"model {self.name} takes sides up to {most} pixels, got {width} x {height}",
+                hint="give a smaller --size",
             )
         return self._asked(noisy, times * 1000, context)  # of the schedule's 1000 steps
 
