@@ -21,7 +21,6 @@ __all__ = [
     "WANTED",
     "autoencoder_in",
     "autoencoder_place",
-    "cached_repository",
     "called",
     "check_fits",
     "denoiser_folders",
@@ -31,7 +30,6 @@ __all__ = [
     "holds_transformer",
     "model_folder",
     "no_whole_edit",
-    "pipeline_folder",
     "weight_digests",
     "weight_files",
 ]
@@ -42,7 +40,7 @@ WANTED = (
 )
 
 
-def pipeline_folder(name: str, weights: Path | None) -> Path:
+def _pipeline_folder(name: str, weights: Path | None) -> Path:
     """The pipeline folder of a catalogue's model: in ``weights``, or in the hub's cache.
 
     Raises:
@@ -115,7 +113,7 @@ def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
     return ModelError(f"model {name}: no weights{where}", hint=", or ".join(ways))
 
 
-def cached_repository(name: str) -> Path:
+def _cached_repository(name: str) -> Path:
     """The cached snapshot of a hub repository that is in no catalogue.
 
     Raises:
@@ -212,10 +210,10 @@ def model_folder(name: str, *, weights: Path | None = None) -> Path:
         ModelError: If the model is no more than an autoencoder, or its weights are not there.
     """
     if name in CATALOG:
-        return pipeline_folder(name, weights)
+        return _pipeline_folder(name, weights)
     if Path(name).is_dir():
         return Path(name)
-    return cached_repository(name)
+    return _cached_repository(name)
 
 
 def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
