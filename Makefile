@@ -1,4 +1,4 @@
-.PHONY: demo test lint format audit
+.PHONY: demo test lint format audit package
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,3 +34,13 @@ audit:
 
 test: lint
 	$(BIN)/pytest
+
+# The sdist, the wheel from the sdist, and the wheel alone in an empty environment.
+package:
+	rm -rf build/package
+	$(PYTHON) -m venv build/package/tools
+	build/package/tools/bin/pip install --quiet --disable-pip-version-check -c constraints.txt build
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt build/package/tools/bin/python -m build --outdir build/package .
+	$(PYTHON) -m venv build/package/empty
+	build/package/empty/bin/pip install --quiet --disable-pip-version-check --no-deps build/package/*.whl
+	build/package/empty/bin/python .ci/packaged.py build/package/*.tar.gz

@@ -27,3 +27,25 @@ def keep(
     if newest:
         (folder / "refs" / "main").write_text(commit)
     return snapshot
+
+
+class Hub:
+    """Stands for the hub: what it is asked, and what it answers."""
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.asked: list[tuple[str, str | None, list[str]]] = []
+
+    def __call__(self, repository, *, revision, allow_patterns):
+        self.asked.append((repository, revision, allow_patterns))
+        answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def refusal(kind):
+    """One of the hub's errors; its constructor wants a whole HTTP response."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, "no")
+    return error

@@ -16,9 +16,9 @@ from photovax.pictures.photo import read_photo
 @pytest.fixture
 def short(monkeypatch):
     """The demo's own recipes and edits, cut short."""
-    recipes = {name: replace(PRESETS[name], steps=2) for name in (DEFAULT, DIFFUSION)}
+    recipes = {name: replace(PRESETS[name], steps=1) for name in (DEFAULT, DIFFUSION)}
     monkeypatch.setattr(demo, "PRESETS", recipes)
-    monkeypatch.setattr(demo, "EDITS", tuple(replace(edit, steps=4) for edit in demo.EDITS))
+    monkeypatch.setattr(demo, "EDITS", tuple(replace(edit, steps=2) for edit in demo.EDITS))
 
 
 def test_it_writes_immunized_photos_and_a_sheet_and_says_what_was_measured(short, tmp_path):

@@ -19,23 +19,34 @@ views = [{name = "short_side", options = {pixels = 256}}]
 """
 
 
-def photovax(*arguments, cwd):
-    command = [sys.executable, "-c", "from photovax.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603
+@pytest.fixture
+def photovax(tmp_path, monkeypatch, capsys):
+    """The command line in a folder of its own: exit code, what is printed, and what is said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["photovax", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (ended.value.code, *capsys.readouterr())
+
+    return run
 
 
 def interrupted(*_args, **_options):
     raise KeyboardInterrupt
 
 
-def test_immunize_then_check(photo_file, tmp_path):
+def test_immunize_then_check(photo_file, tmp_path, photovax):
     (tmp_path / "quick.toml").write_text(RECIPE)
     (tmp_path / "bad.jpg").write_text("no picture")
-    done = photovax(
-        *("immunize", photo_file, "bad.jpg", "--recipe", "quick.toml", "--budget", 6, "--json"),
+    # In a process of its own, as people start it.
+    command = [
+        *(sys.executable, "-c", "from photovax.cli import main; main()"),
+        *("immunize", photo_file, "bad.jpg", "--recipe", "quick.toml", "--budget", "6", "--json"),
         *("--device", "cpu", "--forbid-ai"),
-        cwd=tmp_path,
-    )
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 3, done.stderr
     good, bad = json.loads(done.stdout)
     assert good["record"]["realised"]["linf"] == 6
@@ -44,23 +55,21 @@ def test_immunize_then_check(photo_file, tmp_path):
     with Image.open(tmp_path / "photo.immunized.png") as picture:
         assert b"DMI-PROHIBITED-AIMLTRAINING" in picture.info["xmp"]
     assert not (tmp_path / "bad.immunized.png").exists()
-    checked = photovax(
-        *("check", "photo.immunized.png", "--original", "photo.jpg", "--json"), cwd=tmp_path
-    )
-    assert checked.returncode in (0, 10), checked.stderr
-    assert json.loads(checked.stdout)["models"]["embedded"]["effect"]["shift"] > 0
+    code, out, err = photovax("check", "photo.immunized.png", "--original", "photo.jpg", "--json")
+    assert code in (0, 10), err
+    assert json.loads(out)["models"]["embedded"]["effect"]["shift"] > 0
 
 
-def test_edit_writes_a_seeded_picture_of_the_editors_size(editor_folder, photo_file, tmp_path):
+def test_edit_writes_a_seeded_picture_of_the_editors_size(
+    editor_folder, photo_file, tmp_path, photovax
+):
     made = []
     for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
-        done = photovax(
+        code, _, err = photovax(
             *("edit", "photo.jpg", "--prompt", "make it night", "--model", editor_folder),
             *("--steps", 2, "--seed", seed, "-o", name, "--device", "cpu"),
-            cwd=tmp_path,
         )
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
+        assert (code, err) == (0, "")
         with Image.open(tmp_path / name) as picture:
             assert picture.size == (80, 64)
             made.append(picture.tobytes())
@@ -96,17 +105,11 @@ def test_edit_writes_a_seeded_picture_of_the_editors_size(editor_folder, photo_f
         (["check", "photo.jpg", "--original", "gone.jpg"], 3, "gone.jpg"),
     ],
 )
-def test_mistakes_give_one_line_and_a_code(
-    photo_file, arguments, code, message, monkeypatch, capsys
-):
-    monkeypatch.chdir(photo_file.parent)
-    monkeypatch.setattr("sys.argv", ["photovax", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == code
-    said = capsys.readouterr().err
-    assert message in said
-    assert len(said.strip().splitlines()) == 1
+def test_mistakes_give_one_line_and_a_code(photo_file, arguments, code, message, photovax):
+    ended, _, err = photovax(*arguments)
+    assert ended == code
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
     assert [path.name for path in photo_file.parent.iterdir()] == ["photo.jpg"]
 
 
@@ -126,48 +129,35 @@ def test_mistakes_give_one_line_and_a_code(
     ],
 )
 def test_an_interruption_says_what_was_not_done(
-    photos, lines, photo_file, tmp_path, monkeypatch, capsys
+    photos, lines, photo_file, tmp_path, monkeypatch, photovax
 ):
     (tmp_path / "bad.jpg").write_text("no picture")
     shutil.copy(photo_file, tmp_path / "more.jpg")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Immunizer, "immunize", interrupted)
-    monkeypatch.setattr("sys.argv", ["photovax", "immunize", *photos, "--json"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 130
-    said = capsys.readouterr()
-    assert len(json.loads(said.out)) == len(photos) // 2
-    assert [line.split(";")[0] for line in said.err.splitlines()] == lines
+    code, out, err = photovax("immunize", *photos, "--json")
+    assert code == 130
+    assert len(json.loads(out)) == len(photos) // 2
+    assert [line.split(";")[0] for line in err.splitlines()] == lines
 
 
-def test_photos_that_were_not_done_are_listed_with_what_to_type(
-    photo_file, tmp_path, monkeypatch, capsys
-):
+def test_photos_that_were_not_done_are_listed_with_what_to_type(photo_file, tmp_path, photovax):
     shutil.copy(photo_file, tmp_path / "more.jpg")
     for name in ("photo", "more"):
         (tmp_path / f"{name}.immunized.png").write_text("mine")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["photovax", "immunize", "photo.jpg", "more.jpg"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 4
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("not done: ")]
+    code, _, err = photovax("immunize", "photo.jpg", "more.jpg")
+    assert code == 4
+    lines = [line for line in err.splitlines() if line.startswith("not done: ")]
     for line, name in zip(lines, ("photo", "more"), strict=True):
         assert f"{name}.immunized.png" in line
         assert "--overwrite" in line
 
 
-def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, capsys):
-    monkeypatch.chdir(photo_file.parent)
+def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, photovax):
     # Not by its path, in which the function's name stands for the module's, too.
     monkeypatch.setattr(importlib.import_module("photovax.checking"), "check", interrupted)
-    arguments = ["check", "photo.jpg", "--original", "photo.jpg"]
-    monkeypatch.setattr("sys.argv", ["photovax", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 130
-    assert capsys.readouterr().err == "photovax: interrupted: what was not done is not written\n"
+    code, _, err = photovax("check", "photo.jpg", "--original", "photo.jpg")
+    assert code == 130
+    assert err == "photovax: interrupted: what was not done is not written\n"
 
 
 def test_help_loads_nothing_heavy(tmp_path):
@@ -183,9 +173,9 @@ def test_help_loads_nothing_heavy(tmp_path):
     assert done.stdout.strip().endswith("[]")
 
 
-def test_models_lists_the_embedded_one(tmp_path):
-    done = photovax("models", "--json", cwd=tmp_path)
-    assert 40 < json.loads(done.stdout)["embedded"]["megabytes"] < 50
+def test_models_lists_the_embedded_one(photovax):
+    _, out, _ = photovax("models", "--json")
+    assert 40 < json.loads(out)["embedded"]["megabytes"] < 50
 
 
 @pytest.mark.parametrize(

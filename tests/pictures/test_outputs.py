@@ -9,10 +9,9 @@ import pytest
 
 from photovax.errors import OutputExists, SaveError, UsageError
 from photovax.pictures import write
-from photovax.pictures.exif import Metadata
-from photovax.pictures.outputs import Destination
-from photovax.pictures.photo import Photo
+from photovax.pictures.outputs import Destination, default_output, plan_outputs
 from photovax.pictures.types import WRITTEN_SUFFIXES
+from tests.pictures.made import XMP, camera_exif, noise, plain, smooth
 
 
 def test_every_type_that_is_said_to_be_written_has_a_writer() -> None:
@@ -74,8 +73,8 @@ def test_a_name_that_no_disk_takes_is_refused_before_the_work(tmp_path: Path) ->
 
 def test_types_that_cannot_hold_a_photo_say_so(tmp_path: Path) -> None:
     seen = np.full((4, 4), 255, np.uint8)
-    grey, opaque = _plain(4, 4, 1), _plain(4, 4, 3, alpha=seen)
-    see_through = _plain(4, 4, 3, alpha=seen - 1)
+    grey, opaque = plain(noise(4, 4, 1)), plain(noise(4, 4, 3), seen)
+    see_through = plain(noise(4, 4, 3), seen - 1)
     for name, photo, masked, why in (
         ("x.webp", grey, False, "grey, which WebP cannot hold"),
         ("x.jpg", see_through, False, "transparent, which JPEG cannot hold"),
@@ -90,6 +89,72 @@ def test_types_that_cannot_hold_a_photo_say_so(tmp_path: Path) -> None:
         Destination(tmp_path / name).check_fits(see_through, masked=True)
 
 
-def _plain(*shape: int, alpha: np.ndarray | None = None) -> Photo:
-    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    return Photo(pixels, alpha, Metadata(), "PNG", ())
+@pytest.mark.parametrize("kind", ["EXIF", "XMP"])
+def test_more_than_jpeg_holds_is_said_before_the_work(kind: str, tmp_path: Path) -> None:
+    most = {"EXIF": 65_533, "XMP": 65_504}[kind]
+    for size in (most, most + 1):
+        block = (camera_exif() if kind == "EXIF" else XMP).ljust(
+            size, b"\0" if kind == "EXIF" else b" "
+        )
+        photo = plain(smooth(), None, **{kind.lower(): block})
+        Destination(tmp_path / "x.png").check_fits(photo, masked=False)
+        jpeg = Destination(tmp_path / "x.jpg")
+        if size > most:
+            with pytest.raises(SaveError, match=rf"x\.jpg: the photo has {size} bytes of {kind}"):
+                jpeg.check_fits(photo, masked=False)
+        else:
+            jpeg.check_fits(photo, masked=False)
+            write.write_photo(photo, tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize(
+    ("source", "result"),
+    [
+        ("a.b.png", "a.b.immunized.png"),
+        ("UPPER.JPG", "UPPER.immunized.png"),
+        ("name.with.dots.and no ext", "name.with.dots.and no ext.immunized.png"),
+        ("Ünïcode 名前.heic", "Ünïcode 名前.immunized.png"),
+        (".png", ".png.immunized.png"),
+    ],
+)
+def test_default_output(source: str, result: str) -> None:
+    assert default_output(Path("in") / source) == Path("in") / result
+
+
+def test_default_output_of_another_type() -> None:
+    assert default_output(Path("a.png"), suffix=".tif") == Path("a.immunized.tif")
+    own = {name: default_output(Path(name), suffix=None).name for name in ("a.JPG", "b.heic")}
+    assert own == {"a.JPG": "a.immunized.JPG", "b.heic": "b.immunized.png"}
+
+
+def test_a_batch_never_gives_two_results_one_name() -> None:
+    names = [
+        "photo.jpg",
+        "photo.png",
+        "other.jpg",
+        "Photo.WEBP",
+        "photo.jpg.bmp",
+        "a.b.png",
+        "a.c.png",
+    ]
+    plan = plan_outputs([Path(name) for name in names])
+    assert [path.name for path in plan] == names
+    assert [path.name for path in plan.values()] == [
+        "photo.jpg.immunized.png",
+        "photo.png.immunized.png",
+        "other.immunized.png",
+        "Photo.WEBP.immunized.png",
+        "photo.jpg.bmp.immunized.png",
+        "a.b.immunized.png",
+        "a.c.immunized.png",
+    ]
+
+
+def test_the_same_name_in_two_folders_is_no_clash() -> None:
+    plan = plan_outputs([Path("x/a.png"), Path("y/a.png"), Path("x/a.png")])
+    assert list(plan.values()) == [Path("x/a.immunized.png"), Path("y/a.immunized.png")]
+
+
+def test_a_result_never_takes_the_name_of_another_source() -> None:
+    plan = plan_outputs([Path("a.png"), Path("a.immunized.png")])
+    assert plan[Path("a.png")] == Path("a.png.immunized.png")

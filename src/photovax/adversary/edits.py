@@ -15,6 +15,7 @@ from photovax.digests import combined_digest, file_digest
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.objects import unloadable
 from photovax.models.catalog.places import (
     denoiser_folders,
     fed_size,
@@ -23,10 +24,11 @@ from photovax.models.catalog.places import (
     weight_digests,
     weight_files,
 )
+from photovax.models.damaged import DAMAGED
 from photovax.models.edit import Edit, Mode
 from photovax.models.quiet import FROM_DISK, quiet_loading
 from photovax.models.unet.schedules import load_scheduler, own_scheduler_file
-from photovax.models.weights import DAMAGED, load_module, unloadable
+from photovax.models.weights import load_module
 from photovax.pictures.resize import resized
 
 __all__ = [

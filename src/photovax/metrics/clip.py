@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from photovax.errors import MetricUnavailable, first_line
+from photovax.models.damaged import DAMAGED
 from photovax.models.quiet import quiet_loading
-from photovax.models.weights import DAMAGED, load_encoder
+from photovax.models.weights import load_encoder
 from photovax.tensors import tensor
 
 __all__ = ["Clip", "prepared"]

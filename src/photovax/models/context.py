@@ -67,6 +67,8 @@ def kept_part(images: Tensor, repaint: Tensor | None) -> tuple[Tensor, Tensor]:
         UsageError: If there is no mask.
     """
     if repaint is None:
-        raise UsageError("inpainting needs a mask of what to repaint (--mask FILE)")
+        raise UsageError(
+            "inpainting needs a mask of what to repaint", hint="give one with --mask FILE"
+        )
     mask = repaint.expand(len(images), -1, -1, -1)
     return torch.where(mask, 0.5, images), mask

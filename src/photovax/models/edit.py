@@ -74,8 +74,8 @@ class Edit:
             raise UsageError(f"eta must be in [0, 1], got {self.eta:g}")
         if self.mode != "instruct" and int(self.steps * self.strength) < 1:
             raise UsageError(
-                f"{self.steps} steps at strength {self.strength:g} leave none to take; "
-                "raise --steps or --strength"
+                f"{self.steps} steps at strength {self.strength:g} leave none to take",
+                hint="raise --steps or --strength",
             )
 
     def asking(self, prompt: str) -> Edit:

@@ -65,8 +65,8 @@ def load_autoencoder(
     if name not in CATALOG:
         if Path(name).suffix == ".safetensors":
             raise ModelError(
-                f"model {name}: a file does not tell which model it is; say "
-                f"--model NAME --weights {name}, NAME being one of {', '.join(CATALOG)}"
+                f"model {name}: a file does not tell which model it is",
+                hint=f"say --model NAME --weights {name}, NAME being one of {', '.join(CATALOG)}",
             )
         folder = autoencoder_in(model_folder(name))
         return load_folder(folder, name=called(name), device=device, size=fed_size(name))

@@ -9,21 +9,18 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from photovax.errors import ModelError, first_line
+from photovax.errors import ModelError
+from photovax.models.catalog.objects import json_object
+from photovax.models.damaged import loading
 from photovax.models.quiet import FROM_DISK, quiet_loading
 
 __all__ = [
-    "DAMAGED",
     "kept_precision",
     "load_encoder",
     "load_module",
-    "unloadable",
 ]
-
-# What the loaders have been seen to raise on files that are missing, damaged or do not fit.
-DAMAGED = (OSError, ValueError, KeyError, RuntimeError, AttributeError, SafetensorError)
 
 
 def load_module(
@@ -48,16 +45,14 @@ def load_module(
     Raises:
         ModelError: If it cannot be loaded, or weights are missing.
     """
-    try:
-        with quiet_loading():
-            model, found = getattr(diffusers, kind).from_pretrained(
-                folder,
-                **{**FROM_DISK, "torch_dtype": precision},
-                variant=variant,
-                output_loading_info=True,
-            )
-    except DAMAGED as error:
-        raise unloadable(name, shown, error) from error
+    with loading(name, shown), quiet_loading():
+        json_object(folder / "config.json")
+        model, found = getattr(diffusers, kind).from_pretrained(
+            folder,
+            **{**FROM_DISK, "torch_dtype": precision},
+            variant=variant,
+            output_loading_info=True,
+        )
     # diffusers only warns of these, and leaves the weights random.
     missing = [*found["missing_keys"], *found["mismatched_keys"]]
     if missing:
@@ -79,6 +74,7 @@ def load_encoder(folder: Path, kind: str, *, variant: str | None = None) -> Any:
     Raises:
         ValueError: If weights are missing; on damaged files any of ``DAMAGED``.
     """
+    json_object(folder / "config.json")
     model, found = getattr(transformers, kind).from_pretrained(
         folder,
         dtype=torch.float32,
@@ -92,16 +88,17 @@ def load_encoder(folder: Path, kind: str, *, variant: str | None = None) -> Any:
     return model
 
 
-def unloadable(name: str, place: Path, error: Exception) -> ModelError:
-    """The error for a model that cannot be loaded from a place, in one line."""
-    return ModelError(f"model {name}: {place} cannot be loaded: {first_line(error)}")
-
-
 def kept_precision(files: Sequence[Path]) -> torch.dtype:
     """In what precision weights too many for float32 are computed: bfloat16 if stored so.
 
     Weights in float16 are widened, since its range is too small for gradients.
+
+    Raises:
+        ValueError: If the first file holds no weights; on damaged files any of ``DAMAGED``.
     """
     with safe_open(files[0], framework="pt") as opened:
-        stored = opened.get_slice(next(iter(opened.keys()))).get_dtype()
+        names = list(opened.keys())
+        if not names:
+            raise ValueError(f"{files[0].name} holds no weights")
+        stored = opened.get_slice(names[0]).get_dtype()
     return torch.bfloat16 if stored == "BF16" else torch.float32

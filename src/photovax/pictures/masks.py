@@ -34,8 +34,8 @@ def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndar
     if not kept.any():
         colour = "white" if edit_region else "black"
         raise UsageError(
-            f"mask {path} is all {colour}: nothing is left to change; "
-            f"use {'--keep-region' if edit_region else '--edit-region'} if it means the opposite"
+            f"mask {path} is all {colour}: nothing is left to change",
+            hint=f"use --{'keep' if edit_region else 'edit'}-region if it means the opposite",
         )
     return kept
 

@@ -197,7 +197,8 @@ def plan_outputs(
         if (other := homes[_as_disks_see_it(result)]) != source:
             raise SaveError(
                 f"{printable_name(source)} and {printable_name(other)} would both become "
-                f"{printable_name(result)}; give them separate folders"
+                f"{printable_name(result)}",
+                hint="give them separate folders",
             )
     return plan
 

@@ -227,11 +227,11 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
             formats = _formats(file, name)
             with Image.open(file, formats=formats) as image:
                 if (pixels := image.width * image.height) > max_pixels:
-                    raise TooManyPixels(_too_many(name, pixels, max_pixels))
+                    raise _too_many(name, pixels, max_pixels)
                 return _photo(image, name)
     except Image.DecompressionBombError as error:
         found = "".join(filter(str.isdigit, str(error).partition(" pixels")[0]))
-        raise TooManyPixels(_too_many(name, int(found or 0), max_pixels)) from error
+        raise _too_many(name, int(found or 0), max_pixels) from error
     except UnidentifiedImageError as error:
         raise UnreadablePhoto(
             f"{name}: not a picture that can be read; allowed are {_READABLE}"
@@ -249,10 +249,10 @@ def printable_name(path: str | os.PathLike[str]) -> str:
     return name if name.isprintable() else repr(name)
 
 
-def _too_many(name: str, pixels: int, max_pixels: int) -> str:
-    return (
-        f"{name}: {pixels:,} pixels, more than the {max_pixels:,} allowed; "
-        f"to read it all the same: --max-pixels {pixels}"
+def _too_many(name: str, pixels: int, max_pixels: int) -> TooManyPixels:
+    return TooManyPixels(
+        f"{name}: {pixels:,} pixels, more than the {max_pixels:,} allowed",
+        hint=f"to read it all the same: --max-pixels {pixels}",
     )
 
 
@@ -343,8 +343,8 @@ def _note_other_pictures(image: Image.Image, name: str, notes: list[str]) -> Non
         notes.append(f"{frames} pictures in one file: only the primary one is kept")
     elif frames > 1:
         raise AnimatedPhoto(
-            f"{name}: {frames} frames or pages ({image.format}), of which all but one would be "
-            f"lost; take one out first, such as: magick '{name}[0]' frame.png"
+            f"{name}: {frames} frames or pages ({image.format}), where one is allowed",
+            hint=f"take one out first, such as: magick '{name}[0]' frame.png",
         )
     if image.format == "JPEG" and "mp" in image.info:
         notes.append("an HDR gain map or other hidden picture: not kept")

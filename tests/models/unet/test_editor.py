@@ -332,7 +332,9 @@ def test_an_unknown_mode_suggests_the_nearest():
         Edit("inpain")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ['{"_class_name": "NoScheduler"}', "{}", "[]"])
+@pytest.mark.parametrize(
+    "text", ['{"_class_name": "NoScheduler"}', '{"_class_name": "AutoencoderKL"}', "{}"]
+)
 def test_steps_that_are_none_are_said_so_on_both_sides(editor_folder, tmp_path, text):
     folder = tmp_path / "editor"
     shutil.copytree(editor_folder, folder)

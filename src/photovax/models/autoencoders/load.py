@@ -26,9 +26,11 @@ from photovax.errors import ModelError
 from photovax.models.autoencoders.base import FrozenAutoencoder
 from photovax.models.autoencoders.families import FAMILIES
 from photovax.models.catalog.hub import STEMS
+from photovax.models.catalog.objects import json_object
 from photovax.models.catalog.places import WANTED, fed_size, weight_files
+from photovax.models.damaged import loading
 from photovax.models.quiet import quiet_loading
-from photovax.models.weights import DAMAGED, load_module, unloadable
+from photovax.models.weights import load_module
 
 __all__ = [
     "load_file",
@@ -80,19 +82,13 @@ def load_file(
     kind = str(config["_class_name"])
     if file.suffix != ".safetensors":
         raise ModelError(f"model {name}: {file} is no .safetensors file; no others are loaded")
-    try:
-        with safe_open(file, framework="pt") as opened:
-            keys = list(opened.keys())
-    except DAMAGED as error:
-        raise unloadable(name, file, error) from error
+    with loading(name, file), safe_open(file, framework="pt") as opened:
+        keys = list(opened.keys())
     if any(key.startswith(_DIFFUSERS_MARKS) for key in keys):
         model = _from_lone_file(file, config, name)
     else:
-        try:
-            with quiet_loading():
-                model = _from_checkpoint(_autoencoder_tensors(file, keys), config)
-        except DAMAGED as error:
-            raise unloadable(name, file, error) from error
+        with loading(name, file), quiet_loading():
+            model = _from_checkpoint(_autoencoder_tensors(file, keys), config)
     return FAMILIES[kind](model.to(device), name=name, digest=file_digest(file), size=size)
 
 
@@ -101,10 +97,8 @@ def _kind(folder: Path, name: str) -> str:
     file = folder / "config.json"
     if not file.is_file():
         raise ModelError(f"model {name}: no config.json in {folder}; {WANTED}")
-    try:
-        kind = str(json.loads(file.read_text(encoding="utf-8"))["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise unloadable(name, file, error) from error
+    with loading(name, file):
+        kind = str(json_object(file)["_class_name"])
     if kind not in FAMILIES:
         raise ModelError(
             f"model {name}: {folder} holds a {kind}, expected one of {', '.join(FAMILIES)}"

@@ -8,33 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file as load_safetensors
 from torch import Tensor, nn
 
 from photovax.digests import combined_digest, file_digest
-from photovax.errors import ModelError, first_line
+from photovax.errors import ModelError
 from photovax.models.autoencoders.base import continued
+from photovax.models.damaged import loading
 from photovax.models.recompute import Recomputed
 
 __all__ = ["TINY", "TinyAutoencoder"]
-
-
-# What torch has been seen to raise on files that are no state dicts of the right shape.
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    AttributeError,
-    EOFError,
-    UnpicklingError,
-    SafetensorError,
-)
 
 
 class _Block(nn.Module):
@@ -161,15 +148,12 @@ class TinyAutoencoder:
             file = place / f"{name}_{part}.pth" if place.is_dir() else place
             if not file.is_file():
                 raise ModelError(
-                    f"model {name}: no {file.name} in {place}; download it from the taesd "
-                    "project and say --weights FOLDER"
+                    f"model {name}: no {file.name} in {place}",
+                    hint="download it from the taesd project and say --weights FOLDER",
                 )
-            try:
+            with loading(name, file):
                 state = _state(file, part)
                 module.load_state_dict({key: value.float() for key, value in state.items()})
-            except _DAMAGED as error:
-                reason = first_line(error)
-                raise ModelError(f"model {name}: {file} cannot be loaded: {reason}") from error
             digests.append(file_digest(file))
         return cls(
             parts["encoder"].to(device),

@@ -100,8 +100,8 @@ def pull(name: str, entry: Entry, *, whole: bool) -> Path:
     )
 
     if not entry.sources:
-        raise ModelError(f"model {name} is not on the hub: {by_hand(name, entry, whole=whole)}")
-    refusals = []
+        raise ModelError(f"model {name} is not on the hub", hint=by_hand(name, entry, whole=whole))
+    refusals, hint = [], None
     for source in filter(lambda source: source.pipeline or not whole, entry.sources):
         there = f"https://huggingface.co/{source.repository}"
         try:
@@ -113,20 +113,21 @@ def pull(name: str, entry: Entry, *, whole: bool) -> Path:
                 )
             )
         except GatedRepoError:
-            refusals.append(f"accept the licence at {there} and log in with 'hf auth login'")
+            refusals.append(f"the licence at {there} is not accepted")
+            hint = "accept it there and log in with 'hf auth login'"
         except RepositoryNotFoundError:
             refusals.append(f"{there} is gone or private")
         except (LocalEntryNotFoundError, ConnectionError) as error:
             raise ModelError(
-                f"model {name}: the hub cannot be reached; {_elsewhere(name)}"
+                f"model {name}: the hub cannot be reached", hint=_elsewhere(name)
             ) from error
         except (HfHubHTTPError, OSError) as error:
             reason = first_line(error)
             raise ModelError(
-                f"model {name}: {source.repository} cannot be downloaded ({reason}); "
-                f"{_elsewhere(name)}"
+                f"model {name}: {source.repository} cannot be downloaded ({reason})",
+                hint=_elsewhere(name),
             ) from error
-    raise ModelError(f"model {name}: {'; or '.join(refusals)}")
+    raise ModelError(f"model {name}: {', and '.join(refusals)}", hint=hint)
 
 
 def by_hand(name: str, entry: Entry, *, whole: bool) -> str:

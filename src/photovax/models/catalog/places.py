@@ -5,7 +5,6 @@ Imports nothing heavy, and downloads nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
+from photovax.models.catalog.objects import json_object, unloadable
 from photovax.models.edit import SIZES, Mode, valid_size
 from photovax.registry import unknown
 
@@ -21,7 +21,6 @@ __all__ = [
     "WANTED",
     "autoencoder_in",
     "autoencoder_place",
-    "cached_repository",
     "called",
     "check_fits",
     "denoiser_folders",
@@ -31,7 +30,6 @@ __all__ = [
     "holds_transformer",
     "model_folder",
     "no_whole_edit",
-    "pipeline_folder",
     "weight_digests",
     "weight_files",
 ]
@@ -42,7 +40,7 @@ WANTED = (
 )
 
 
-def pipeline_folder(name: str, weights: Path | None) -> Path:
+def _pipeline_folder(name: str, weights: Path | None) -> Path:
     """The pipeline folder of a catalogue's model: in ``weights``, or in the hub's cache.
 
     Raises:
@@ -112,10 +110,10 @@ def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
     if entry.gated:
         ways[0] += " (its licence must be accepted on the hub first)"
     ways.append(hub.by_hand(name, entry, whole=whole))
-    return ModelError(f"model {name}: no weights{where}; {', or '.join(ways)}")
+    return ModelError(f"model {name}: no weights{where}", hint=", or ".join(ways))
 
 
-def cached_repository(name: str) -> Path:
+def _cached_repository(name: str) -> Path:
     """The cached snapshot of a hub repository that is in no catalogue.
 
     Raises:
@@ -128,8 +126,8 @@ def cached_repository(name: str) -> Path:
     found = hub.snapshot(name, marks)
     if found is None:
         raise ModelError(
-            f"model {name}: neither a folder nor in the hub's cache ({hub.cache_folder()}); if it "
-            f"is on the hub, run: hf download {name}"
+            f"model {name}: neither a folder nor in the hub's cache ({hub.cache_folder()})",
+            hint=f"if it is on the hub, run: hf download {name}",
         )
     return found
 
@@ -143,16 +141,15 @@ def holds_sdxl(folder: Path) -> bool:
     """Whether the denoisers in a pipeline's folder are of SDXL's form: told sizes and more."""
     for config in sorted(folder.glob("unet*/config.json")):
         with suppress(OSError, ValueError):
-            told = json.loads(config.read_text(encoding="utf-8")).get("addition_embed_type")
-            return bool(told == "text_time")
+            return bool(json_object(config).get("addition_embed_type") == "text_time")
     return False
 
 
 def no_whole_edit(name: str) -> ModelError:
     """What is said of a model that has a denoiser, but whose edits are not run."""
     return ModelError(
-        f"model {name}: edits by a transformer are not run here; its denoiser can be attacked "
-        "(--recipe advdm, sds, mist or diffusionguard)"
+        f"model {name}: edits by a transformer are not run here; its denoiser can be attacked",
+        hint="do so with --recipe advdm, sds, mist or diffusionguard",
     )
 
 
@@ -165,7 +162,7 @@ def check_fits(name: str, folder: Path) -> None:
     entry = CATALOG[name]
     config: dict[str, object] = {}
     with suppress(OSError, ValueError):
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json_object(folder / "config.json")
     for key in ("_class_name", "latent_channels", "scaling_factor"):
         wanted, got = entry.config.get(key), config.get(key)
         if wanted is not None and got is not None and wanted != got:
@@ -213,10 +210,10 @@ def model_folder(name: str, *, weights: Path | None = None) -> Path:
         ModelError: If the model is no more than an autoencoder, or its weights are not there.
     """
     if name in CATALOG:
-        return pipeline_folder(name, weights)
+        return _pipeline_folder(name, weights)
     if Path(name).is_dir():
         return Path(name)
-    return cached_repository(name)
+    return _cached_repository(name)
 
 
 def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
@@ -228,10 +225,10 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
     found: dict[Mode, Path] = {}
     for config in sorted(folder.glob("unet*/config.json")):
         try:
-            channels = json.loads(config.read_text(encoding="utf-8"))["in_channels"]
+            channels = json_object(config)["in_channels"]
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"model {name}: {config} cannot be read: {error}") from None
-        if channels not in _MODE_OF_CHANNELS:
+            raise unloadable(name, config, error) from None
+        if not isinstance(channels, int) or channels not in _MODE_OF_CHANNELS:
             raise ModelError(
                 f"model {name}: {config.parent.name} takes {channels} channels, known are "
                 "4 (img2img), 8 (instruct) and 9 (inpaint)"
@@ -270,8 +267,8 @@ def fed_size(name: str, size: int | None = None) -> int:
     # What a denoiser was trained at tells; the sample size of an autoencoder often does not.
     parts = "transformer" if transformer else "unet*"
     for config in sorted(folder.glob(f"{parts}/config.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            trained = 8 * int(json.loads(config.read_text(encoding="utf-8"))["sample_size"])
+        with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
+            trained = 8 * int(json_object(config)["sample_size"])
             if valid_size(trained):
                 return trained
     return 1024 if transformer else 512

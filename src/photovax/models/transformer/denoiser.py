@@ -123,7 +123,8 @@ class FlowDenoiser:
         """
         if mode != self.mode:
             raise UsageError(
-                f"model {self.name} cannot {mode}; it knows {self.mode} (say --mode {self.mode})"
+                f"model {self.name} cannot {mode}; it knows {self.mode}",
+                hint=f"say --mode {self.mode}",
             )
         return self._velocity(noisy, times.to(noisy.device), context)
 

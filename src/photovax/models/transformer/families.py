@@ -8,7 +8,6 @@ QwenImageImg2ImgPipeline and, but for what its text encoder sees, QwenImageEditP
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,8 +22,10 @@ from photovax.errors import ModelError, UsageError, first_line
 from photovax.models.autoencoders.base import FrozenAutoencoder, continued
 from photovax.models.autoencoders.families import Flux2Autoencoder, VideoAutoencoder
 from photovax.models.autoencoders.load import load_own_autoencoder
+from photovax.models.catalog.objects import json_object
 from photovax.models.catalog.places import weight_files
 from photovax.models.context import Context, kept_part
+from photovax.models.damaged import loading
 from photovax.models.transformer.denoiser import FlowDenoiser
 from photovax.models.transformer.prompts import PromptEncoder
 from photovax.models.weights import kept_precision, load_module
@@ -49,8 +50,8 @@ class SD3Denoiser(FlowDenoiser):
         height, width = (side * self.autoencoder.multiple for side in noisy.shape[-2:])
         if max(height, width) > most:
             raise UsageError(
-                f"model {self.name} takes sides up to {most} pixels, got {width} x {height}; "
-                "give a smaller --size"
+                f"model {self.name} takes sides up to {most} pixels, got {width} x {height}",
+                hint="give a smaller --size",
             )
         return self._asked(noisy, times * 1000, context)  # of the schedule's 1000 steps
 
@@ -258,8 +259,8 @@ def load_flow(
     """
     index = folder / "model_index.json"
     try:
-        pipeline = str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        pipeline = str(json_object(index)["_class_name"])
+    except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"model {name}: {index} cannot be read: {first_line(error)}; give the whole folder of "
             "a diffusers pipeline"
@@ -282,8 +283,10 @@ def load_flow(
     own = load_own_autoencoder(folder, kind.family, name=name, device=device, loaded=autoencoder)
     part = folder / "transformer"
     files, variant = weight_files(part, name=name)
+    with loading(name, part):
+        precision = kept_precision(files)
     transformer = load_module(
-        part, kind.network, variant, name=name, shown=part, precision=kept_precision(files)
+        part, kind.network, variant, name=name, shown=part, precision=precision
     )
     digests = [own.digest, prompts.digest(), *(file_digest(file) for file in files)]
     return kind(

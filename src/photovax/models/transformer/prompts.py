@@ -5,7 +5,6 @@ They may be larger than the transformer, so they are in memory only while a prom
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +17,12 @@ from transformers import AutoTokenizer
 from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
 from photovax.models.catalog.hub import VOCABULARIES
+from photovax.models.catalog.objects import json_object
 from photovax.models.catalog.places import weight_files
 from photovax.models.context import Words
+from photovax.models.damaged import loading
 from photovax.models.quiet import FROM_DISK, quiet_loading
-from photovax.models.weights import DAMAGED, kept_precision, unloadable
+from photovax.models.weights import kept_precision
 
 __all__ = ["PromptEncoder"]
 
@@ -58,14 +59,17 @@ class PromptEncoder:
         self._name = name
         self._device = device
         self._known: dict[str, Words] = {}
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        parts = {part: kind for part, kind in index.items() if isinstance(kind, list)}
-        # A part that is left out, as SD 3's largest encoder often is, is there as two nulls.
-        needed = [
-            part
-            for part, (library, _) in parts.items()
-            if library is not None and part.startswith(("text_encoder", "tokenizer"))
-        ]
+        index = folder / "model_index.json"
+        with loading(name, index):
+            parts = {
+                part: kind for part, kind in json_object(index).items() if isinstance(kind, list)
+            }
+            # A part that is left out, as SD 3's largest encoder often is, is there as two nulls.
+            needed = [
+                part
+                for part, (library, _) in parts.items()
+                if library is not None and part.startswith(("text_encoder", "tokenizer"))
+            ]
         # Processors for words and pictures, which transformers makes only where torchvision is.
         # Without a picture they do what their tokenizers do.
         self._processors = [
@@ -109,23 +113,22 @@ class PromptEncoder:
 
     def _load(self) -> Any:
         kind: Any = getattr(diffusers, self._pipeline)
-        try:
-            loading = {**FROM_DISK, "torch_dtype": kept_precision(self._files)}
-            with quiet_loading():
-                pipeline = kind.from_pretrained(
-                    self._folder,
-                    **dict.fromkeys(self._without),
-                    variant=self._variant,
-                    **loading,
+        # Where a text encoder is left out, a transformer's width says how wide its zeros are.
+        file = self._folder / "transformer" / "config.json"
+        with loading(self._name, file):
+            config = json_object(file)
+        with loading(self._name, self._folder), quiet_loading():
+            precision = kept_precision(self._files)
+            pipeline = kind.from_pretrained(
+                self._folder,
+                **dict.fromkeys(self._without),
+                variant=self._variant,
+                **{**FROM_DISK, "torch_dtype": precision},
+            )
+            for part in self._processors:
+                tokenizer = AutoTokenizer.from_pretrained(
+                    self._folder / "tokenizer", local_files_only=True
                 )
-                for part in self._processors:
-                    tokenizer = AutoTokenizer.from_pretrained(
-                        self._folder / "tokenizer", local_files_only=True
-                    )
-                    setattr(pipeline, part, tokenizer)
-            # Where a text encoder is left out, a transformer's width says how wide its zeros are.
-            config = json.loads((self._folder / "transformer" / "config.json").read_text("utf-8"))
-        except DAMAGED as error:
-            raise unloadable(self._name, self._folder, error) from error
+                setattr(pipeline, part, tokenizer)
         pipeline.transformer = SimpleNamespace(config=SimpleNamespace(**config))
         return pipeline.to(self._device)

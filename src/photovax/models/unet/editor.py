@@ -25,13 +25,14 @@ from photovax.models.autoencoders.base import FrozenAutoencoder, KLAutoencoder
 from photovax.models.autoencoders.load import load_own_autoencoder
 from photovax.models.catalog.places import denoiser_folders, weight_files
 from photovax.models.context import Context, kept_part
+from photovax.models.damaged import loading
 from photovax.models.edit import Edit, Mode
 from photovax.models.quiet import quiet_loading
 from photovax.models.recompute import recompute
 from photovax.models.unet.guidance import answer, guided
 from photovax.models.unet.prompts import SDPrompts, load_prompts
 from photovax.models.unet.schedules import SCHEDULER, load_scheduler, own_scheduler_file
-from photovax.models.weights import DAMAGED, load_module, unloadable
+from photovax.models.weights import load_module
 
 __all__ = ["LatentEditor"]
 
@@ -109,24 +110,23 @@ class LatentEditor:
             folder, KLAutoencoder, name=name, device=device, loaded=autoencoder
         )
         weights: list[Path] = []
-        try:
-            with quiet_loading():
-                unets: dict[Mode, Any] = {}
-                for mode, part in denoisers.items():
-                    files, variant = weight_files(part, name=name)
-                    weights += files
-                    unet = load_module(part, "UNet2DConditionModel", variant, name=name, shown=part)
-                    unets[mode] = unet.to(device)
-                prompts, files = load_prompts(folder, name=name, device=device)
+        unets: dict[Mode, Any] = {}
+        with quiet_loading():
+            for mode, part in denoisers.items():
+                files, variant = weight_files(part, name=name)
                 weights += files
+                unet = load_module(part, "UNet2DConditionModel", variant, name=name, shown=part)
+                unets[mode] = unet.to(device)
+            prompts, files = load_prompts(folder, name=name, device=device)
+            weights += files
+            with loading(name, folder / "scheduler"):
                 scheduler = load_scheduler(folder / "scheduler" / SCHEDULER)
-                own_schedulers = {
-                    mode: load_scheduler(file)
-                    for mode in unets
-                    if (file := own_scheduler_file(folder, mode)) is not None
-                }
-        except DAMAGED as error:
-            raise unloadable(name, folder, error) from error
+            own_schedulers: dict[Mode, Any] = {}
+            for mode in unets:
+                file = own_scheduler_file(folder, mode)
+                if file is not None:
+                    with loading(name, file.parent):
+                        own_schedulers[mode] = load_scheduler(file)
         digests = [own.digest, *(file_digest(file) for file in sorted(weights))]
         return cls(
             own,

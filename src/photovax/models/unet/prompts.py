@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ from typing import Any
 import torch
 import transformers
 
+from photovax.models.catalog.objects import json_object
 from photovax.models.catalog.places import holds_sdxl, weight_files
 from photovax.models.context import Words
+from photovax.models.damaged import loading
 from photovax.models.weights import load_encoder
 
 __all__ = ["SDPrompts", "SDXLPrompts", "load_prompts"]
@@ -123,14 +124,15 @@ def load_prompts(folder: Path, *, name: str, device: torch.device) -> tuple[SDPr
         They with their tokenizers, and their weight files.
 
     Raises:
-        ModelError: If weights are missing.
-        OSError, ValueError: If something else is missing or damaged.
+        ModelError: If something is missing or damaged.
     """
     parts = ["text_encoder"]
     index: dict[str, Any] = {}
     sdxl = holds_sdxl(folder)
     if sdxl:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        file = folder / "model_index.json"
+        with loading(name, file):
+            index = json_object(file)
         # A part that is left out, as SDXL's refiner leaves out the first, is there as two nulls.
         left_out = index.get("text_encoder") in (None, [None, None])
         parts = ["text_encoder_2"] if left_out else list(_ENCODERS)
@@ -138,11 +140,13 @@ def load_prompts(folder: Path, *, name: str, device: torch.device) -> tuple[SDPr
     for part in parts:
         files, variant = weight_files(folder / part, name=name)
         weights += files
-        encoders[part] = load_encoder(folder / part, _ENCODERS[part], variant=variant)
+        with loading(name, folder / part):
+            encoders[part] = load_encoder(folder / part, _ENCODERS[part], variant=variant)
         called = part.replace("text_encoder", "tokenizer")
-        tokenizers[called] = transformers.CLIPTokenizer.from_pretrained(
-            folder / called, local_files_only=True
-        )
+        with loading(name, folder / called):
+            tokenizers[called] = transformers.CLIPTokenizer.from_pretrained(
+                folder / called, local_files_only=True
+            )
     placed = {part: encoder.to(device) for part, encoder in encoders.items()}
     if not sdxl:
         return SDPrompts(placed, tokenizers), weights

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import diffusers
 
+from photovax.models.catalog.objects import json_object
 from photovax.models.edit import Mode
 
 __all__ = ["SCHEDULER", "load_scheduler", "own_scheduler_file"]
@@ -27,11 +27,13 @@ def load_scheduler(file: Path) -> Any:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it describes no scheduler of diffusers.
+        ValueError: If it describes no scheduler of diffusers; its class may raise more of
+            ``DAMAGED``.
     """
-    config = json.loads(file.read_text(encoding="utf-8"))
-    name = config.get("_class_name") if isinstance(config, dict) else None
-    kind: Any = getattr(diffusers, str(name), None)
-    if kind is None:
+    config = json_object(file)
+    name = config.get("_class_name")
+    kind = getattr(diffusers, str(name), None)
+    if not isinstance(kind, type) or not issubclass(kind, diffusers.SchedulerMixin):
         raise ValueError(f"{file.parent.name} names no scheduler of diffusers: {name!r}")
-    return kind.from_config(config)
+    chosen: Any = kind  # untyped in diffusers
+    return chosen.from_config(config)

@@ -1,0 +1,43 @@
+"""What tests of transformers share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Generator
+
+from tests.models.transformer.untrained import (
+    KINDS,
+    SIZE,
+    flow,
+    save_flows,
+)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory, editor_folder) -> dict[str, Path]:
+    """An untrained pipeline folder of each kind."""
+    return save_flows(tmp_path_factory.mktemp("flows"), editor_folder)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def denoiser(kind, folders):
+    return flow(folders[kind])
+
+
+@pytest.fixture(scope="module")
+def image():
+    levels = torch.randint(256, (1, 3, *SIZE), generator=Generator().manual_seed(1))
+    return levels / 255
+
+
+@pytest.fixture(scope="module")
+def repaint():
+    mask = torch.zeros(1, 1, *SIZE, dtype=torch.bool)
+    mask[..., 5:25, 10:35] = True
+    return mask

@@ -1,0 +1,59 @@
+"""Prompts of transformers, by their pipelines' own text encoders."""
+
+import shutil
+
+import pytest
+
+from photovax.errors import ModelError
+from photovax.models.transformer.prompts import PromptEncoder
+from tests.models.transformer.untrained import (
+    CPU,
+    flow,
+)
+
+
+def test_prompts_are_encoded_once_and_their_encoders_let_go(kind, folders, tmp_path, image):
+    folder = shutil.copytree(folders[kind], tmp_path / kind)
+    denoiser = flow(folder)
+    shutil.rmtree(folder / "text_encoder")
+    empty = denoiser._prompts("")
+    assert denoiser._prompts("") is empty
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        denoiser._prompts("a dog")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("model_index.json", "[]"),
+        ("model_index.json", "null"),
+        ("model_index.json", "{"),
+        ("model_index.json", '{"_class_name": "FluxPipeline", "text_encoder": ["transformers"]}'),
+        ("transformer/config.json", "[]"),
+        ("transformer/config.json", ""),
+        ("text_encoder/config.json", "null"),
+        ("tokenizer/tokenizer_config.json", "3"),
+        ("transformer/diffusion_pytorch_model.safetensors", "junk"),
+    ],
+)
+def test_a_damaged_file_is_one_line(file, text, folders, tmp_path):
+    folder = shutil.copytree(folders["flux"], tmp_path / "damaged")
+    (folder / file).write_text(text)
+    with pytest.raises(ModelError) as caught:
+        flow(folder)
+    said = str(caught.value)
+    assert len(said.splitlines()) == 1
+    # What pipelines load themselves they do not always name.
+    assert str(folder if file.startswith(("text_", "token")) else (folder / file).parent) in said
+    if file == "model_index.json":
+        assert file in said
+
+
+def test_an_index_that_is_damaged_later_is_named(folders, tmp_path):
+    folder = shutil.copytree(folders["flux"], tmp_path / "damaged")
+    index = folder / "model_index.json"
+    for text in ("[]", "{", '{"tokenizer": []}'):
+        index.write_text(text)
+        with pytest.raises(ModelError, match=r"model_index\.json cannot be loaded"):
+            PromptEncoder(folder, "FluxPipeline", options={}, pooled=True, name="some", device=CPU)

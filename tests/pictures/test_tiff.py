@@ -1,0 +1,32 @@
+"""TIFF with the photo's own EXIF tables."""
+
+# A None where bytes or an array belong fails the test itself, so mypy need not mind it here.
+# mypy: disable-error-code="arg-type, index, no-untyped-def, operator, type-arg, union-attr"
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from photovax.pictures.exif import ExifTable
+from photovax.pictures.write import write_photo
+from tests.pictures.made import noise, plain, round_trip
+
+
+def test_tiff_of_many_strips_is_read_alike_by_others(tmp_path: Path) -> None:
+    photo = plain(noise(300, 700, 3), noise(300, 700), dpi=(300, 299.5))
+    write_photo(photo, tmp_path / "x.tif")
+    with Image.open(tmp_path / "x.tif") as image:
+        assert (image.mode, image.info["compression"]) == ("RGBA", "tiff_adobe_deflate")
+        assert np.array_equal(np.asarray(image)[..., :3], photo.pixels)
+
+
+def test_tags_about_the_sources_pixels_do_not_spoil_a_tiff(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[256], exif[257], exif[258], exif[262], exif[0x010F] = 4000, 3000, 16, 5, "Camera"
+    photo = plain(noise(8, 9, 3), exif=exif.tobytes())
+    back = round_trip(photo, tmp_path / "x.tif")
+    assert np.array_equal(back.pixels, photo.pixels)
+    assert ExifTable(back.metadata.exif).entries
