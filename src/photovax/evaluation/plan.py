@@ -253,8 +253,8 @@ def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tup
     """The edits of a TOML file: ``[[edit]]`` tables.
 
     A table has the fields ``mode``; ``prompt``, or ``prompts``, a list from which each photo
-    receives one; ``name``; ``mask``, a key of ``MASKS``; and those of ``photovax.models.edit.Edit``,
-    whose defaults are the usual settings of the model.
+    receives one; ``name``; ``mask``, a key of ``MASKS``; and those of
+    ``photovax.models.edit.Edit``, whose defaults are the usual settings of the model.
 
     Args:
         path: The file; when None, the edits that ship with photovax, two per way of editing.
