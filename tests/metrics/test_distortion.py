@@ -8,17 +8,10 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-<<<<<<< HEAD
-from photovax.checking import noisy
-from photovax.errors import MetricUnavailable, UsageError
-from photovax.metrics.clip import Clip
-from photovax.metrics.distortion import ssim, visibility
-=======
 from photovax.checking import noisy
 from photovax.errors import UsageError
 from photovax.metrics.distortion import image_psnr, psnr, ssim, visibility
 from photovax.tensors import tensor
->>>>>>> evaluation
 
 
 @pytest.mark.parametrize("shape", [(41, 53, 3), (600, 40, 1)])
