@@ -1,4 +1,4 @@
-"""Ask a photovax service from Python.
+"""A client of the service in Python.
 
 with Client("http://127.0.0.1:8765") as client:
     job = client.wait(client.immunize("photo.jpg"))
@@ -27,15 +27,15 @@ from photovax.pictures.types import FileType
 __all__ = ["Client", "Model", "RemoteJob", "ServiceError"]
 
 _CHUNK_SECONDS = 60.0
-_AGAIN, _PATIENCE = 1.0, 60.0  # seconds between tries, and in all
+_AGAIN, _PATIENCE = 1.0, 60.0  # seconds between attempts, and for all of them
 
 
 class ServiceError(PhotovaxError):
-    """What a service refused or could not do.
+    """A request that the service refused, or a job that failed.
 
     Attributes:
-        status: HTTP's; 200 where the request was fine but its job failed, 0 without an answer.
-        kind: A word for programs, such as ``too-many-pixels``.
+        status: HTTP status; 200 if the request succeeded but its job failed, 0 without an answer.
+        kind: Word for programs, such as ``too-many-pixels``.
     """
 
     def __init__(self, status: int, kind: str, detail: str) -> None:
@@ -45,20 +45,20 @@ class ServiceError(PhotovaxError):
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job as the service tells of it.
+    """A job as described by the service.
 
     Attributes:
-        id: The service's name for it.
+        id: Id of the job.
         kind: ``immunizations``, ``renewals``, ``checks`` or ``edits``.
         state: ``queued``, ``running``, ``done``, ``failed``, ``cancelled`` or ``expired``.
-        done: Steps done.
-        steps: Steps in all; 0 until that is known.
-        seconds_left: Estimated, while it runs.
-        created: RFC 3339.
-        expires: When pictures and result are deleted.
-        result: What came out, but for the pictures.
-        error: ``kind`` and ``message``, where it failed.
-        links: Where its parts are.
+        done: Number of steps done.
+        steps: Number of steps in all; 0 until known.
+        seconds_left: Estimated time left while the job runs.
+        created: Time at which the job was queued, RFC 3339.
+        expires: Time at which pictures and result are deleted, RFC 3339.
+        result: The result without its pictures.
+        error: ``kind`` and ``message`` of the failure.
+        links: Paths of the job's parts by name.
     """
 
     id: str
@@ -75,18 +75,18 @@ class RemoteJob:
 
     @property
     def final(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the job has ended."""
         return self.state not in ("queued", "running")
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
-        """From the service's answer; what is not known here is left out."""
+        """Read the service's answer; unknown fields are ignored."""
         return cls(**{field.name: data[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model on the service's register."""
+    """A model of the service's register."""
 
     name: str
     version: str
@@ -97,12 +97,12 @@ class Model:
 
 
 class Client:
-    """One service.
+    """A connection to one service.
 
     Args:
-        url: Where it is.
-        token: Where it asks for one.
-        http: Another HTTP client than one made here; it is not closed.
+        url: URL of the service.
+        token: Token, if the service needs one.
+        http: HTTP client to use; it is not closed. Created when None.
     """
 
     def __init__(
@@ -141,19 +141,20 @@ class Client:
         forbid_ai: bool = False,
         key: str | None = None,
     ) -> RemoteJob:
-        """Have a photo immunized.
+        """Queue the immunization of a photo.
 
         Args:
-            photo: The file.
-            mask: A picture of its size, white where it may change.
-            recipe: One of the service's; its default when None.
-            visibility: How much of the change may be seen, a word of
-                ``photovax.attack.recipe.VISIBILITY``; as is usual there when None.
-            levels: Largest change, of 255, instead of that.
-            file_type: Of the result.
-            strip_gps: Leave out where it was taken.
-            forbid_ai: Say in its XMP that AI may not train with it nor edit it.
-            key: Sent twice, it gives the same job twice; a random one when None.
+            photo: Picture file.
+            mask: Picture file of the same size, white where the photo may change.
+            recipe: Name of a recipe of the service; its default when None.
+            visibility: Visibility of the change, a word of
+                ``photovax.attack.recipe.VISIBILITY``; the service's default when None.
+            levels: Largest change in levels of 255, instead of ``visibility``.
+            file_type: File type of the result.
+            strip_gps: Whether to remove the place where the photo was taken.
+            forbid_ai: Whether to forbid AI training and AI edits in the XMP.
+            key: Idempotency key: a second request with the same key returns the same job. Random
+                when None.
 
         Raises:
             ServiceError: If the service refuses.
@@ -179,16 +180,17 @@ class Client:
         file_type: FileType = "same",
         key: str | None = None,
     ) -> RemoteJob:
-        """Have a photo brought up to today's register.
+        """Queue the renewal of a photo against the models of today.
 
         Args:
-            photo: The immunized file.
-            certificate: Its certificate.
-            original: What it was before, for the whole budget; else what is left of it is used.
-            mask: A picture of its size, white where it may change.
-            recipe: One of the service's; its default when None.
-            file_type: Of the result.
-            key: As for ``immunize``.
+            photo: The immunized picture file.
+            certificate: File of its certificate.
+            original: The original picture file, to use the whole budget; only the rest of the
+                budget is used when None.
+            mask: Picture file of the same size, white where the photo may change.
+            recipe: Name of a recipe of the service; its default when None.
+            file_type: File type of the result.
+            key: Idempotency key, as for ``immunize``.
 
         Raises:
             ServiceError: If the service refuses.
@@ -209,7 +211,7 @@ class Client:
         certificate: str | Path | None = None,
         key: str | None = None,
     ) -> RemoteJob:
-        """Ask how strongly a photo is immunized, by its original or its certificate.
+        """Queue a check of how strongly a photo is immunized, by its original or its certificate.
 
         Raises:
             ServiceError: If the service refuses.
@@ -222,7 +224,7 @@ class Client:
         self, job: RemoteJob, prompt: str, *, mode: Literal["instruct", "img2img"] = "instruct",
         seed: int = 0,
     ) -> RemoteJob:  # fmt: skip
-        """Try an edit of the original and the result of an immunization.
+        """Queue an edit of the original and of the result of an immunization.
 
         Raises:
             ServiceError: If the service refuses.
@@ -231,7 +233,7 @@ class Client:
         return self._job(self._ask("POST", job.links["edits"], data=data))
 
     def get(self, job: RemoteJob) -> RemoteJob:
-        """The job as it is now.
+        """Return the present state of a job.
 
         Raises:
             ServiceError: If it has expired or was deleted.
@@ -239,7 +241,7 @@ class Client:
         return self._job(self._ask("GET", job.links["self"]))
 
     def follow(self, job: RemoteJob) -> Iterator[RemoteJob]:
-        """The job at each change, until it has ended or the service ends the connection.
+        """Yield the job at each change, until it has ended or the service ends the connection.
 
         Raises:
             ServiceError: If there is no such job, or the connection breaks.
@@ -258,20 +260,20 @@ class Client:
     def wait(
         self, job: RemoteJob, *, callback: Callable[[RemoteJob], None] | None = None
     ) -> RemoteJob:
-        """Wait for a job to end well, past connections that break: the job goes on without them.
+        """Wait until a job is done. Broken connections are opened again.
 
         Args:
             job: The job.
-            callback: Called at each change.
+            callback: Function called at each change.
 
         Raises:
-            ServiceError: If it ends in any other way than done, or the service cannot be reached
-                for a minute.
+            ServiceError: If the job ends in another state, or the service cannot be reached for a
+                minute.
         """
-        deadline: float | None = None  # there while the service cannot be reached
+        deadline: float | None = None  # set while the service cannot be reached
         while True:
             try:
-                if deadline is not None:  # what is asked until then must not outlast it
+                if deadline is not None:  # one short request first: a stream may be silent
                     left = max(_AGAIN, deadline - time.monotonic())
                     job = self._job(self._ask("GET", job.links["self"], timeout=left))
                     deadline = None
@@ -295,20 +297,23 @@ class Client:
         return job
 
     def delete(self, job: RemoteJob) -> None:
-        """Stop a job and delete everything that belongs to it.
+        """Cancel a job and delete everything that belongs to it.
 
         Raises:
-            ServiceError: If it has gone already.
+            ServiceError: If it was deleted before.
         """
         self._ask("DELETE", job.links["self"])
 
     def picture(self, job: RemoteJob, which: str = "photo") -> bytes:
-        """A picture file of a job that is done: ``photo``, ``original``, ``flip`` or ``immunized``.
+        """Return a picture file of a finished job.
 
-        ``flip`` shows where the change is seen; its link is there where that was measured.
+        Args:
+            job: The job.
+            which: ``photo``, ``original``, ``flip`` (the map of visible change, if ``job.links``
+                has it) or ``immunized``.
 
         Raises:
-            ServiceError: If it has gone.
+            ServiceError: If it was deleted.
         """
         return self._ask("GET", job.links[which]).content
 
@@ -316,8 +321,8 @@ class Client:
         """Write the immunized photo to a new file.
 
         Raises:
-            FileExistsError: If the file is there.
-            ServiceError: If it has gone.
+            FileExistsError: If the file exists.
+            ServiceError: If the photo was deleted.
         """
         data = self.picture(job)
         with Path(path).open("xb") as file:
@@ -327,16 +332,16 @@ class Client:
         """Write the certificate to a new file.
 
         Raises:
-            OutputExists: If the file is there.
-            ServiceError: If it has gone.
+            OutputExists: If the file exists.
+            ServiceError: If the certificate was deleted.
         """
         write_text(self._ask("GET", job.links["certificate"]).text, Path(path))
 
     def models(self) -> list[Model]:
-        """The service's register.
+        """Return the service's register of models.
 
         Raises:
-            ServiceError: If it cannot be had.
+            ServiceError: If the service cannot be reached or refuses.
         """
         return [Model(**row) for row in self._ask("GET", "/v1/models").json()]
 
@@ -355,7 +360,7 @@ class Client:
         headers = {"Idempotency-Key": key or secrets.token_hex(16)}
         with ExitStack() as stack:
             files = {
-                # The file's own name is nobody's business.
+                # The file's own name is private.
                 name: (name, stack.enter_context(Path(path).open("rb")))
                 for name, path in pictures.items()
                 if path is not None

@@ -23,7 +23,7 @@ def test_renewal_from_the_original_keeps_the_total(provider, newer, tmp_path):
     )
     assert done is not None
     assert [gap.model for gap in done.gaps] == [newer]
-    assert "other weights" in done.gaps[0].reason
+    assert "weights differ" in done.gaps[0].reason
     change = largest_change(provider.original, tmp_path / "new.png")
     says = parse_certificate(done.certificate)[0]
     assert change == says.budget.used <= says.budget.total == 16

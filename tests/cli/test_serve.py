@@ -13,7 +13,7 @@ from photovax.service.http.tokens import Tokens
     [
         (["--host", "0.0.0.0", "--name", "a.example"], "clients need tokens"),  # noqa: S104
         (["--tokens"], "clients need tokens"),
-        (["--host", "0.0.0.0"], "under which host name"),  # noqa: S104
+        (["--host", "0.0.0.0"], "--name"),  # noqa: S104
     ],
 )
 def test_it_is_not_exposed_without_tokens(tmp_path, options, message):

@@ -1,1 +1,1 @@
-"""Certificates of immunity: what they say, who signed them, what they cover, renewal."""
+"""Certificates of immunity: content, signature, verification, renewal."""

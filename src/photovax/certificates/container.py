@@ -1,9 +1,9 @@
-"""Where a photo's file holds a C2PA manifest, and what the file was before that was put in.
+"""Finds the C2PA manifest in a photo's file, and reconstructs the file before it was signed.
 
-The places are those of the C2PA specification's appendix A: a ``caBX`` chunk in PNG, a ``C2PA``
-chunk in WebP, tag 52545 in TIFF. The C2PA library puts that in and, in TIFF, a new first table
-behind the old one; all else stays byte for byte. So a digest that was taken of a file still tells
-that file after it was signed.
+The places are those of appendix A of the C2PA specification: a ``caBX`` chunk in PNG, a ``C2PA``
+chunk in WebP, tag 52545 in TIFF. The C2PA library inserts the manifest and, in TIFF, writes a new
+first table behind the old one. Every other byte stays the same, so a digest of the unsigned file
+can be computed from the signed one.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from typing import BinaryIO
 __all__ = ["holds_manifest", "media_type", "photo_digest", "stream_digest"]
 
 _TAG = 52545
-_PADDING = 3  # at most, before a table, which starts at a multiple of four
-_MOST_CHUNKS = 1000  # more before the pixels is damage, or an attempt to keep us busy
+_PADDING = 3  # bytes at most before a table, which starts at a multiple of four
+_MOST_CHUNKS = 1000  # more chunks before the pixels mean damage or an attack
 _BLOCK = 1 << 20
 
 
 def media_type(file: Path) -> str | None:
-    """The type of a file by its content, of the types that photovax writes; else None."""
+    """Media type of a PNG, TIFF or WebP file by its content; None for other files."""
     with file.open("rb") as stream:
         return _media_type(stream.read(12))
 
 
 def holds_manifest(file: Path) -> bool:
-    """Whether there is a C2PA manifest in a PNG, WebP or TIFF file."""
+    """Whether a PNG, WebP or TIFF file holds a C2PA manifest."""
     with file.open("rb") as stream:
         return _manifest(stream) is not None
 
 
 def photo_digest(file: Path) -> str:
-    """As ``stream_digest``, of a file on disk."""
+    """Return ``stream_digest`` of a file on disk."""
     with file.open("rb") as stream:
         return stream_digest(stream)
 
 
 def stream_digest(file: BinaryIO) -> str:
-    """SHA-256 of a file as it was before a C2PA manifest was put in, in hexadecimal digits.
+    """Return the SHA-256 of a file without its C2PA manifest, in hexadecimal digits.
 
-    Nothing but the manifest is left out, so that two files of one digest show the same pixels and
-    hold the same metadata. A file without a manifest, of another type, or whose manifest cannot
-    be taken out byte for byte (a TIFF whose table was not at its end) counts whole.
+    Only the manifest is left out, so two files with one digest have the same pixels and metadata.
+    The whole file is hashed if it has no manifest, is of another type, or if the manifest cannot be
+    removed byte for byte (a TIFF whose table was not at its end).
 
     Args:
-        file: Open for reading, seekable.
+        file: File open for reading, seekable.
     """
     found = _manifest(file) or _Manifest()
     digest = hashlib.sha256(found.head)
@@ -66,7 +66,7 @@ def stream_digest(file: BinaryIO) -> str:
 
 @dataclass(frozen=True)
 class _Manifest:
-    """Where a manifest is, in order, and what the file began with before."""
+    """The places of a manifest in order, and the first bytes of the file without it."""
 
     places: tuple[range, ...] = ()
     head: bytes = b""
@@ -94,7 +94,7 @@ def _manifest(file: BinaryIO) -> _Manifest | None:
                 return _Manifest(tuple(places), b"RIFF" + before + b"WEBP") if places else None
             case "image/tiff":
                 return _in_tiff(file, head)
-    except struct.error:  # cut short, or sizes that cannot be
+    except struct.error:  # cut short, or impossible sizes
         pass
     return None
 
@@ -129,8 +129,8 @@ def _in_tiff(file: BinaryIO, head: bytes) -> _Manifest | None:
     kept = [entry for entry in entries if struct.unpack_from(order + "H", entry) != (_TAG,)]
     if len(kept) == count:
         return None
-    # Only if the very same entries are there without the manifest's does the file show the same
-    # picture without it: else a new table could point at other pixels behind the certified ones.
+    # The old table must have the same entries but the manifest's: else a new table could point at
+    # other pixels behind the certified ones.
     old = struct.pack(order + "H", len(kept)) + b"".join(kept) + table[12 * count :]
     for start in range(at - len(old), at - len(old) - _PADDING - 1, -1):
         if start >= 8 and _read(file, start, len(old)) == old:

@@ -1,4 +1,4 @@
-"""What manifests are signed with: a key and its chain of X.509 certificates."""
+"""The signer of C2PA manifests: a private key and its chain of X.509 certificates."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from photovax.errors import CertificateError, first_line
 __all__ = ["Credential", "read_credential", "self_made"]
 
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-# RFC 5280, 4.1.2.5: no well-defined end. Without a time stamp a manifest would not outlive it.
+# RFC 5280, section 4.1.2.5: no end. A manifest without a time stamp ends with its certificate.
 _NO_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Credential:
-    """A signing key that belongs to a chain.
+    """A private key with its chain.
 
     Attributes:
-        algorithm: As C2PA calls it: es256, es384, es512, ps256 or ed25519.
-        chain: PEM, the signer's own certificate first.
-        key: PEM, PKCS #8, not encrypted.
+        algorithm: C2PA's name of the algorithm: es256, es384, es512, ps256 or ed25519.
+        chain: Certificates in PEM, the signer's own first.
+        key: Private key in PEM, PKCS #8, not encrypted.
     """
 
     algorithm: str
@@ -37,9 +37,9 @@ class Credential:
 
 
 def self_made() -> Credential:
-    """A new ES256 key under a root of its own, to sign one file with and forget.
+    """Create an ES256 key with a root certificate of its own, for one file.
 
-    Every reader calls it untrusted: it shows that a file is as it was signed, not who signed.
+    Every reader of C2PA calls it untrusted: it shows that the file is as signed, not who signed it.
     """
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer, subject = (
@@ -57,7 +57,7 @@ def self_made() -> Credential:
         _unsigned(subject, issuer, key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        # C2PA's certificate profile asks for a purpose; this is the one all readers accept.
+        # C2PA's certificate profile requires a purpose; all readers accept this one.
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False
         )
@@ -71,10 +71,10 @@ def self_made() -> Credential:
 
 
 def read_credential(key: Path, chain: Path) -> Credential:
-    """A key and its chain from PEM files.
+    """Read a key and its chain from PEM files.
 
     Raises:
-        CertificateError: If they cannot be read, do not belong together, or C2PA knows no
+        CertificateError: If a file cannot be read, they do not belong together, or C2PA has no
             algorithm for the key.
     """
     try:
@@ -115,7 +115,7 @@ def _unsigned(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))  # readers' clocks may be slow
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))  # a reader's clock may be slow
         .not_valid_after(_NO_END)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )

@@ -1,9 +1,9 @@
-"""What a certificate says, and how it is signed; ``verification.py`` tells whether one holds.
+"""The content of certificates and their signature; see ``verification.py`` for validity.
 
-A certificate is JSON. Its signature is Ed25519 over all of it but ``signature``, as UTF-8 with
-sorted keys and no spaces. Numbers are rounded to four decimals when it is made, so that this is
-RFC 8785's form and other languages' libraries write the same bytes; they are never rounded when it
-is verified, so that the signature is of the very numbers that are read.
+A certificate is JSON. Its signature is Ed25519 over all fields but ``signature``, as UTF-8 with
+sorted keys and no spaces. Numbers are rounded to four decimals when a certificate is made, so
+that this is the canonical form of RFC 8785, which other languages' libraries write as well.
+Verification does not round: the signature must match the numbers as they are read.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class _Facts(BaseModel):
 
 
 class PhotoFacts(_Facts):
-    """The file the certificate is about.
+    """The certified file.
 
     Attributes:
-        sha256: Of the whole file, or of what it was before a C2PA manifest was put in; see
+        sha256: SHA-256 of the file without any C2PA manifest; see
             ``photovax.certificates.container``.
-        dhash: Of its picture; see ``likeness.py``.
-        width: In pixels.
-        height: In pixels.
+        dhash: Difference hash of the picture; see ``likeness.py``.
+        width: Width in pixels.
+        height: Height in pixels.
     """
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -63,25 +63,25 @@ class PhotoFacts(_Facts):
 
 
 class Effect(_Facts):
-    """What a change does to a model; see ``photovax.metrics.latent.LatentEffect``."""
+    """The effect of a change on a model; see ``photovax.metrics.latent.LatentEffect``."""
 
     shift: float
     damage: float | None
 
 
 class ModelFacts(_Facts):
-    """A model, and how far it is thrown off.
+    """A model and the effect of the change on it.
 
     Attributes:
-        name: As in the register, or what the issuer called it.
-        sha256: Of the autoencoder's weights, on which effects are measured.
-        attacked: Of all the weights that the recipe attacked.
-        size: Short side in pixels at which it was fed the photo.
-        effect: Of the photo.
-        floor: Of random noise with the same largest change.
+        name: Name in the register, or the issuer's name for it.
+        sha256: SHA-256 of the autoencoder's weights, on which effects are measured.
+        attacked: SHA-256 of all weights that the recipe attacked.
+        size: Short side in pixels at which the model was fed the photo.
+        effect: Effect of the immunization.
+        floor: Effect of random noise with the same largest change.
         verdict: PASS, WEAK or FAIL; see ``photovax.check``.
-        survival: The shift that is left after what is done to photos on their way, by name.
-        measured: How.
+        survival: Shift of the latent that is left after common processing, by name.
+        measured: How the effect was measured.
     """
 
     name: str
@@ -96,13 +96,13 @@ class ModelFacts(_Facts):
 
 
 class Budget(_Facts):
-    """How far the photo may be from its original, and how far it is at most.
+    """The allowed and the actual distance of the photo from its original.
 
     Attributes:
         norm: ``linf`` or ``l2``, or another registered budget.
         unit: ``levels`` of 255, or ``length`` over the picture in units of [0, 1].
-        total: All that may ever be used, renewals included.
-        used: What has been used.
+        total: Largest distance allowed, renewals included.
+        used: Present distance, or an upper bound of it.
     """
 
     norm: str
@@ -112,27 +112,27 @@ class Budget(_Facts):
 
     @property
     def left(self) -> float:
-        """What a renewal without the original may add, in the same unit."""
+        """Largest change that a renewal without the original may add, in the same unit."""
         return max(0.0, self.total - self.used)
 
 
 class Certificate(_Facts):
-    """Everything but the signature.
+    """All fields but the signature.
 
     Attributes:
-        kind: What this file is.
-        version: Of this format.
-        serial: Random, to speak of it.
-        issued: RFC 3339, UTC.
-        key: The id of the key that signed.
-        software: What made it.
-        photo: The file.
+        kind: The constant ``photovax certificate``.
+        version: Version of this format.
+        serial: Random serial number.
+        issued: Time of issue, RFC 3339 in UTC.
+        key: Id of the signing key.
+        software: Name and version of the software.
+        photo: The certified file.
         recipe: Digest of the recipe, or ``unknown``.
-        budget: Of changes.
-        visible: Largest change in levels, length, PSNR in dB, SSIM, share of pixels changed; and,
-            in certificates since they are measured, JOD on a 4K and a full-HD display, and FLIP.
-        models: Those that the photo was measured on.
-        not_covered: What nobody may read into this.
+        budget: The budget of changes.
+        visible: Largest change in levels, length, PSNR in dB, SSIM, share of pixels changed; newer
+            certificates also have JOD on a 4K and a full-HD display, and FLIP.
+        models: The models that the photo was measured on.
+        not_covered: Statements on what the certificate does not cover.
         renews: SHA-256 of the certificate that this one replaces.
     """
 
@@ -152,25 +152,25 @@ class Certificate(_Facts):
 
     @property
     def issued_at(self) -> datetime:
-        """When it was issued.
+        """The time of issue.
 
         Raises:
-            CertificateError: If it does not say so in RFC 3339.
+            CertificateError: If it is not RFC 3339.
         """
         try:
             moment = datetime.fromisoformat(self.issued)
         except ValueError:
             moment = None
         if moment is None or moment.tzinfo is None:
-            raise CertificateError(f"the date of issue is no date: {self.issued!r}")
+            raise CertificateError(f"the time of issue is not RFC 3339: {self.issued!r}")
         return moment
 
 
 def canonical(data: Any) -> bytes:
-    """JSON as it is signed.
+    """Return JSON in the canonical form that is signed.
 
     Raises:
-        CertificateError: If there is a number that JSON has not.
+        CertificateError: If a number is not finite or a text is not Unicode.
     """
     try:
         text = json.dumps(
@@ -181,12 +181,12 @@ def canonical(data: Any) -> bytes:
             allow_nan=False,
         )
         return text.encode()
-    except ValueError as error:  # also what UTF-8 cannot hold
-        raise CertificateError(f"not fit for a certificate: {error}") from None
+    except ValueError as error:  # also text that UTF-8 cannot encode
+        raise CertificateError(f"cannot be written into a certificate: {error}") from None
 
 
 def _numbers(data: Any, decimals: int | None = None) -> Any:
-    """Data with whole numbers as such, and others with so many decimals, or as they are."""
+    """Convert whole numbers to integers, and round others if ``decimals`` is given."""
     if isinstance(data, float) and math.isfinite(data):
         rounded = data if decimals is None else round(data, decimals)
         return int(rounded) if rounded.is_integer() else rounded
@@ -198,13 +198,15 @@ def _numbers(data: Any, decimals: int | None = None) -> Any:
 
 
 def signed(certificate: Certificate, ring: KeyRing) -> str:
-    """The certificate as signed JSON text.
+    """Return the certificate as signed JSON text.
 
     Raises:
-        CertificateError: If it names another key than the one that signs.
+        CertificateError: If it names another key than the signing one.
     """
     if certificate.key != ring.current:
-        raise CertificateError(f"made for key {certificate.key}, but {ring.current} signs")
+        raise CertificateError(
+            f"the certificate names key {certificate.key}, but {ring.current} signs"
+        )
     body = json.loads(canonical(_numbers(certificate.model_dump(), _DECIMALS)))
     value = base64.b64encode(ring.sign(canonical(body))).decode()
     body["signature"] = {"algorithm": "Ed25519", "value": value}
@@ -212,15 +214,15 @@ def signed(certificate: Certificate, ring: KeyRing) -> str:
 
 
 def fingerprint(text: str) -> str:
-    """SHA-256 of a signed certificate, however its JSON is laid out."""
+    """SHA-256 of a signed certificate, independent of the layout of its JSON."""
     return hashlib.sha256(canonical(_object(text))).hexdigest()
 
 
 def parse_certificate(text: str) -> tuple[Certificate, bytes, bytes]:
-    """A certificate, the bytes that were signed, and the signature; nothing is verified.
+    """Return a certificate, the signed bytes and the signature, without verifying it.
 
     Raises:
-        CertificateError: If it is not a certificate of this format.
+        CertificateError: If the text is not a certificate of this format.
     """
     data = _object(text)
     found = data.pop("signature", None)
@@ -240,7 +242,7 @@ def parse_certificate(text: str) -> tuple[Certificate, bytes, bytes]:
 def _object(text: str) -> dict[str, Any]:
     def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) != len(pairs):
-            raise ValueError("a name stands twice in one object")
+            raise ValueError("a name occurs twice in one object")
         return dict(pairs)
 
     try:
@@ -255,5 +257,5 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def total_of(recipe: Recipe) -> float:
-    """The most that a recipe changes, as certificates put it: in levels, or a length for l2."""
+    """A recipe's largest change in the unit of certificates: levels, or a length for l2."""
     return recipe.constraint.most

@@ -1,4 +1,4 @@
-"""Measure a saved photo, and certify what was found."""
+"""Measures a saved photo and certifies the result."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from photovax.version import VERSION
 __all__ = ["SURVIVES", "Issuer", "length_used"]
 
 SURVIVES = ("jpeg75", "resize50")
-"""What a photo meets on its way, after which its effect is measured again."""
+"""Common processing of photos, after which the effect is measured again."""
 
 _NEVER_COVERED = (
     "models and versions of models that are not listed",
@@ -49,17 +49,17 @@ _NEVER_COVERED = (
 
 
 class Issuer:
-    """Registered models, loaded once, and the key that certifies what they make of photos.
+    """Registered models, loaded once, and the key that signs what is measured on them.
 
     Args:
-        models: Those to immunize against.
+        models: The models to immunize against.
         ring: The provider's keys.
-        weights: Where to look for weights that do not ship with photovax.
+        weights: Folder of weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
         UsageError: If there is no model.
-        ModelError: If weights cannot be loaded, or have changed since they were registered.
+        ModelError: If weights cannot be loaded or have changed since registration.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Issuer:
             check_weights(model, found.digest)
 
     def only(self, models: Sequence[Registered]) -> Issuer:
-        """The same for some of its models, which both share: nothing is loaded again."""
+        """Return an issuer for some of the models. Both share them; none is loaded again."""
         some = copy.copy(self)
         some.models = tuple(models)
         some._loaded = [self._loaded[self.models.index(each)] for each in models]
@@ -99,7 +99,7 @@ class Issuer:
         size: int | None = None,
         known: VisibleDifference | None = None,
     ) -> Check:
-        """A photo against its original on all the models; see ``photovax.check``."""
+        """Measure a photo against its original on all models; see ``photovax.check``."""
         loaded = {m.model: found for m, found in zip(self.models, self._loaded, strict=True)}
         device = self.immunizer.device
         return check_loaded(photo, original, loaded, device=device, size=size, known=known)
@@ -115,21 +115,24 @@ class Issuer:
         renews: str | None = None,
         known: VisibleDifference | None = None,
     ) -> str:
-        """Certify a saved photo, measured as a file against its original.
+        """Measure a saved photo against its original, and certify it.
 
         Args:
             file: The immunized photo.
-            original: What it was before.
-            recipe: How it was made.
-            total: All that may ever be changed, renewals included: in levels for l-infinity
-                budgets, otherwise a length; the recipe's radius when None.
-            masked: Whether only a part could change.
+            original: The original.
+            recipe: The recipe of the immunization.
+            total: Largest change by all renewals together, in levels for l-infinity budgets and
+                otherwise a length; the recipe's radius when None.
+            masked: Whether a mask limited the change.
             renews: The signed certificate that this one replaces.
-            known: How visible the change is, where that was measured already.
+            known: Visibility of the change, if it was measured before.
+
+        Returns:
+            The signed certificate.
 
         Raises:
-            BudgetExceeded: If more was changed than ``total``.
-            UsageError: If the two do not fit together.
+            BudgetExceeded: If the change is larger than ``total``.
+            UsageError: If the two photos do not fit together.
             PhotoError: If the file cannot be read.
         """
         photo = read_photo(file, max_pixels=original.width * original.height)
@@ -150,7 +153,7 @@ class Issuer:
     def facts(
         self, found: Check, photo: Photo, before: Photo, recipe: Recipe, measured: Measured
     ) -> list[ModelFacts]:
-        """What a check found, for each model, as a certificate says it."""
+        """Convert the result of a check to the statements of a certificate."""
         attacked = dict(zip(self.immunizer.models, self.immunizer.digests(recipe), strict=True))
         checks = [found.models[loaded.name] for loaded in self._loaded]
         return [
@@ -180,10 +183,10 @@ class Issuer:
         masked: bool = False,
         renews: str | None = None,
     ) -> str:
-        """The signed certificate of a saved photo with these figures.
+        """Return the signed certificate of a saved photo with these figures.
 
         Raises:
-            BudgetExceeded: If more was used than there is in total.
+            BudgetExceeded: If more than the total was used.
         """
         if budget.used > budget.total + 1e-3:
             raise BudgetExceeded(
@@ -219,9 +222,9 @@ class Issuer:
         return signed(certificate, self.ring)
 
     def carried(self, facts: ModelFacts, photo: Photo, before: Photo) -> ModelFacts:
-        """What is left at least of a former effect, after a further change to the photo.
+        """Return a lower bound of an earlier effect after a further change to the photo.
 
-        By the triangle inequality: the former shift less the further one.
+        By the triangle inequality this is the earlier shift of the latent less the further one.
         """
         loaded = next(each for each in self._loaded if each.digest == facts.sha256)
         pair = before.visible(), photo.visible()
@@ -241,10 +244,10 @@ class Issuer:
 
 
 def length_used(photo: Photo, original: Photo, norm: str) -> float:
-    """How far two photos of one shape are apart, rounded up to four decimals.
+    """Return the distance of two photos of one shape, rounded up to four decimals.
 
     Raises:
-        UsageError: If it is not known how to measure that norm, or the shapes differ.
+        UsageError: If the norm is unknown or the shapes differ.
     """
     if photo.pixels.shape != original.pixels.shape:
         raise UsageError("the two photos differ in size, or one is grey and the other is not")

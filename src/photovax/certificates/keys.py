@@ -1,7 +1,7 @@
-"""The provider's Ed25519 keys: one that signs, and all whose certificates still count.
+"""The provider's Ed25519 keys: the signing key, and all public keys that still verify.
 
 A folder holds ``signing.pem`` (private, readable by its owner only) and ``keys.json``, a JSON Web
-Key Set (RFC 7517, RFC 8037) of every public key, for publishing as it is.
+Key Set (RFC 7517, RFC 8037) of all public keys, to be published as it is.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _PRIVATE, _PUBLIC = "signing.pem", "keys.json"
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A key that certificates are verified with.
+    """A key that verifies certificates.
 
     Attributes:
-        id: Sixteen hexadecimal digits of the SHA-256 of its 32 bytes.
-        raw: The 32 bytes.
-        since: When it began to sign, in UTC.
-        until: When it was replaced; None while it signs.
+        id: First sixteen hexadecimal digits of the SHA-256 of ``raw``.
+        raw: The key's 32 bytes.
+        since: Time in UTC from which it signs.
+        until: Time at which it was replaced; None while it signs.
     """
 
     id: str
@@ -54,7 +54,7 @@ class PublicKey:
         return True
 
     def to_json(self) -> dict[str, Any]:
-        """The key as a JSON Web Key."""
+        """Return the key as a JSON Web Key."""
         return {
             "kty": "OKP",
             "crv": "Ed25519",
@@ -67,20 +67,20 @@ class PublicKey:
 
 
 def timestamp(moment: datetime) -> str:
-    """A moment as RFC 3339 text in UTC, to the second."""
+    """Format a time as RFC 3339 in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def key_set(keys: Mapping[str, PublicKey]) -> dict[str, Any]:
-    """The keys as a JSON Web Key Set."""
+    """Return keys as a JSON Web Key Set."""
     return {"keys": [key.to_json() for key in keys.values()]}
 
 
 def read_keys(path: Path) -> dict[str, PublicKey]:
-    """Public keys of a key set file, or of a folder with one, by their ids.
+    """Read public keys from a key set file, or from a folder that holds one, by their ids.
 
     Raises:
-        CertificateError: If there is none, or it holds something else.
+        CertificateError: If the file cannot be read or is not a key set.
     """
     file = path / _PUBLIC if path.is_dir() else path
     try:
@@ -111,10 +111,10 @@ def _key_id(raw: bytes) -> str:
 
 
 class KeyRing:
-    """The folder of keys of one provider.
+    """The keys of one provider.
 
     Args:
-        folder: Where they are; with a first key made if there is none.
+        folder: Folder of the keys; a first key is created where there is none.
 
     Raises:
         CertificateError: If its files cannot be read or do not belong together.
@@ -126,34 +126,34 @@ class KeyRing:
         if not (folder / _PRIVATE).exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(folder):
-                if not (folder / _PRIVATE).exists():  # another service may have made one just now
+                if not (folder / _PRIVATE).exists():  # another service may have created one
                     known = read_keys(folder) if (folder / _PUBLIC).exists() else {}
                     self._adopt(Ed25519PrivateKey.generate(), known)
         self._read()
 
     @property
     def current(self) -> str:
-        """The id of the key that signs."""
+        """Id of the signing key."""
         return _key_id(_raw(self._private))
 
     def sign(self, data: bytes) -> bytes:
-        """The signature, 64 bytes."""
+        """Return the signature, 64 bytes."""
         return self._private.sign(data)
 
     def rotate(self) -> str:
-        """Sign with a new key from now on; the old one's certificates stay valid.
+        """Replace the signing key. Certificates of the old key stay valid.
 
         Returns:
-            The new key's id.
+            Id of the new key.
 
         Raises:
-            SaveError: If it cannot be written.
+            SaveError: If the new key cannot be written.
         """
         with locked(self.folder):
-            self._read()  # another may have rotated them since they were read
+            self._read()  # another process may have rotated them
             retired = self.current
             self._adopt(Ed25519PrivateKey.generate(), self.public)
-            # Last: if it fails, two keys are open, which harms nothing.
+            # Last: if it fails, two keys have no end, which does no harm.
             public = read_keys(self.folder)
             public[retired] = replace(public[retired], until=datetime.now(UTC))
             self._publish(public)
@@ -161,7 +161,7 @@ class KeyRing:
         return self.current
 
     def _adopt(self, private: Ed25519PrivateKey, known: Mapping[str, PublicKey]) -> None:
-        """Publish a key, then make it the one that signs."""
+        """Publish a key, then make it the signing key."""
         raw = _raw(private)
         key = PublicKey(_key_id(raw), raw, datetime.now(UTC).replace(microsecond=0))
         self._publish({**known, key.id: key})
@@ -190,7 +190,7 @@ class KeyRing:
             raise CertificateError(f"{file}: no key can be read: {error}") from None
         if not isinstance(private, Ed25519PrivateKey):
             raise CertificateError(f"{file}: is no Ed25519 key")
-        # After it, since a new key is published before it signs.
+        # Read after the private key, since a new key is published before it signs.
         public = read_keys(self.folder)
         if _key_id(_raw(private)) not in public:
             raise CertificateError(f"{file}: its public key is not in {_PUBLIC}")

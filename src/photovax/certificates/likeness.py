@@ -1,4 +1,4 @@
-"""Is this the same picture, though another file? A hash that small changes leave as it is."""
+"""Recognises one picture in different files, by a hash that small changes do not alter."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from photovax.pictures.channels import as_image
 __all__ = ["SAME_PICTURE", "dhash", "distance"]
 
 SAME_PICTURE = 10
-"""Bits of 64 that may differ between two files of one picture; unrelated ones differ in 32."""
+"""Largest distance of two files of one picture; unrelated pictures differ in 32 bits on average."""
 
 
 def dhash(pixels: np.ndarray) -> str:
-    """The difference hash of a uint8 picture (H, W, C), sixteen hexadecimal digits.
+    """Return the difference hash of a uint8 picture (H, W, C) as sixteen hexadecimal digits.
 
-    Each bit says whether brightness falls to the right, on a grid of 8 x 9 cells (N. Krawetz,
+    Each bit says whether brightness decreases to the right, on a grid of 8 x 9 cells (N. Krawetz,
     "Kind of Like That", hackerfactor.com, 2013).
     """
     picture = as_image(pixels).convert("L")
@@ -26,5 +26,5 @@ def dhash(pixels: np.ndarray) -> str:
 
 
 def distance(first: str, second: str) -> int:
-    """How many of the 64 bits of two hashes differ."""
+    """Number of the 64 bits in which two hashes differ."""
     return (int(first, 16) ^ int(second, 16)).bit_count()

@@ -1,4 +1,4 @@
-"""One writer at a time to a file or folder of the provider's, also from other machines."""
+"""Locks on the provider's files and folders, also between machines."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["locked"]
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait until nobody else is in here for that file or folder, which need not be there yet.
+    """Hold the lock of a file or folder, which need not exist yet. Waits for other holders.
 
-    Whatever is to be changed must be read inside.
+    Data that is to be changed must be read under the lock.
 
     Raises:
-        SaveError: If its folder cannot be written to.
+        SaveError: If the lock cannot be created.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:

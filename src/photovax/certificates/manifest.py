@@ -1,4 +1,4 @@
-"""What a manifest says of an immunized photo, put into a copy of its file and read back."""
+"""Writes a C2PA manifest into a copy of an immunized photo, and reads a certificate from one."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from photovax.version import VERSION
 __all__ = ["CERTIFICATE", "IMMUNIZATION", "Signed", "embedded_certificate", "sign_photo"]
 
 IMMUNIZATION = "photovax.immunization"
-"""Assertion: SHA-256 of the record beside the photo, and of the photo before it was signed."""
+"""Label of the assertion with the SHA-256 of the record and of the photo before it was signed."""
 CERTIFICATE = "photovax.certificate"
-"""Assertion: the signed certificate, whole."""
+"""Label of the assertion that is the signed certificate."""
 
 _TYPES = {"image/png": (".png",), "image/tiff": (".tif", ".tiff"), "image/webp": (".webp",)}
 _SOFTWARE = {"name": "photovax", "version": VERSION}
 _SETTINGS = {
-    # A thumbnail would be a second picture, and 400 KB. Nothing is asked of other machines.
+    # A thumbnail would be a second picture of 400 KB. No other machine is asked.
     "builder": {"thumbnail": {"enabled": False}},
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
 }
@@ -43,9 +43,9 @@ class Signed:
     """A signed photo.
 
     Attributes:
-        path: The file.
-        assertions: Labels of what its manifest says.
-        trusted: Whether the signer is on a list of trusted ones that the C2PA library has.
+        path: Path of the file.
+        assertions: Labels of the manifest's assertions.
+        trusted: Whether the C2PA library's list of trusted signers has the signer.
     """
 
     path: Path
@@ -61,27 +61,26 @@ def sign_photo(
     certificate: str | None = None,
     overwrite: bool = False,
 ) -> Signed:
-    """Write a copy of an immunized photo with a C2PA manifest in it.
+    """Write a copy of an immunized photo with a C2PA manifest.
 
-    The manifest says that the photo was edited; which record or certificate tells how; and about
-    AI what its XMP says (``rights.cawg_entries``). Everything else of the file stays byte for
-    byte, which is checked on the finished file, read anew, before it gets its name.
+    The manifest says that the photo was edited, names the record or certificate of the
+    immunization, and repeats what the XMP says on AI (``rights.cawg_entries``). All other bytes of
+    the file stay the same; this is checked on the written file before it gets its name.
 
     Args:
-        photo: PNG, TIFF or WebP, as photovax saved it.
-        output: Where; of the same type.
-        credential: What to sign with.
-        certificate: The photo's signed certificate, to be put in whole. Without one, the record
-            that was saved beside the photo must be there.
+        photo: PNG, TIFF or WebP file, as saved by photovax.
+        output: Path of the copy, of the same type.
+        credential: The signer.
+        certificate: The photo's signed certificate, to be embedded. Without one, the photo's record
+            must be beside it.
         overwrite: Whether a file of that name may be replaced.
 
     Raises:
-        UsageError: If the photo has neither a record nor a certificate, holds a manifest
-            already, or is of another type than ``output``.
-        CertificateError: If the certificate is about another file, or what is signed with does
-            not do for C2PA.
+        UsageError: If the photo has neither a record nor a certificate, has a manifest, or is of
+            another type than ``output``.
+        CertificateError: If the certificate is about another file, or C2PA rejects the signer.
         PhotoError: If the photo cannot be read.
-        SaveError: If the copy cannot be written, or would differ in more than the manifest.
+        SaveError: If the copy cannot be written or would differ in more than the manifest.
     """
     name = printable_name(photo)
     destination = Destination(output, overwrite, source=photo)
@@ -115,10 +114,10 @@ def sign_photo(
 
 
 def embedded_certificate(photo: Path) -> str:
-    """The certificate in a signed photo, as text; its signature is not verified here.
+    """Return the certificate in a signed photo as text, without verifying it.
 
     Raises:
-        CertificateError: If there is no manifest that can be read, or no certificate in it.
+        CertificateError: If there is no readable manifest or it holds no certificate.
     """
     name = printable_name(photo)
     if not holds_manifest(photo):
@@ -138,7 +137,7 @@ def embedded_certificate(photo: Path) -> str:
 
 
 def _evidence(photo: Path, digest: str, certificate: str | None) -> dict[str, dict[str, Any]]:
-    """What shows that a photo was immunized: assertions by label."""
+    """Assertions by label that show that a photo was immunized."""
     evidence: dict[str, dict[str, Any]] = {}
     record = record_of(photo)
     try:
@@ -174,7 +173,7 @@ def _manifest(photo: Photo, evidence: dict[str, dict[str, Any]]) -> dict[str, An
     if entries := cawg_entries(photo.metadata):
         said["cawg.training-mining"] = {"entries": entries}
     assertions = [{"label": label, "data": data} for label, data in said.items()]
-    # As JSON rather than CBOR, so that a certificate comes out as it went in.
+    # JSON, not CBOR, so that a certificate is read as it was written.
     assertions += [
         {"label": label, "data": data, "kind": "Json"} for label, data in evidence.items()
     ]
@@ -184,7 +183,7 @@ def _manifest(photo: Photo, evidence: dict[str, dict[str, Any]]) -> dict[str, An
 def _signed(
     data: bytes, kind: str, manifest: dict[str, Any], credential: Credential, name: str
 ) -> bytes:
-    """A file's bytes with the manifest in them; the library verifies what it signed."""
+    """Return a file's bytes with the manifest; the library verifies its signature."""
     info = c2pa.C2paSignerInfo(credential.algorithm, credential.chain, credential.key, None)
     target = io.BytesIO()
     try:
@@ -193,7 +192,7 @@ def _signed(
             c2pa.Signer.from_info(info) as signer,
             c2pa.Builder(manifest, context) as builder,
         ):
-            # Puts in c2pa.opened, of the photo as it is, which must come first.
+            # Adds the action c2pa.opened for the photo before signing, which must come first.
             builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
             builder.sign(signer, kind, io.BytesIO(data), target)
     except c2pa.C2paError as error:

@@ -1,4 +1,4 @@
-"""Reads a certificate from its file, or from inside the photo."""
+"""Reads a certificate from its file or from a signed photo."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["read_certificate"]
 
 
 def read_certificate(path: Path) -> str:
-    """The text of a certificate file, or of the certificate in a photo's C2PA manifest.
+    """Return the text of a certificate file, or of the certificate in a photo's C2PA manifest.
 
     Raises:
-        CertificateError: If it cannot be read, or is far too long.
-        UsageError: If it is in a photo, and the package that reads manifests is missing.
+        CertificateError: If it cannot be read.
+        UsageError: If it is in a photo and the package that reads manifests is missing.
     """
     try:
         if media_type(path) is not None:

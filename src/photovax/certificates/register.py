@@ -1,7 +1,7 @@
-"""The register: which models photos are to be immunized against today, and since when.
+"""The register: the models that photos are immunized against, and the dates of their support.
 
-One JSON file, kept by the provider. A certificate is stale when a model that is supported today
-is not among those it covers; see ``gaps``.
+It is a JSON file, kept by the provider. A certificate is stale if it does not cover a model that is
+supported today; see ``gaps``.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ __all__ = ["Gap", "Register", "Registered", "check_weights", "gaps", "registered
 
 @dataclass(frozen=True)
 class Registered:
-    """One model on the register.
+    """One model of the register.
 
     Attributes:
-        name: What certificates call it.
-        version: Of its weights, as its makers say.
+        name: Name of the model in certificates.
+        version: Version of its weights, as named by its makers.
         model: Catalogue name or folder to load it from.
-        sha256: Of its autoencoder's weights.
+        sha256: SHA-256 of its autoencoder's weights.
         since: First day of support.
         until: Last day of support; open when None.
     """
@@ -48,20 +48,20 @@ class Registered:
     until: date | None = None
 
     def supported(self, day: date) -> bool:
-        """Whether photos are to be immunized against it on that day."""
+        """Whether the model is supported on a day."""
         return self.since <= day and (self.until is None or day <= self.until)
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A model supported today that a certificate does not cover, and why."""
+    """A model supported today that a certificate does not cover, and the reason."""
 
     model: Registered
     reason: str
 
 
 def today() -> date:
-    """The day, in UTC."""
+    """The date in UTC."""
     return datetime.now(UTC).date()
 
 
@@ -74,12 +74,12 @@ def registered(
     until: date | None = None,
     weights: Path | None = None,
 ) -> Registered:
-    """A model as it goes on the register, with the digest of its weights as they are now.
+    """Describe a model for the register, with the digest of its present weights.
 
     Raises:
-        UnknownName: If the model is not known.
+        UnknownName: If the model is unknown.
         ModelError: If its weights cannot be loaded.
-        UsageError: If it would end before it begins.
+        UsageError: If its support would end before it begins.
     """
     loaded = load_autoencoder(model, device=pick_device("cpu"), weights=weights)
     begins = since or today()
@@ -97,7 +97,7 @@ def registered(
 
 
 def _embedded() -> Registered:
-    """The model that ships with photovax; hashed, not loaded, since the service needs no torch."""
+    """The model that ships with photovax. It is hashed without loading torch."""
     weights = model_folder(DEFAULT_MODEL) / "vae" / "diffusion_pytorch_model.safetensors"
     digest = file_digest(weights)
     return Registered(DEFAULT_MODEL, VERSION, DEFAULT_MODEL, digest, today())
@@ -107,11 +107,11 @@ class Register:
     """The models of one provider.
 
     Args:
-        path: The JSON file; begun with the embedded model when it is missing.
+        path: JSON file; created with the embedded model when missing.
 
     Raises:
         UsageError: If the file is not a register.
-        SaveError: If it cannot be begun.
+        SaveError: If it cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -119,23 +119,23 @@ class Register:
         if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(path):
-                if not path.exists():  # another service may have begun it just now
+                if not path.exists():  # another service may have created it
                     self._write([_embedded()])
 
     def __iter__(self) -> Iterator[Registered]:
-        """Every model that ever was on it, oldest first."""
+        """Iterate over all models, past ones included, oldest first."""
         return iter(self._read())
 
     def supported(self, day: date | None = None) -> tuple[Registered, ...]:
-        """The models of a day, today's when None."""
+        """Return the models that are supported on a day, today when None."""
         return tuple(each for each in self if each.supported(day or today()))
 
     def add(self, model: Registered) -> None:
-        """Put a model on the register; former versions of that name stay supported.
+        """Add a model. Other versions of that name stay supported.
 
         Raises:
-            UsageError: If this version is there already, or another model whose folder has the
-                same name is supported.
+            UsageError: If the register has this version, or a supported model whose folder has
+                the same name.
         """
         with locked(self.path):
             known = self._read()
@@ -152,7 +152,7 @@ class Register:
         """Set the last day of a model's support.
 
         Raises:
-            UnknownName: If it is not on the register.
+            UnknownName: If the register does not have the model.
         """
         with locked(self.path):
             known = self._read()
@@ -191,7 +191,7 @@ class Register:
 
 
 def gaps(certificate: Certificate, models: Sequence[Registered]) -> tuple[Gap, ...]:
-    """What a certificate lacks against these models; it is stale if there is anything."""
+    """Return the models that a certificate does not cover; it is stale if there are any."""
     covered = {each.sha256: each for each in certificate.models}
     names = {each.name for each in certificate.models}
     found = []
@@ -200,20 +200,20 @@ def gaps(certificate: Certificate, models: Sequence[Registered]) -> tuple[Gap, .
         if facts is not None and facts.verdict != "FAIL":
             continue
         if facts is not None:
-            reason = "hardly moved further than by noise"
+            reason = "its latent moved hardly further than by noise"
         elif model.name in names:
-            reason = "other weights than those that were certified"
+            reason = "its weights differ from those that were certified"
         else:
-            reason = f"on the register since {model.since}, not among the models certified"
+            reason = f"on the register since {model.since}, and not among the certified models"
         found.append(Gap(model, reason))
     return tuple(found)
 
 
 def check_weights(model: Registered, digest: str) -> None:
-    """Refuse a model whose weights are not those that were registered.
+    """Compare a model's weights with those that were registered.
 
     Raises:
-        ModelError: If they are others.
+        ModelError: If they differ.
     """
     if digest != model.sha256:
         raise ModelError(

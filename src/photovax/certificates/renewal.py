@@ -1,4 +1,4 @@
-"""Bring an immunized photo up to today's register, within the budget it was given at first."""
+"""Immunizes a photo against the models of today's register, within its first budget."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ __all__ = ["Renewal", "Renewer", "Wish"]
 
 @dataclass(frozen=True, eq=False)
 class Wish:
-    """What is to be renewed.
+    """A photo to renew.
 
     Attributes:
         photo: The immunized photo.
-        seen: Its file.
+        seen: Digests of its file.
         certificate: Its signed certificate.
-        output: Where the result goes; checked by whoever made it.
-        original: What it was before it was ever immunized, if that is at hand.
+        output: Destination of the result, checked by the caller.
+        original: The photo before it was ever immunized, if available.
         mask: Pixels that may change, bool (H, W).
-        callback: Called after every step.
+        callback: Function called after every step.
     """
 
     photo: Photo
@@ -49,13 +49,13 @@ class Wish:
 
 @dataclass(frozen=True)
 class Renewal:
-    """What was done.
+    """The result of a renewal.
 
     Attributes:
-        gaps: What the former certificate lacked.
-        basis: What the result was made from.
-        saved: The file and what was measured on it.
-        certificate: The new certificate, signed.
+        gaps: The models that the earlier certificate did not cover.
+        basis: Whether the result was made from the original or from the protected photo.
+        saved: The file and its measurements.
+        certificate: The new signed certificate.
     """
 
     gaps: tuple[Gap, ...]
@@ -69,13 +69,13 @@ class Renewer:
     """Renews photos against the models that are supported today.
 
     Attributes:
-        ring: The provider's keys; only certificates of their own are renewed.
-        models: The models.
-        recipe: How to immunize; its radius is replaced by what the certificate leaves, and how
-            much may be seen by what the certificate's recipe allowed, where that can be told.
-        issuer: Loads models; called once for a photo, with all that are needed.
-        written: The recipe as it is written down, before it was made stronger or weaker, by which
-            that can be told; ``recipe`` when None.
+        ring: The provider's keys. Only certificates signed with them are renewed.
+        models: The models of today.
+        recipe: Recipe of the renewal. Its bound is replaced by what the certificate leaves. Its
+            visibility is replaced by that of the certificate's recipe, if that can be recognised.
+        issuer: Function that loads models; called once for a photo.
+        written: The recipe at its original strength, by which that of a certificate is recognised;
+            ``recipe`` when None.
     """
 
     ring: KeyRing
@@ -85,10 +85,10 @@ class Renewer:
     written: Recipe | None = None
 
     def lacking(self, text: str, seen: Seen) -> tuple[Certificate, tuple[Gap, ...]]:
-        """A certificate, and what it lacks today.
+        """Return a certificate and the models of today that it does not cover.
 
         Raises:
-            CertificateError: If it does not hold, or is about another file.
+            CertificateError: If the certificate is not valid for the photo.
         """
         found = verify(text, self.ring.public, photo=seen)
         if not found.valid:
@@ -96,15 +96,16 @@ class Renewer:
         return found.certificate, gaps(found.certificate, self.models)
 
     def renew(self, wish: Wish) -> Renewal | None:
-        """Renew a photo; None where its certificate lacks nothing.
+        """Renew a photo; returns None if its certificate covers all models of today.
 
-        From the original it is immunized anew, against all models, with the whole budget.
-        Without it, it is immunized further, against the models that are lacking, with what is
-        left of the budget: original to photo and photo to result then stay inside together.
+        With the original, that is immunized again, against all models, with the whole budget.
+        Without it, the photo is changed further, against the models that are not covered, with the
+        rest of the budget: the distances from original to photo and from photo to result add up to
+        the whole budget at most.
 
         Raises:
-            CertificateError: If the certificate does not hold.
-            BudgetSpent: If nothing is left and there is no original.
+            CertificateError: If the certificate is not valid for the photo.
+            BudgetSpent: If nothing of the budget is left and there is no original.
             UsageError: If recipe, photo and original do not fit together.
         """
         certificate, lacks = self.lacking(wish.certificate, wish.seen)
@@ -113,8 +114,8 @@ class Renewer:
         norm = certificate.budget.norm
         if norm != self.recipe.constraint.norm:
             raise UsageError(
-                f"the certificate bounds {norm}, the recipe {self.recipe.constraint.norm}: renew "
-                "with a recipe of the same kind"
+                f"the certificate bounds {norm} and the recipe {self.recipe.constraint.norm}: "
+                "renew with a recipe of the same kind"
             )
         if wish.original is None:
             return self._further(wish, certificate, lacks)
@@ -150,8 +151,8 @@ class Renewer:
             lacking = ", ".join(f"{gap.model.name} {gap.model.version}" for gap in lacks)
             raise BudgetSpent(
                 f"not covered: {lacking}. {budget.used:g} of {budget.total:g} {budget.unit} are "
-                "used, so the photo cannot be changed further: renew from the original, or give "
-                "more in total when you certify the next ones"
+                "used, so the photo cannot be changed further: renew from the original, or certify "
+                "the next photos with a larger total"
             )
         every = self.issuer(self.models)
         issuer = every.only([gap.model for gap in lacks])
@@ -162,7 +163,7 @@ class Renewer:
         spent = budget.model_copy(update={"used": budget.used + further})
         found = issuer.check(photo, before, size=recipe.size, known=saved.seen)
         fresh = issuer.facts(found, photo, before, recipe, "against the protected photo")
-        # Without the original, only the bound is known.
+        # Without the original only an upper bound is known.
         unknown = dict.fromkeys(found.visible.figures() | found.seen.figures())
         bound = unknown | {budget.norm: spent.used}
         renewed = issuer.sign(
@@ -178,14 +179,14 @@ class Renewer:
         return Renewal(lacks, "the protected photo", saved, renewed)
 
     def _as_visible(self, certificate: Certificate) -> Recipe:
-        """The recipe, with the visibility of the one that the certificate names by its digest.
+        """Return the recipe with the visibility of the certificate's recipe, known by its digest.
 
-        As it is where its budget bounds something else, or no visibility gives that digest.
+        The recipe is unchanged if it does not bound visibility or no visibility gives that digest.
         """
         if not self.recipe.constraint.bounds_seen:
             return self.recipe
         total = certificate.budget.total
-        # A renewal's recipe was bounded by what whole levels had left of the total.
+        # An earlier renewal bounded the recipe by the total less a whole number of levels.
         bounds = [total - used for used in range(math.ceil(total))]
         for word in VISIBILITY:
             wished = (self.written or self.recipe).with_visibility(word)
@@ -210,7 +211,7 @@ def _kept(
     photo: Photo,
     before: Photo,
 ) -> list[ModelFacts]:
-    """What is left of former effects, on models that are supported still."""
+    """Lower bounds of earlier effects on models that are still supported."""
     new = {each.sha256 for each in fresh}
     former = {each.sha256: each for each in certificate.models if each.sha256 not in new}
     still = (each for each in issuer.models if each.sha256 in former)

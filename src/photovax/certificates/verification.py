@@ -1,4 +1,4 @@
-"""Does a certificate hold, and is it about this photo?"""
+"""Verifies certificates: whether one is valid, and for which photo."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ _CLOCK_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Seen:
-    """What a certificate is held against: a file's SHA-256, and the hash of its picture.
+    """Digests of a photo that a certificate is compared with.
 
-    The SHA-256 is that of the file as it was before a C2PA manifest was put in, so that a
-    certificate goes on to hold for a photo that was signed after it was certified.
+    Attributes:
+        sha256: SHA-256 of the file without any C2PA manifest, so that a certificate stays valid
+            for a photo that is signed afterwards.
+        dhash: Difference hash of the picture; see ``likeness.py``.
     """
 
     sha256: str
@@ -32,19 +34,19 @@ class Seen:
 
     @classmethod
     def of(cls, file: Path, photo: Photo) -> Seen:
-        """A file and what was read from it."""
+        """Return the digests of a file and of the photo read from it."""
         return cls(photo_digest(file), dhash(photo.visible()))
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What became of a certificate's claims.
+    """The result of a verification.
 
     Attributes:
-        certificate: What it says; believe it only where ``valid``.
-        reasons: Why it does not hold, a line each; none where it does.
-        photo: Whether the photo is the one certified, whatever C2PA manifest it holds; None where
-            none was given.
+        certificate: The certificate's statements; trustworthy only if ``valid``.
+        reasons: Reasons why it is not valid; empty if it is.
+        photo: How the photo compares with the certified one, any C2PA manifest aside; None if no
+            photo was given.
     """
 
     certificate: Certificate
@@ -53,7 +55,7 @@ class Verification:
 
     @property
     def valid(self) -> bool:
-        """Whether everything asked holds."""
+        """Whether the certificate is valid."""
         return not self.reasons
 
 
@@ -64,16 +66,16 @@ def verify(
     photo: Seen | None = None,
     now: datetime | None = None,
 ) -> Verification:
-    """Hold a certificate against trusted keys and, where given, a photo.
+    """Verify a certificate with trusted keys and, if given, a photo.
 
     Args:
         text: The signed JSON.
-        keys: The issuer's public keys, got from the issuer, by id.
-        photo: The file it is said to be about.
-        now: Today, for tests.
+        keys: Public keys by id, obtained from the issuer.
+        photo: Digests of the photo that it should be about.
+        now: Present time, for tests.
 
     Raises:
-        CertificateError: If it is not a certificate at all.
+        CertificateError: If the text is not a certificate.
     """
     certificate, data, signature = parse_certificate(text)
     reasons = [*_doubts(certificate, data, signature, keys, now or datetime.now(UTC))]
@@ -83,7 +85,7 @@ def verify(
     if seen == "same picture":
         reasons.append(
             "the photo shows the same picture but is another file: it was changed after it was "
-            "certified, so it may not be immunized any more"
+            "certified, so it may no longer be immunized"
         )
     elif seen == "another picture":
         reasons.append("the certificate is about another picture")
@@ -99,16 +101,16 @@ def _doubts(
 ) -> list[str]:
     key = keys.get(certificate.key)
     if key is None:
-        return [f"key {certificate.key} is none of the keys that are trusted"]
+        return [f"key {certificate.key} is not among the trusted keys"]
     if not key.signed(data, signature):
-        return ["the signature is not of this text: it was changed after it was signed"]
+        return ["the signature does not match: the certificate was changed after it was signed"]
     issued = certificate.issued_at
     reasons = []
     if issued > now + _CLOCK_SKEW:
         reasons.append(f"it was issued in the future, {certificate.issued}")
     late = key.until is not None and issued > key.until + _CLOCK_SKEW
     if late or issued < key.since - _CLOCK_SKEW:
-        reasons.append(f"it was issued, {certificate.issued}, when key {key.id} did not sign")
+        reasons.append(f"it was issued {certificate.issued}, when key {key.id} did not sign")
     return reasons
 
 

@@ -1,4 +1,4 @@
-"""``photovax certificate``: what is certified of a photo, and whether that holds."""
+"""``photovax certificate``: issue and verify certificates, rotate keys."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from photovax.certificates.verification import Verification
 
 app = typer.Typer(
-    help="Signed statements on what was measured of an immunized photo.", no_args_is_help=True
+    help="Signed statements on the measured effect of an immunized photo.", no_args_is_help=True
 )
 
 Data = Annotated[
     Path,
     typer.Option(
-        "--data", help="The provider's folder: keys, register, jobs.", envvar="PHOTOVAX_DATA"
+        "--data", help="Folder of the provider's keys, register and jobs.", envvar="PHOTOVAX_DATA"
     ),
 ]
 DATA = Path("photovax-data")
@@ -33,7 +33,7 @@ STALE = 10
 
 
 def certificate_of(photo: Path) -> Path:
-    """Where a photo's certificate goes unless it is said."""
+    """Default path of a photo's certificate."""
     return photo.with_name(f"{photo.name}.certificate.json")
 
 
@@ -43,16 +43,17 @@ def issue(
     original: Annotated[
         Path, typer.Option(help="The photo before it was immunized.", show_default=False)
     ],
-    recipe: Annotated[str, typer.Option(help="The recipe that made it.")] = DEFAULT,
+    recipe: Annotated[str, typer.Option(help="Recipe of the immunization.")] = DEFAULT,
     total: Annotated[
         float | None,
         typer.Option(
-            help="All that renewals may ever change, in levels. [default: the recipe's budget]",
+            help="Largest change by all renewals together, in the unit of the recipe's budget: "
+            "levels, or a length. [default: the recipe's budget]",
             show_default=False,
         ),
     ] = None,
     masked: Annotated[
-        bool, typer.Option("--masked", help="It was made with --mask: only a part could change.")
+        bool, typer.Option("--masked", help="The photo was immunized with --mask.")
     ] = False,
     output: Annotated[
         Path | None,
@@ -61,9 +62,9 @@ def issue(
     data: Data = DATA,
     weights: options.Weights = None,
     device: options.Device = "auto",
-    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
-    """Measure a photo on the models of the register and sign what was found."""
+    """Measure a photo on the models of the register, and sign the result."""
     with extra_installed("certificates"):
         from photovax.certificates.issuing import Issuer
         from photovax.certificates.keys import KeyRing
@@ -84,22 +85,22 @@ def issue(
 def verify_file(
     certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", show_default=False)],
     photo: Annotated[
-        Path | None, typer.Option(help="The photo it is said to be about.", show_default=False)
+        Path | None, typer.Option(help="Photo that the certificate is about.", show_default=False)
     ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(
-            help="The issuer's published keys.json. [default: those of --data]", show_default=False
+            help="The issuer's published keys.json. [default: that of --data]", show_default=False
         ),
     ] = None,
     data: Data = DATA,
     as_json: options.AsJson = False,
 ) -> None:
-    """Verify a certificate, and say what it lacks against today's register, if there is one.
+    """Verify a certificate, and list the models of today's register that it does not cover.
 
-    A photo with its certificate in a C2PA manifest does for CERTIFICATE and --photo in one.
+    CERTIFICATE can be a signed photo that holds its certificate; --photo is then not needed.
 
-    Exit code 0: it holds, 10: it holds but is stale, 9: it does not hold.
+    Exit code 0: valid, 10: valid but stale, 9: not valid.
     """
     with extra_installed("certificates"):
         from photovax.certificates.keys import read_keys
@@ -125,7 +126,7 @@ def verify_file(
         for line in _lines(found, lacks):
             typer.echo(line)
         if manifest:
-            typer.echo("  the certificate says nothing of the C2PA manifest in the photo")
+            typer.echo("  the certificate does not cover the C2PA manifest in the photo")
     if not found.valid:
         from photovax.errors import CertificateError
 
@@ -135,7 +136,7 @@ def verify_file(
 
 @app.command("rotate")
 def rotate(data: Data = DATA) -> None:
-    """Sign with a new key from now on; certificates of the old ones stay valid."""
+    """Replace the signing key. Certificates of old keys stay valid."""
     with extra_installed("certificates"):
         from photovax.certificates.keys import KeyRing
 
@@ -155,15 +156,15 @@ def _data(found: Verification, lacks: tuple[Gap, ...]) -> dict[str, object]:
 
 def _lines(found: Verification, lacks: tuple[Gap, ...]) -> list[str]:
     says = found.certificate
-    lines = [f"does not hold: {reason}" for reason in found.reasons] or ["it holds"]
+    lines = [f"not valid: {reason}" for reason in found.reasons] or ["valid"]
     lines.append(f"  issued   {says.issued}, key {says.key}, serial {says.serial}")
     lines.append(
         f"  changed  {says.budget.used:g} of {says.budget.total:g} {says.budget.unit} "
         f"({says.budget.norm})"
     )
     lines += [
-        f"  {model.name}: {model.verdict}, latent moved by {model.effect.shift:.2f}, by noise of "
-        f"the same size {model.floor.shift:.2f} ({model.measured})"
+        f"  {model.name}: {model.verdict}, latent shift {model.effect.shift:.2f}, by noise of the "
+        f"same size {model.floor.shift:.2f} ({model.measured})"
         for model in says.models
     ]
     lines += [f"  not covered: {limit}" for limit in says.not_covered]

@@ -1,4 +1,4 @@
-"""``photovax register``: the models that photos are to be immunized against, by date."""
+"""``photovax register``: the models that photos are immunized against, by date."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from photovax.errors import UsageError
 from photovax.extras import extra_installed
 from photovax.service.settings import Settings
 
-app = typer.Typer(help="The models that certificates are held against.", no_args_is_help=True)
+app = typer.Typer(help="The models that certificates are compared with.", no_args_is_help=True)
 
 Since = Annotated[
     str | None, typer.Option(help="First day, YYYY-MM-DD. [default: today]", show_default=False)
@@ -30,17 +30,17 @@ def add(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="Catalogue name or folder.", show_default=False)
     ],
-    version: Annotated[str, typer.Option(help="Of its weights.", show_default=False)],
+    version: Annotated[str, typer.Option(help="Version of its weights.", show_default=False)],
     name: Annotated[
         str | None,
-        typer.Option(help="What certificates call it. [default: MODEL's]", show_default=False),
+        typer.Option(help="Name in certificates. [default: that of MODEL]", show_default=False),
     ] = None,
     since: Since = None,
     until: Until = None,
     data: Data = DATA,
     weights: options.Weights = None,
 ) -> None:
-    """Put a model on the register; certificates without it become stale."""
+    """Add a model to the register. Certificates that do not cover it become stale."""
     with extra_installed("certificates"):
         from photovax.certificates.register import Register, registered
 
@@ -58,7 +58,7 @@ def end(
     until: Until = None,
     data: Data = DATA,
 ) -> None:
-    """Set the last day of a model's support; today when none is given."""
+    """Set the last day of a model's support, today by default."""
     with extra_installed("certificates"):
         from photovax.certificates.register import Register, today
 
@@ -69,7 +69,7 @@ def end(
 
 @app.command("list")
 def show(data: Data = DATA, as_json: options.AsJson = False) -> None:
-    """List every model that is or was on the register."""
+    """List all models of the register, past ones included."""
     with extra_installed("certificates"):
         from photovax.certificates.register import Register, today
 

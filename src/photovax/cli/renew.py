@@ -1,4 +1,4 @@
-"""``photovax renew``: an immunized photo brought up to today's register."""
+"""``photovax renew``: immunize a photo against the models of today's register."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from photovax.service.settings import Settings
 
 def command(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
-    certificate: Annotated[Path, typer.Option(help="Its certificate.", show_default=False)],
+    certificate: Annotated[
+        Path, typer.Option(help="Certificate of the photo.", show_default=False)
+    ],
     original: Annotated[
         Path | None,
         typer.Option(
-            help="The photo before it was ever immunized, if it is there.", show_default=False
+            help="The photo before it was ever immunized, if available.", show_default=False
         ),
     ] = None,
     output: Annotated[
@@ -29,19 +31,21 @@ def command(
             "-o", "--output", help="[default: NAME.renewed.png beside PHOTO]", show_default=False
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="How to immunize, but for the budget.")] = DEFAULT,
+    recipe: Annotated[
+        str, typer.Option(help="Recipe of the renewal; its budget is that of the certificate.")
+    ] = DEFAULT,
     data: Data = DATA,
     mask: options.MaskFile = None,
     edit_region: options.EditRegion = False,
     weights: options.Weights = None,
     device: options.Device = "auto",
     max_pixels: options.MaxPixels = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
 ) -> None:
-    """Immunize a photo against what its certificate lacks today, within its first budget.
+    """Immunize a photo against models that its certificate does not cover, within its budget.
 
-    With the original it is made anew from that; without, the photo is changed further by what is
-    left of the budget. The new certificate goes beside the result.
+    With the original, that is immunized again. Without it, the photo is changed further, within
+    the rest of the budget. The new certificate is saved beside the result.
     """
     with extra_installed("certificates"):
         from photovax.certificates.issuing import Issuer
@@ -60,8 +64,8 @@ def command(
     if original is not None:
         destination.check_apart(original)
     destination.check()
-    beside = certificate_of(target)
-    check_free(beside, overwrite=overwrite)
+    certified = certificate_of(target)
+    check_free(certified, overwrite=overwrite)
     ring, cap = KeyRing(Settings(data).keys), max_pixels or MAX_PIXELS
     renewer = Renewer(
         ring=ring,
@@ -83,10 +87,10 @@ def command(
             )
         )
     if done is None:
-        typer.echo("nothing is lacking: the certificate covers every model supported today")
+        typer.echo("nothing to do: the certificate covers every model that is supported today")
         return
-    write_text(done.certificate, beside, overwrite=overwrite)
+    write_text(done.certificate, certified, overwrite=overwrite)
     for gap in done.gaps:
-        typer.echo(f"lacked: {gap.model.name} {gap.model.version}: {gap.reason}")
+        typer.echo(f"was not covered: {gap.model.name} {gap.model.version}: {gap.reason}")
     typer.echo(f"{target}: made from {done.basis}, within the same total budget")
-    typer.echo(f"{beside}: its certificate")
+    typer.echo(f"{certified}: its certificate")

@@ -1,4 +1,4 @@
-"""``photovax serve``: the page and the API, on one port."""
+"""``photovax serve``: the page and the API on one port."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ def command(
     database: Annotated[
         str | None,
         typer.Option(
-            help="URL of a PostgreSQL database for jobs of several services. [default: a file]",
+            help="URL of a PostgreSQL database that several services share. [default: a file]",
             envvar="PHOTOVAX_DATABASE",
             show_default=False,
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Preset or recipe file.")] = DEFAULT,
+    recipe: Annotated[
+        str, typer.Option(help="Default recipe: a preset or a recipe file.")
+    ] = DEFAULT,
     also: Annotated[
         list[str] | None,
-        typer.Option(help="Another recipe that clients may name.", show_default=False),
+        typer.Option(help="Another recipe that clients may choose.", show_default=False),
     ] = None,
     visibility: Annotated[
         str | None,
         typer.Option(
             metavar="|".join(VISIBILITY),
-            help="How much of a change may be seen unless clients say. [default: the recipe's]",
+            help="Default visibility of the change. [default: the recipe's]",
             show_default=False,
         ),
     ] = None,
@@ -45,42 +47,51 @@ def command(
         float | None,
         typer.Option(
             "--budget",
-            help="Bound the largest change instead, in levels. [default: the recipe's]",
+            help="Largest change in levels, instead of --visibility. [default: the recipe's]",
             show_default=False,
         ),
     ] = None,
     total: Annotated[
         float | None,
         typer.Option(
-            help="All that renewals may ever change, in levels. [default: the budget]",
+            help="Largest change by all renewals together, in the unit of the recipe's budget: "
+            "levels, or a length. [default: the budget]",
             show_default=False,
         ),
     ] = None,
     name: Annotated[
         list[str] | None,
         typer.Option(
-            "--name", help="Host name clients use; needed beyond this machine.", show_default=False
+            "--name",
+            help="Host name in clients' requests; required beyond this machine.",
+            show_default=False,
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Photos at the same time, if memory allows.")
+        int, typer.Option(min=1, help="Number of worker processes, if memory allows.")
     ] = 1,
     keep: Annotated[float, typer.Option(min=1, help="Seconds for which results are kept.")] = 3600,
-    job_time: Annotated[float, typer.Option(min=1, help="Seconds for one job.")] = 1800,
-    max_megabytes: Annotated[int, typer.Option(min=1, help="Of one upload.")] = 64,
-    max_megapixels: Annotated[int, typer.Option(min=1, help="Of one picture.")] = 50,
-    per_minute: Annotated[int, typer.Option(min=1, help="Requests of one client.")] = 600,
+    job_time: Annotated[
+        float, typer.Option(min=1, help="Time limit of one job in seconds.")
+    ] = 1800,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Largest size of one upload.")] = 64,
+    max_megapixels: Annotated[int, typer.Option(min=1, help="Largest size of one picture.")] = 50,
+    per_minute: Annotated[
+        int, typer.Option(min=1, help="Requests of one client in a minute.")
+    ] = 600,
     tokens: Annotated[
-        bool, typer.Option("--tokens", help="Ask for tokens on this machine, too.")
+        bool, typer.Option("--tokens", help="Require tokens on this machine, too.")
     ] = False,
     new_token: Annotated[
         str | None,
-        typer.Option(help="Print a new token for this client, and end.", show_default=False),
+        typer.Option(
+            help="Print a new token for a client of this name, and exit.", show_default=False
+        ),
     ] = None,
     sign_key: Annotated[
         Path | None,
         typer.Option(
-            help="Private key in PEM: results get a C2PA manifest signed with it.",
+            help="Private key in PEM that signs C2PA manifests of results.",
             show_default=False,
         ),
     ] = None,
@@ -95,8 +106,8 @@ def command(
 ) -> None:
     """Serve the page and the API.
 
-    On this machine only, and to everybody on it, unless told otherwise. Beyond it clients need
-    tokens, and a proxy in front should speak TLS.
+    By default only programs on this machine can connect. With --host other machines can: clients
+    then need tokens, and a proxy in front should provide TLS.
     """
     with service_installed():
         import uvicorn
@@ -129,7 +140,7 @@ def command(
     )
     if settings.sign_key is not None and settings.sign_chain is not None:
         with extra_installed("c2pa"):
-            import c2pa  # noqa: F401 - asked for now, not at the first photo
+            import c2pa  # noqa: F401 - so that it fails now and not at the first photo
 
             from photovax.certificates.credential import read_credential
         read_credential(settings.sign_key, settings.sign_chain)
@@ -138,10 +149,18 @@ def command(
         typer.echo(known.add(new_token))
         return
     if settings.tokens and not known:
-        raise UsageError("clients need tokens, and there is none: photovax serve --new-token NAME")
+        raise UsageError(
+            "clients need tokens, and there is none",
+            hint="create one: photovax serve --new-token NAME",
+        )
     if exposed and not name:
-        raise UsageError("say under which host name clients ask: --name photos.example.org")
-    typer.echo(f"http://{host}:{port}/ (Ctrl-C ends it; unfinished jobs go on at the next start)")
+        raise UsageError(
+            f"a service on {host} needs the host name in its clients' requests",
+            hint="give it, such as --name photos.example.org",
+        )
+    typer.echo(
+        f"http://{host}:{port}/ (Ctrl-C stops it; unfinished jobs are repeated at the next start)"
+    )
     uvicorn.run(
         build_app(settings),
         host=host,

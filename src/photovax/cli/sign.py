@@ -1,4 +1,4 @@
-"""``photovax sign``: an immunized photo with a C2PA manifest in it."""
+"""``photovax sign``: add a C2PA manifest to an immunized photo."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ def command(
         typer.Option(
             "-o",
             "--output",
-            help="Of the photo's type. [default: PHOTO with .signed before its suffix]",
+            help="Path of the copy, of the same file type. [default: PHOTO with .signed before its "
+            "suffix]",
             show_default=False,
         ),
     ] = None,
     certificate: Annotated[
         Path | None,
-        typer.Option(help="The photo's certificate, to be put in.", show_default=False),
+        typer.Option(help="The photo's certificate, to be embedded.", show_default=False),
     ] = None,
     key: Annotated[
         Path | None,
         typer.Option(
-            help="Private key in PEM. [default: one made for this photo, which nobody trusts]",
+            help="Private key in PEM. [default: a new untrusted key for this photo]",
             show_default=False,
         ),
     ] = None,
@@ -38,12 +39,12 @@ def command(
             help="X.509 certificates of the key in PEM, its own first.", show_default=False
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
-    """Put a signed C2PA manifest into a copy of an immunized photo.
+    """Write a copy of an immunized photo with a signed C2PA manifest.
 
-    It says that the photo was edited, what its XMP says about AI, and by which record or
-    certificate. It tells everyone that the photo is immunized, and makes no editor obey.
+    The manifest says that the photo was edited, what its XMP says on AI, and names its record or
+    certificate. It shows everyone that the photo is immunized. Editors need not respect it.
     """
     from photovax.extras import extra_installed
 
@@ -51,7 +52,10 @@ def command(
         from photovax.certificates.credential import read_credential, self_made
         from photovax.certificates.manifest import sign_photo
     if (key is None) != (chain is None):
-        raise UsageError("--key and --chain go together: give both, or none")
+        raise UsageError(
+            "a signing key and its certificates go together, got only one of them",
+            hint="give both --key and --chain, or none",
+        )
     credential = self_made() if key is None or chain is None else read_credential(key, chain)
     text = None
     if certificate is not None:
@@ -62,4 +66,4 @@ def command(
     signed = sign_photo(photo, target, credential, certificate=text, overwrite=overwrite)
     typer.echo(f"{signed.path}: {', '.join(signed.assertions)}")
     if not signed.trusted:
-        typer.echo("readers of C2PA will call its signer untrusted")
+        typer.echo("readers of C2PA will show its signer as untrusted")

@@ -125,4 +125,9 @@ def noise_like(pixels: np.ndarray, floor: Floor, mask: np.ndarray | None = None)
         constraint = constraint.within(torch.from_numpy(mask)[None, None])
     origin = tensor(pixels)
     x = constraint.sample(origin, torch.Generator().manual_seed(FLOOR_SEED))
+    for _ in range(20):  # since a mask and clipping to [0, 1] shorten a change
+        size = constraint.size(x, origin).item()
+        if size > 0.999:
+            break
+        x = constraint.project(torch.lerp(origin, x, 1 / size).clamp_(0, 1), origin)
     return round_within(x, origin, constraint)[0].permute(1, 2, 0).numpy()

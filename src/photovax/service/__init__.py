@@ -1,4 +1,4 @@
-"""What a provider runs: the table of jobs, the workers, the API and its page."""
+"""A provider's service: the table of jobs, the workers, the API and its page."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["service_installed"]
 
 @contextmanager
 def service_installed() -> Iterator[None]:
-    """Say what is missing where an import inside fails.
+    """Turn a failing import inside into one line that says what is missing.
 
     Raises:
-        UsageError: If a package is missing, or a part of Python that only Unix has.
+        UsageError: If a package is missing, or a module of Python that only Unix has.
     """
     with extra_installed("service"):
         try:

@@ -1,4 +1,4 @@
-"""The service as one ASGI application: guard, API, page and figures."""
+"""The service as one ASGI application: guard, API, page and metrics."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ PAGE = Path(__file__).parent / "page"
 
 
 def build_app(settings: Settings) -> FastAPI:
-    """The service; its workers run while the application does.
+    """Build the service. Its workers run while the application runs.
 
     Raises:
-        UsageError: If the database cannot be reached; or, once it starts, if another service
-            runs on the same folder.
+        UsageError: If the database cannot be reached or the settings contradict each other. When
+            the application starts: if another service runs on the same folder.
         CertificateError: If the keys cannot be read.
     """
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def build_app(settings: Settings) -> FastAPI:
         version=VERSION,
         summary="Immunize photos against edits by diffusion models.",
         openapi_url="/v1/openapi.json",
-        docs_url=None,  # their pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -87,17 +87,17 @@ def build_app(settings: Settings) -> FastAPI:
 
 
 class _JobFigures(Collector):
-    """Jobs by state, and workers, as they are when asked."""
+    """The number of jobs by state and of workers, at the time of the request."""
 
     def __init__(self, jobs: Jobs, supervisor: Supervisor) -> None:
         self._jobs, self._supervisor = jobs, supervisor
 
     def collect(self) -> Iterable[Metric]:
-        """The gauges."""
+        """Return the gauges."""
         states = GaugeMetricFamily("photovax_jobs", "Jobs by state.", labels=["state"])
         for state, count in self._jobs.counts().items():
             states.add_metric([state], count)
         yield states
         yield GaugeMetricFamily(
-            "photovax_workers", "Workers that run.", value=self._supervisor.alive
+            "photovax_workers", "Running workers.", value=self._supervisor.alive
         )

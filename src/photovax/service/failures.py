@@ -1,4 +1,4 @@
-"""What kind of failure an exception is, as clients and the table of jobs are told."""
+"""Exceptions as words for programs, in answers and in the table of jobs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["NO_ROOM", "kind_of", "no_room"]
 
 
 NO_ROOM = ("no-room", "there is no room left for the photo")
-"""For programs, and for people."""
+"""Word for programs, and message for people."""
 
 
 def kind_of(error: PhotovaxError) -> str:
-    """An error's class as a word for programs: ``TooManyPixels`` is ``too-many-pixels``."""
+    """Convert an error's class to a word: ``TooManyPixels`` becomes ``too-many-pixels``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
 
 

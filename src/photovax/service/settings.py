@@ -1,4 +1,4 @@
-"""What a provider can set, and where everything is kept."""
+"""A provider's settings and the places of its files."""
 
 from __future__ import annotations
 
@@ -14,42 +14,45 @@ __all__ = ["Settings", "is_loopback"]
 
 @dataclass(frozen=True)
 class Settings:
-    """One provider's service.
+    """The settings of one service.
 
     Attributes:
         data: Folder of keys, register, tokens, jobs and, while they are needed, pictures.
         database: URL of a PostgreSQL database for the table of jobs; a file in ``data`` when None.
-        recipe: Preset or recipe file that photos are immunized with.
-        levels: Largest change in levels; the recipe's own when None.
-        visibility: How much of a change may be seen where that is not asked for, a word of
-            ``photovax.attack.recipe.VISIBILITY``; the recipe's own when None. Goes without
-            ``levels``.
-        total: All that renewals may ever change, in the unit of the recipe's budget; each
-            recipe's own budget when None, as for recipes whose budget has another unit.
-        recipes: Other presets or files that a client may name.
-        sign_key: Private key in PEM that results get a C2PA manifest with; none when None.
-        sign_chain: Its X.509 certificates in PEM.
-        weights: Where to look for weights that do not ship with photovax.
+        recipe: Preset or recipe file that photos are immunized with by default.
+        levels: Largest change in 8-bit levels; the recipe's own when None.
+        visibility: Default visibility of the change, a word of
+            ``photovax.attack.recipe.VISIBILITY``; the recipe's own when None. Excludes ``levels``.
+        total: Largest change of a photo by all its renewals together, in the unit of the recipe's
+            budget; each recipe's own budget when None. Recipes whose budget has another unit always
+            use their own.
+        recipes: Other presets or recipe files that a client may name.
+        sign_key: Private key in PEM that signs C2PA manifests of results; no manifests when None.
+        sign_chain: X.509 certificates of that key in PEM.
+        weights: Folder of weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
-        workers: Processes that immunize, or fewer while memory is short; each holds the models
+        workers: Number of worker processes; fewer run while memory is short. Each holds the models
             and one photo in memory.
-        queue: Jobs that may wait; more are turned away.
-        queue_each: Of one token's; where there are no tokens, all may be one client's.
-        job_seconds: How long one job may take.
-        keep_seconds: How long a result is kept after its job ended.
-        lease_seconds: After how long without a sign of life a worker counts as dead.
-        attempts: How often a job is begun that takes its worker down.
-        max_bytes: Of one upload, all its parts together.
-        max_pixels: Of one picture.
-        decode_seconds: Of processor time, to decode one picture.
-        decode_bytes: Of memory, to decode one picture.
-        requests_per_minute: Of one token, or of one address where there are no tokens.
+        queue: Largest number of waiting jobs.
+        queue_each: Largest number of waiting jobs of one token.
+        job_seconds: Time limit of one job.
+        keep_seconds: Time for which a result is kept after its job ended.
+        lease_seconds: Time without a sign of life after which a worker counts as dead.
+        attempts: Largest number of attempts at a job whose workers die.
+        max_bytes: Largest size of one upload, all its parts together.
+        max_pixels: Largest number of pixels of one picture.
+        decode_seconds: Limit on processor time for decoding one picture.
+        decode_bytes: Limit on memory for decoding one picture.
+        requests_per_minute: Rate limit of one token, or of one address where there are no tokens.
         tokens: Whether clients need a token.
-        hosts: Names under which the service may be asked for; any when empty.
+        hosts: Host names that requests may be addressed to; any when empty.
+
+    Raises:
+        UsageError: If a setting is out of range or two contradict each other.
     """
 
     data: Path
-    database: str | None = field(default=None, repr=False)  # a password may stand in it
+    database: str | None = field(default=None, repr=False)  # may contain a password
     recipe: str = DEFAULT
     levels: float | None = None
     visibility: str | None = None
@@ -93,11 +96,11 @@ class Settings:
                 raise UsageError(f"{name} must be above 0, got {getattr(self, name)}")
 
     def strength(self, recipe: Recipe) -> Recipe:
-        """A recipe as strong as is usual here.
+        """Return a recipe with this service's default strength.
 
         Raises:
-            UnknownName: If the visibility is no word for one.
-            UsageError: If there are ``levels``, and the recipe bounds the length of the change.
+            UnknownName: If ``visibility`` is not a word of ``VISIBILITY``.
+            UsageError: If ``levels`` is set and the recipe bounds the length of the change.
         """
         if self.levels is not None:
             return recipe.with_levels(self.levels)
@@ -106,36 +109,39 @@ class Settings:
         return recipe
 
     def total_for(self, recipe: Recipe) -> float | None:
-        """All that renewals of photos by a recipe may ever change; None for its own budget."""
+        """Return the largest change by all renewals together of photos immunized with a recipe.
+
+        None stands for the recipe's own budget.
+        """
         unit = load_recipe(self.recipe).constraint.unit
         return self.total if recipe.constraint.unit == unit else None
 
     @property
     def keys(self) -> Path:
-        """The folder of signing keys."""
+        """Folder of the signing keys."""
         return self.data / "keys"
 
     @property
     def register(self) -> Path:
-        """The register of models."""
+        """Path of the register of models."""
         return self.data / "register.json"
 
     @property
     def token_file(self) -> Path:
-        """Hashes of the clients' tokens."""
+        """Path of the hashes of the clients' tokens."""
         return self.data / "tokens.json"
 
     @property
     def jobs(self) -> Path | str:
-        """Where the table of jobs is."""
+        """Path of the SQLite file or URL of the PostgreSQL database with the table of jobs."""
         return self.database or self.data / "jobs.sqlite"
 
     @property
     def pictures(self) -> Path:
-        """One folder for each job that has pictures."""
+        """Folder with one subfolder for each job that has pictures."""
         return self.data / "pictures"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach that address."""
+    """Whether only programs on this machine can reach an address."""
     return host in ("localhost", "::1") or host.startswith("127.")

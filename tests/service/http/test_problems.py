@@ -23,9 +23,7 @@ def test_a_full_queue_and_a_full_disk_turn_requests_away(tmp_path, photo, monkey
     )
     with TestClient(build_app(settings), base_url=HOME) as web:
         assert post(web, content, headers=ann).status_code == 202
-        assert "jobs of yours that wait already: 1" in detail_of(
-            post(web, content, headers=ann), 503, "queue-full"
-        )
+        assert "1 of your jobs" in detail_of(post(web, content, headers=ann), 503, "queue-full")
         assert post(web, content, headers=bob).status_code == 202
     assert len(pictures_in(tmp_path)) == 3
 

@@ -151,7 +151,7 @@ def test_a_job_that_kills_its_workers_is_given_up(jobs):
     failed = jobs.get(job.id)
     assert failed is not None
     assert failed.state is State.FAILED
-    assert failed.error == {"kind": "worker-died", "message": "its worker died each time"}
+    assert failed.error == {"kind": "worker-died", "message": "its worker died in each attempt"}
     assert failed.parameters == {}
     assert not jobs.folder(job.id).exists()
 

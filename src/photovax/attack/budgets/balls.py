@@ -154,12 +154,7 @@ class L2(_Pixelwise):
 
         noise = torch.randn(origin.shape, generator=generator, device=generator.device)
         noise = noise.to(origin)
-        scale = self.radius / _length(noise)
-        x = origin
-        for _ in range(5):  # since clipping to [0, 1] shortens it
-            x = (origin + noise * scale).clamp_(0, 1)
-            scale = scale * (self.radius / _length(x - origin))
-        return self.project(x, origin)
+        return self.project(origin + noise * (self.radius / _length(noise)), origin)
 
     def size(self, x: Tensor, origin: Tensor) -> Tensor:
         """The length of the change over the radius."""

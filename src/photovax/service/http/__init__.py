@@ -1,1 +1,1 @@
-"""The HTTP side of the service: routes, tokens, limits, answers."""
+"""HTTP: routes, tokens, rate limits, answers."""

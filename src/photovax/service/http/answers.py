@@ -1,4 +1,4 @@
-"""What the API answers, as clients see it."""
+"""The bodies of answers."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class ProblemView(BaseModel):
 
 
 class JobView(BaseModel):
-    """A job and how far it is."""
+    """A job and its progress."""
 
     id: str
     kind: str
     state: str = Field(description="queued, running, done, failed, cancelled or expired")
-    done: int = Field(description="steps done")
-    steps: int = Field(description="steps in all; 0 until that is known")
-    seconds_left: float | None = Field(description="estimated, while it runs")
+    done: int = Field(description="number of steps done")
+    steps: int = Field(description="number of steps in all; 0 until known")
+    seconds_left: float | None = Field(description="estimated time left while the job runs")
     created: datetime
-    expires: datetime | None = Field(description="when pictures and result are deleted")
+    expires: datetime | None = Field(description="time at which pictures and result are deleted")
     result: dict[str, Any] | None
-    error: dict[str, str] | None = Field(description="kind and message, where it failed")
+    error: dict[str, str] | None = Field(description="kind and message of the failure")
     links: dict[str, str]
 
 
 class ModelView(BaseModel):
-    """A model on the register."""
+    """A model of the register."""
 
     name: str
     version: str
@@ -50,7 +50,7 @@ class ModelView(BaseModel):
 
     @classmethod
     def of(cls, model: Registered, day: date) -> ModelView:
-        """Without the place it is loaded from."""
+        """Describe a model without the place it is loaded from."""
         return cls(
             name=model.name,
             version=model.version,
@@ -62,29 +62,29 @@ class ModelView(BaseModel):
 
 
 class Limits(BaseModel):
-    """What may be asked of a service."""
+    """What clients may ask of the service."""
 
     levels: float | None = Field(
-        description="of 255, the most that may be asked for as the largest change of the usual "
-        "recipe; null where that cannot be asked for"
+        description="the largest value of levels (of 255) for the default recipe; null where "
+        "levels cannot be sent"
     )
     usual_levels: float | None = Field(
-        description="largest change of 255 where none is asked for; null where there is no bound"
+        description="largest change in levels of 255 by default; null where it is not bounded"
     )
     visibilities: list[str] = Field(
-        description="words for how much of the change by the usual recipe may be seen; none where "
-        "that is not bounded"
+        description="values of visibility for the default recipe; none where it does not bound "
+        "the visibility of the change"
     )
     usual_visibility: str | None = Field(
-        description="the one where none is asked for; null where that has no word"
+        description="default value of visibility; null where it has no word"
     )
-    recipes: list[str] = Field(description="the first is the usual one")
-    bytes: int = Field(description="of one upload, all its parts together")
-    pixels: int = Field(description="of one picture")
+    recipes: list[str] = Field(description="names of recipes; the first is the default")
+    bytes: int = Field(description="largest size of one upload, all parts together")
+    pixels: int = Field(description="largest number of pixels of one picture")
 
 
 class Health(BaseModel):
-    """Whether the service does its work."""
+    """Whether the service works."""
 
     status: str
     workers: int
@@ -93,7 +93,7 @@ class Health(BaseModel):
 
 
 def job_view(job: Job, keep_seconds: float) -> JobView:
-    """A job as its owner sees it."""
+    """Describe a job to its owner; its result is kept for ``keep_seconds``."""
     result = {key: value for key, value in (job.result or {}).items() if key != "output"}
     here = f"/v1/{job.kind}/{job.id}"
     links = {"self": here, "events": f"{here}/events"}

@@ -11,7 +11,7 @@ from photovax.service.http.routes import health, jobs, keys, limits, models, ord
 
 __all__ = ["add_api"]
 
-# Not as a model, which would be said to come as application/json.
+# As a schema: the media type of a model would be application/json.
 _PROBLEM = {
     "description": "A problem document.",
     "content": {"application/problem+json": {"schema": ProblemView.model_json_schema()}},
@@ -22,6 +22,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = dict.fromkeys(
 
 
 def add_api(app: FastAPI) -> None:
-    """Let an application answer under /v1; what for is in its state."""
+    """Add the API's routes to an application; see ``context.provide``."""
     for resource in (orders, jobs, pictures, models, limits, keys, health):
         app.include_router(resource.router, responses=_PROBLEMS)

@@ -1,4 +1,4 @@
-"""What routes are given: the service they answer for, whose request it is, the job it names."""
+"""Dependencies of the routes: the service, the owner of the request, the job in the path."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Context:
     """The parts of one service.
 
     Attributes:
-        settings: What the provider set.
+        settings: The settings.
         offer: What clients may ask for.
         jobs: The table of jobs.
-        intake: Takes requests in.
+        intake: Turns requests into jobs.
         supervisor: Keeps the workers running.
     """
 
@@ -51,12 +51,12 @@ class Context:
     supervisor: Supervisor
 
     def view(self, job: Job) -> JobView:
-        """A job as its owner sees it."""
+        """Describe a job to its owner."""
         return job_view(job, self.settings.keep_seconds)
 
 
 def provide(app: FastAPI, context: Context) -> None:
-    """Let an application's routes answer for this service."""
+    """Give an application's routes their service."""
     app.state.context = context
 
 
@@ -66,7 +66,7 @@ def _service(request: Request) -> Context:
 
 
 def _owner(request: Request) -> str:
-    """Whose request it is, as the guard found."""
+    """The owner of the request, as found by the guard."""
     return str(request.state.owner)
 
 
@@ -79,14 +79,14 @@ def _named(service: Service, own: Owner, kind: Kind, job: Id) -> Job:
 
 
 Named = Annotated[Job, Depends(_named)]
-"""The job of the path, whatever its kind and state, as long as its result is kept."""
+"""The job in the path, of any kind and in any state but expired."""
 
 
 def finished(service: Context, own: str, kind: str, job: str) -> Job:
-    """A job that is done.
+    """Return a job that is done.
 
     Raises:
-        Problem: If there is no such job of that kind and owner, or it is in another state.
+        Problem: If no job of that kind and owner has the id, or it is in another state.
     """
     known = _found(service, own, kind, job)
     if known.state is not State.DONE:

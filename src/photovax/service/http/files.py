@@ -1,4 +1,4 @@
-"""Files as answers, and how the API's description names them."""
+"""Files as answers, and their media types in the description of the API."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _CHUNK = 1024**2
 
 
 def given(*media: str) -> dict[int | str, dict[str, Any]]:
-    """For the document, which else leaves out what is not JSON of a model."""
+    """Describe a file as an answer; FastAPI describes only answers that are a model's JSON."""
     return {200: {"description": "The file.", "content": {each: {} for each in media}}}
 
 
 def sent(path: Path, media: str, name: str) -> Response:
-    """A file that may be deleted while it is sent.
+    """Answer with a file. It may be deleted while it is sent.
 
     Raises:
-        Problem: If it is gone already.
+        Problem: If it is deleted already.
     """
     try:
         file = path.open("rb")

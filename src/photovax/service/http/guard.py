@@ -1,4 +1,4 @@
-"""What stands before the API: who may ask, how often, how much, and headers on every answer."""
+"""Checks before a request reaches the API (host, token, rate, size), and headers of answers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from photovax.service.http.problems import Problem
 from photovax.service.http.rates import Rates
 from photovax.service.http.tokens import Tokens
-from photovax.service.logs import UNFORESEEN, say_unforeseen
+from photovax.service.logs import UNEXPECTED, say_unexpected
 from photovax.service.settings import Settings
 
 __all__ = ["Guard"]
 
 _OPEN = ("/v1/health", "/v1/openapi.json")
-_GONE = 499  # the client, before there was an answer
-# Of a body: until its next part, and until its last.
+_GONE = 499  # the client closed the connection before the answer
+# Time limits of a body: until its next part, and until its last.
 _PART_SECONDS = 30.0
 _BODY_SECONDS = 900.0
 _HEADERS = {
@@ -39,8 +39,7 @@ _HEADERS = {
 class Guard:
     """ASGI middleware.
 
-    It comes before the API reads a body: FastAPI would take in a whole upload, and only then ask
-    whose it is.
+    It runs before the body is read: FastAPI would read a whole upload before it checks the token.
     """
 
     def __init__(
@@ -65,11 +64,11 @@ class Guard:
             await self._served(scope, receive, answer)
         except Problem as error:
             await error.answer()(scope, receive, answer.send)
-        except Exception as error:  # noqa: BLE001 - the server would log its message
-            say_unforeseen("service", error)
+        except Exception as error:  # noqa: BLE001 - the server would log the message
+            say_unexpected("service", error)
             if answer.status == _GONE:
-                unforeseen = Problem(500, "internal", UNFORESEEN)
-                await unforeseen.answer()(scope, receive, answer.send)
+                unexpected = Problem(500, "internal", UNEXPECTED)
+                await unexpected.answer()(scope, receive, answer.send)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._count.labels(route, str(answer.status)).inc()
@@ -81,7 +80,7 @@ class Guard:
         await self._app(scope, body.receive, answer.send)
 
     def _admitted(self, scope: Scope, headers: Headers) -> str:
-        """Whose request it is: a token's id, or nothing where there are none."""
+        """Return the owner of a request: a token's id, or nothing without tokens."""
         self._check_site(scope, headers)
         path = scope["path"]
         if path in _OPEN or not (path.startswith("/v1/") or path == "/metrics"):
@@ -93,7 +92,7 @@ class Guard:
             if found is None:
                 self._check_rate(f"nobody at {address}")
                 raise Problem(
-                    *(401, "no-token", "send Authorization: Bearer and a token of this service"),
+                    *(401, "no-token", "send the header Authorization: Bearer TOKEN"),
                     {"WWW-Authenticate": "Bearer"},
                 )
             owner = found
@@ -104,28 +103,29 @@ class Guard:
         return owner
 
     def _check_site(self, scope: Scope, headers: Headers) -> None:
-        """Refuse what other sites make a browser send, and names that were rebound to us."""
+        """Refuse requests by other sites in a browser, and host names rebound to this one."""
         host = headers.get("host", "")
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
         if self._settings.hosts and name not in self._settings.hosts:
-            raise Problem(421, "wrong-host", "this service does not go by that name")
+            raise Problem(421, "wrong-host", "this service does not have that host name")
         if scope["method"] in ("GET", "HEAD"):
             return
         origin = headers.get("origin")
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") or (
             origin is not None and urlsplit(origin).netloc != host
         ):
-            raise Problem(403, "cross-site", "requests from other sites are not answered")
+            raise Problem(403, "cross-site", "requests from other sites are refused")
 
     def _check_rate(self, client: str) -> None:
         if wait := self._rates.wait(client):
             raise Problem(
-                *(429, "too-many-requests", "slow down"), {"Retry-After": str(int(wait) + 1)}
+                *(429, "too-many-requests", "the rate limit is reached"),
+                {"Retry-After": str(int(wait) + 1)},
             )
 
 
 class _Answer:
-    """The way out: adds headers, and says that a body was too large whatever the API says."""
+    """Adds headers to an answer, and replaces it if the body was too large or too slow."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
@@ -159,7 +159,7 @@ class _Answer:
 
 
 class _Body:
-    """The way in: ends a body that is too large or too slow."""
+    """Ends a body that is too large or too slow."""
 
     def __init__(self, receive: Receive, limit: int, answer: _Answer) -> None:
         self._receive, self._limit, self._answer = receive, limit, answer
@@ -176,7 +176,7 @@ class _Body:
             async with asyncio.timeout_at(min(now + _PART_SECONDS, self._end)):
                 message = await self._receive()
         except TimeoutError:
-            self._answer.refused = Problem(408, "too-slow", "the upload stood still, or crept")
+            self._answer.refused = Problem(408, "too-slow", "the upload was too slow")
             return {"type": "http.disconnect"}
         self._size += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
@@ -187,4 +187,4 @@ class _Body:
 
 
 def _too_large(limit: int) -> str:
-    return f"larger than the {limit:,} bytes that one request may have"
+    return f"the request is larger than the {limit:,} bytes allowed"

@@ -1,4 +1,4 @@
-"""What clients may ask one service for: its recipes, and how strong."""
+"""What clients may ask of one service: recipes, levels, visibilities."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from photovax.service.settings import Settings
 
 __all__ = ["Offer"]
 
-_STRONG = 16.0  # levels of 255: what the field's experiments go to
+_STRONG = 16.0  # levels of 255, the largest in published experiments
 
 
 class Offer:
-    """The recipes of one service.
+    """The recipes of one service and the strengths that clients may choose.
 
     Attributes:
-        recipes: Every recipe by the name that clients say; the first is the usual one.
-        usual: The usual one, as strong as is usual.
-        most: The most levels of 255 that may be asked for.
+        recipes: Recipes by the names that clients use; the first is the default.
+        usual: The default recipe at its default strength.
+        most: Largest change that clients may ask for, in levels of 255.
 
     Args:
         settings: The service's.
 
     Raises:
-        UsageError: If photos would be changed by more than in total, or in another way than the
-            settings bound.
+        UsageError: If a recipe changes photos by more than the total, or does not fit the strength
+            in the settings.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +39,7 @@ class Offer:
         self._first = next(iter(self.recipes))
         self.usual = settings.strength(self.recipes[self._first])
         if settings.visibility is not None:
-            self.usual = self.usual.with_visibility(settings.visibility)  # it must be one of those
+            self.usual = self.usual.with_visibility(settings.visibility)  # or it is refused
         for name, recipe in self.recipes.items():
             at_once, total = total_of(settings.strength(recipe)), settings.total_for(recipe)
             if total is not None and total < at_once:
@@ -54,16 +54,16 @@ class Offer:
 
     @property
     def most_levels(self) -> float | None:
-        """The most levels that may be asked for of the usual recipe; None where none may be."""
+        """Largest change in levels for the default recipe; None if it takes no levels."""
         return None if self.recipes[self._first].levels is None else self.most
 
     @property
     def visibilities(self) -> list[str]:
-        """Words that may be asked for of the usual recipe; none where that is not bounded."""
+        """Visibilities for the default recipe; none if it does not bound visibility."""
         return list(VISIBILITY) if self._by_sight(self.recipes[self._first]) else []
 
     def file(self, recipe: str | None) -> str | None:
-        """The preset or file of a recipe by its name; None for the usual one.
+        """Return the preset or file of a recipe by its name; None stands for the default.
 
         Raises:
             Problem: If there is no such recipe.
@@ -73,10 +73,10 @@ class Offer:
     def check(
         self, recipe: str | None, *, visibility: str | None = None, levels: float | None = None
     ) -> None:
-        """Refuse what a recipe cannot be asked for here.
+        """Check the strength that a client asks for.
 
         Raises:
-            Problem: If there is no such recipe, or it bounds something else, or it is too much.
+            Problem: If the recipe is unknown or bounds another quantity, or this is too much.
         """
         chosen = self.recipes[self._first if recipe is None else self._known(recipe)]
         if visibility is not None and levels is not None:
@@ -85,20 +85,24 @@ class Offer:
             raise Problem(
                 422,
                 "wrong-request",
-                "what is seen of the change is not bounded by this recipe here: leave visibility "
-                "out",
+                "this recipe does not bound the visibility of the change here: leave "
+                "visibility out",
             )
         if levels is not None and chosen.levels is None:
-            raise Problem(422, "wrong-request", "this recipe has no largest change: leave it out")
+            raise Problem(
+                422,
+                "wrong-request",
+                "this recipe has no largest change in levels: leave levels out",
+            )
         if levels is not None and levels > self.most:
             raise Problem(
-                422, "wrong-request", f"this service changes photos by {self.most:g} at most"
+                422, "wrong-request", f"levels may be {self.most:g} at most, got {levels:g}"
             )
 
     def _known(self, recipe: str) -> str:
         if recipe not in self.recipes:
             known = ", ".join(self.recipes)
-            raise Problem(422, "no-such-recipe", f"this service has these recipes: {known}")
+            raise Problem(422, "no-such-recipe", f"the recipe is unknown; this service has {known}")
         return recipe
 
     def _by_sight(self, recipe: Recipe) -> bool:

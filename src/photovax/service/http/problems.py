@@ -29,7 +29,7 @@ _STATUS: dict[type[PhotovaxError], int] = {
 
 
 class Problem(Exception):
-    """An answer that is a problem document."""
+    """An error that is answered with a problem document."""
 
     def __init__(
         self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None
@@ -39,14 +39,14 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
     def answer(self) -> Response:
-        """The problem document."""
+        """Return the problem document."""
         return problem(self.status, self.kind, self.detail, self.headers)
 
 
 def problem(
     status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The problem document."""
+    """Return a problem document."""
     body = {
         "type": f"urn:photovax:problem:{kind}",
         "title": HTTPStatus(status).phrase,
@@ -59,7 +59,7 @@ def problem(
 
 
 def handle_problems(app: FastAPI) -> None:
-    """Answer every error with a problem document, but for those that nobody thought of."""
+    """Answer every expected error with a problem document."""
 
     @app.exception_handler(Problem)
     async def _ours(request: Request, error: Problem) -> Response:
@@ -73,7 +73,7 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _wrong(request: Request, error: RequestValidationError) -> Response:
-        # Where, and why; not what was sent.
+        # The place and the reason, without the value that was sent.
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         return problem(422, "wrong-request", f"{where}: {first['msg']}")
@@ -81,7 +81,7 @@ def handle_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         if isinstance(error.__cause__, OSError) and no_room(error.__cause__):
-            return problem(507, *NO_ROOM)  # while the body was read
+            return problem(507, *NO_ROOM)  # while the body was being read
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         return problem(error.status_code, kind, str(error.detail), error.headers)
 

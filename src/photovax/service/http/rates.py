@@ -1,4 +1,4 @@
-"""How many requests an address may make."""
+"""Rate limits for requests."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 __all__ = ["Rates"]
 
 
-_MANY = 10_000  # clients; of more, those that came longest ago are forgotten
+_MANY = 10_000  # clients; beyond that the one with the oldest request is forgotten
 
 
 class Rates:
-    """Buckets that fill as time goes by: a minute's requests at once, then so many a minute.
+    """Token buckets: the requests of one minute at once, then as many each minute.
 
     Args:
-        per_minute: Requests of one client.
+        per_minute: Number of requests of one client.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -24,10 +24,10 @@ class Rates:
         self._lock = threading.Lock()
 
     def wait(self, client: str) -> float:
-        """Take one request; 0, or how many seconds too early it came."""
+        """Count one request. Returns 0, or the seconds until it is allowed."""
         now = time.monotonic()
         with self._lock:
-            # Taken out and put in again, so that they lie in the order in which clients came last.
+            # Removed and added again: a dict keeps the order, here that of the last requests.
             left, at = self._buckets.pop(client, (self._size, now))
             left = min(self._size, left + (now - at) * self._size / 60)
             enough = left >= 1

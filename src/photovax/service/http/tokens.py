@@ -1,4 +1,4 @@
-"""Clients' tokens: only their hashes are kept, and each may ask only so often."""
+"""Clients' tokens. Only their hashes are stored."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Tokens"]
 
 
 class Tokens:
-    """The tokens of one service, in a file that is read anew when it changes.
+    """The tokens of one service, in a file that is read again when it changes.
 
-    A token is 256 random bits, so its SHA-256 cannot be turned back by trying.
+    A token has 256 random bits, so its SHA-256 cannot be reversed by trying.
 
     Args:
-        file: JSON, made with the first token.
+        file: JSON file, created with the first token.
     """
 
     def __init__(self, file: Path) -> None:
@@ -29,24 +29,24 @@ class Tokens:
         self._names: dict[str, str] = {}
 
     def add(self, name: str) -> str:
-        """A new token for a client; shown this once.
+        """Create a token for a client. It cannot be shown again.
 
         Raises:
-            UsageError: If the client has one already.
-            SaveError: If it cannot be kept.
+            UsageError: If the client has a token.
+            SaveError: If the file cannot be written.
         """
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(self._file):
             known = dict(self._current())
             if name in known.values():
-                raise UsageError(f"{name} has a token already; remove it from {self._file} first")
+                raise UsageError(f"{name} has a token in {self._file}; remove that first")
             token = f"photovax_{secrets.token_urlsafe(32)}"
             known[_hash(token)] = name
             write_text(json.dumps(known, indent=1) + "\n", self._file, overwrite=True)
         return token
 
     def owner(self, token: str) -> str | None:
-        """Whose token it is: its hash's first digits; None where it is nobody's."""
+        """Return the owner's id, the first digits of the token's hash; None if unknown."""
         digest = _hash(token)
         return digest[:16] if digest in self._current() else None
 
@@ -58,12 +58,12 @@ class Tokens:
             status = self._file.stat()
         except FileNotFoundError:
             return {}
-        changed = (status.st_ino, status.st_mtime_ns)  # each time it is written it is a new file
+        changed = (status.st_ino, status.st_mtime_ns)  # each write makes a new file
         if changed != self._read_at:
             try:
                 self._names = dict(json.loads(self._file.read_text(encoding="utf-8")))
             except ValueError:
-                raise UsageError(f"{self._file} holds no tokens") from None
+                raise UsageError(f"{self._file} is not a file of tokens") from None
             self._read_at = changed
         return self._names
 

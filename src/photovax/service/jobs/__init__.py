@@ -1,1 +1,1 @@
-"""The table of jobs, and the databases it may lie in."""
+"""The table of jobs and the databases that can hold it."""

@@ -1,6 +1,7 @@
-"""Where the table of jobs is: a SQLite file, or PostgreSQL. What differs is in two small classes.
+"""Where the table of jobs is stored: a SQLite file, or PostgreSQL (``postgres.py``).
 
-Statements are written once, with ``?`` for values, in the SQL that both understand.
+Statements are written once, with ``?`` for values, in the SQL that both databases understand.
+What differs between the two is in their two classes.
 """
 
 from __future__ import annotations
@@ -18,57 +19,65 @@ __all__ = ["Connection", "Cursor", "Database", "Sqlite", "reachable"]
 
 
 class Cursor(Protocol):
-    """What came of a statement."""
+    """The result of a statement."""
 
     @property
     def rowcount(self) -> int:
-        """How many rows it changed."""
+        """The number of rows that the statement changed."""
 
     def fetchone(self) -> Any:
-        """The next row, by names of columns, or None."""
+        """Return the next row, a mapping from column names, or None."""
 
     def fetchall(self) -> list[Any]:
-        """The rows that are left."""
+        """Return the remaining rows."""
 
 
 class Connection(Protocol):
-    """Runs statements, each a transaction of its own unless one is begun."""
+    """Runs statements. Each is a transaction of its own unless one has begun."""
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Cursor:
         """Run a statement."""
 
 
 class Database(Protocol):
-    """One of the two.
+    """A database that holds the table of jobs.
 
     Attributes:
-        shared: Whether services on other machines may use it at the same time.
-        free: What a subquery ends in that takes only rows nobody is changing.
+        shared: Whether services on other machines can use it at the same time.
+        free: SQL at the end of a subquery that skips rows which another transaction is changing.
     """
 
     shared: bool
     free: str
 
     def connection(self) -> AbstractContextManager[Connection]:
-        """A connection that no other thread has.
+        """Open a connection for this thread alone.
 
         Raises:
-            Unreachable: If there is none, or it breaks.
+            Unreachable: If the database cannot be reached or the connection breaks.
         """
 
     def alone(self) -> AbstractContextManager[Connection]:
-        """The same within one transaction; nobody else is in here at that time."""
+        """Open a connection with one transaction, which excludes all others opened this way.
+
+        Raises:
+            Unreachable: If the database cannot be reached or the connection breaks.
+        """
 
     def now(self, connection: Connection) -> float:
-        """Unix time, by one clock for all who share the database."""
+        """Return the Unix time in seconds by the one clock that all users of it share."""
 
     def close(self) -> None:
-        """Let go of what is kept open."""
+        """Close every open connection."""
 
 
 @contextmanager
 def reachable(errors: type[Exception]) -> Iterator[None]:
-    """A database's errors, as one that is the same for both."""
+    """Replace errors of a database's library by one that is the same for both.
+
+    Raises:
+        Unreachable: If the code inside raises one of ``errors``.
+    """
     try:
         yield
     except errors as error:
@@ -78,14 +87,14 @@ def reachable(errors: type[Exception]) -> Iterator[None]:
 
 
 class Sqlite:
-    """A file in WAL mode.
+    """A SQLite file in WAL mode.
 
     Args:
-        file: Made where it is missing.
+        file: Path of the file, created when missing.
     """
 
     shared = False
-    free = ""  # a statement that writes has the whole file
+    free = ""  # a statement that writes locks the whole file
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -93,7 +102,7 @@ class Sqlite:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A new connection; they cost next to nothing."""
+        """Open a new connection, which costs next to nothing."""
         with (
             reachable(sqlite3.Error),
             closing(sqlite3.connect(self._file, timeout=30, isolation_level=None)) as connection,
@@ -101,21 +110,21 @@ class Sqlite:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            # Prompts are gone from the file, too, once they are deleted.
+            # Deleted prompts are overwritten in the file as well.
             connection.execute("PRAGMA secure_delete = ON")
             yield connection
 
     @contextmanager
     def alone(self) -> Iterator[Connection]:
-        """A transaction that no other can write beside."""
+        """Open a connection with a transaction that excludes all other writers."""
         with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
 
     def now(self, connection: Connection) -> float:
-        """This machine's clock."""
+        """Return the time by this machine's clock."""
         return time.time()
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection stays open."""

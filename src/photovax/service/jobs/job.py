@@ -1,4 +1,4 @@
-"""One job: what is known of it, and the states it goes through."""
+"""One job: its row in the table, its states, and the errors of the table."""
 
 from __future__ import annotations
 
@@ -10,11 +10,21 @@ from typing import Any
 
 from photovax.errors import PhotovaxError
 
-__all__ = ["Clash", "Job", "LostJob", "QueueFull", "State", "Unreachable", "job_of", "new_id"]
+__all__ = [
+    "Clash",
+    "Job",
+    "LostJob",
+    "QueueFull",
+    "State",
+    "Unreachable",
+    "failure",
+    "job_of",
+    "new_id",
+]
 
 
 class State(StrEnum):
-    """Where a job is."""
+    """The state of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -25,7 +35,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing more will happen to it but its removal."""
+        """Whether the job has ended."""
         return self not in (State.QUEUED, State.RUNNING)
 
 
@@ -34,37 +44,37 @@ class Clash(PhotovaxError):
 
 
 class QueueFull(PhotovaxError):
-    """As many jobs wait as may."""
+    """The largest allowed number of jobs is waiting."""
 
 
 class LostJob(PhotovaxError):
-    """The job was cancelled, or another worker has it now."""
+    """The job was cancelled or belongs to another worker now."""
 
 
 class Unreachable(PhotovaxError):
-    """The table of jobs cannot be read or written at this time."""
+    """The table of jobs cannot be read or written at present."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One row.
+    """One row of the table. Times are Unix times in seconds by the database's clock.
 
     Attributes:
-        id: 128 random bits, in hexadecimal digits.
+        id: 128 random bits as hexadecimal digits.
         kind: ``immunizations``, ``renewals``, ``checks`` or ``edits``.
-        owner: Whose it is: a token's id, or nothing.
-        request: SHA-256 over everything that was asked.
-        parameters: What was asked, but for the pictures.
-        state: Where it is.
-        done: Steps done, of ``steps``.
-        steps: How many there will be; 0 until that is known.
-        result: What came out, but for the pictures.
-        error: Why it failed: ``kind`` and ``message``.
-        attempt: How often it was begun.
-        created: Unix time; as are the others.
-        started: When it was begun, the last time.
-        finished: When it ended.
-        read: When the row was read, by the same clock as the other times.
+        owner: Id of the token that asked for it; empty where the service needs no tokens.
+        request: SHA-256 of the whole request.
+        parameters: The request without its pictures.
+        state: The state.
+        done: Number of steps done.
+        steps: Number of steps in all; 0 until known.
+        result: The result without its pictures.
+        error: ``kind`` and ``message`` of the failure.
+        attempt: Number of the current or last attempt, from 1; 0 before the first.
+        created: Time at which the job was queued.
+        started: Time at which the last attempt began.
+        finished: Time at which the job ended.
+        read: Time at which the row was read.
     """
 
     id: str
@@ -85,12 +95,17 @@ class Job:
 
 
 def new_id() -> str:
-    """A job's id, which nobody can guess."""
+    """Return a new random id, which cannot be guessed."""
     return secrets.token_hex(16)
 
 
+def failure(kind: str, message: str) -> str:
+    """The reason of a failure as it is stored."""
+    return json.dumps({"kind": kind, "message": message})
+
+
 def job_of(row: Any, now: float) -> Job:
-    """The job in a row of the table, read at this time by the database's clock."""
+    """Convert a row of the table, read at time ``now`` by the database's clock."""
     return Job(
         id=row["id"],
         kind=row["kind"],

@@ -1,4 +1,4 @@
-"""How many jobs may wait."""
+"""Limits on the number of waiting jobs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from photovax.service.jobs.job import QueueFull
 __all__ = ["EVERYBODY", "require_room"]
 
 EVERYBODY = "*"
-"""Stands for all owners, who are named in hexadecimal digits."""
+"""Key of the limit for all owners together; ids of owners are hexadecimal digits."""
 
 
 def require_room(connection: Connection, limits: Mapping[str, int]) -> None:
-    """See whether another job may wait.
+    """Check that another job may be queued.
 
     Args:
-        connection: To the table of jobs.
-        limits: How many jobs may wait of each owner, or of ``EVERYBODY``.
+        connection: Connection to the table of jobs.
+        limits: Largest number of waiting jobs by owner, or by ``EVERYBODY`` for all owners.
 
     Raises:
-        QueueFull: If as many do already.
+        QueueFull: If a limit is reached.
     """
     waiting = {
         row["owner"]: row["n"]
@@ -32,5 +32,5 @@ def require_room(connection: Connection, limits: Mapping[str, int]) -> None:
     for owner, most in limits.items():
         count = sum(waiting.values()) if owner == EVERYBODY else waiting.get(owner, 0)
         if count >= most:
-            whose = "" if owner == EVERYBODY else " of yours"
-            raise QueueFull(f"jobs{whose} that wait already: {count}; try again later")
+            whose = "jobs" if owner == EVERYBODY else "of your jobs"
+            raise QueueFull(f"{count} {whose} are waiting, of {most} allowed; try again later")

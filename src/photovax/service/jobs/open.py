@@ -11,10 +11,10 @@ __all__ = ["open_database"]
 
 
 def open_database(place: Path | str) -> Database:
-    """The database in a file, or at a URL.
+    """Open the database in a file or at a URL.
 
     Raises:
-        UsageError: If the URL is none, or leads to no database.
+        UsageError: If the URL is malformed, no database answers there, or psycopg is missing.
     """
     if isinstance(place, Path):
         return Sqlite(place)

@@ -1,4 +1,4 @@
-"""The table of jobs in PostgreSQL, for services on several machines; needs psycopg."""
+"""The table of jobs in PostgreSQL, for services on several machines. Needs psycopg."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from photovax.service.jobs.database import Connection, reachable
 __all__ = ["Postgres"]
 
 _ADVICE = "write postgresql://user:password@host/name, with %40 for @ and %2F for / within a part"
-_ALONE = 0x70686F746F766178  # names the lock: "photovax"
+_ALONE = 0x70686F746F766178  # the lock's number: "photovax" in ASCII
 _CONNECTIONS = 8
 _PATIENCE = 30.0
 _USUAL = {
     "application_name": "photovax",
     "connect_timeout": "10",
-    "tcp_user_timeout": "30000",  # ms: a peer that is gone must not hold a worker's pulse for hours
+    "tcp_user_timeout": "30000",  # in ms; a lost peer must not block a worker for hours
 }
 
 
 class Postgres:
-    """A database on a server.
+    """A database on a PostgreSQL server.
 
     Args:
-        url: ``postgresql://…``; what it leaves out, libpq takes from its environment and files.
+        url: ``postgresql://…``; libpq takes missing parts from its environment and files.
 
     Raises:
-        UsageError: If that is no such URL, or it leads to no database.
+        UsageError: If the URL is malformed or no database answers there.
     """
 
     shared = True
@@ -50,7 +50,7 @@ class Postgres:
             kwargs={
                 **parts,
                 "autocommit": True,
-                "prepare_threshold": None,  # a pooler between may hand statements to others
+                "prepare_threshold": None,  # a pooler may send statements to other servers
                 "row_factory": dict_row,
             },
             min_size=0,
@@ -62,13 +62,13 @@ class Postgres:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection of the pool; waits for the server if it is being restarted."""
+        """Take a connection from the pool; waits while the server restarts."""
         with reachable(psycopg.Error), self._pool.connection() as connection:
             yield _Asking(connection)
 
     @contextmanager
     def alone(self) -> Iterator[Connection]:
-        """A transaction under a lock; statements outside go on beside it."""
+        """Open a transaction under an advisory lock; other statements are not blocked."""
         with (
             reachable(psycopg.Error),
             self._pool.connection() as connection,
@@ -79,37 +79,37 @@ class Postgres:
             yield asking
 
     def now(self, connection: Connection) -> float:
-        """The server's clock."""
+        """Return the time by the server's clock."""
         row = connection.execute(
             "SELECT extract(epoch FROM clock_timestamp())::float8 AS now"
         ).fetchone()
         return float(row["now"])
 
     def close(self) -> None:
-        """End the pool."""
+        """Close the pool."""
         self._pool.close()
 
 
 class _Asking:
-    """A connection that understands ``?``."""
+    """A connection that accepts ``?`` as the placeholder."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> psycopg.Cursor[Any]:
-        # Values go beside the statement, so that a server's log of statements holds no prompt.
+        # Values are sent apart from the statement, so that logs of statements hold no prompts.
         return self._connection.execute(statement.replace("?", "%s").encode(), values)
 
 
 def _parts(url: str) -> Mapping[str, Any]:
-    """A URL taken apart; what is wrong with it is not repeated, for a password may stand there."""
+    """Split a URL. Errors do not repeat it: it may hold a password."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise UsageError(f"the database's URL is not one of PostgreSQL; {_ADVICE}")
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error:
         raise UsageError(f"the database's URL cannot be read; {_ADVICE}") from None
-    # So does libpq read a password with @ or / in it, and would then show the rest as a host.
+    # libpq misreads a password that contains @ or /, and would show part of it as the host.
     if any("@" in str(parts.get(name, "")) for name in ("host", "port", "dbname")):
         raise UsageError(f"the database's URL cannot be read; {_ADVICE}")
     return parts

@@ -1,8 +1,10 @@
-"""The table of jobs as SQL that SQLite and PostgreSQL both understand."""
+"""The table of jobs as SQL for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
-__all__ = ["SCHEMA"]
+from collections.abc import Sequence
+
+__all__ = ["SCHEMA", "marks"]
 
 SCHEMA = (
     """
@@ -31,4 +33,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     "CREATE INDEX IF NOT EXISTS jobs_by_parent ON jobs (parent)",
     "CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (state, finished)",
 )
-"""Statements that make the table where it is missing; each does nothing where it has been run."""
+"""Statements that create the table and its indexes where they are missing."""
+
+
+def marks(values: Sequence[str]) -> str:
+    """Placeholders for so many values, for a list in a statement."""
+    return ", ".join("?" * len(values))

@@ -1,14 +1,14 @@
-"""The table of jobs: what is to be done, by whom, and how far it is.
+"""The table of jobs: requests, their state and progress, and the worker that has each.
 
-A worker takes a job under a lease and renews it as it goes. A job whose worker died (kill -9,
-power cut, out of memory) is therefore taken up again when its lease ends, and what a worker says
-about a job that is no longer its own is not believed, so each job completes once.
+A worker claims a job under a lease and renews the lease while it works. If the worker dies
+(kill -9, power cut, out of memory), the lease ends and another worker claims the job. Updates by
+a worker that no longer has the job are rejected, so each job completes once.
 
-In SQLite for one service, in PostgreSQL for several that share it and the folder of pictures; see
-``database.py``. Whatever one service does here must do the others' jobs no harm.
+The table is in SQLite for one service, or in PostgreSQL for several services that share it and
+the folder of pictures; see ``database.py``. A service must not disturb the jobs of the others.
 
-No queue library stands in between: those that run on SQLite forget a task once a worker has
-fetched it, so this table would have to find and repeat lost jobs all the same.
+No queue library is used: those that run on SQLite forget a task once a worker has fetched it, so
+this table would still be needed to find and repeat lost jobs.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 
 from photovax.errors import UsageError, first_line
 from photovax.service.jobs.database import Connection
-from photovax.service.jobs.job import Clash, Job, LostJob, State, Unreachable, job_of
+from photovax.service.jobs.job import Clash, Job, LostJob, State, Unreachable, failure, job_of
 from photovax.service.jobs.limits import require_room
 from photovax.service.jobs.open import open_database
-from photovax.service.jobs.schema import SCHEMA
+from photovax.service.jobs.schema import SCHEMA, marks
 
 __all__ = ["Jobs"]
 
@@ -34,16 +34,17 @@ _KEEP_ROWS = 86_400
 
 
 class Jobs:
-    """The jobs of one service, or of several; any number of threads and processes may hold one.
+    """The jobs of one service or of several. Threads and processes may share the table.
 
-    Every method raises ``Unreachable`` if the database breaks down.
+    Every method raises ``Unreachable`` if the database fails.
 
     Args:
-        place: The file, made where it is missing; or the URL of a PostgreSQL database.
-        pictures: The folder under which each job has its own.
+        place: Path of the SQLite file, created when missing, or URL of a PostgreSQL database.
+        pictures: Folder that holds one subfolder for each job.
 
     Raises:
-        UsageError: If the URL is none, or leads to no database, or no table can be made there.
+        UsageError: If the URL is malformed, no database answers there, or the table cannot be
+            created.
     """
 
     def __init__(self, place: Path | str, pictures: Path) -> None:
@@ -61,19 +62,19 @@ class Jobs:
 
     @property
     def shared(self) -> bool:
-        """Whether other services may have the same jobs."""
+        """Whether other services may use the same table."""
         return self._database.shared
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._database.close()
 
     def folder(self, job: str) -> Path:
-        """Where a job's pictures are."""
+        """Return the folder of a job's pictures."""
         return self.pictures / job
 
     def output(self, job: Job) -> Path:
-        """Where the pictures go that this attempt makes."""
+        """Return the folder for the results of the current attempt."""
         return self._output(job.id, job.attempt)
 
     def add(
@@ -87,11 +88,11 @@ class Jobs:
         idempotency: str | None = None,
         limits: Mapping[str, int] | None = None,
     ) -> Job:
-        """Queue a job; or, where the key was used for the same request, the job of then.
+        """Queue a job, or return the earlier job of the same request with the same key.
 
         Raises:
             Clash: If the key was used for another request.
-            QueueFull: As ``check_room``.
+            QueueFull: If a limit of ``check_room`` is reached.
         """
         with self._database.alone() as connection:
             if (known := self._by_key(connection, owner, idempotency, request)) is not None:
@@ -109,19 +110,19 @@ class Jobs:
         return job_of(row, now)
 
     def check_room(self, limits: Mapping[str, int]) -> None:
-        """See whether another job may wait.
+        """Check that another job may be queued.
 
         Args:
-            limits: How many jobs may wait of each owner, or of ``EVERYBODY``.
+            limits: Largest number of waiting jobs by owner, or by ``EVERYBODY`` for all owners.
 
         Raises:
-            QueueFull: If as many do already.
+            QueueFull: If a limit is reached.
         """
         with self._database.connection() as connection:
             require_room(connection, limits)
 
     def by_key(self, owner: str, idempotency: str | None, request: str) -> Job | None:
-        """The job of a former request with this key.
+        """Return the job of an earlier request with this key, or None.
 
         Raises:
             Clash: If that was another request.
@@ -130,15 +131,15 @@ class Jobs:
             return self._by_key(connection, owner, idempotency, request)
 
     def get(self, job: str) -> Job | None:
-        """A job, or None where there is none of that id."""
+        """Return a job, or None if the id is unknown."""
         with self._database.connection() as connection:
             row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job,)).fetchone()
             return None if row is None else job_of(row, self._database.now(connection))
 
     def claim(self, worker: str, lease: float, *, attempts: int) -> Job | None:
-        """Take the oldest job that waits, or whose worker is dead.
+        """Claim the oldest job that is waiting or whose worker is dead, or return None.
 
-        One that was begun ``attempts`` times without an end is given up instead.
+        A job that was begun ``attempts`` times without an end fails instead.
         """
         free = self._database.free
         with self._database.connection() as connection:
@@ -147,7 +148,7 @@ class Jobs:
                 "UPDATE jobs SET state = 'failed', finished = ?, parameters = '{}', error = ? "
                 "WHERE id IN (SELECT id FROM jobs "
                 f"WHERE state = 'running' AND lease < ? AND attempt >= ? {free}) RETURNING id",
-                (now, _error("worker-died", "its worker died each time"), now, attempts),
+                (now, failure("worker-died", "its worker died in each attempt"), now, attempts),
             ).fetchall()
             row = connection.execute(
                 "UPDATE jobs SET state = 'running', worker = ?, lease = ?, started = ?, "
@@ -161,10 +162,10 @@ class Jobs:
         return None if row is None else job_of(row, now)
 
     def progress(self, job: Job, worker: str, lease: float, done: int, steps: int) -> None:
-        """Say how far a job is, and that its worker lives.
+        """Store progress and renew the lease.
 
         Raises:
-            LostJob: If it is not the worker's any more.
+            LostJob: If the worker no longer has the job.
         """
         with self._database.connection() as connection:
             self._own(
@@ -178,10 +179,10 @@ class Jobs:
             )
 
     def finish(self, job: Job, worker: str, result: dict[str, Any]) -> None:
-        """End a job with what came out.
+        """End a job with its result.
 
         Raises:
-            LostJob: If it is not the worker's any more.
+            LostJob: If the worker no longer has the job.
         """
         with self._database.connection() as connection:
             self._own(
@@ -194,10 +195,10 @@ class Jobs:
             )
 
     def fail(self, job: Job, worker: str, kind: str, message: str) -> None:
-        """End a job with the reason why nothing came out.
+        """End a job with the reason of its failure.
 
         Raises:
-            LostJob: If it is not the worker's any more.
+            LostJob: If the worker no longer has the job.
         """
         with self._database.connection() as connection:
             self._own(
@@ -206,22 +207,22 @@ class Jobs:
                 worker,
                 "state = 'failed', worker = NULL, finished = ?, parameters = '{}', error = ?",
                 self._database.now(connection),
-                _error(kind, message),
+                failure(kind, message),
             )
 
     def release(self, worker: str, *, spare: bool = False) -> None:
-        """Put the job of a worker that is known to be dead back into the queue at once.
+        """End the lease of a dead worker, so that its job can be claimed at once.
 
         Args:
-            worker: Its name.
-            spare: Whether this attempt does not count, since the worker did not die of it.
+            worker: Name of the worker.
+            spare: Whether the attempt does not count, because the job is not why the worker ended.
         """
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT id, attempt FROM jobs WHERE state = 'running' AND worker = ?", (worker,)
             ).fetchall()
             for row in rows:
-                if spare:  # the next attempt has the same number, and makes its folder anew
+                if spare:  # the next attempt has the same number and creates the same folder
                     shutil.rmtree(self._output(row["id"], row["attempt"]), ignore_errors=True)
                 connection.execute(
                     "UPDATE jobs SET lease = 0, attempt = attempt - ? "
@@ -230,15 +231,15 @@ class Jobs:
                 )
 
     def release_all(self) -> None:
-        """The same for every worker: for a service that starts, and shares its jobs with none."""
+        """End all leases. For the start of a service that shares its table with none."""
         with self._database.connection() as connection:
             connection.execute("UPDATE jobs SET lease = 0 WHERE state = 'running'")
 
     def cancel(self, job: str) -> bool:
-        """End a job, and edits of what it gave, and delete their pictures.
+        """Cancel a job and the edits of its result, and delete their pictures.
 
         Returns:
-            Whether there was anything to delete.
+            Whether anything was cancelled.
         """
         with self._database.connection() as connection:
             ends = [
@@ -255,23 +256,30 @@ class Jobs:
         return bool(ends)
 
     def overdue(self, workers: Sequence[str], seconds: float) -> list[tuple[str, str]]:
-        """Fail jobs that these workers have for longer; their ids, and the workers to stop.
+        """Fail the jobs that these workers have had for longer than ``seconds``.
 
-        A job whose worker is dead waits for another, so its time does not count.
+        A job whose worker is dead waits for another worker; that time does not count.
+
+        Returns:
+            Ids of the jobs and names of their workers, which must be stopped.
         """
-        message = f"took longer than the {seconds:g} s allowed"
+        message = f"the job took longer than the {seconds:g} s allowed"
         with self._database.connection() as connection:
             now = self._database.now(connection)
             rows = connection.execute(
                 "UPDATE jobs SET state = 'failed', finished = ?, parameters = '{}', error = ? "
-                f"WHERE state = 'running' AND started < ? AND worker IN ({_marks(workers)}) "
+                f"WHERE state = 'running' AND started < ? AND worker IN ({marks(workers)}) "
                 "RETURNING id, worker",
-                (now, _error("too-long", message), now - seconds, *workers),
+                (now, failure("too-long", message), now - seconds, *workers),
             ).fetchall()
         return [(row["id"], row["worker"]) for row in rows]
 
     def expire(self, seconds: float) -> list[str]:
-        """Delete the pictures, parameters and results of jobs that ended so long ago."""
+        """Delete pictures, parameters and results of jobs that ended ``seconds`` ago.
+
+        Returns:
+            Ids of the jobs.
+        """
         with self._database.connection() as connection:
             now = self._database.now(connection)
             rows = connection.execute(
@@ -279,11 +287,11 @@ class Jobs:
                 "AND finished < ?",
                 (now - seconds,),
             ).fetchall()
-            # Edits hold copies of the photo, so they go with it, however young they are.
+            # Edits hold copies of the photo, so they expire together with it.
             gone = [each for row in rows for each in (*_edits_of(connection, row["id"]), row["id"])]
             for job in dict.fromkeys(gone):
-                # Pictures first: killed in between, the next round does it again. So may another
-                # service at the same time.
+                # Pictures first: if the process is killed in between, the next round repeats it.
+                # Another service may do the same at the same time.
                 shutil.rmtree(self.folder(job), ignore_errors=True)
                 connection.execute(
                     "UPDATE jobs SET state = 'expired', parameters = '{}', result = NULL, "
@@ -293,7 +301,11 @@ class Jobs:
         return list(dict.fromkeys(gone))
 
     def forget(self, seconds: float) -> None:
-        """Delete the rows of jobs that expired a day ago, their results being kept for so long."""
+        """Delete the rows of jobs one day after they expired.
+
+        Args:
+            seconds: Time for which results are kept, as for ``expire``.
+        """
         with self._database.connection() as connection:
             connection.execute(
                 "DELETE FROM jobs WHERE state = 'expired' AND finished < ?",
@@ -301,11 +313,11 @@ class Jobs:
             )
 
     def sweep(self, age: float = 0) -> None:
-        """Delete folders that belong to no job: uploads that were under way at a kill.
+        """Delete folders that belong to no job: uploads cut off when a service was killed.
 
         Args:
-            age: Spare those that changed within so many seconds: they may be uploads that are
-                under way now, here or in another service.
+            age: Minimum age in seconds. Younger folders may be uploads in progress, also those of
+                another service.
         """
         with self._database.connection() as connection:
             known = {
@@ -315,14 +327,14 @@ class Jobs:
                 ).fetchall()
             }
         for folder in self.pictures.iterdir():
-            with suppress(FileNotFoundError):  # another service was faster
+            with suppress(FileNotFoundError):  # another service deleted it
                 if folder.name not in known and (
                     not age or time.time() - folder.stat().st_mtime > age
                 ):
                     shutil.rmtree(folder, ignore_errors=True)
 
     def counts(self) -> dict[str, int]:
-        """How many jobs are in each state."""
+        """Return the number of jobs in each state."""
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT state, count(*) AS n FROM jobs GROUP BY state"
@@ -331,7 +343,7 @@ class Jobs:
         return {state.value: found.get(state.value, 0) for state in State}
 
     def let_go(self, job: Job, worker: str) -> None:
-        """Say that a worker has stopped work on a job that it lost."""
+        """Record that a worker has stopped working on a job that it lost."""
         with self._database.connection() as connection:
             connection.execute(
                 "UPDATE jobs SET worker = NULL WHERE id = ? AND worker = ? AND state != 'running'",
@@ -339,11 +351,11 @@ class Jobs:
             )
 
     def deaf(self, workers: Sequence[str], seconds: float) -> list[str]:
-        """Those of these workers that went on for so long with a job that was ended."""
+        """Return those of these workers that still work on a job that ended ``seconds`` ago."""
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT id, worker FROM jobs WHERE state NOT IN ('queued', 'running') "
-                f"AND finished < ? AND worker IN ({_marks(workers)})",
+                f"AND finished < ? AND worker IN ({marks(workers)})",
                 (self._database.now(connection) - seconds, *workers),
             ).fetchall()
             for row in rows:
@@ -362,7 +374,7 @@ class Jobs:
             (*values, job.id, worker, job.attempt),
         ).rowcount
         if not changed:
-            raise LostJob("the job was cancelled, or is another worker's now")
+            raise LostJob("the job was cancelled or belongs to another worker")
 
     def _by_key(
         self, connection: Connection, owner: str, idempotency: str | None, request: str
@@ -384,11 +396,3 @@ def _edits_of(connection: Connection, job: str) -> list[str]:
         "SELECT id FROM jobs WHERE parent = ? AND state != 'expired'", (job,)
     ).fetchall()
     return [row["id"] for row in rows]
-
-
-def _marks(values: Sequence[str]) -> str:
-    return ", ".join("?" * len(values))
-
-
-def _error(kind: str, message: str) -> str:
-    return json.dumps({"kind": kind, "message": message})

@@ -1,4 +1,4 @@
-// Before and after: a slider between two pictures, their difference made visible, and where it is seen.
+// Comparison: a slider between two pictures, their amplified difference, the map of visible change.
 
 const AMPLIFIED = 16;
 const stage = document.getElementById("stage");
@@ -25,7 +25,7 @@ function choose() {
 }
 for (const choice of [both, amplified, seen]) choice.addEventListener("change", choose);
 
-// There is no map where the server could not measure one.
+// The server may have no map.
 export async function show(first, second, third) {
   document.getElementById("mapped").hidden = !third;
   both.checked = true;
@@ -37,7 +37,7 @@ export async function show(first, second, third) {
   await Promise.all([before.decode(), after.decode()]);
 }
 
-// Grey where nothing changed. Large photos are cut to their middle: scaling would average the change.
+// Grey means no change. Large photos are cropped to their centre, since scaling averages the change.
 function paint() {
   const width = Math.min(after.naturalWidth, 4096);
   const height = Math.min(after.naturalHeight, 4096);

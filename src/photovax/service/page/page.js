@@ -1,4 +1,4 @@
-// What happens on the page, in the order in which a person meets it.
+// The page: upload, progress, result, edits.
 
 import { show } from "./compare.js";
 import * as service from "./service.js";
@@ -22,7 +22,7 @@ function time(seconds) {
   return seconds < 90 ? `, about ${Math.ceil(seconds)} seconds left` : `, about ${Math.ceil(seconds / 60)} minutes left`;
 }
 
-function tell(state) {
+function report(state) {
   const bar = $("bar");
   if (state.state === "running" && state.steps) {
     bar.max = state.steps;
@@ -30,13 +30,13 @@ function tell(state) {
     $("said").textContent = `Step ${state.done} of ${state.steps}${time(state.seconds_left)}`;
   } else {
     bar.removeAttribute("value");
-    $("said").textContent = state.state === "queued" ? "Waiting for its turn" : "Starting";
+    $("said").textContent = state.state === "queued" ? "Waiting in the queue" : "Starting";
   }
 }
 
 function ended(state, what) {
   if (state.state === "done") return;
-  const why = state.state === "cancelled" ? "stopped" : (state.error?.message ?? state.state);
+  const why = state.state === "cancelled" ? "cancelled" : (state.error?.message ?? state.state);
   throw new service.Problem(200, `${what}: ${why}`);
 }
 
@@ -53,7 +53,7 @@ async function take(file) {
     const strength = value ? { [dataset.field]: value } : {};
     job = await service.immunize(file, strength, $("forbid").checked);
     $("stop").disabled = false;
-    job = await service.follow(job, tell);
+    job = await service.follow(job, report);
     if (job.state === "cancelled") return;
     ended(job, "The photo was not immunized");
     $("said").textContent = "Fetching the result";
@@ -76,14 +76,14 @@ async function outcome() {
   const seen = job.result.visible;
   const models = Object.entries(job.result.models).map(
     ([name, found]) =>
-      `${name}: ${found.verdict}, thrown off by ${found.effect.shift.toFixed(2)}, by noise of the same size ${found.floor.shift.toFixed(2)}`,
+      `${name}: ${found.verdict}, latent shift ${found.effect.shift.toFixed(2)}, by noise of the same size ${found.floor.shift.toFixed(2)}`,
   );
   const notes = job.result.notes.map((note) => `Note: ${note}.`);
   const eye = job.result.seen ? [
     `The change is ${job.result.seen}: JOD ${seen.jod_fhd.toFixed(1)} on a full-HD screen (10: no visible difference).`,
   ] : [];
   $("figures").textContent = [
-    `Changed by ${seen.linf} of 255 levels at most.`, ...eye, `${models.join("; ")}.`, ...notes,
+    `The largest change is ${seen.linf} of 255 levels.`, ...eye, `${models.join("; ")}.`, ...notes,
   ].join(" ");
   $("until").textContent = `The server deletes photo and result at ${new Date(job.expires).toLocaleTimeString()}.`;
   $("edits").hidden = true;
@@ -94,7 +94,7 @@ async function outcome() {
   try {
     await show(first, second, map);
   } catch {
-    // TIFF is not shown by most browsers.
+    // Most browsers cannot show TIFF.
     complain(new Error("This browser cannot show the file type; download it to see it."));
   }
   $("outcome-title").focus();
@@ -133,7 +133,7 @@ async function forget() {
   } catch (error) {
     if (error.status !== 404 && error.status !== 410) return complain(error);
   }
-  $("until").textContent = "Deleted from the server. This page still holds the result.";
+  $("until").textContent = "Deleted from the server. This page still has the result.";
   $("edit").hidden = true;
   $("forget").disabled = true;
   return undefined;

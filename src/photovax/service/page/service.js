@@ -1,4 +1,4 @@
-// The service as functions. A token, where one is needed, stays in this tab.
+// Requests to the service. A token is kept in this tab only.
 
 let token = sessionStorage.getItem("token") ?? "";
 
@@ -29,12 +29,12 @@ async function ask(url, options = {}) {
   throw new Problem(answer.status, said.detail ?? `The service answered ${answer.status}.`);
 }
 
-// The strength: a field of the API and its value, or nothing for the usual one.
+// The strength is a field of the API and its value; the default is used without it.
 export async function immunize(photo, strength, forbid) {
   const form = new FormData();
   for (const [field, value] of Object.entries(strength)) form.append(field, value);
   form.append("forbid_ai", forbid);
-  form.append("photo", photo, "photo"); // its name stays here
+  form.append("photo", photo, "photo"); // the file name is not sent
   const headers = { "Idempotency-Key": crypto.randomUUID?.() ?? String(Math.random()) + Date.now() };
   return (await ask("/v1/immunizations", { method: "POST", body: form, headers })).json();
 }
@@ -61,7 +61,7 @@ export async function limits() {
   return (await ask("/v1/limits")).json();
 }
 
-// Calls back at each change; gives the job as it ended. EventSource could send no token.
+// Calls back at each change and returns the ended job. EventSource cannot send a token.
 export async function follow(job, changed) {
   for (let tries = 0; ; tries += 1) {
     try {
@@ -82,9 +82,9 @@ export async function follow(job, changed) {
           if (!["queued", "running"].includes(job.state)) return job;
         }
       }
-      throw new Problem(0, "The service went away.");
+      throw new Problem(0, "The connection to the service was lost.");
     } catch (error) {
-      // It may have been started anew, and the job goes on.
+      // The service may have been restarted; the job goes on.
       const gone = error instanceof Problem && error.status > 0;
       if (gone || tries >= 10) throw error;
       await new Promise((resolve) => setTimeout(resolve, 1000));

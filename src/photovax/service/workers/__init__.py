@@ -1,1 +1,1 @@
-"""The processes that do the work, and what watches them."""
+"""The worker processes and their supervisor."""

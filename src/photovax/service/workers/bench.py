@@ -1,4 +1,4 @@
-"""What a worker does for each kind of job: pictures and parameters in, files and figures out."""
+"""The work of each kind of job: pictures and parameters in, files and figures out."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["Bench"]
 
 Tick = Callable[[int, int], None]
-"""Called with steps done and steps in all."""
+"""Called with the number of steps done and in all."""
 
 
 class Bench:
-    """Models and keys, loaded when first needed and kept while the register stays as it is."""
+    """Models and keys of a worker, loaded on first use; the models of today are kept."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -62,13 +62,16 @@ class Bench:
 
         Args:
             kind: ``immunizations``, ``renewals``, ``checks`` or ``edits``.
-            folder: With the pictures that came with it.
-            output: For those that come out; made.
-            asked: Its parameters.
-            tick: Told of progress; may raise to stop.
+            folder: Folder of the job's pictures.
+            output: Folder for the results; created.
+            asked: Parameters of the job.
+            tick: Called with the number of steps done and in all; may raise to stop the work.
+
+        Returns:
+            The result without its pictures.
 
         Raises:
-            PhotovaxError: For every reason why it cannot be done.
+            PhotovaxError: If the job cannot be done.
         """
         output.mkdir()
         does = {
@@ -85,12 +88,12 @@ class Bench:
 
     @property
     def _ring(self) -> KeyRing:
-        # Read anew each time: keys are rotated from the command line.
+        # Read each time, since keys are rotated by another process.
         return KeyRing(self._settings.keys)
 
     def _issuer(self, models: tuple[Registered, ...]) -> Issuer:
         if self._kept is None or self._kept.models != models:
-            self._kept = None  # two sets of models may be more than memory holds
+            self._kept = None  # two sets of models may not fit in memory
             self._kept = Issuer(
                 models, self._ring, weights=self._settings.weights, device=self._settings.device
             )
@@ -99,7 +102,9 @@ class Bench:
 
     @cached_property
     def _adversary(self) -> Adversary:
-        from photovax.adversary.edits import Adversary  # most jobs need no pipelines
+        from photovax.adversary.edits import (
+            Adversary,  # slow to import, and most jobs need no pipeline
+        )
 
         return Adversary(DEFAULT_MODEL, device=self._settings.device)
 
@@ -196,10 +201,10 @@ class Bench:
         }
 
     def _sign(self, file: Path, certificate: str) -> bool:
-        """Put a C2PA manifest with its certificate into a photo, where the provider signs.
+        """Sign a photo with a C2PA manifest that holds its certificate, if the provider signs.
 
         Returns:
-            Whether it is there now: JPEG files go without.
+            Whether the photo is signed; JPEG files are not.
         """
         if self._credential is None or file.suffix in JPEG_SUFFIXES:
             return False
@@ -216,7 +221,7 @@ class Bench:
         photo = read_parcel(folder / "photo.npz")
         first, text = folder / "original.npz", asked.get("certificate")
         if text is None and not first.exists():
-            raise UsageError("a check needs the original, or the photo's certificate, or both")
+            raise UsageError("a check needs the original, the photo's certificate, or both")
         found: dict[str, Any] = {}
         if text is not None:
             seen = Seen(asked["sha256"], dhash(photo.visible()))
@@ -227,7 +232,7 @@ class Bench:
                 "photo": held.photo,
                 "lacking": [_gap(gap) for gap in gaps(held.certificate, self._today)],
             }
-            if held.valid:  # else anybody could have said so
+            if held.valid:  # else anyone could have written them
                 found["certificate"] |= {
                     "budget": held.certificate.budget.model_dump(),
                     "models": _models(text),
@@ -265,7 +270,7 @@ class Bench:
 
 
 def _visible(found: Saved | Check) -> dict[str, Any]:
-    """Figures of how visible a change is, and what they mean; None where that is not measured."""
+    """Figures of how visible a change is, and what they mean; None if not measured."""
     jod = found.seen.jod
     return {
         "visible": found.visible.figures() | found.seen.figures(),
@@ -274,10 +279,10 @@ def _visible(found: Saved | Check) -> dict[str, Any]:
 
 
 def _write_map(photo: Photo, file: Path, target: Path) -> bool:
-    """Write where the change is seen, from a photo to a saved one, as FLIP's map.
+    """Write FLIP's map of the visible change between a photo and a saved one.
 
     Returns:
-        Whether there is one: not without the package, nor where memory is too little.
+        Whether there is one; not without the package or with too little memory.
     """
     after = read_photo(file, max_pixels=photo.width * photo.height)
     try:
@@ -289,7 +294,7 @@ def _write_map(photo: Photo, file: Path, target: Path) -> bool:
 
 
 def _mask(folder: Path, photo: Photo) -> np.ndarray | None:
-    """The pixels that may change, bool (H, W), where a mask came with the photo."""
+    """The pixels that may change, bool (H, W); None if the job has no mask."""
     file = folder / "mask.npz"
     if not file.exists():
         return None
@@ -305,7 +310,7 @@ def _gap(gap: Gap) -> dict[str, str]:
 
 
 def _models(text: str) -> dict[str, Any]:
-    """What a certificate says of each model."""
+    """A certificate's statements on each model."""
     return {
         each["name"]: {name: each[name] for name in ("verdict", "effect", "floor")}
         for each in json.loads(text)["models"]

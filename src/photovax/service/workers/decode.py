@@ -1,6 +1,6 @@
-"""Decode strangers' pictures in a process of their own, with little memory and time.
+"""Decodes uploaded pictures in a separate process with limits on memory and time.
 
-``decoded`` is what the service calls; run as a program, this file is that process.
+The service calls ``decoded``. Run as a program, this file is the separate process.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 from photovax.errors import PhotoError, TooManyPixels, UnreadablePhoto
 
-if TYPE_CHECKING:  # every import is paid for again with each picture
+if TYPE_CHECKING:  # each picture starts a process that imports this file
     from photovax.service.settings import Settings
 
 __all__ = ["decode", "decoded", "limit"]
 
-_TOO_MUCH = "took more memory or time to decode than a picture may"
+_TOO_MUCH = "decoding took more memory or time than allowed"
 _SLACK = 64 * 1024**2
 
 
 def decoded(file: Path, parcel: Path, settings: Settings) -> dict[str, Any]:
-    """Decode a picture file into a parcel; the file is gone afterwards, whatever happens.
+    """Decode a picture file into a parcel. The file is deleted in any case.
 
     Returns:
-        Its ``format``, and whether it is ``grey``.
+        The picture's ``format``, and whether it is ``grey``.
 
     Raises:
-        PhotoError: If it cannot be read; the message names no file.
-        OSError: If there is no room.
+        PhotoError: If it cannot be read. The message names no file.
+        OSError: If the disk is full.
     """
     arguments = (
         settings.max_pixels,
@@ -56,7 +56,7 @@ def decoded(file: Path, parcel: Path, settings: Settings) -> dict[str, Any]:
         file.unlink(missing_ok=True)
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:  # killed, or out of memory where nothing could be said any more
+    except ValueError:  # killed, or too little memory for an answer
         parcel.unlink(missing_ok=True)
         raise UnreadablePhoto(_TOO_MUCH) from None
     if done.returncode == 0:
@@ -69,7 +69,7 @@ def decoded(file: Path, parcel: Path, settings: Settings) -> dict[str, Any]:
 
 
 def limit(memory: int, seconds: int, size: int) -> None:
-    """Limit what this process may use from now on: bytes, processor time, bytes of one file."""
+    """Limit memory (bytes), processor time (seconds) and file size (bytes) of this process."""
     for kind, value in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, seconds),
@@ -84,7 +84,7 @@ def decode(file: Path, parcel: Path, pixels: int) -> tuple[int, dict[str, Any] |
     """Decode a picture file into a parcel.
 
     Returns:
-        An exit code, and what to say: nothing for want of memory.
+        The exit code and the answer; no answer if memory was too small.
     """
     from photovax.pictures.photo import read_photo
     from photovax.service.workers.parcels import write_parcel
@@ -104,7 +104,7 @@ def decode(file: Path, parcel: Path, pixels: int) -> tuple[int, dict[str, Any] |
 
 
 def _main(file: Path, parcel: Path, pixels: int, memory: int, seconds: int, size: int) -> int:
-    # Loaded before the limits: a picture may use them, not the program.
+    # Imported before the limits apply, which are for the picture and not for the program.
     import photovax.pictures.photo
     import photovax.service.workers.parcels  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""From a request to a job: uploads are hashed, decoded elsewhere, and queued, or leave nothing."""
+"""Turns requests into jobs: uploads are hashed, decoded and queued, or leave nothing behind."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
 
 @dataclass(frozen=True)
 class Order:
-    """What a request asks for.
+    """The content of a request.
 
     Attributes:
-        kind: Of the job.
-        parameters: What was asked; ``suffix`` "" means the photo's own type.
+        kind: Kind of the job.
+        parameters: Parameters of the job; an empty ``suffix`` stands for the photo's own file type.
         uploads: The pictures, ``photo`` among them.
-        owner: Whose request it is.
+        owner: Owner of the request.
         idempotency: The client's key.
     """
 
@@ -50,33 +50,32 @@ class Order:
 
 
 class Intake:
-    """Takes requests in.
+    """Queues jobs.
 
     Args:
         settings: The service's.
-        jobs: Its table.
+        jobs: Its table of jobs.
     """
 
     def __init__(self, settings: Settings, jobs: Jobs) -> None:
         self._settings, self._jobs = settings, jobs
-        # Threads of its own: uploads that wait for their turn must not take those that answer
-        # everything else, and each is answered as soon as it is queued.
+        # A separate limit on threads: waiting uploads must not block other requests.
         self._waiting: Counter[str] = Counter()
         self._threads = anyio.CapacityLimiter(_decoders(settings.decode_bytes))
 
     async def take(self, order: Order) -> Job:
-        """Queue a job, or find the one of a former request with the same key.
+        """Queue a job, or find the job of an earlier request with the same key.
 
         Raises:
             Clash: If the key was used for another request.
             QueueFull: If too many jobs wait, in all or of this owner.
             PhotoError: If a picture cannot be read.
-            OSError: If there is no room.
+            OSError: If the disk is full.
         """
         limits = self._limits(order.owner)
         for who, most in limits.items():
             if self._waiting[who] >= most:
-                raise QueueFull(f"uploads that wait already: {self._waiting[who]}; try again later")
+                raise QueueFull(f"{most} uploads are waiting, of {most} allowed; try again later")
         self._waiting.update(limits.keys())
         try:
             return await anyio.to_thread.run_sync(self._take, order, limiter=self._threads)
@@ -105,16 +104,16 @@ class Intake:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        if queued.id != job:  # the same request came in twice at once
+        if queued.id != job:  # the same request arrived twice at the same time
             shutil.rmtree(folder, ignore_errors=True)
         return queued
 
     def follow(self, of: Job, parameters: Mapping[str, Any], *, owner: str) -> Job:
-        """Queue an edit of what an immunization gave.
+        """Queue an edit of the result of an immunization.
 
         Raises:
             QueueFull: If too many jobs wait.
-            OSError: If its pictures have gone, or there is no room.
+            OSError: If its pictures were deleted or the disk is full.
         """
         job = new_id()
         folder = self._jobs.folder(job)
@@ -149,7 +148,7 @@ class Intake:
         )
 
     def _limits(self, owner: str) -> dict[str, int]:
-        """How many may wait: of everybody, and of the owner of a token."""
+        """Largest number of waiting jobs, of all owners and of the owner of a token."""
         each = {owner: self._settings.queue_each} if owner else {}
         return {EVERYBODY: self._settings.queue, **each}
 
@@ -164,13 +163,13 @@ class Intake:
 
 
 def _decoders(each: int) -> int:
-    """How many pictures may be decoded at the same time: one a core, as far as memory goes."""
+    """Number of pictures decoded at the same time: one a core, if memory is large enough."""
     cores, available = os.cpu_count() or 1, available_bytes()
     return cores if available is None else max(1, min(cores, available // each))
 
 
 def _suffix(facts: Mapping[str, Any], *, masked: bool) -> str:
-    """The file type nearest to what came in, of those that can hold the result."""
+    """The suffix of a file type that can hold the result, as near as possible to the upload."""
     suffix = _SUFFIXES.get(facts["format"], ".png")
     unfit = (suffix == ".webp" and facts["grey"]) or (suffix == ".jpg" and masked)
     return ".png" if unfit else suffix

@@ -1,4 +1,4 @@
-"""A decoded photo as a file that can be opened without risk: arrays only, no codec, no pickle."""
+"""A decoded photo as a file that is safe to open: arrays only, no codec, no pickle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_parcel(photo: Photo, path: Path) -> None:
 
 
 def read_parcel(path: Path) -> Photo:
-    """The photo of such a file."""
+    """Read a photo from a ``.npz`` file."""
     with np.load(path, allow_pickle=False) as arrays:
         facts = json.loads(arrays["facts"].tobytes())
         found = {name: arrays[name].tobytes() for name in _BYTES if name in arrays}

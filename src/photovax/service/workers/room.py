@@ -1,4 +1,4 @@
-"""Whether memory has room for another worker."""
+"""Whether memory is large enough for another worker."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ __all__ = ["lacking_bytes", "worker_bytes"]
 
 
 def worker_bytes(peak: int, max_pixels: int) -> int:
-    """Bytes that a worker may come to hold.
+    """Estimate the largest memory of a worker in bytes.
 
-    Before the first job that is less what a pass through the models takes, which no one has seen.
+    Before the first job this lacks what the models need to compute, which is not known then.
 
     Args:
-        peak: The most that any was seen to hold, perhaps with small pictures only.
-        max_pixels: Of the largest picture allowed.
+        peak: Largest memory of a worker so far in bytes, perhaps with small pictures only.
+        max_pixels: Number of pixels of the largest picture allowed.
     """
     original_too = PHOTO_COPIES + 1
     return peak + original_too * 3 * 4 * max_pixels
 
 
 def lacking_bytes(available: int | None, each: int, held: Sequence[int]) -> int:
-    """Bytes that are lacking for another worker; 0 when it may start.
+    """Return the number of bytes that are lacking for another worker; 0 if it may start.
 
-    Those that run may be idle now and all at work later, so what they may yet take is kept for
-    them. The first may always start.
+    Running workers may be idle now and all busy later, so memory is reserved for them. The first
+    worker may always start.
 
     Args:
-        available: What is left for all; None for no bound.
-        each: What a worker may come to hold.
-        held: What each that runs holds now.
+        available: Memory left in bytes; None if unlimited.
+        each: Largest memory of a worker in bytes.
+        held: Present memory of each running worker in bytes.
     """
     if available is None or not held:
         return 0

@@ -1,4 +1,4 @@
-"""Keeps the workers running and the table tidy, from a thread of the service."""
+"""Keeps the workers running and the table of jobs tidy, in a thread of the service."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ _LONGEST_PAUSE = 60.0
 _SHORT_OF_MEMORY = 5.0
 _EXPIRE = 1.0
 _SWEEP = 600.0
-_UPLOAD = 3600.0  # an upload under way changed its folder later than that
+_UPLOAD = 3600.0  # seconds; an upload in progress has changed its folder since
 
 
 @dataclass
 class _Worker:
-    """One process, or the pause before its next."""
+    """One worker process, or the pause before the next one."""
 
     name: str = ""
     process: subprocess.Popen[str] | None = None
-    told: FileIO | None = None
+    pipe: FileIO | None = None
     began: float = 0.0
     pause: float = 0.5
     again: float = 0.0
 
     @property
     def warm(self) -> bool:
-        """Whether it has its models: its end of the pipe is closed then."""
-        return self.told is not None and self.told.read(1) == b""
+        """Whether its models are loaded: it closes its end of the pipe then."""
+        return self.pipe is not None and self.pipe.read(1) == b""
 
 
 class Supervisor:
@@ -58,7 +58,7 @@ class Supervisor:
 
     Args:
         settings: The service's.
-        jobs: Its table.
+        jobs: Its table of jobs.
     """
 
     def __init__(self, settings: Settings, jobs: Jobs) -> None:
@@ -72,10 +72,10 @@ class Supervisor:
         self._short = False
 
     def start(self) -> None:
-        """Take up what a former service left, and start the workers.
+        """Release the jobs of an earlier run and start the workers.
 
         Raises:
-            UsageError: If another service runs on the same folder, with jobs of its own.
+            UsageError: If another service runs on the same folder with its own table of jobs.
         """
         shared = self._jobs.shared
         lock = (self._settings.data / "serve.lock").open("a+")
@@ -84,17 +84,17 @@ class Supervisor:
         except OSError as error:
             lock.close()
             raise UsageError(
-                f"{self._settings.data} cannot be locked ({error.strerror}); another service may "
-                "run on it"
+                f"{self._settings.data} cannot be locked ({error.strerror}): another service may "
+                "be running on it"
             ) from None
         self._lock = lock
-        if not shared:  # elsewhere workers may be at these jobs, and uploads under way
+        if not shared:  # else other services may have these jobs, and uploads in progress
             self._jobs.release_all()
             self._jobs.sweep()
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the workers; their jobs go on when the service starts again."""
+        """Stop the workers. Their jobs are repeated when the service starts again."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -106,7 +106,7 @@ class Supervisor:
 
     @property
     def alive(self) -> int:
-        """How many workers run."""
+        """Number of running workers."""
         return sum(process.poll() is None for process in self._running)
 
     @property
@@ -117,7 +117,7 @@ class Supervisor:
         while not self._stop.wait(_ROUND):
             try:
                 self._round()
-            except (OSError, Unreachable) as error:  # a full disk may have room again
+            except (OSError, Unreachable) as error:  # such as a full disk; tried again
                 say("service", type(error).__name__)
 
     def _round(self) -> None:
@@ -143,7 +143,7 @@ class Supervisor:
         now = time.monotonic()
         if worker.process is not None and worker.process.poll() is not None:
             self._kill(worker)
-            # One that dies at once, for want of a model, is not started over and over.
+            # A worker that ends at once, such as without a model, restarts less and less often.
             quick = now - worker.began < 2 * worker.pause + 5
             worker.pause = min(2 * worker.pause, _LONGEST_PAUSE) if quick else 0.5
             worker.again = now + worker.pause
@@ -151,12 +151,12 @@ class Supervisor:
             self._spawn(worker)
 
     def _may_start(self, worker: _Worker) -> bool:
-        """Whether memory has room for this one; where it has none, it is asked again later."""
+        """Whether memory is large enough for a worker; if not, it is tried later."""
         available = available_bytes()
         if available is None:
             return True
         if not all(each.warm for each in self._workers if each.process is not None):
-            return False  # how much one takes is seen when it has its models
+            return False  # their memory is known when their models are loaded
         each = worker_bytes(self._peak, self._settings.max_pixels)
         held = [resident_bytes(process.pid) for process in self._running]
         lacking = lacking_bytes(available, each, held)
@@ -176,7 +176,7 @@ class Supervisor:
         worker.name, worker.began = secrets.token_hex(8), time.monotonic()
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
-        worker.told = FileIO(ours)
+        worker.pipe = FileIO(ours)
         try:
             worker.process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "photovax.service.workers.worker", worker.name, str(theirs)],
@@ -188,7 +188,7 @@ class Supervisor:
         finally:
             os.close(theirs)
         if worker.process.stdin is not None:
-            with suppress(BrokenPipeError):  # it died at once: seen at the next round
+            with suppress(BrokenPipeError):  # it has ended; noticed in the next round
                 worker.process.stdin.write(pack(self._settings) + "\n")
                 worker.process.stdin.flush()
 
@@ -198,7 +198,7 @@ class Supervisor:
                 self._kill(worker)
 
     def _kill(self, worker: _Worker) -> None:
-        """End a worker and give back its job; an attempt counts where it had ended by itself."""
+        """End a worker and release its job. The attempt counts if it had ended by itself."""
         if worker.process is None:
             return
         died = worker.process.poll() is not None
@@ -207,8 +207,8 @@ class Supervisor:
         if worker.process.stdin is not None:
             with suppress(BrokenPipeError):
                 worker.process.stdin.close()
-        if worker.told is not None:
-            worker.told.close()
-        worker.process = worker.told = None
-        with suppress(Unreachable):  # then its lease runs out
+        if worker.pipe is not None:
+            worker.pipe.close()
+        worker.process = worker.pipe = None
+        with suppress(Unreachable):  # then its lease ends by itself
             self._jobs.release(worker.name, spare=not died)

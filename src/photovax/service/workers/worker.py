@@ -1,7 +1,7 @@
-"""A worker: a process that takes jobs from the table, one after another, until it is let go.
+"""A worker: a process that does jobs from the table, one after another.
 
-It is given its settings as one line on its standard input, and ends when that closes: with the
-service, however that ended.
+It reads its settings as one line from standard input, and ends when standard input closes: with
+the service, however that ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from photovax.errors import PhotovaxError
 from photovax.service.failures import NO_ROOM, kind_of, no_room
 from photovax.service.jobs.job import Job, LostJob, State, Unreachable
 from photovax.service.jobs.table import Jobs
-from photovax.service.logs import UNFORESEEN, say, say_unforeseen
+from photovax.service.logs import UNEXPECTED, say, say_unexpected
 from photovax.service.settings import Settings
 
 __all__ = ["Pulse", "pack", "run", "unpack"]
@@ -37,12 +37,12 @@ _AGAIN = 5.0
 
 
 def pack(settings: Settings) -> str:
-    """Settings as one line."""
+    """Convert settings to one line."""
     return json.dumps(asdict(settings), default=str)
 
 
 def unpack(line: str) -> Settings:
-    """The settings of such a line."""
+    """Convert such a line to settings."""
     data: dict[str, Any] = json.loads(line)
     for name in _PATHS:
         data[name] = data[name] and Path(data[name])
@@ -50,9 +50,9 @@ def unpack(line: str) -> Settings:
 
 
 class Pulse:
-    """Tells the table, beside the work, that the worker lives and how far it is.
+    """Stores progress and renews the lease from a thread, while the work goes on.
 
-    A step of a large photo takes longer than a lease, so the work itself cannot.
+    The work itself cannot: a step on a large photo takes longer than a lease.
     """
 
     def __init__(self, jobs: Jobs, job: Job, worker: str, lease: float) -> None:
@@ -63,10 +63,10 @@ class Pulse:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def tick(self, done: int, steps: int) -> None:
-        """Note progress.
+        """Record progress.
 
         Raises:
-            LostJob: If the job is not this worker's any more.
+            LostJob: If the worker no longer has the job.
         """
         self._at = (done, steps)
         if self._lost:
@@ -79,7 +79,7 @@ class Pulse:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        # Short work may end before the first beat.
+        # A short job may end before the first beat.
         with suppress(LostJob, Unreachable):
             self._jobs.progress(self._job, self._worker, self._lease, *self._at)
 
@@ -91,16 +91,16 @@ class Pulse:
                 self._lost = True
                 return
             except Unreachable:
-                continue  # it may be back before the lease ends
+                continue  # it may return before the lease ends
 
 
-def run(settings: Settings, worker: str, told: int) -> None:
-    """Work until the process ends.
+def run(settings: Settings, worker: str, warm: int) -> None:
+    """Do jobs until the process ends.
 
     Args:
         settings: The service's.
-        worker: Its name in the table.
-        told: A file descriptor, closed to tell that the models are loaded.
+        worker: Name of the worker in the table of jobs.
+        warm: File descriptor, closed when the models are loaded.
     """
     from photovax.service.workers.bench import Bench
 
@@ -108,9 +108,9 @@ def run(settings: Settings, worker: str, told: int) -> None:
     bench = Bench(settings)
     try:
         bench.warm()
-    except PhotovaxError as error:  # jobs that need it end with the same reason
+    except PhotovaxError as error:  # jobs that need the model fail for the same reason
         say(_me(), error.line)
-    os.close(told)
+    os.close(warm)
     while True:
         try:
             job = jobs.claim(worker, settings.lease_seconds, attempts=settings.attempts)
@@ -135,22 +135,22 @@ def _work(bench: Any, jobs: Jobs, job: Job, worker: str, lease: float) -> str:
     except LostJob:
         pass
     except Unreachable:
-        # Whether the end was noted is not known: if not, the job is taken up when its lease ends.
+        # Whether the result was stored is unknown. If not, the job is repeated after its lease.
         raise
     except PhotovaxError as error:
         message = str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "the photo")
         if _failed(jobs, job, worker, kind_of(error), message):
             return f"failed, {kind_of(error)}"
-    except Exception as error:  # noqa: BLE001 - one bad job must not stop the next
+    except Exception as error:  # noqa: BLE001 - a failed job must not stop the next
         if isinstance(error, OSError) and no_room(error):
             reason = NO_ROOM
         else:
-            reason = ("internal", UNFORESEEN)
-            say_unforeseen(_me(), error)
+            reason = ("internal", UNEXPECTED)
+            say_unexpected(_me(), error)
         if _failed(jobs, job, worker, *reason):
             return f"failed, {type(error).__name__}"
     now = jobs.get(job.id)
-    # Done means by another worker, and then the pictures are its.
+    # Done means done by another worker, whose pictures must stay.
     if now is None or (now.state.final and now.state is not State.DONE):
         shutil.rmtree(folder, ignore_errors=True)
     jobs.let_go(job, worker)
@@ -171,9 +171,9 @@ def _me() -> str:
 
 
 def _end_with_the_service() -> None:
-    """End when standard input closes, and at no signal that is meant for the service.
+    """End when standard input closes, and ignore signals that are meant for the service.
 
-    Ctrl-C goes to every process of a terminal, and service managers send SIGTERM to all of a
+    Ctrl-C reaches every process of a terminal, and service managers send SIGTERM to a whole
     group. The service then ends its workers itself, so that their attempts do not count.
     """
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -187,7 +187,7 @@ def _wait_for_the_end() -> None:
 
 
 if __name__ == "__main__":
-    # What libraries log may hold a prompt.
+    # Logs of libraries may hold a prompt.
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     given = unpack(sys.stdin.readline())

@@ -1,1 +1,1 @@
-"""The routes under /v1: one module for each kind of resource, one APIRouter in each."""
+"""The routes under /v1: one module and one APIRouter for each kind of resource."""

@@ -1,4 +1,4 @@
-"""Whether the service does its work."""
+"""Route for probes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1")
 
 @router.get("/health", responses={503: {"model": Health, "description": "No worker runs."}})
 def health(service: Service, response: Response) -> Health:
-    """Whether the service does its work; 503 where no worker runs."""
+    """Return whether the service works; 503 if no worker runs."""
     alive = service.supervisor.alive
     if not alive:
         response.status_code = 503

@@ -1,4 +1,4 @@
-"""Jobs: how far they are, and their end."""
+"""Routes of jobs: progress and cancelling."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _KEEP_ALIVE = 15.0
 
 @router.get("/{kind}/{job}")
 def show(service: Service, named: Named) -> JobView:
-    """A job and how far it is."""
+    """Return a job and its progress."""
     return service.view(named)
 
 
 @router.delete("/{kind}/{job}", status_code=204)
 def cancel(service: Service, named: Named) -> None:
-    """Stop a job and delete everything that belongs to it."""
+    """Cancel a job and delete everything that belongs to it."""
     service.jobs.cancel(named.id)
 
 

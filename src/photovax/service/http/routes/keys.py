@@ -1,4 +1,4 @@
-"""The public keys that certificates are verified with."""
+"""Route of the public keys that certificates are verified with."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ router = APIRouter(prefix="/v1")
 
 @router.get("/keys")
 def keys(service: Service) -> dict[str, Any]:
-    """The public keys, as at /.well-known/photovax-keys.json."""
+    """Return the public keys, as at /.well-known/photovax-keys.json."""
     return key_set(read_keys(service.settings.keys))

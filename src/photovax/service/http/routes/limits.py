@@ -1,4 +1,4 @@
-"""What may be asked for."""
+"""Route of the limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1")
 
 @router.get("/limits")
 def limits(service: Service) -> Limits:
-    """What may be asked for."""
+    """Return what clients may ask for."""
     offer, settings = service.offer, service.settings
     return Limits(
         levels=offer.most_levels,

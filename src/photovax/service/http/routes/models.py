@@ -15,6 +15,6 @@ router = APIRouter(prefix="/v1")
 
 @router.get("/models")
 def models(service: Service) -> list[ModelView]:
-    """The register."""
+    """Return the register of models."""
     day = today()
     return [ModelView.of(model, day) for model in Register(service.settings.register)]

@@ -1,4 +1,4 @@
-"""What clients send work with: immunizations, renewals, checks, and edits of what came out."""
+"""Routes that queue jobs: immunizations, renewals, checks, and edits."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1")
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=128)]
-Picture = Annotated[UploadFile, File(description="Any common picture file.")]
+Picture = Annotated[UploadFile, File(description="A picture file of any common type.")]
 MaybePicture = Annotated[UploadFile | None, File()]
 CertificateText = Annotated[str, Form(max_length=MAX_BYTES, description="Signed JSON.")]
 AskedType = Annotated[
     FileType,
-    Form(description="Of the result; same: PNG where the photo's does not do."),
+    Form(description="File type of the result; same is PNG where the photo's cannot hold it."),
 ]
 AskedVisibility = Annotated[
     str | None,
     Form(
         pattern=f"^({'|'.join(VISIBILITY)})$",
-        description="How much of the change may be seen, of the recipes that bound that.",
+        description="Visibility of the change, for recipes that bound it.",
     ),
 ]
 
@@ -47,12 +47,12 @@ async def immunize(
     visibility: AskedVisibility = None,
     levels: Annotated[
         float | None,
-        Form(ge=1, le=255, description="Largest change of 255, instead of what may be seen."),
+        Form(ge=1, le=255, description="Largest change in levels of 255, instead of visibility."),
     ] = None,
     file_type: AskedType = "same",
-    strip_gps: Annotated[bool, Form(description="Leave out where it was taken.")] = False,
+    strip_gps: Annotated[bool, Form(description="Remove the place where it was taken.")] = False,
     forbid_ai: Annotated[
-        bool, Form(description="Say in its XMP that AI may not train with it nor edit it.")
+        bool, Form(description="Forbid AI training and AI edits in the XMP.")
     ] = False,
     key: Key = None,
 ) -> JobView:
@@ -85,7 +85,7 @@ async def renew(
     file_type: AskedType = "same",
     key: Key = None,
 ) -> JobView:
-    """Bring a photo up to today's register within its first budget."""
+    """Immunize a photo against the models of today's register within its first budget."""
     asked = {
         "recipe": service.offer.file(recipe),
         "certificate": certificate,
@@ -106,7 +106,7 @@ async def check(
     certificate: Annotated[str | None, Form(max_length=MAX_BYTES)] = None,
     key: Key = None,
 ) -> JobView:
-    """Is this photo immunized, against what, how strongly: by its original or certificate."""
+    """Measure whether a photo is immunized, by its original, or verify its certificate."""
     if original is None and certificate is None:
         raise Problem(422, "wrong-request", "send the original, or the certificate, or both")
     uploads = {"photo": photo, "original": original}
@@ -125,7 +125,7 @@ def edit(
     mode: Annotated[Literal["instruct", "img2img"], Form()] = "instruct",
     seed: Annotated[int, Form(ge=0, le=2**31)] = 0,
 ) -> JobView:
-    """Try an edit of the original and of the immunized photo, with the same noise."""
+    """Edit the original and the immunized photo of a job with the same noise."""
     asked = {"prompt": prompt, "mode": mode, "seed": seed}
     made = finished(service, own, "immunizations", job)
     try:

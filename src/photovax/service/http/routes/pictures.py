@@ -1,4 +1,4 @@
-"""What came out of jobs that are done: photos, their certificates, pictures to compare."""
+"""Routes of results: photos, certificates, pictures to compare."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Immunization = Annotated[Job, Depends(_immunized)]
 
 @router.get("/{kind}/{job}/photo", response_class=Response, responses=given(*MEDIA_TYPES.values()))
 def photo(service: Service, made: Made) -> Response:
-    """The immunized photo."""
+    """Return the immunized photo."""
     name = (made.result or {}).get("file")
     if name is None:
-        raise Problem(404, "no-photo", "nothing was lacking, so there is no new photo")
+        raise Problem(404, "no-photo", "the certificate lacked no model, so there is no new photo")
     suffix = Path(name).suffix
     return sent(service.jobs.output(made) / name, MEDIA_TYPES[suffix], f"immunized{suffix}")
 
@@ -44,22 +44,22 @@ def photo(service: Service, made: Made) -> Response:
     "/{kind}/{job}/certificate", response_class=Response, responses=given("application/json")
 )
 def certificate(service: Service, made: Made) -> Response:
-    """The photo's certificate."""
+    """Return the photo's certificate."""
     file = service.jobs.output(made) / "certificate.json"
     return sent(file, "application/json", "certificate.json")
 
 
 @router.get("/immunizations/{job}/original", response_class=Response, responses=given("image/png"))
 def original(service: Service, made: Immunization) -> Response:
-    """The photo as it was decoded, for comparing."""
+    """Return the decoded original, for comparison."""
     return sent(service.jobs.output(made) / "original.png", "image/png", "original.png")
 
 
 @router.get("/immunizations/{job}/flip", response_class=Response, responses=given("image/png"))
 def flip(service: Service, made: Immunization) -> Response:
-    """Where the change is seen: FLIP's map, black where it is not, over purple to yellow."""
+    """Return FLIP's map of visible change: black means none, purple to yellow more."""
     if not (made.result or {}).get("flip"):
-        raise Problem(404, "no-map", "it was not measured where the change is seen")
+        raise Problem(404, "no-map", "the map of visible change was not measured")
     return sent(service.jobs.output(made) / "flip.png", "image/png", "flip.png")
 
 
@@ -67,6 +67,6 @@ def flip(service: Service, made: Immunization) -> Response:
 def edited(
     service: Service, own: Owner, job: Id, which: Literal["original", "immunized"]
 ) -> Response:
-    """What the editor made of the one or the other."""
+    """Return the edit of the original or of the immunized photo."""
     made = finished(service, own, "edits", job)
     return sent(service.jobs.output(made) / f"{which}.png", "image/png", f"edit-of-{which}.png")
