@@ -1,4 +1,4 @@
-"""The demo: immunize the sample photo in two ways, and show how three edits of it fail."""
+"""The demo: two immunizations of the sample photo, and their effect on three edits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["SAMPLE", "Demo", "EditFigures", "run_demo"]
 
 SAMPLE = Path(__file__).parent / "data" / "sample.jpg"
 SAMPLE_MASK = SAMPLE.with_suffix(".mask.png")
-VISIBILITY = "high"  # so that what edits lose shows in a small picture
+VISIBILITY = "high"  # so that the effect on edits is visible in small pictures
 SEED = 1
 EDITS = (
     replace(usual_edit(DEFAULT_MODEL, "instruct"), prompt="paint it in sepia"),
@@ -39,14 +39,14 @@ EDITS = (
 
 @dataclass(frozen=True)
 class EditFigures:
-    """How far the edit of an immunized photo is from the edit of the original.
+    """The distance between the edit of an immunized photo and the edit of the original.
 
     Attributes:
-        edit: What was asked for.
+        edit: Settings of the edit.
         attack: ``encoder`` or ``diffusion``.
-        psnr: Between the two edits, in dB.
-        ssim: Between the two edits; None for pictures with a side below 11 pixels.
-        lost: instruct: by how many dB the edit is further from the true one; else None.
+        psnr: PSNR between the two edits, in dB.
+        ssim: SSIM between the two edits; None for pictures with a side below 11 pixels.
+        lost: Loss of PSNR to the true edit, in dB; None except for ``instruct``.
     """
 
     edit: Edit
@@ -58,13 +58,13 @@ class EditFigures:
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo wrote and measured.
+    """Files and measurements of the demo.
 
     Attributes:
-        saved: The immunized files: by the encoder attack, then by one diffusion attack per edit.
-        figures: For every edit, those of both attacks.
-        strip: The picture of it all.
-        seconds: What it took, without starting Python.
+        saved: Immunized files: of the encoder attack, then of one diffusion attack per edit.
+        figures: Figures of both attacks for every edit.
+        strip: Path of the sheet of pictures.
+        seconds: Duration in seconds, without the start of Python.
     """
 
     saved: list[Saved]
@@ -79,10 +79,15 @@ def run_demo(
     device: str = "auto",
     callback: Callable[[Path, Step], None] | None = None,
 ) -> Demo:
-    """Write immunized sample photos and a sheet of pictures into a folder, over older ones.
+    """Write immunized sample photos and a sheet of pictures into a folder; replace older ones.
 
     Each row of the sheet shows one edit: original, immunized, edit of the original, and edits of
     the photo immunized by the encoder attack and by the diffusion attack.
+
+    Args:
+        folder: Folder to write to; it is created if needed.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        callback: Function that is called with the file and each step.
     """
     began = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)

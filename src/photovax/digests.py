@@ -1,4 +1,4 @@
-"""SHA-256 digests of files, and of several files; imports nothing heavy."""
+"""SHA-256 digests of one file or several; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def file_digest(file: Path) -> str:
 
 
 def combined_digest(digests: Iterable[str], *, decoded: bool = False) -> str:
-    """SHA-256 over other digests, in their order, in hexadecimal digits.
+    """SHA-256 over other digests in their order, in hexadecimal digits.
 
     Args:
-        digests: In hexadecimal digits.
-        decoded: Whether it is taken over the bytes of the digests instead of their digits.
+        digests: Digests, in hexadecimal digits.
+        decoded: Whether to hash the bytes of the digests instead of their digits.
     """
     joined = "".join(digests)
     return hashlib.sha256(bytes.fromhex(joined) if decoded else joined.encode()).hexdigest()

@@ -157,7 +157,7 @@ def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, photova
     monkeypatch.setattr(importlib.import_module("photovax.checking"), "check", interrupted)
     code, _, err = photovax("check", "photo.jpg", "--original", "photo.jpg")
     assert code == 130
-    assert err == "photovax: interrupted: what was not done is not written\n"
+    assert err == "photovax: interrupted: unfinished work is not written\n"
 
 
 def test_help_loads_nothing_heavy(tmp_path):

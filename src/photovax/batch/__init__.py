@@ -1,1 +1,1 @@
-"""Many photos, one after the other."""
+"""Batches of photos."""

@@ -1,4 +1,4 @@
-"""Many photos, one after another, past the ones that cannot be done."""
+"""Immunization of many photos, one after another, continuing after errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ __all__ = ["MaskOptions", "Outcome", "immunize_files"]
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """A mask file and what its white means; see ``photovax.pictures.masks``."""
+    """A mask file and the meaning of its white; see ``photovax.pictures.masks``.
+
+    Attributes:
+        path: Picture of the photo's size.
+        edit_region: Whether white marks the region that an editor repaints, not the one it keeps.
+    """
 
     path: Path
     edit_region: bool = False
@@ -29,7 +34,14 @@ class MaskOptions:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of one photo: a result and its file, or an error."""
+    """The result of one photo and its file, or an error.
+
+    Attributes:
+        source: Photo that was given.
+        result: Immunized photo; None after an error.
+        saved: Saved file and its measurements; None after an error.
+        error: Error; None if the photo was immunized.
+    """
 
     source: Path
     result: Immunized | None = None
@@ -56,10 +68,23 @@ def immunize_files(
     max_pixels: int = MAX_PIXELS,
     callback: Callable[[Path, Step], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Immunize each source into its output, yielding as each is done.
+    """Immunize photos one after another, and yield an outcome for each.
 
-    A photo that cannot be done yields its error and the next one follows. After an
-    interruption the photo at hand is saved with the best result so far, and no other begun.
+    A photo that cannot be immunized yields its error, and the next one follows. After an
+    interruption the current photo is saved with the best result so far, and no other is begun.
+
+    Args:
+        immunizer: Loaded models.
+        outputs: Path of the result for each photo.
+        recipe: Recipe for all photos.
+        mask: Mask for all photos; None if every pixel may change.
+        aim: Strength to search for; None for the recipe's.
+        seconds: Time for each photo, in seconds; None for the recipe's number of steps.
+        overwrite: Whether files that exist may be replaced.
+        strip_gps: Whether to remove the location from the metadata.
+        forbid_ai: Whether to state in XMP that training AI and AI editing are forbidden.
+        max_pixels: Largest width x height that is decoded.
+        callback: Function that is called with the photo and each step.
     """
     for source, output in outputs.items():
         try:

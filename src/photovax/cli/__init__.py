@@ -1,4 +1,4 @@
-"""The command line: one file per verb. Parses, calls and renders; holds no logic."""
+"""The command line: one file per verb, which parses, calls and prints; no logic."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from photovax.errors import Interrupted, PhotovaxError
 
 
 class _Commands(typer.core.TyperGroup):
-    """Commands that say when Ctrl-C ended them; Typer ends without a word."""
+    """Commands that report when Ctrl-C ended them; Typer prints nothing."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise Interrupted("interrupted: what was not done is not written") from None
+            raise Interrupted("interrupted: unfinished work is not written") from None
 
 
 app = typer.Typer(
@@ -73,7 +73,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; errors become one line and an exit code."""
+    """Run the command line; print errors as one line and exit with their code."""
     try:
         app()
     except PhotovaxError as error:

@@ -1,4 +1,4 @@
-"""``photovax demo``: see it work on the sample photo."""
+"""``photovax demo``: the effect on edits of the sample photo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from photovax.cli import options
 
 
 def command(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
         "demo"
     ),
     device: options.Device = "auto",
@@ -23,7 +23,7 @@ def command(
         done = run_demo(output, device=device, callback=show)
     for saved in done.saved:
         typer.echo(f"immunized: {saved.path}, PSNR {saved.visible.psnr:.1f} dB; {saved.seen.line}")
-    typer.echo("edit of the immunized beside the edit of the original, same noise:")
+    typer.echo("edit of the immunized photo against the edit of the original, same noise:")
     for found in done.figures:
         lost = "" if found.lost is None else f", {found.lost:.1f} dB further from the true edit"
         ssim = "" if found.ssim is None else f", SSIM {found.ssim:.2f}"

@@ -1,4 +1,4 @@
-"""``photovax immunize``: photos in, immunized photos out."""
+"""``photovax immunize``: immunize photos."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def command(
             "-o",
             "--output",
             help="File for one photo (.png, .tif, .webp, .jpg), folder for several. "
-            "[default: NAME.immunized.png beside the photo]",
+            "[default: NAME.immunized.png in the photo's folder]",
             show_default=False,
         ),
     ] = None,
     recipe: Annotated[
-        str, typer.Option(help=f"{', '.join(PRESETS)}, or a .toml or .json file.")
+        str, typer.Option(help=f"Recipe: {', '.join(PRESETS)}, or a .toml or .json file.")
     ] = DEFAULT,
     model: options.Models = options.DEFAULT_MODELS,
     weights: options.Weights = None,
@@ -48,24 +48,24 @@ def command(
         str | None,
         typer.Option(
             metavar="low|medium|high|JOD",
-            help="How much of the change may be seen; a number is in JOD of ColorVideoVDP, as in "
-            "9.7, where 10 is nothing: as strong as stays above it. [default: medium]",
+            help="How visible the change may be. A number is a lower bound in JOD of "
+            "ColorVideoVDP, where 10 is invisible, such as 9.7. [default: medium]",
             show_default=False,
         ),
     ] = None,
     target: Annotated[
         Target | None,
         typer.Option(
-            help="pass: as weak as `photovax check` says PASS to. [default: as strong as the "
-            "visibility or the budget allows]",
+            help="pass: the weakest change for which `photovax check` prints PASS. [default: the "
+            "strongest that visibility or budget allows]",
             show_default=False,
         ),
     ] = None,
     budget: Annotated[
         float | None,
         typer.Option(
-            help="Bound the largest change instead, in 8-bit levels, as in 8 (of 255). "
-            "[default: the recipe's]",
+            help="Bound on the largest change instead of visibility, in 8-bit levels of 255, "
+            "such as 8. [default: the recipe's]",
             show_default=False,
         ),
     ] = None,
@@ -81,14 +81,15 @@ def command(
     ] = None,
     size: options.Size = None,
     seed: Annotated[
-        int | None, typer.Option(help="[default: the recipe's]", show_default=False)
+        int | None,
+        typer.Option(help="Seed of random draws. [default: the recipe's]", show_default=False),
     ] = None,
     seconds: Annotated[
         float | None,
         typer.Option(
             "--time",
             min=0.001,
-            help="Seconds for each photo: as many steps as fit, instead of the recipe's number.",
+            help="Time for each photo, in seconds, instead of the recipe's number of steps.",
             show_default=False,
         ),
     ] = None,
@@ -96,8 +97,8 @@ def command(
         FileType | None,
         typer.Option(
             "--type",
-            help="Of the files; same: the photo's own, or png where that is not written. JPEG "
-            "loses a little of the effect, and the others nothing. [default: png]",
+            help="File type of results; same is the photo's own, or png if that is not written. "
+            "JPEG loses a little of the effect, the others none. [default: png]",
             show_default=False,
         ),
     ] = None,
@@ -107,28 +108,29 @@ def command(
         typer.Option(
             parser=options.parse_bytes,
             metavar="SIZE",
-            help="Memory that may be taken, as in 4GiB; slower where it is needed, and refused "
-            "where it is not enough. For the CPU.",
+            help="Memory limit of the process on a CPU, such as 4GiB; lower limits are slower, and "
+            "refused if too low.",
             show_default=False,
         ),
     ] = None,
     precision: Annotated[
         Precision,
         typer.Option(
-            help="Of a step. bfloat16: up to twice as fast where the machine has instructions for "
-            "it, used while its gradients are as good; auto: only there."
+            help="Precision of steps. bfloat16 is up to twice as fast on machines with "
+            "instructions for it, and used while its gradients agree with float32; auto uses it "
+            "only on such machines."
         ),
     ] = "auto",
-    strip_gps: Annotated[bool, typer.Option(help="Leave out where it was taken.")] = False,
+    strip_gps: Annotated[bool, typer.Option(help="Remove the location from the metadata.")] = False,
     forbid_ai: Annotated[
         bool,
-        typer.Option(help="Say in the photo's XMP that training AI and AI editing are forbidden."),
+        typer.Option(help="State in XMP that AI training and AI editing are forbidden."),
     ] = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
 ) -> None:
-    """Immunize photos. Each comes back at its own size, measured as a file."""
+    """Immunize photos. Results keep the size of the photo, and are measured as saved files."""
     jod = options.as_jod(visibility)
     aim = None if jod is None and target is None else Aim(jod=jod, passing=target is not None)
     chosen = options.adjusted(
@@ -141,7 +143,7 @@ def command(
 
     immunizer = Immunizer(model, weights=weights, device=device, memory=memory, precision=precision)
     done: list[Outcome] = []
-    # Ctrl-C before there is a result must not take the list of what was done with it.
+    # Ctrl-C before a result must not suppress the list of finished photos.
     with suppress(KeyboardInterrupt), options.progress(quiet=as_json) as show:
         for outcome in immunize_files(
             immunizer,
@@ -167,7 +169,7 @@ def command(
 def _outputs(
     photos: list[Path], output: Path | None, file_type: FileType | None
 ) -> dict[Path, Path]:
-    """Where each photo goes."""
+    """The path of each photo's result."""
     from photovax.pictures.outputs import plan_outputs
 
     suffix = None if file_type == "same" else f".{file_type or 'png'}"
@@ -177,12 +179,12 @@ def _outputs(
     folder = os.path.isdir(output)  # unlike Path's, it takes names of any length
     if len(photos) == 1 and not folder and output.suffix:
         if file_type is not None:
-            raise UsageError(f"-o {output} says the type by its suffix: leave out --type")
+            raise UsageError(f"-o {output} names the type by its suffix: leave out --type")
         return {photos[0]: output}
     if os.path.exists(output) and not folder:
         raise UsageError(f"-o {output} is a file; for several photos give a folder")
     output.mkdir(parents=True, exist_ok=True)
-    # Photos of several folders meet in one: what collides there keeps its whole name.
+    # Photos of several folders go into one: names that collide keep the whole file name.
     return plan_outputs(photos, folder=output, suffix=suffix)
 
 
@@ -195,7 +197,7 @@ def _show(outcome: Outcome, recipe: Recipe) -> None:
 
 
 def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
-    """What a person wants to know, on one screen."""
+    """The summary of one photo."""
     seen = saved.visible
     ssim = "" if seen.ssim is None else f", SSIM {seen.ssim:.4f}"
     lines = [
@@ -217,7 +219,7 @@ def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
     )
     lines += [f"  note        {note}" for note in result.original.notes]
     if not result.reached:
-        lines.append("  note        the strength asked for cannot be reached: it is the recipe's")
+        lines.append("  note        the strength asked for cannot be reached; the recipe's is used")
     if result.stopped == "interrupted":
         lines.append("  note        interrupted: this is the best result so far")
     return lines
@@ -234,7 +236,7 @@ def _data(outcome: Outcome) -> dict[str, object]:
 
 
 def _finish(done: list[Outcome], sources: list[Path]) -> None:
-    """List what was not done, and exit with the code of the first error."""
+    """List failed and unfinished photos, and exit with the code of the first error."""
     failed = [outcome for outcome in done if outcome.error is not None]
     left = sources[len(done) :]
     last = done[-1].result if done else None

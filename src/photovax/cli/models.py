@@ -1,4 +1,4 @@
-"""``photovax models``: what can be immunized against, and fetching it."""
+"""``photovax models``: list, describe and download the models of the catalogue."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from photovax.models.catalog.entries import CATALOG
 from photovax.models.load import pull
 
 app = typer.Typer(
-    help="List the models that can be named, show one, or download its weights.",
+    help="List models, show one, or download its weights.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As 'photovax models' lists it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name in the list of 'photovax models'.")]
 
 
 @app.callback()
 def default(context: typer.Context, as_json: options.AsJson = False) -> None:
-    """List the models that can be named, show one, or download its weights."""
+    """List models, show one, or download its weights."""
     if context.invoked_subcommand is None:
         list_command(as_json)
 
 
 @app.command("list")
 def list_command(as_json: options.AsJson = False) -> None:
-    """List the models that can be named, and where their weights are."""
+    """List models, and which of them have their weights on this machine."""
     rows = {name: described(name) for name in CATALOG}
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
     for name, row in rows.items():
         typer.echo(f"{name:<17}{'here' if row['here'] else '':<6}{row['summary']}")
-    typer.echo("'photovax models show NAME' tells more, 'photovax models pull NAME' downloads.")
+    typer.echo("'photovax models show NAME' shows details, 'photovax models pull NAME' downloads.")
     typer.echo(
-        "--model also takes a diffusers folder or a cached hub id: a pipeline's or autoencoder's."
+        "--model also takes a diffusers folder or a cached hub id, of a pipeline or an autoencoder."
     )
 
 
 @app.command("show")
 def show_command(name: Name, as_json: options.AsJson = False) -> None:
-    """Show all that is known of one model, and how to get its weights."""
+    """Show details of a model, and how to get its weights."""
     row = described(name)
     if as_json:
         typer.echo(json.dumps(row, indent=1))
@@ -62,8 +62,8 @@ def pull_command(
     name: Name,
     autoencoder: Annotated[
         bool,
-        typer.Option("--autoencoder", help="Only what attacks on its latent need, not edits."),
+        typer.Option("--autoencoder", help="Only the autoencoder, for attacks on latents."),
     ] = False,
 ) -> None:
-    """Download a model's weights into the Hugging Face cache: safetensors and configs only."""
+    """Download a model's safetensors and configurations into the Hugging Face cache."""
     typer.echo(pull(name, whole=not autoencoder))

@@ -23,25 +23,23 @@ DEFAULT_MODELS = [DEFAULT_MODEL]
 
 Models = Annotated[
     list[str],
-    typer.Option(
-        "--model", help=f"{', '.join(CATALOG)}, or a diffusers folder; may be given several times."
-    ),
+    typer.Option("--model", help=f"{', '.join(CATALOG)}, or a diffusers folder; repeatable."),
 ]
 Weights = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of weights that do not ship with photovax.",
+        help="Folder or file of weights that do not ship with photovax.",
         envvar="PHOTOVAX_WEIGHTS",
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 MaxPixels = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Refuse larger photos before decoding them. [default: 200 million]",
+        help="Largest width x height of a photo that is decoded. [default: 200 million]",
         show_default=False,
     ),
 ]
@@ -50,30 +48,32 @@ MaxPixels = Annotated[
 MaskFile = Annotated[
     Path | None,
     typer.Option(
-        "--mask", help="Picture of the photo's size; white is the subject.", show_default=False
+        "--mask",
+        help="Mask: a picture of the photo's size, white on the subject.",
+        show_default=False,
     ),
 ]
 EditRegion = Annotated[
     bool,
     typer.Option(
         "--edit-region/--keep-region",
-        help="White in the mask is what an editor repaints, not what it keeps.",
+        help="Whether white in the mask marks what an editor repaints or what it keeps.",
     ),
 ]
 Size = Annotated[
     int | None,
     typer.Option(
-        help="Short side in pixels at which editors are fed the photo. [default: the model's own]",
+        help="Short side, in pixels, at which models are fed the photo. [default: the model's own]",
         show_default=False,
     ),
 ]
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes from text such as ``4GiB``, ``1.5 GB`` or ``800MiB``.
+    """Parse a size such as ``4GiB``, ``1.5 GB`` or ``800MiB`` into bytes.
 
     Raises:
-        UsageError: If it is none.
+        UsageError: If it is not a size.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG])(i?)B?", text.strip())
     if found is None:
@@ -83,7 +83,7 @@ def parse_bytes(text: str) -> int:
 
 
 def as_jod(visibility: str | None) -> float | None:
-    """The number of JOD that a visibility is; None where it is a word, or nothing."""
+    """A visibility as a number of JOD; None if it is a word, or not given."""
     try:
         return None if visibility is None else float(visibility)
     except ValueError:
@@ -99,10 +99,10 @@ def adjusted(
     seed: int | None,
     visibility: str | None = None,
 ) -> Recipe:
-    """A recipe with what the command line says otherwise; the budget is in 8-bit levels."""
+    """A recipe with the options of the command line; ``budget`` is in 8-bit levels."""
     if budget is not None and visibility is not None:
         raise UsageError(
-            "--budget bounds the largest change and --visibility what is seen of it: leave out one"
+            "--budget bounds the largest change, --visibility how visible it is: leave out one"
         )
     if budget is not None:
         recipe = recipe.with_levels(budget)
@@ -117,7 +117,7 @@ def adjusted(
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[Path, Step], None] | None]:
-    """A callback that shows loss, step time and time left, where a person can see it."""
+    """A callback that shows loss, step time and time left, if stderr is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
         return

@@ -1,1 +1,1 @@
-"""Surrogate models: the only room that knows diffusers, [-1, 1] and scaling factors."""
+"""Models that are attacked; the only room that handles [-1, 1] and scaling factors."""

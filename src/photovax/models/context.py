@@ -1,4 +1,4 @@
-"""What a denoiser is told besides the noisy latent."""
+"""Conditioning of a denoiser: prompt embeddings and latents of pictures."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ __all__ = ["Context", "Words", "kept_part"]
 
 @dataclass(frozen=True)
 class Words:
-    """What a denoiser is told by one prompt.
+    """Embeddings of one prompt.
 
     Attributes:
-        tokens: Embeddings (N, tokens, width) of its tokens.
-        added: What else the denoiser takes, by the names that it has for it, each (N, width).
+        tokens: Embeddings of its tokens, (N, tokens, width).
+        added: Further inputs of the denoiser by their names there, each (N, width).
     """
 
     tokens: Tensor
     added: Mapping[str, Tensor] = field(default_factory=dict)
 
     def expanded(self, count: int) -> Words:
-        """The same, told of ``count`` pictures instead of one."""
+        """The same for ``count`` pictures instead of one."""
         added = {name: value.expand(count, -1) for name, value in self.added.items()}
         return Words(self.tokens.expand(count, -1, -1), added)
 
     @classmethod
     def joined(cls, *parts: Words) -> Words:
-        """One batch of several, one after the other."""
+        """One batch of several, concatenated."""
         added = {name: torch.cat([part.added[name] for part in parts]) for name in parts[0].added}
         return cls(torch.cat([part.tokens for part in parts]), added)
 
 
 @dataclass(frozen=True)
 class Context:
-    """The words and pictures that condition a denoiser.
+    """The prompts and pictures that condition a denoiser.
 
     Attributes:
-        words: Of the prompt.
-        without: Of the negative prompt; None without guidance.
-        shown: What is fed beside the noisy latent (N, C, h, w): the photo's latent for
-            ``instruct``, mask and masked photo's latent for ``inpaint``, None for ``img2img``.
+        words: Embeddings of the prompt.
+        without: Embeddings of the negative prompt; None without guidance.
+        shown: Channels (N, C, h, w) that are concatenated to the noisy latent: the photo's latent
+            for ``instruct``, the mask and the masked photo's latent for ``inpaint``, None for
+            ``img2img``.
     """
 
     words: Words
@@ -54,11 +55,11 @@ class Context:
 
 
 def kept_part(images: Tensor, repaint: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Images as inpainting editors see them, mid grey where they repaint, and that mask.
+    """Images as inpainting editors are fed them, mid grey where they repaint, and the mask.
 
     Args:
-        images: (N, C, H, W) in [0, 1].
-        repaint: Bool (N or 1, 1, H, W), true where the picture is repainted.
+        images: Images (N, C, H, W) in [0, 1].
+        repaint: Mask, bool (N or 1, 1, H, W), true where the picture is repainted.
 
     Returns:
         The images, and the mask (N, 1, H, W).

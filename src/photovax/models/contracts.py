@@ -1,4 +1,4 @@
-"""What the rest of photovax asks of a model."""
+"""Protocols of the models: encoder, autoencoder, denoiser and editor."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Encoder(Protocol):
     """A model that turns images into latents, differentiably."""
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in [0, 1] to the latents that the denoiser is fed.
+        """Encode images (N, 1 or 3, H, W) in [0, 1] as latents for the denoiser.
 
-        The posterior's mean, not a sample; scaled and shifted as the model's pipelines do.
+        They are the posterior's mean, not a sample, scaled and shifted as in the model's pipelines.
         """
         ...
 
@@ -38,9 +38,9 @@ class Autoencoder(Encoder, Protocol):
     """An encoder, with its decoder where there is one."""
 
     name: str
-    """What the user calls it."""
+    """Name that the user gave."""
     digest: str
-    """SHA-256 of its weights."""
+    """SHA-256 of the weights, in hexadecimal digits."""
 
     size: int
     """Short side, in pixels, at which its editors are usually fed a photo."""
@@ -51,43 +51,43 @@ class Autoencoder(Encoder, Protocol):
         ...
 
     def recompute(self) -> None:
-        """Take less memory and more time for the same gradients from now on."""
+        """Use less memory and more time for the same gradients from now on."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents as ``encode`` gives them to images (N, 3, H, W) in [0, 1]."""
+        """Decode latents of ``encode`` to images (N, 3, H, W) in [0, 1]."""
         ...
 
 
 class Denoiser(Encoder, Protocol):
-    """A latent denoiser that is asked for one prediction, differentiably.
+    """A latent denoiser whose single predictions are differentiable.
 
-    Of either kind: one of a diffusion model tells the noise in a latent (arXiv 2006.11239), one
-    of flow matching the velocity towards it (arXiv 2210.02747). The mean square of ``predicted``
-    less ``target`` is its training loss, and where the one exceeds the other, it sees too much
-    noise.
+    There are two kinds: diffusion models predict the noise in a latent (arXiv 2006.11239), models
+    trained by flow matching the velocity towards it (arXiv 2210.02747). The mean square of
+    ``predicted - target`` is the training loss. Where ``predicted`` exceeds ``target``, the
+    denoiser sees too much noise.
     """
 
     def context(
         self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
     ) -> Context:
-        """What the denoiser is told of the pictures and the prompt, without guidance at 1."""
+        """The conditioning by pictures and prompt; without a negative prompt at a guidance of 1."""
         ...
 
     def random_times(self, count: int, generator: Generator) -> Tensor:
-        """Uniform training times (count,), in the denoiser's own unit."""
+        """Uniformly drawn training times (count,), in the denoiser's own unit."""
         ...
 
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """Latents as the forward process has them at times (N,)."""
+        """Noised latents of the forward process at times (N,)."""
         ...
 
     def target(self, latents: Tensor, noise: Tensor) -> Tensor:
-        """What a perfect denoiser predicts of ``noised(latents, noise, times)``."""
+        """The prediction of a perfect denoiser for ``noised(latents, noise, times)``."""
         ...
 
     def predicted(self, noisy: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
-        """What this one predicts of noisy latents at times (N,).
+        """The prediction for noisy latents at times (N,).
 
         Raises:
             UsageError: If the model has no denoiser for this way of editing.
@@ -97,12 +97,12 @@ class Denoiser(Encoder, Protocol):
     def first_prediction(
         self, images: Tensor, context: Context, mode: Mode, generator: Generator
     ) -> Tensor:
-        """What the network itself predicts, of whatever kind, from pure noise at its last time."""
+        """The raw output of the network for pure noise at its last time."""
         ...
 
 
 class DifferentiableEditor(Denoiser, Protocol):
-    """An editor whose whole edits pass gradients back to the picture."""
+    """An editor whose whole edits are differentiable with respect to the picture."""
 
     def edit(
         self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None

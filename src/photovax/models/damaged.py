@@ -1,4 +1,4 @@
-"""What libraries raise on files that are damaged or of another model, as one line."""
+"""Errors of libraries on damaged files, or files of another model, as one line."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ DAMAGED = (
     StrictDataclassError,  # of transformers' configurations
     SafetensorError,
 )
-"""What the loaders of torch, safetensors, diffusers and transformers raise on damaged files."""
+"""Exceptions that torch, safetensors, diffusers and transformers raise on damaged files."""
 
 
 @contextmanager
 def loading(name: str, place: Path) -> Iterator[None]:
-    """Turn what loaders raise inside into one line that names the place.
+    """Turn the exceptions of loaders into one line that names the file or folder.
 
     Args:
-        name: What the user calls the model.
-        place: The file or folder that is read.
+        name: Name that the user gave the model.
+        place: File or folder that is read.
 
     Raises:
-        ModelError: If anything of ``DAMAGED`` is raised inside.
+        ModelError: If one of ``DAMAGED`` is raised inside.
     """
     try:
         yield

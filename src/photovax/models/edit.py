@@ -1,4 +1,4 @@
-"""What an editor is asked to do: plain data that both sides, defender and adversary, speak."""
+"""The settings of an edit, shared by the attack and the adversary."""
 
 from __future__ import annotations
 
@@ -21,32 +21,36 @@ Mode = Literal["instruct", "inpaint", "img2img"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 USUAL_STRENGTH = 0.5
-"""Of img2img: the paper's (arXiv 2302.06588)."""
+"""Strength of img2img in PhotoGuard's paper (arXiv 2302.06588)."""
 
 SIZES = "a multiple of 8 from 64 up"
 
 
 def valid_size(size: int) -> bool:
-    """Whether an editor can be fed pictures with such a short side, in pixels; see ``SIZES``."""
+    """Whether editors can be fed pictures with this short side, in pixels; see ``SIZES``."""
     return size >= 64 and size % 8 == 0
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit, but for photo, mask and seed.
+    """One edit, without photo, mask and seed.
 
     Attributes:
-        mode: ``instruct`` follows an instruction (InstructPix2Pix, arXiv 2211.09800);
-            ``inpaint`` repaints a region by a description; ``img2img`` redraws the whole from
-            a noised copy (SDEdit, arXiv 2108.01073).
+        mode: Way of editing. ``instruct`` follows an instruction (InstructPix2Pix, arXiv
+            2211.09800); ``inpaint`` repaints a region by a description; ``img2img`` redraws the
+            whole picture from a noised copy (SDEdit, arXiv 2108.01073).
         prompt: Instruction or description.
-        negative_prompt: What guidance moves away from.
-        strength: img2img and inpaint: how much noise is added, in (0, 1]; img2img keeps more
-            of the photo the lower it is.
-        guidance: Scale of classifier-free guidance; 1 is none.
-        image_guidance: instruct: how much the photo itself guides, 1 or more.
-        steps: Denoising steps of a whole schedule; img2img takes ``strength`` of them.
-        eta: Noise that DDIM steps put back, in [0, 1].
+        negative_prompt: Description that guidance moves away from.
+        strength: Share of the noise that img2img and inpaint add, in (0, 1]. The lower it is, the
+            more of the photo img2img keeps.
+        guidance: Scale of classifier-free guidance, 1 or more; 1 disables it.
+        image_guidance: Scale of guidance by the photo itself in ``instruct``, 1 or more.
+        steps: Denoising steps of a whole schedule, 1 to 1000; img2img takes ``strength`` of them.
+        eta: Share of noise that DDIM steps add, in [0, 1].
+
+    Raises:
+        UnknownName: If there is no such mode.
+        UsageError: If a value is out of range.
     """
 
     mode: Mode
@@ -84,5 +88,5 @@ class Edit:
 
     @property
     def guided(self) -> bool:
-        """Whether denoisers run with and without the prompt."""
+        """Whether classifier-free guidance is on."""
         return self.guidance > 1

@@ -1,6 +1,6 @@
-"""Models by name, folder, file or hub id: what they are and how they are loaded.
+"""Loading of models by name, folder, file or hub id.
 
-Imports nothing heavy until something is loaded.
+Imports nothing heavy until a model is loaded.
 """
 
 from __future__ import annotations
@@ -45,28 +45,28 @@ __all__ = [
 def load_autoencoder(
     name: str, *, device: torch.device, weights: Path | None = None
 ) -> Autoencoder:
-    """The autoencoder of a model, from where its weights are found first.
+    """Load the autoencoder of a model.
 
-    A catalogue name is looked for in ``weights``, then in the hub's cache. Anything else is a
-    folder (a pipeline's, or its autoencoder's own) or the id of a cached hub repository.
+    The weights of a catalogue name are searched in ``weights``, then in the hub's cache. Any
+    other name is a folder (a pipeline's or its autoencoder's) or the id of a cached repository.
 
     Args:
         name: Catalogue name, folder, or ``owner/name``.
-        device: Where to load it.
-        weights: A folder that holds ``NAME`` (a diffusers folder), ``NAME.safetensors`` or the
+        device: Device to load it on.
+        weights: Folder that holds ``NAME`` (a diffusers folder), ``NAME.safetensors`` or the
             model's loose weight files; or that folder or file itself.
 
     Raises:
         UnknownName: If the name is none of these.
-        ModelError: If its weights are not there, or cannot be loaded.
+        ModelError: If its weights are missing or cannot be loaded.
     """
     from photovax.models.autoencoders.load import load_file, load_folder
 
     if name not in CATALOG:
         if Path(name).suffix == ".safetensors":
             raise ModelError(
-                f"model {name}: a file does not tell which model it is",
-                hint=f"say --model NAME --weights {name}, NAME being one of {', '.join(CATALOG)}",
+                f"model {name}: a file does not name its model",
+                hint=f"give --model NAME --weights {name}, with NAME one of {', '.join(CATALOG)}",
             )
         folder = autoencoder_in(model_folder(name))
         return load_folder(folder, name=called(name), device=device, size=fed_size(name))
@@ -90,12 +90,18 @@ def load_editor(
     autoencoder: FrozenAutoencoder | None = None,
     weights: Path | None = None,
 ) -> LatentEditor:
-    """A whole editor: by catalogue name, from a diffusers pipeline folder, or a cached hub id.
+    """Load a whole editor by catalogue name, diffusers pipeline folder or cached hub id.
+
+    Args:
+        name: Catalogue name, folder, or ``owner/name``.
+        device: Device to load it on.
+        autoencoder: Its autoencoder, if that is loaded already.
+        weights: Folder of weights, as for ``load_autoencoder``.
 
     Raises:
         UnknownName: If the name is none of these.
-        ModelError: If its weights are not there, cannot be loaded, or are those of a model whose
-            edits are not run here.
+        ModelError: If its weights are missing, cannot be loaded, or belong to a model whose edits
+            are not run here.
     """
     from photovax.models.unet.editor import LatentEditor
 
@@ -116,11 +122,13 @@ def load_denoiser(
     autoencoder: FrozenAutoencoder | None = None,
     weights: Path | None = None,
 ) -> LatentEditor | FlowDenoiser:
-    """A denoiser with its autoencoder, from where ``load_editor`` looks: all editors have one.
+    """Load a denoiser with its autoencoder: a whole editor, or a transformer.
+
+    The arguments are those of ``load_editor``.
 
     Raises:
         UnknownName: If the name is none of these.
-        ModelError: If its weights are not there, or cannot be loaded.
+        ModelError: If its weights are missing or cannot be loaded.
     """
     folder = model_folder(name, weights=weights)
     if not holds_transformer(folder):
@@ -135,14 +143,14 @@ def pull(name: str, *, whole: bool = True) -> Path:
 
     Args:
         name: Catalogue name.
-        whole: Whether to download what its edits or its denoiser need too, where it has them.
+        whole: Whether to download its denoiser and text encoders as well, where it has them.
 
     Returns:
         The folder that holds them.
 
     Raises:
         UnknownName: If the name is not in the catalogue.
-        ModelError: If the hub cannot be reached, or does not give them.
+        ModelError: If the hub cannot be reached or refuses the download.
     """
     from photovax.models.catalog import hub
 
@@ -155,18 +163,18 @@ def pull(name: str, *, whole: bool = True) -> Path:
 
 
 def usual_edit(name: str, mode: str) -> Edit:
-    """What a model is usually asked with, for one way of editing, with an empty prompt.
+    """The usual settings of a model for one way of editing, with an empty prompt.
 
     Raises:
         UnknownName: If there is no such model or way of editing.
-        ModelError: If the model is no more than an autoencoder.
+        ModelError: If the model is only an autoencoder, or its edits are not run here.
     """
     if name in CATALOG:
         edits = dict(CATALOG[name].edits)
         if CATALOG[name].denoiser is not None:
             raise no_whole_edit(name)
         if not edits:
-            raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
+            raise ModelError(f"model {name} is only an autoencoder: it cannot edit")
         known = [found for found in MODES if found in edits]
         if mode in MODES and mode not in known:
             raise UsageError(f"model {name} cannot {mode}; it knows {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""Loading without the progress bars and hints of the libraries, which users cannot act on."""
+"""Loading without the progress bars and warnings of diffusers and transformers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FROM_DISK: dict[str, Any] = {
     "torch_dtype": torch.float32,  # weights may be stored in half precision
     "use_safetensors": True,
     "local_files_only": True,
-    "low_cpu_mem_usage": False,  # asks for accelerate, which nothing else here needs
+    "low_cpu_mem_usage": False,  # True needs the package accelerate
 }
-"""How diffusers' ``from_pretrained`` is called everywhere."""
+"""Options of every call of diffusers' ``from_pretrained``."""
 
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Only errors are logged inside, and no progress bar is drawn."""
+    """Log only errors inside, and draw no progress bar."""
     loggers: list[Any] = [diffusers_logging, transformers_logging]
     before = [(each.get_verbosity(), each.is_progress_bar_enabled()) for each in loggers]
     for logger in loggers:
@@ -32,7 +32,7 @@ def quiet_loading() -> Iterator[None]:
         logger.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            # diffusers renames an argument whose new name its older versions do not know.
+            # The argument has a new name that older versions of diffusers do not accept.
             warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
             yield
     finally:

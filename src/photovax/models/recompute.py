@@ -1,4 +1,4 @@
-"""Networks that hold less memory by computing activations again in the backward pass."""
+"""Activation checkpointing: less memory by recomputing activations in the backward pass."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Recomputed", "recompute"]
 
 
 def recompute(network: nn.Module) -> None:
-    """Let blocks keep only what they are fed, and compute the rest anew in the backward pass.
+    """Let blocks keep only their inputs and recompute the rest in the backward pass.
 
-    The gradient is the same to the bit. Each half of a residual block of diffusers' autoencoders
-    then keeps one tensor in place of three, and where pictures are largest only each block does;
-    any other network is told to do what diffusers has for its class, where it has something.
+    The gradient is bit-identical. Each half of a residual block of diffusers' autoencoders then
+    keeps one tensor instead of three; at the largest resolution, each block keeps one. Any other
+    network uses diffusers' own gradient checkpointing, if its class supports it.
     """
     blocks = {name: each for name, each in network.named_modules() if _has_halves(each)}
     decoder = getattr(network, "decoder", None)
@@ -27,25 +27,25 @@ def recompute(network: nn.Module) -> None:
         _recompute_halves(block)
         if "encoder.down_blocks.0." in name or f"decoder.up_blocks.{last}." in name:
             _recompute_whole(block)
-    told: Any = network
+    untyped: Any = network
     if not blocks and getattr(network, "_supports_gradient_checkpointing", False):
-        told.enable_gradient_checkpointing()
+        untyped.enable_gradient_checkpointing()
 
 
 class Recomputed(nn.Module):
-    """Modules one after the other, of which only the input is kept for the backward pass."""
+    """Modules in sequence that keep only their input for the backward pass."""
 
     def __init__(self, *parts: nn.Module) -> None:
         super().__init__()
         self.parts = nn.Sequential(*parts)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The output of the last of them."""
+        """The output of the last module."""
         return _computed_again(self.parts, x)  # type: ignore[no-any-return]
 
 
 def _has_halves(module: nn.Module) -> bool:
-    """Whether it is norm, activation, convolution, twice, with nothing else between."""
+    """Whether it is twice norm, activation and convolution, with nothing else between."""
     return (
         type(module).__name__ == "ResnetBlock2D"
         and getattr(module, "time_emb_proj", None) is None
@@ -59,19 +59,19 @@ def _recompute_halves(block: Any) -> None:
         return
     block.conv1 = Recomputed(block.norm1, block.nonlinearity, block.conv1)
     block.conv2 = Recomputed(block.norm2, block.nonlinearity, block.dropout, block.conv2)
-    # What the halves do now is not to be done twice.
+    # The halves contain these now, so they must not run twice.
     block.norm1 = block.norm2 = block.nonlinearity = block.dropout = nn.Identity()
 
 
 def _recompute_whole(block: Any) -> None:
-    """Keep what the block is fed, and of its halves only those of one block at a time."""
+    """Keep the block's input only; its halves are then kept for one block at a time."""
     if "forward" in vars(block):
         return
     block.forward = partial(_computed_again, block.forward)
 
 
 def _computed_again(run: Callable[..., Any], *fed: Any, **options: Any) -> Any:
-    """What ``run`` makes of what it is fed, which alone is kept for the backward pass."""
+    """The output of ``run``, with only its inputs kept for the backward pass."""
     if not torch.is_grad_enabled():
         return run(*fed, **options)
     return checkpoint(run, *fed, use_reentrant=False, **options)

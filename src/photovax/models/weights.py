@@ -1,4 +1,4 @@
-"""Weights of a module of diffusers or transformers: all, since what lacks would be random."""
+"""Loading of modules of diffusers and transformers, without any weight missing."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def load_module(
     shown: Path,
     precision: torch.dtype = torch.float32,
 ) -> Any:
-    """A model of diffusers from a folder in its layout.
+    """Load a model of diffusers from a folder in its layout.
 
     Args:
-        folder: With ``config.json`` and weights.
-        kind: Its class.
-        variant: Of the weights, as ``places.weight_files`` tells it.
-        name: What the user calls it.
-        shown: What errors call the folder.
-        precision: What its weights become.
+        folder: Folder with ``config.json`` and weights.
+        kind: Name of its class.
+        variant: Variant of the weights, from ``places.weight_files``.
+        name: Name that the user gave the model.
+        shown: Path that errors name.
+        precision: Type that the weights are converted to.
 
     Raises:
         ModelError: If it cannot be loaded, or weights are missing.
@@ -53,7 +53,7 @@ def load_module(
             variant=variant,
             output_loading_info=True,
         )
-    # diffusers only warns of these, and leaves the weights random.
+    # diffusers only warns of these, and initialises them at random.
     missing = [*found["missing_keys"], *found["mismatched_keys"]]
     if missing:
         raise ModelError(
@@ -64,12 +64,12 @@ def load_module(
 
 
 def load_encoder(folder: Path, kind: str, *, variant: str | None = None) -> Any:
-    """A model of transformers from a folder in its layout, in float32.
+    """Load a model of transformers from a folder in its layout, in float32.
 
     Args:
-        folder: With ``config.json`` and weights.
-        kind: Its class.
-        variant: Of the weights, as ``places.weight_files`` tells it.
+        folder: Folder with ``config.json`` and weights.
+        kind: Name of its class.
+        variant: Variant of the weights, from ``places.weight_files``.
 
     Raises:
         ValueError: If weights are missing; on damaged files any of ``DAMAGED``.
@@ -83,15 +83,15 @@ def load_encoder(folder: Path, kind: str, *, variant: str | None = None) -> Any:
         variant=variant,
         output_loading_info=True,
     )
-    if found["missing_keys"]:  # transformers would draw them at random
+    if found["missing_keys"]:  # transformers initialises them at random
         raise ValueError(f"{folder.name} lacks {min(found['missing_keys'])}")
     return model
 
 
 def kept_precision(files: Sequence[Path]) -> torch.dtype:
-    """In what precision weights too many for float32 are computed: bfloat16 if stored so.
+    """The precision of models that are too large for float32: bfloat16 if stored in it.
 
-    Weights in float16 are widened, since its range is too small for gradients.
+    Weights in float16 are converted to float32, since its range is too small for gradients.
 
     Raises:
         ValueError: If the first file holds no weights; on damaged files any of ``DAMAGED``.

@@ -1,1 +1,1 @@
-"""Picture files: read, write, masks, metadata. Knows no models."""
+"""Picture files: reading, writing, masks and metadata."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writing of files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["as_save_error", "check_free", "write_atomically", "write_bytes", "wr
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:
-    """Say at once that a file is there already.
+    """Refuse a file that exists and must not be replaced.
 
     Raises:
-        OutputExists: It is, and must not be replaced.
+        OutputExists: If it does.
     """
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
@@ -30,8 +30,8 @@ def write_text(text: str, path: Path, *, overwrite: bool = False) -> None:
     """Write a UTF-8 text file, whole or not at all.
 
     Raises:
-        OutputExists: the file is there.
-        SaveError: no such folder, no space, not allowed, ...
+        OutputExists: If the file exists and must not be replaced.
+        SaveError: If the disk refuses the file: no such folder, no space, not allowed.
     """
     write_bytes(text.encode(), path, overwrite=overwrite)
 
@@ -46,8 +46,8 @@ def write_bytes(
     """Write a file, whole or not at all; ``verify`` is as for ``write_photo``.
 
     Raises:
-        OutputExists: the file is there.
-        SaveError: no such folder, no space, not allowed, ...
+        OutputExists: If the file exists and must not be replaced.
+        SaveError: If the disk refuses the file: no such folder, no space, not allowed.
     """
     write_atomically(path, lambda file: file.write(data), overwrite=overwrite, verify=verify)
 
@@ -59,7 +59,7 @@ def write_atomically(
     overwrite: bool,
     verify: Callable[[Path], None] | None = None,
 ) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, verify it, then give it its name."""
+    """Write a temporary file in the same folder, verify it, then rename it to ``path``."""
     temporary = path.with_name(f".photovax-{secrets.token_hex(8)}{path.suffix.lower()}")
     try:
         with as_save_error(path), temporary.open("x+b") as file:
@@ -83,7 +83,7 @@ def _exists(path: Path) -> OutputExists:
 
 @contextmanager
 def as_save_error(path: Path) -> Iterator[None]:
-    """One line for what the disk or an encoder objects to."""
+    """Turn what the disk or an encoder raises into one line that names the file."""
     try:
         yield
     except (OSError, ValueError, TypeError, OverflowError, MemoryError, struct.error) as error:
@@ -97,12 +97,12 @@ def _put_in_place(temporary: Path, path: Path, *, overwrite: bool) -> None:
         temporary.replace(path)
     else:
         try:
-            path.hardlink_to(temporary)  # unlike a rename, never replaces
+            path.hardlink_to(temporary)  # unlike a rename, it never replaces a file
         except FileExistsError as error:
             raise _exists(path) from error
-        except (OSError, NotImplementedError):  # no hard links on this disk
+        except (OSError, NotImplementedError):  # the disk has no hard links
             _claim_and_replace(temporary, path)
-    with suppress(OSError):  # a folder cannot be opened everywhere
+    with suppress(OSError):  # not every system opens folders
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -111,7 +111,7 @@ def _put_in_place(temporary: Path, path: Path, *, overwrite: bool) -> None:
 
 
 def _claim_and_replace(temporary: Path, path: Path) -> None:
-    """Take the name with an empty file, which only one can do, and replace that."""
+    """Claim the name with an empty file, which only one process can do, and replace that."""
     try:
         path.open("xb").close()
     except FileExistsError as error:

@@ -1,4 +1,4 @@
-"""From however a file stores its channels to 8-bit grey or RGB, and alpha."""
+"""Conversion of all channel layouts to 8-bit grey or RGB, and alpha."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How the pixels lie in the file, in Pillow's words: "RGB;16B", "L;4", ...; or nothing.
+    """Pillow's raw mode of the pixels in the file, as in "RGB;16B" or "L;4"; empty if unknown.
 
     Args:
-        image: opened, not loaded yet; Pillow forgets it then.
+        image: Opened image that is not loaded yet: Pillow forgets the raw mode then.
     """
     tile = getattr(image, "tile", None)
     args = tile[0].args if tile else None
@@ -29,13 +29,13 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def bits_per_channel(image: Image.Image) -> int:
-    """Bits a channel in the file, as far as Pillow lets on (it does not for AVIF).
+    """Bits per channel in the file, where Pillow reports them (not for AVIF).
 
     Args:
-        image: opened, not loaded yet.
+        image: Opened image that is not loaded yet.
 
     Returns:
-        1 for black or white, 8 also where a file has 2 or 4, else what the file says.
+        1 for black and white, 8 also for files with 2 or 4, else the number in the file.
     """
     if image.mode == "1":
         return 1
@@ -52,18 +52,18 @@ def eight_bit(
     """Bring a loaded picture to 8-bit grey or RGB.
 
     Args:
-        image: loaded.
-        bits: of ``bits_per_channel``.
-        mode_in_file: of ``raw_mode``.
-        icc: the colour profile in the file.
-        notes: gets a line for whatever is lost.
+        image: Loaded image.
+        bits: Bits per channel, from ``bits_per_channel``.
+        mode_in_file: Raw mode, from ``raw_mode``.
+        icc: Colour profile in the file.
+        notes: List that a line is added to for each loss.
 
     Returns:
         Pixels, uint8 (H, W, 1 or 3); alpha, uint8 (H, W) or None; and the profile, if it still
-        belongs to the pixels.
+        applies to the pixels.
 
     Raises:
-        UnreadablePhoto: if values are out of every customary range (without the file's name).
+        UnreadablePhoto: If values are out of every usual range (without the file's name).
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         deep, alpha = _deep_grey(image, bits)
@@ -87,7 +87,7 @@ def eight_bit(
 
 
 def _transparent_colour(key: int | tuple[int, ...], mode_in_file: str) -> int | tuple[int, ...]:
-    """PNG's one transparent colour, in the 8 bits that Pillow brings the pixels to."""
+    """PNG's transparent colour, in the 8 bits that Pillow converts the pixels to."""
     if isinstance(key, tuple):
         return tuple(value >> 8 for value in key) if ";16" in mode_in_file else key
     return key * {"L;2": 85, "L;4": 17}.get(mode_in_file, 1)
@@ -97,7 +97,7 @@ def _deep_grey(image: Image.Image, bits: int) -> tuple[NDArray[np.uint8], NDArra
     """One channel of more than 8 bits, rounded to 8: (H, W), and its alpha."""
     values = np.asarray(image)
     floating = image.mode == "F"
-    top = 1 if floating else 4095 if bits == 12 else 65535  # floats are 0 to 1 by custom
+    top = 1 if floating else 4095 if bits == 12 else 65535  # floats are 0 to 1 by convention
     if not (values.min() >= 0 and values.max() <= top):  # true for NaN
         raise UnreadablePhoto(
             f"grey values from {values.min():g} to {values.max():g}, allowed are 0 to {top}; "
@@ -108,7 +108,7 @@ def _deep_grey(image: Image.Image, bits: int) -> tuple[NDArray[np.uint8], NDArra
         pixels = np.rint(values * np.float32(255)).astype(np.uint8)
     else:
         pixels = np.rint(np.arange(top + 1) * (255 / top)).astype(np.uint8)[values]
-    if white_is_zero:  # which Pillow minds up to 8 bits only
+    if white_is_zero:  # Pillow respects it up to 8 bits only
         pixels = 255 - pixels
     key = image.info.get("transparency")
     if not isinstance(key, int):
@@ -136,7 +136,7 @@ def _cmyk_to_rgb(image: Image.Image, icc: bytes | None, notes: list[str]) -> Ima
 
 
 def _fitting(icc: bytes | None, space: bytes, notes: list[str]) -> bytes | None:
-    """The profile, if it is one and speaks of these channels."""
+    """The profile, if it is valid and for these channels."""
     if icc is None or (len(icc) >= 128 and icc[36:40] == b"acsp" and icc[16:20] == space):
         return icc
     notes.append("a colour profile that is damaged or for other channels: not kept")
@@ -144,5 +144,5 @@ def _fitting(icc: bytes | None, space: bytes, notes: list[str]) -> bytes | None:
 
 
 def as_image(channels: np.ndarray) -> Image.Image:
-    """Uint8 channels (H, W, 1 to 4) for Pillow, which has no third axis for grey."""
+    """Uint8 channels (H, W, 1 to 4) as an image of Pillow, which has no third axis for grey."""
     return Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels)

@@ -1,4 +1,4 @@
-"""Displays that photos are looked at on, and how large a photo is there to the eye."""
+"""Displays on which photos are viewed, and the visual angle of their pixels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["FULL_HD", "UHD_4K", "Display"]
 
 @dataclass(frozen=True)
 class Display:
-    """A display and how far away it is.
+    """A display and its viewing distance.
 
     Attributes:
-        name: What ColorVideoVDP calls it.
-        width: In pixels, which are square.
-        height: In pixels.
-        inches: Length of the diagonal.
+        name: Name in ColorVideoVDP.
+        width: Width in pixels, which are square.
+        height: Height in pixels.
+        inches: Length of the diagonal, in inches.
         distance: Distance of the eye, in metres.
     """
 
@@ -28,12 +28,12 @@ class Display:
 
     @property
     def pixels_per_degree(self) -> float:
-        """Pixels in a degree of the field of view, in the middle of the display."""
+        """Pixels per degree of visual angle, in the middle of the display."""
         pixel = self.inches * 0.0254 / math.hypot(self.width, self.height)
         return 1 / (2 * math.degrees(math.atan(pixel / 2 / self.distance)))
 
     def scale(self, height: int, width: int) -> float:
-        """Pixels of the display for one of a photo of these sides, shown whole: 1 at most."""
+        """Display pixels per pixel of a photo with these sides that is shown whole; at most 1."""
         short, long = sorted((height, width))
         return min(1.0, self.height / short, self.width / long)
 

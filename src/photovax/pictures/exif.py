@@ -1,9 +1,9 @@
-"""What a photo's file holds beside its pixels, and the few edits that privacy and truth ask for.
+"""Metadata of a photo's file, and edits of EXIF: orientation, thumbnails and location removed.
 
-EXIF is a small TIFF file: tables of tags whose values lie at offsets from its start. Writing it
-anew moves those offsets, and a maker note, whose layout only its camera knows, would then point
-at the wrong bytes. So it is edited where it stands: entries are taken out, bytes are blanked,
-and nothing that stays moves.
+EXIF is a small TIFF file: tables of tags whose values lie at offsets from its start. Rewriting it
+would move those offsets, and a maker note, whose layout only its camera knows, would then point
+at the wrong bytes. It is therefore edited in place: entries are removed, bytes are set to zero,
+and everything else keeps its offset.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = [
 
 _PREFIX = b"Exif\0\0"
 _ORIENTATION, _GPS = 0x0112, 0x8825
-_MOST_GPS_TAGS = 64  # the standard has 32; more is damage, or an attempt to keep us busy
+_MOST_GPS_TAGS = 64  # the standard has 32; more is damage or an attack
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _THUMBNAIL_TAGS = ((0x0201, 0x0202), (0x0111, 0x0117))  # (where, how many bytes): JPEG, strips
 
 _NS_TIFF = b"http://ns.adobe.com/tiff/1.0/"
 _NS_XMP = b"http://ns.adobe.com/xap/1.0/"
-# Properties that say where a photo was taken, by namespace; beside those called GPS... in any,
-# since makers of drones have names of their own.
+# Properties with the location, by namespace. Those called GPS... are removed in any namespace,
+# since makers of drones have their own.
 _PLACES = {
     b"http://ns.adobe.com/photoshop/1.0/": rb"(?:City|State|Country)",
     b"http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": rb"(?:Location|CountryCode)",
@@ -39,13 +39,13 @@ _PLACES = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """What goes along with the pixels.
+    """Metadata that is kept along with the pixels.
 
     Attributes:
-        icc: the colour profile that the pixel values are to be read in; None means sRGB.
-        exif: the EXIF block as in a JPEG, ``Exif`` prefix and all; no orientation, no thumbnails.
-        xmp: the XMP packet, as UTF-8 XML; no orientation, no thumbnails.
-        dpi: dots per inch, (horizontal, vertical), both above 1 and finite.
+        icc: Colour profile of the pixel values; None means sRGB.
+        exif: EXIF block as in a JPEG, with its ``Exif`` prefix, without orientation and thumbnails.
+        xmp: XMP packet, XML in UTF-8, without orientation and thumbnails.
+        dpi: Dots per inch, (horizontal, vertical), both above 1 and finite.
     """
 
     icc: bytes | None = None
@@ -54,10 +54,10 @@ class Metadata:
     dpi: tuple[float, float] | None = None
 
     def without_gps(self) -> Metadata:
-        """The same without the EXIF GPS table, XMP's ``GPS…`` properties and its places in words.
+        """The same without the EXIF GPS table, XMP's ``GPS…`` properties and its place names.
 
-        A block too damaged to be searched is left out whole, so that nothing slips through. A
-        maker's note, which only its camera can read, stays as it is.
+        A block that is too damaged to be searched is removed as a whole. A maker note, which only
+        its camera can read, is left unchanged.
         """
         exif, xmp = self.exif, self.xmp
         if exif is not None:
@@ -73,14 +73,14 @@ class Metadata:
 
 
 def tidied(metadata: Metadata) -> tuple[Metadata, int, list[str]]:
-    """Take out what would be wrong on a picture that is turned upright and changed.
+    """Remove what is wrong for a picture that is turned upright and changed.
 
     Args:
-        metadata: as found in a file.
+        metadata: Metadata as found in a file.
 
     Returns:
-        The metadata without orientation and thumbnails; the orientation they asked for (1 to 8,
-        as EXIF counts); and one note for each block that was too damaged to keep.
+        The metadata without orientation and thumbnails; the orientation that was in it (1 to 8,
+        as in EXIF); and a note for each block that was too damaged to keep.
     """
     orientation, notes = None, []
     exif, xmp = metadata.exif, metadata.xmp
@@ -106,15 +106,15 @@ class ExifTable:
     """An EXIF block and its first table (IFD0).
 
     Args:
-        exif: the block, with or without the ``Exif`` prefix.
+        exif: The block, with or without the ``Exif`` prefix.
 
     Attributes:
-        body: the block from its TIFF header on; offsets count from here.
-        order: ``<`` or ``>``, as in ``struct``.
-        entries: the first table's entries, 12 bytes each, as they stand in the file.
+        body: Block from its TIFF header on, where offsets count from.
+        order: Byte order, ``<`` or ``>`` as in ``struct``.
+        entries: Entries of the first table, 12 bytes each, as in the file.
 
     Raises:
-        ValueError: if the first table cannot be found or is cut short.
+        ValueError: If the first table cannot be found or is cut short.
     """
 
     def __init__(self, exif: bytes) -> None:
@@ -134,7 +134,7 @@ class ExifTable:
         return int(tag)
 
     def orientation(self) -> int | None:
-        """The orientation asked for, 1 to 8; None where there is none, or nonsense."""
+        """The orientation, 1 to 8; None if there is none or it is out of range."""
         for entry in self.entries:
             if self.tag_of(entry) == _ORIENTATION:
                 values = self._numbers(entry)
@@ -142,14 +142,14 @@ class ExifTable:
         return None
 
     def tidied(self) -> bytes | None:
-        """The block without orientation and thumbnails; None if that leaves nothing."""
+        """The block without orientation and thumbnails; None if nothing is left."""
         if self._next:
             self._blank_thumbnail(self._next)
         self._blank_jpegs()
         return self._without(_ORIENTATION)
 
     def without_gps(self) -> bytes | None:
-        """The block with its GPS table blanked and unlinked; None if that leaves nothing."""
+        """The block with its GPS table set to zero and unlinked; None if nothing is left."""
         for entry in self.entries:
             if self.tag_of(entry) == _GPS:
                 for at in self._numbers(entry):
@@ -170,7 +170,7 @@ class ExifTable:
         if end > len(self.body):
             raise ValueError("a table that is cut short")
         entries = [bytes(self.body[i : i + 12]) for i in range(start, end, 12)]
-        following = bytes(self.body[end : end + 4])  # some cameras leave it out at the very end
+        following = bytes(self.body[end : end + 4])  # some cameras omit it at the very end
         return entries, struct.unpack(self.order + "I", following)[0] if len(following) == 4 else 0
 
     def _place(self, entry: bytes) -> tuple[int, int]:
@@ -194,11 +194,11 @@ class ExifTable:
         self.body[at:end] = bytes(max(end - at, 0))
 
     def _blank_thumbnail(self, at: int) -> None:
-        """Blank the second table (IFD1), which describes the thumbnail, and the thumbnail."""
+        """Set the second table (IFD1), which describes the thumbnail, and the thumbnail to zero."""
         try:
             entries, _ = self._table(at)
         except ValueError:
-            return  # it leads nowhere, and is unlinked anyhow
+            return  # its offset is invalid, and it is unlinked in any case
         values = {self.tag_of(entry): self._numbers(entry) for entry in entries}
         for where, how_many in _THUMBNAIL_TAGS:
             for start, size in zip(values.get(where, ()), values.get(how_many, ()), strict=False):
@@ -206,7 +206,7 @@ class ExifTable:
         self._blank(at, 2 + 12 * len(entries))
 
     def _blank_jpegs(self) -> None:
-        """Blank every JPEG: makers keep further previews, some large, in their notes."""
+        """Set every JPEG to zero: maker notes hold further previews, some of them large."""
         end = 0
         while (start := self.body.find(b"\xff\xd8\xff", end)) >= 0:
             end = self.body.find(b"\xff\xd9", start) + 2
@@ -215,7 +215,7 @@ class ExifTable:
             self._blank(start, end - start)
 
     def _without(self, tag: int) -> bytes | None:
-        """Rewrite the first table in its place without a tag and with no table after it."""
+        """Rewrite the first table in place without a tag, and unlink the next table."""
         kept = [entry for entry in self.entries if self.tag_of(entry) != tag]
         table = struct.pack(self.order + "H", len(kept)) + b"".join(kept) + bytes(4)
         size = 2 + 12 * len(self.entries) + 4

@@ -1,8 +1,8 @@
-"""Where pixels may change.
+"""Masks: the pixels of a photo that may change.
 
-A mask is a picture of the photo's size. White (128 and above, and as opaque) marks the subject:
-what an inpainting editor keeps while it repaints the rest, as in arXiv 2302.06588. Some tools mark
-the opposite, what is to be repainted; such masks are read with ``edit_region``.
+A mask is a picture of the photo's size. White (brightness and opacity of 128 and above) marks the
+subject, which an inpainting editor keeps while it repaints the rest, as in arXiv 2302.06588. Some
+tools mark the region that is repainted instead; such masks are read with ``edit_region``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ __all__ = ["load_mask", "read_mask", "white_of"]
 
 
 def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndarray:
-    """The pixels that may change, bool (H, W): those that the editor keeps.
+    """The pixels that may change, bool (H, W), which are those that the editor keeps.
 
     Args:
-        path: A picture of the photo's size; its brightness counts, and where it is transparent
-            it marks nothing.
-        photo: The photo it belongs to.
-        edit_region: White marks what the editor repaints, not what it keeps.
+        path: Picture of the photo's size. Its brightness counts; transparent pixels mark nothing.
+        photo: Photo that it belongs to.
+        edit_region: Whether white marks the region that the editor repaints, not the one it keeps.
 
     Raises:
         PhotoError: If the mask cannot be read.
@@ -41,13 +40,13 @@ def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndar
 
 
 def read_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndarray:
-    """The pixels that an inpainting editor keeps, bool (H, W); there may be none.
+    """The pixels that an inpainting editor keeps, bool (H, W); possibly none.
 
     Raises:
         PhotoError: If the mask cannot be read.
         UsageError: If its size is not the photo's.
     """
-    # A photo that was let in larger than usual has a mask as large.
+    # A photo that was accepted above the usual limit has a mask as large.
     most = max(MAX_PIXELS, photo.width * photo.height)
     white = white_of(read_photo(path, max_pixels=most), photo, name=f"mask {path}")
     return ~white if edit_region else white
@@ -65,6 +64,6 @@ def white_of(mask: Photo, photo: Photo, *, name: str) -> np.ndarray:
             f"{photo.width} x {photo.height}; a mask needs the photo's size"
         )
     white: np.ndarray = mask.visible().mean(axis=2) >= 128
-    if mask.alpha is not None:  # what is not painted is not marked
+    if mask.alpha is not None:  # transparent pixels mark nothing
         white &= mask.alpha >= 128
     return white

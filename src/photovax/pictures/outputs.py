@@ -16,21 +16,21 @@ from photovax.pictures.types import JPEG_SUFFIXES, PICTURE_SUFFIXES, WRITTEN_SUF
 
 __all__ = ["Destination", "default_output", "plan_outputs", "record_of"]
 
-_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504}  # bytes of a segment, less what names its kind
+_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504}  # bytes of a segment, less its identifier
 
 
 @dataclass(frozen=True)
 class Destination:
     """The file that a result is written to, and whether it may be.
 
-    Made once, checked before the work, and handed down to ``write_photo`` or ``Immunizer.save``,
-    which only make sure at the last moment that no file is replaced that must not be.
+    It is made once, checked before the work, and handed to ``write_photo`` or ``Immunizer.save``,
+    which repeat only the atomic check that no file is replaced without permission.
 
     Attributes:
         path: The file.
         overwrite: Whether files that exist may be replaced.
-        source: The photo that the result is made from, which is never replaced; None where there
-            is none.
+        source: Photo that the result is made from, which is never replaced; None if there is
+            none.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class Destination:
 
     @property
     def suffix(self) -> str:
-        """The type of the file, as its suffix in lower case.
+        """The file type: the suffix in lower case.
 
         Raises:
             SaveError: If files of this type are not written.
@@ -54,14 +54,14 @@ class Destination:
 
     @property
     def record(self) -> Path:
-        """The JSON file beside the photo that says how it was made."""
+        """The record of the photo; see ``record_of``."""
         return record_of(self.path)
 
     def check(self, *, recorded: bool = True) -> None:
         """Refuse before the work what could not be written after it.
 
         Args:
-            recorded: Whether a record is written beside the file, whose name must be free as well.
+            recorded: Whether a record is written as well, whose name must be free too.
 
         Raises:
             UsageError: If the file is the source itself.
@@ -71,7 +71,7 @@ class Destination:
         if self.source is not None:
             self.check_apart(self.source)
         _ = self.suffix
-        # Functions of os.path, which say False where those of Path raise, as of names too long.
+        # os.path returns False where Path raises, as for names that are too long.
         if os.path.isdir(self.path):
             raise SaveError(f"{self._name}: is a folder; name a file")
         if not os.path.isdir(self.path.parent):
@@ -83,7 +83,7 @@ class Destination:
             check_free(file, overwrite=self.overwrite)
 
     def check_apart(self, source: Path) -> None:
-        """Refuse to write over a photo, whatever else may be replaced.
+        """Refuse to write over a photo, even where files may be replaced.
 
         Raises:
             UsageError: If both are the same file.
@@ -104,7 +104,8 @@ class Destination:
             masked: Whether pixels outside a mask must stay as they are.
 
         Raises:
-            SaveError: For WebP and grey; for JPEG and transparency, a mask, or much EXIF or XMP.
+            SaveError: If WebP is to hold a grey photo, or JPEG transparency, a mask, or more EXIF
+                or XMP than fits.
         """
         name, suffix = self._name, self.suffix
         if suffix == ".webp" and photo.grey:
@@ -123,7 +124,7 @@ class Destination:
         for kind, block in held.items():
             if block is not None and len(block) > _JPEG_BLOCKS[kind]:
                 raise SaveError(
-                    f"{name}: the photo has {len(block)} bytes of {kind}, of which JPEG holds "
+                    f"{name}: the photo has {len(block)} bytes of {kind}, and JPEG holds "
                     f"{_JPEG_BLOCKS[kind]}; use .png or .tif"
                 )
 
@@ -133,14 +134,14 @@ class Destination:
 
 
 def default_output(source: Path, *, suffix: str | None = ".png") -> Path:
-    """Where the result for a source goes: NAME.immunized.png beside it.
+    """The path of a source's result: NAME.immunized.png in the same folder.
 
     Args:
-        source: the input; a suffix that is not a picture's is taken for a part of the name.
-        suffix: of the result; None for the source's own where that can be written, else .png.
+        source: The input; a suffix that is not a picture's counts as part of the name.
+        suffix: Suffix of the result; None for the source's own if that can be written, else .png.
 
     Returns:
-        The path; nothing is looked up on disk.
+        The path. Nothing is looked up on disk.
     """
     name = source.stem if source.suffix.lower() in PICTURE_SUFFIXES else source.name
     return _output(source, name, suffix)
@@ -152,29 +153,29 @@ def _output(source: Path, name: str, suffix: str | None) -> Path:
 
 
 def record_of(photo: Path) -> Path:
-    """The JSON file beside an immunized photo that says how it was made."""
+    """The path of a photo's record, the JSON file that says how it was immunized."""
     return photo.with_name(f"{photo.name}.json")
 
 
 def plan_outputs(
     sources: Sequence[Path], *, folder: Path | None = None, suffix: str | None = ".png"
 ) -> dict[Path, Path]:
-    """A result's path for each source of a batch, no two the same.
+    """The paths of the results of several sources, all different.
 
-    Where two would be (photo.jpg and photo.png), or one would be another source, the full file
-    name is used: photo.jpg.immunized.png. Names that differ in case only count as the same, as
-    many disks see it.
+    Where two results would have one name (photo.jpg and photo.png), or that of another source,
+    the full file name is used: photo.jpg.immunized.png. Names that differ only in case count as
+    equal, as on many disks.
 
     Args:
-        sources: the inputs; repeated ones count once.
-        folder: where the results go; beside each source when None.
-        suffix: as for ``default_output``.
+        sources: The inputs; repeated ones count once.
+        folder: Folder of the results; that of each source if None.
+        suffix: As for ``default_output``.
 
     Returns:
         Source to result, in the order of the sources.
 
     Raises:
-        SaveError: two files of one name, from two folders, would meet in ``folder``.
+        SaveError: If two files of one name, from two folders, would collide in ``folder``.
     """
 
     def placed(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The only door for pictures: any file in, its pixels and everything else it held out."""
+"""Read picture files of any common type: pixels, transparency and metadata."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ __all__ = [
 
 MAX_PIXELS = 200_000_000
 
-# Named one by one: Pillow would else start Ghostscript on an EPS, or take noise for a TGA.
-# HEIF before AVIF, since Pillow's AVIF reader also claims some HEIC files.
+# An explicit list: otherwise Pillow starts Ghostscript on an EPS, or takes noise for a TGA.
+# HEIF comes before AVIF, since Pillow's AVIF reader also accepts some HEIC files.
 _FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP", "JPEG2000", "PPM", "QOI")
 _READABLE = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF, BMP, JPEG 2000, PPM or QOI"
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
-# What Pillow and its codecs have been seen to raise on damaged data.
+# Exceptions that Pillow and its codecs raise on damaged data.
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -63,10 +63,10 @@ _DECODER_ERRORS = (
 _SUBFILE, _DNG_VERSION = 254, 50706
 _IPTC = 0x0404  # among Photoshop's blocks
 _EXIF_TABLE, _GPS_TABLE, _INTEROP_TABLE = 0x8769, 0x8825, 0xA005
-# What a TIFF tells about the photo rather than about how its pixels are stored.
+# Tags of a TIFF that describe the photo rather than how its pixels are stored.
 _TIFF_FACTS = (
     *(269, 270, 271, 272, 305, 306, 315, 316, 0x4746, 0x8298, *range(0x9C9B, 0x9CA0)),
-    *(*range(0x9000, 0x9300), *range(0xA400, 0xA440)),  # EXIF that strayed into the first table
+    *(*range(0x9000, 0x9300), *range(0xA400, 0xA440)),  # EXIF tags in the first table
 )
 
 _PILLOW = threading.Lock()
@@ -74,15 +74,15 @@ _PILLOW = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One decoded picture as a viewer shows it, and what else its file held.
+    """A decoded picture as a viewer shows it, with the metadata of its file.
 
     Attributes:
-        pixels: uint8 (H, W, C); C is 1 (grey) or 3 (RGB). Values as stored, i.e. in the photo's
+        pixels: Pixel values, uint8 (H, W, C); C is 1 (grey) or 3 (RGB). They are in the photo's
             own colour space, which ``metadata.icc`` describes.
-        alpha: uint8 (H, W), 0 is see-through; None where everything is opaque.
-        metadata: colour profile, EXIF, XMP and resolution.
+        alpha: Opacity, uint8 (H, W), 0 is transparent; None where everything is opaque.
+        metadata: Colour profile, EXIF, XMP and resolution.
         format: Pillow's name of the source's format: "JPEG", "PNG", "HEIF", ...
-        notes: one line for each thing about the source that a saved copy cannot keep.
+        notes: Lines, one for each property of the source that a saved copy cannot keep.
     """
 
     pixels: NDArray[np.uint8]
@@ -156,7 +156,7 @@ class Photo:
         return self.pixels if self.alpha is None else np.dstack([self.pixels, self.alpha])
 
     def visible(self) -> NDArray[np.uint8]:
-        """The pixels with white wherever alpha is 0, so that hidden colour has no influence.
+        """The pixels with white wherever alpha is 0, so that hidden colours have no influence.
 
         Returns:
             uint8 (H, W, C); ``pixels`` itself, not a copy, where there is no alpha.
@@ -166,7 +166,11 @@ class Photo:
         return np.where(self.alpha[..., None] == 0, np.uint8(255), self.pixels)
 
     def visible_rgb(self) -> NDArray[np.uint8]:
-        """The same in three channels, as editors see even a grey photo: uint8 (H, W, 3)."""
+        """The visible pixels in three channels, as editors read even grey photos.
+
+        Returns:
+            uint8 (H, W, 3).
+        """
         seen = self.visible()
         return np.repeat(seen, 3, axis=2) if self.grey else seen
 
@@ -180,7 +184,7 @@ class Photo:
             A new photo; alpha, metadata and notes are shared.
 
         Raises:
-            ValueError: if the type or the shape differs.
+            ValueError: If the type or the shape differs.
         """
         if pixels.dtype != np.uint8 or pixels.shape != self.pixels.shape:
             raise ValueError(
@@ -189,37 +193,37 @@ class Photo:
         return replace(self, pixels=pixels)
 
     def without_gps(self) -> Photo:
-        """The same photo without what its EXIF and XMP say of where it was taken.
+        """The same photo without the location in its EXIF and XMP.
 
-        A maker's note, which only its camera can read, stays as it is.
+        A maker note, which only its camera can read, is left unchanged.
         """
         return replace(self, metadata=self.metadata.without_gps())
 
     def forbidding_ai(self) -> Photo:
         """The same photo with XMP that forbids training AI with it and editing it by AI.
 
-        See ``photovax.pictures.rights``; what that loses, or cannot say, is added to the notes.
+        What is lost, or cannot be stated, is added to the notes; see ``photovax.pictures.rights``.
         """
         metadata, notes = forbidding_ai(self.metadata)
         return replace(self, metadata=metadata, notes=(*self.notes, *notes))
 
 
 def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Read a picture file, told by its content, not by its name.
+    """Read a picture file. Its type is recognised by its content, not by its name.
 
-    The picture comes upright: the orientation that EXIF or XMP ask for is applied and dropped.
+    The picture is turned upright: the orientation in EXIF or XMP is applied and removed.
 
     Args:
-        path: the file.
-        max_pixels: width x height above which nothing is decoded.
+        path: The file.
+        max_pixels: Largest width x height that is decoded.
 
     Returns:
-        The photo; of a file that holds further pictures beside a primary one (MPO, HEIC) that one.
+        The photo; the primary picture of a file that holds several (MPO, HEIC).
 
     Raises:
-        UnreadablePhoto: not a picture, damaged, cut short, missing, or not a readable file.
-        AnimatedPhoto: several frames or pages.
-        TooManyPixels: more than ``max_pixels``.
+        UnreadablePhoto: If it is no picture, damaged, cut short, missing, or cannot be read.
+        AnimatedPhoto: If it has several frames or pages.
+        TooManyPixels: If it has more than ``max_pixels``.
     """
     name = printable_name(path)
     try:
@@ -258,9 +262,9 @@ def _too_many(name: str, pixels: int, max_pixels: int) -> TooManyPixels:
 
 @contextmanager
 def strict_pillow(max_pixels: int) -> Iterator[None]:
-    """Pillow with our limit and without leniency, whatever other libraries have set.
+    """Pillow with a limit on pixels, and strict about cut files, whatever other libraries set.
 
-    Its settings are global, hence the lock. It raises above twice its limit and warns above it.
+    Its settings are global, hence the lock. It warns above its limit and raises above twice that.
     """
     with _PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -277,7 +281,7 @@ def _open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
     found = os.stat(path)
     if stat.S_ISDIR(found.st_mode):
         raise UnreadablePhoto(f"{name}: is a folder; name a picture file in it")
-    if not stat.S_ISREG(found.st_mode):  # a pipe would keep us waiting
+    if not stat.S_ISREG(found.st_mode):  # reading a pipe could wait forever
         raise UnreadablePhoto(f"{name}: not a regular file; save it to disk first")
     if found.st_size == 0:
         raise UnreadablePhoto(f"{name}: is empty (0 bytes); try a whole copy")
@@ -285,7 +289,7 @@ def _open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
 
 
 def _formats(file: BinaryIO, name: str) -> list[str]:
-    """The formats to try; HEIC only where it is needed and installed."""
+    """Pillow's formats to try; HEIC only where it is needed and installed."""
     head = file.read(64)
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head:
         with extra_installed("heic", user=f"{name}: HEIC", error=UnreadablePhoto):
@@ -307,7 +311,7 @@ def _photo(image: Image.Image, name: str) -> Photo:
     found, orientation, lost = tidied(_metadata(image, notes))
     notes += lost
     if image.format in ("TIFF", "HEIF"):
-        orientation = 1  # their readers turn the pixels themselves
+        orientation = 1  # Pillow's readers of these turn the pixels themselves
     try:
         pixels, alpha, icc = eight_bit(image, bits, mode_in_file, found.icc, notes)
     except UnreadablePhoto as error:
@@ -322,7 +326,7 @@ def _photo(image: Image.Image, name: str) -> Photo:
 
 
 def _refuse_what_would_mislead(image: Image.Image, name: str) -> None:
-    """Raise on files of which Pillow would show only a preview, or wrong colours."""
+    """Raise on files that Pillow would show as a preview only, or in wrong colours."""
     if not isinstance(image, TiffImageFile):
         return
     tags = image.tag_v2
@@ -353,7 +357,7 @@ def _note_other_pictures(image: Image.Image, name: str, notes: list[str]) -> Non
 
 
 def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
-    """What Pillow found in the file, with anything that isn't what it should be left out."""
+    """The metadata that Pillow found in the file, without values of wrong types."""
     info = image.info
     exif = info.get("exif")
     try:
@@ -377,7 +381,7 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
 
 
 def _exif_of_tiff(image: TiffImageFile) -> bytes | None:
-    """A TIFF has no EXIF block: its facts stand among the tags that describe its pixels."""
+    """An EXIF block from the tags of a TIFF, which has none: they lie among those of its pixels."""
     tags, exif = image.getexif(), Image.Exif()
     for tag in _TIFF_FACTS:
         if tag in tags:
@@ -395,7 +399,7 @@ def _dpi(value: object) -> tuple[float, float] | None:
         x, y = (float(each) for each in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ArithmeticError):
         return None
-    # Pillow gives a TIFF that tells no resolution 1 dot per inch
+    # Pillow reports 1 dot per inch for a TIFF without a resolution
     return (x, y) if 1 < x < 1e6 and 1 < y < 1e6 else None
 
 

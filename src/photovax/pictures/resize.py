@@ -1,4 +1,4 @@
-"""How editors resize a photo before they edit it."""
+"""Sizes at which photos are fed to models, and the resize that editors do."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def fed_sides(
     """Height and width, in pixels, at which a picture is fed to a model.
 
     Args:
-        height: The picture's own.
-        width: The picture's own.
-        short: The short side that it gets.
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        short: Short side that it is resized to, in pixels.
         ratio: Largest long side, in short sides; a longer picture is squeezed.
-        multiple: What sides are rounded to a multiple of; one at least.
+        multiple: Number that sides are rounded to a multiple of, at least once.
     """
     scale = short / min(height, width)
     tall, wide = (
@@ -31,9 +31,16 @@ def fed_sides(
 
 
 def resized(pixels: np.ndarray, size: int) -> Image.Image:
-    """A picture as an ordinary tool feeds it: Lanczos to a short side of ``size`` pixels.
+    """A picture resized by Lanczos to a short side of ``size`` pixels, as common tools do.
 
-    Sides become multiples of 8; the long side is at most four times the short.
+    Sides become multiples of 8; the long side is at most four times the short one.
+
+    Args:
+        pixels: uint8 (H, W, 1 or 3).
+        size: Short side, in pixels.
+
+    Returns:
+        An RGB image.
     """
     picture = as_image(pixels).convert("RGB")
     height, width = fed_sides(picture.height, picture.width, size)

@@ -1,8 +1,8 @@
-"""What a rights holder says about AI in a photo's XMP packet.
+"""Statements of the rights holder about AI, in a photo's XMP packet.
 
-The words are the PLUS Coalition's, which the IPTC Photo Metadata Standard took over in 2023.1: Data
-Mining, a term of a fixed list, for programs; and Other Constraints, a text, for people. The list
-knows training only, so that editing can stand nowhere but in the text.
+The properties are the PLUS Coalition's, which the IPTC Photo Metadata Standard adopted in 2023.1:
+Data Mining, a term of a fixed list, for programs; and Other Constraints, a text, for people. The
+list covers training only, so that editing can be forbidden in the text only.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["cawg_entries", "forbidding_ai", "forbids_training"]
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
 _PROHIBITED = "http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED"
-# Training of any kind: -GENAIMLTRAINING would leave out models that only recognise. Nor a wider
-# term: those also shut out search engines or research, of which a wish for no AI says nothing.
+# Training of any kind: -GENAIMLTRAINING would allow training of models that only recognise. Wider
+# terms also exclude search engines or research.
 _NO_TRAINING = _PROHIBITED + "-AIMLTRAINING"
-# Those that point elsewhere ("see ...") are among them: another term would lose what they point at.
+# Terms that refer to another text ("see ...") are among them: replacing one would lose it.
 _WIDER = {
     _PROHIBITED,
     _PROHIBITED + "-EXCEPTSEARCHENGINEINDEXING",
@@ -38,18 +38,18 @@ _EMPTY = (
 
 
 def forbidding_ai(metadata: Metadata) -> tuple[Metadata, list[str]]:
-    """Say in the XMP packet that training AI and editing by generative AI are forbidden.
+    """State in the XMP packet that training AI and editing by generative AI are forbidden.
 
-    Training: PLUS's Data Mining, "Prohibited for AI/ML training". A prohibition that is there and
-    at least as wide stays, and anything else that is said there is replaced. Editing: PLUS's Other
-    Constraints, unless the rights holder has another text there, which stays. Every other byte of
-    the packet stays as it is; where there is no packet, one is made.
+    Training: PLUS's Data Mining, "Prohibited for AI/ML training". An existing prohibition that is
+    at least as wide is kept; any other term is replaced. Editing: PLUS's Other Constraints, unless
+    the rights holder has another text there, which is kept. Every other byte of the packet is
+    unchanged. A photo without a packet gets one.
 
     Args:
         metadata: As read from a file.
 
     Returns:
-        The metadata with both said, and a note for each thing that was lost, or could not be said.
+        The metadata with both statements, and a note for each that was lost or could not be made.
     """
     try:
         xmp, notes = _saying_so(metadata.xmp or _EMPTY)
@@ -60,7 +60,7 @@ def forbidding_ai(metadata: Metadata) -> tuple[Metadata, list[str]]:
 
 
 def forbids_training(metadata: Metadata) -> bool:
-    """Whether the XMP packet says, once, that training AI with the photo is forbidden."""
+    """Whether the XMP packet states, exactly once, that training AI with the photo is forbidden."""
     try:
         return metadata.xmp is not None and _Statement.of(metadata.xmp).forbids_training
     except ValueError:
@@ -68,16 +68,16 @@ def forbids_training(metadata: Metadata) -> bool:
 
 
 def cawg_entries(metadata: Metadata) -> dict[str, dict[str, str]]:
-    """What the XMP packet says about AI, as entries of CAWG's training and data mining assertion.
+    """The statements about AI as entries of CAWG's training and data mining assertion.
 
-    CAWG Training and Data Mining 1.1, section 3. It parts what PLUS has in one: models that make
-    pictures from models that only recognise. Editing is a use for inference, but so is an image
-    search or a description for the blind: hence ``constrained``, with the text of XMP. Nothing is
-    said about data mining unless XMP prohibits that as a whole.
+    CAWG Training and Data Mining 1.1, section 3. It separates generative models from models that
+    only recognise, where PLUS does not. Editing is a use for inference, but so is an image search
+    or a description for the blind: hence ``constrained``, with the text of XMP. Data mining is
+    mentioned only if XMP prohibits it as a whole.
 
     Returns:
-        Entry to its ``use`` and, where constrained, ``constraints_info``; none where XMP says
-        nothing, or says it twice.
+        The ``use`` of each entry and, where constrained, ``constraints_info``; empty if XMP states
+        nothing, or contradicts itself.
     """
     try:
         said = _Statement.of(metadata.xmp or _EMPTY)
@@ -97,7 +97,7 @@ def cawg_entries(metadata: Metadata) -> dict[str, dict[str, str]]:
 
 
 def _saying_so(xmp: bytes) -> tuple[bytes, list[str]]:
-    """A packet with what it lacks put in, and notes; ValueError if it is not XMP."""
+    """A packet with the statements that it lacks, and notes; ValueError if it is not XMP."""
     said, added, notes = _Statement.of(xmp), "", list[str]()
     if not said.forbids_training:
         xmp = without_properties(xmp, _PLUS.encode(), b"DataMining") or b""
@@ -113,7 +113,7 @@ def _saying_so(xmp: bytes) -> tuple[bytes, list[str]]:
     elif not said.forbids_editing:
         notes.append("its own XMP text of other constraints: kept, so AI editing is not forbidden")
     if added:
-        # Declares its own prefixes, since the packet may have others for the same names.
+        # It declares its own prefixes, since the packet may use them for other namespaces.
         description = (
             f'<rdf:Description rdf:about="" xmlns:rdf="{_RDF}" xmlns:plus="{_PLUS}">{added}'
             "</rdf:Description>"
@@ -124,7 +124,7 @@ def _saying_so(xmp: bytes) -> tuple[bytes, list[str]]:
 
 @dataclass
 class _Statement:
-    """What a packet says already, and where its ``rdf:RDF`` ends."""
+    """Statements of a packet, and the offset at which its ``rdf:RDF`` ends."""
 
     terms: list[str]
     constraints: list[str]
@@ -132,12 +132,12 @@ class _Statement:
 
     @property
     def forbids_training(self) -> bool:
-        """Whether training of any kind is forbidden, and that said once."""
+        """Whether training of any kind is forbidden, exactly once."""
         return len(self.terms) == 1 and self.terms[0] in _WIDER | {_NO_TRAINING}
 
     @property
     def forbids_editing(self) -> bool:
-        """Whether the text that forbids editing by AI is there."""
+        """Whether the text forbids editing by AI."""
         return any(_NO_EDITING in text for text in self.constraints)
 
     @classmethod
@@ -147,10 +147,10 @@ class _Statement:
         found: dict[str, list[str]] = {_PLUS + "DataMining": [], _PLUS + "OtherConstraints": []}
         inside: list[str] = []
         end = -1
-        parser = ParserCreate("utf-8", "")  # names are namespace and name, put together
+        parser = ParserCreate("utf-8", "")  # names are namespace and name, concatenated
         parser.buffer_text = True
 
-        def doctype(*_: object) -> None:  # its entities could grow without end
+        def doctype(*_: object) -> None:  # its entities could expand without end
             raise ValueError("a document type, which XMP has no use for")
 
         def start(name: str, attributes: dict[str, str]) -> None:

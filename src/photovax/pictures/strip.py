@@ -1,4 +1,4 @@
-"""Strips of pictures with a caption under each, for demos and reports."""
+"""Strips of pictures with captions, for demos and reports."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _GAP = 8
 
 
 def strip(pictures: Sequence[tuple[str, np.ndarray]], *, side: int = 384) -> Image.Image:
-    """Put pictures beside each other.
+    """Put pictures side by side, with a caption under each.
 
     Args:
-        pictures: Caption and uint8 pixels (H, W, 1 or 3) of each; a caption may have lines.
+        pictures: Captions, which may have several lines, and pixels, uint8 (H, W, 1 or 3).
         side: Height of every picture in the strip, in pixels.
     """
     font = ImageFont.load_default(size=side / 20)
@@ -36,7 +36,7 @@ def strip(pictures: Sequence[tuple[str, np.ndarray]], *, side: int = 384) -> Ima
 
 
 def stacked(strips: Sequence[Image.Image]) -> Image.Image:
-    """Put strips below each other."""
+    """Put strips one below the other."""
     width = max(sheet.width for sheet in strips)
     whole = Image.new("RGB", (width, sum(sheet.height for sheet in strips)), "white")
     top = 0

@@ -1,4 +1,4 @@
-"""TIFF as Pillow cannot write it: compressed, and with the photo's EXIF tables."""
+"""Writing of TIFF that is compressed and keeps the photo's EXIF tables, which Pillow cannot."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from photovax.pictures.photo import Photo
 
 __all__ = ["write_tiff"]
 
-# TIFF tags that describe stored pixels; those of another file must not get into a new one.
+# TIFF tags that describe stored pixels, which must not be copied from another file.
 _ABOUT_PIXELS = {
     *(*range(254, 269), *range(273, 285), *range(288, 294), 296, 301, *range(317, 348)),
     *(*range(512, 533), 700, 34675),
-    50706,  # DNGVersion, by which a file is taken for a camera's raw one
+    50706,  # DNGVersion, which marks a camera's raw file
 }
 _EMPTY_EXIF = b"II*\0\x08\0\0\0" + bytes(6)
 _STRIP_BYTES = 1 << 18
@@ -26,18 +26,19 @@ _SHORT, _LONG, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 5, 1, 7
 
 
 def write_tiff(photo: Photo, file: BinaryIO) -> None:
-    """Write deflated strips behind the photo's own EXIF block.
+    """Write deflated strips after the photo's own EXIF block.
 
-    An EXIF block is a TIFF without pixels: put first, every offset in it stays right, so that it
-    is kept byte for byte (Pillow would drop its inner tables), and only a new first table is due.
+    An EXIF block is a TIFF without pixels. At the start of the file every offset in it stays
+    valid, so that it is kept byte for byte (Pillow would drop its inner tables), and only the
+    first table is written anew.
 
     Args:
-        photo: what to write.
-        file: empty, open for writing and seekable.
+        photo: The photo.
+        file: Empty seekable file that is open for writing.
 
     Raises:
-        ValueError: if the EXIF block is damaged.
-        OSError: if the disk objects.
+        ValueError: If the EXIF block is damaged.
+        OSError: If the disk refuses the file.
     """
     known = photo.metadata
     table = ExifTable(known.exif or _EMPTY_EXIF)

@@ -1,4 +1,4 @@
-"""Types of picture files, by suffix. Plain data."""
+"""Types of picture files, by suffix."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ PICTURE_SUFFIXES = {
     *(".jpe", ".jpeg", ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi"),
     *(".tif", ".tiff", ".webp"),
 }
-"""Of files that are taken for pictures."""
+"""Suffixes of files that count as pictures."""
 
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
-"""Of the one type with losses: decoded pixels are not those that were written."""
+"""Suffixes of JPEG, the lossy type: decoded pixels differ from those that were written."""
 
 WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", ".webp", *JPEG_SUFFIXES}
-"""Of files that photovax writes."""
+"""Suffixes of files that photovax writes."""
 
 FileType = Literal["same", "png", "tif", "webp", "jpg"]
-"""What results can be asked to be; ``same``: the photo's own, or PNG where that is not written."""
+"""File types of results; ``same`` is the photo's own, or PNG where that is not written."""
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -28,4 +28,4 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
     ".jpg": "image/jpeg",
 }
-"""Of results, by their suffix."""
+"""Media types of results, by suffix."""

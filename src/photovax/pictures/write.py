@@ -21,7 +21,7 @@ __all__ = ["LEAST_LOSS", "write_photo"]
 _WEBP_SIDE = 16383
 
 LEAST_LOSS: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
-"""How JPEG files are written: a decoded channel is then seldom more than two levels off."""
+"""Options of JPEG files: a decoded channel is then seldom more than two levels off."""
 
 
 def write_photo(
@@ -32,20 +32,20 @@ def write_photo(
 ) -> None:
     """Write a photo: the whole file appears at once, or nothing does.
 
-    The suffix tells the type: .png, .tif/.tiff and .webp without loss, .jpg/.jpeg with as little
-    as there can be. Pixels, alpha, colour profile, EXIF and XMP are kept by all that are without
-    loss. WebP has no grey (it becomes RGB), no place for the resolution, and drops an alpha that
-    is opaque everywhere; so does JPEG, which has no alpha at all.
+    The suffix names the type: .png, .tif/.tiff and .webp are lossless, .jpg/.jpeg is written with
+    the least loss. The lossless types keep pixels, alpha, colour profile, EXIF and XMP. WebP has
+    no grey (it becomes RGB) and no resolution, and drops an alpha that is opaque everywhere; so
+    does JPEG, which has no alpha.
 
     Args:
-        photo: what to write.
-        destination: where; a path stands for a file that must not exist yet.
-        verify: called with the finished file under a temporary name in the same folder, before
-            it gets its own; if it raises, nothing is left behind.
+        photo: The photo.
+        destination: Where to write it; a path stands for a file that must not exist yet.
+        verify: Function that is called with the finished file under a temporary name in the same
+            folder, before it is renamed; if it raises, nothing is left behind.
 
     Raises:
-        OutputExists: the file is there, or came to be while this one was written.
-        SaveError: another type, no such folder, no space, not allowed, ...
+        OutputExists: If the file exists, even if only since this one was being written.
+        SaveError: If the type is not written, or the disk refuses the file.
     """
     if not isinstance(destination, Destination):
         destination = Destination(Path(destination))
@@ -76,7 +76,7 @@ def _write_webp(photo: Photo, file: BinaryIO) -> None:
     known = photo.metadata
     options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp}
     given = {key: value for key, value in options.items() if value is not None}
-    # exact: colour under full transparency stays too; effort: hardly smaller beyond this
+    # exact: keeps colours under full transparency; more effort makes files hardly smaller
     as_image(photo.channels).save(
         file, "WEBP", lossless=True, exact=True, quality=25, method=1, **given
     )

@@ -1,4 +1,4 @@
-"""XMP: metadata as XML."""
+"""XMP packets: metadata as XML."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ __all__ = ["without_properties"]
 def without_properties(xmp: bytes, namespace: bytes | None, names: bytes) -> bytes | None:
     """Cut properties out of an XMP packet and leave every other byte.
 
-    Searched as bytes, since an XML library would rename prefixes that other readers look for.
-    The patterns stop at the next ``<`` and so cannot be made slow by a hostile packet.
+    The packet is searched as bytes, since an XML library would rename prefixes that other readers
+    look for. The patterns stop at the next ``<``, so that a hostile packet cannot make them slow.
 
     Args:
-        xmp: the packet, UTF-8.
-        namespace: the properties' namespace, whose prefix is looked up in the packet; any of
-            those in it when None.
-        names: a regular expression for their names.
+        xmp: The packet, in UTF-8.
+        namespace: Namespace of the properties, whose prefix is looked up in the packet; any
+            namespace of the packet if None.
+        names: Regular expression for their names.
 
     Returns:
-        What is left; None if the packet is not XML in UTF-8, or an element has no end.
+        The rest of the packet; None if it is not XML in UTF-8, or an element has no end.
     """
     if b"\0" in xmp:
-        return None  # UTF-16 or binary, in which nothing would be found
+        return None  # UTF-16 or binary: the patterns would find nothing
     named = rb"[^\"'<>]*" if namespace is None else re.escape(namespace)
     declared = rb"xmlns:([\w.-]{1,64})\s{0,8}=\s{0,8}[\"']" + named + rb"[\"']"
     for prefix in sorted(set(re.findall(declared, xmp))):

@@ -150,9 +150,9 @@ def test_missing_weights_say_what_to_get(tmp_path, monkeypatch):
 
 
 def test_an_autoencoder_alone_cannot_edit(photo_file):
-    with pytest.raises(ModelError, match="no more than an autoencoder"):
+    with pytest.raises(ModelError, match="autoencoder: it cannot edit"):
         load_editor("taef2", device=CPU)
     if (WEIGHTS / "taesana_encoder.pth").exists():
         immunizer = Immunizer(["taesana"], weights=WEIGHTS, device="cpu")
-        with pytest.raises(ModelError, match="no more than an autoencoder"):
+        with pytest.raises(ModelError, match="autoencoder: it cannot edit"):
             immunizer.immunize(read_photo(photo_file), PRESETS["advdm"])

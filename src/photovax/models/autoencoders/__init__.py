@@ -1,1 +1,1 @@
-"""Autoencoders: from pictures to latents and back."""
+"""Autoencoders: pictures to latents and back."""

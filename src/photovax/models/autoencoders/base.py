@@ -1,4 +1,4 @@
-"""Autoencoders of diffusion models, as encoders that speak [0, 1]."""
+"""Autoencoders of diffusion models, for images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = [
 
 
 class FrozenAutoencoder:
-    """One of diffusers' autoencoders, frozen; what all families share.
+    """One of diffusers' autoencoders, frozen; base class of all families.
 
-    A family says how its model is called and how its latents become what its denoisers see:
-    ``_encoded``, ``_decoded``, ``_scaled`` and ``_unscaled``.
+    A family defines how its model is called and how its latents are normalised for its
+    denoisers: ``_encoded``, ``_decoded``, ``_scaled`` and ``_unscaled``.
 
     Attributes:
-        name: What the user calls it.
-        digest: SHA-256 of its weight file.
+        name: Name that the user gave.
+        digest: SHA-256 of its weights, in hexadecimal digits.
         size: Short side, in pixels, at which its editors are usually fed a photo.
-        multiple: Sides of images are continued to multiples of this; so many times smaller are
-            the sides of latents.
-        model: The diffusers model, in evaluation mode and without weight gradients.
+        multiple: Side of an image divided by that of its latent. Images are padded to multiples
+            of it.
+        model: Diffusers model, in evaluation mode and without weight gradients.
     """
 
     decodes = True
@@ -42,33 +42,33 @@ class FrozenAutoencoder:
         self.name = name
         self.size = size
         self.digest = digest
-        # Channels-last convolutions are the faster ones on CPUs and on tensor cores.
-        # Typed as Any, since diffusers' own classes look empty to a type checker.
+        # Channels-last convolutions are faster on CPUs and on tensor cores.
+        # Any, since a type checker sees no attributes in diffusers' classes.
         self.model: Any = model.eval().requires_grad_(False).to(memory_format=self.memory_format)
         self.multiple = self._downscale()
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in [0, 1] to latents as the denoiser sees them.
+        """Encode images (N, 1 or 3, H, W) in [0, 1] as latents for the denoiser.
 
-        Grey images are encoded as RGB. Sides that are not multiples of ``multiple`` are
-        continued by their last row or column.
+        Grey images are encoded as RGB. Images whose sides are not multiples of ``multiple`` are
+        padded with their last row or column.
         """
         return self._scaled(self._encoded(self._fed(images))).to(images.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents as ``encode`` gives them to images (N, 3, H, W) in [0, 1]."""
+        """Decode latents of ``encode`` to images (N, 3, H, W) in [0, 1]."""
         return self.decode_unclipped(latents).clamp(0, 1)
 
     def decode_unclipped(self, latents: Tensor) -> Tensor:
-        """As ``decode``, but values may lie outside [0, 1], where clipping kills gradients."""
+        """As ``decode``, but not clipped to [0, 1]: clipped values have no gradient."""
         return self._decoded(self._unscaled(latents)).to(latents.dtype) / 2 + 0.5
 
     def recompute(self) -> None:
-        """Take less memory and more time for the same gradients; see ``footprint.recompute``."""
+        """Use less memory and more time for the same gradients; see ``recompute.recompute``."""
         recompute(self.model)
 
     def _fed(self, images: Tensor) -> Tensor:
-        """Images as the model takes them: RGB in [-1, 1], with sides that divide."""
+        """Images as the model takes them: RGB in [-1, 1], padded to multiples of ``multiple``."""
         x = continued(images.expand(-1, 3, -1, -1) * 2 - 1, self.multiple)
         return x.contiguous(memory_format=self.memory_format)
 
@@ -76,11 +76,11 @@ class FrozenAutoencoder:
         return cast(int, 2 ** (len(self.model.config.block_out_channels) - 1))
 
     def _encoded(self, x: Tensor) -> Tensor:
-        """Images in [-1, 1] to the model's own latent, a mean where there is a distribution."""
+        """Encode images in [-1, 1] as the model's own latent, or the mean of its distribution."""
         raise NotImplementedError
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        """The model's own latent to images in [-1, 1]."""
+        """Decode the model's own latent to images in [-1, 1]."""
         return cast(Tensor, self.model.decode(latents).sample)
 
     def _scaled(self, latents: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class FrozenAutoencoder:
 
 
 class PosteriorAutoencoder(FrozenAutoencoder):
-    """One whose encoder gives a distribution of latents, of which ``encode`` takes the mean."""
+    """An autoencoder whose encoder gives a distribution; ``encode`` returns its mean."""
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the model's own latent, before any scaling."""
@@ -99,7 +99,7 @@ class PosteriorAutoencoder(FrozenAutoencoder):
         return found.mean.to(images.dtype), found.logvar.to(images.dtype)
 
     def sample(self, images: Tensor, generator: Generator) -> Tensor:
-        """A latent drawn from the posterior, as most pipelines encode; scaled as ``encode``."""
+        """Draw a latent from the posterior, as most pipelines do; scaled as by ``encode``."""
         mean, logvar = self.posterior(images)
         noise = draw_noise(mean.shape, mean, generator)
         return self._scaled(mean + (0.5 * logvar).exp() * noise)
@@ -114,8 +114,9 @@ class PosteriorAutoencoder(FrozenAutoencoder):
 class KLAutoencoder(PosteriorAutoencoder):
     """An ``AutoencoderKL``: Stable Diffusion 1 to 3.5, SDXL, PixArt, FLUX.1, Z-Image.
 
-    Latents (N, C, H / multiple, W / multiple), C of 4 or 16: ``(z - shift) * scale``, or
-    ``(z - mean) * scale / deviation`` where the config has those of each channel.
+    Latents are (N, C, H / multiple, W / multiple) with C of 4 or 16, normalised as
+    ``(z - shift) * scale``, or ``(z - mean) * scale / deviation`` if the configuration has a mean
+    and standard deviation for each channel.
     """
 
     def _scaled(self, latents: Tensor) -> Tensor:
@@ -127,7 +128,7 @@ class KLAutoencoder(PosteriorAutoencoder):
         return super()._unscaled(latents) * deviation + mean
 
     def _moments(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """What is subtracted, and what is divided by before scaling."""
+        """The mean and the standard deviation that latents are normalised by before scaling."""
         config = self.model.config
         if config.latents_mean is not None and config.latents_std is not None:
             return channel_statistics(config, like)
@@ -135,14 +136,14 @@ class KLAutoencoder(PosteriorAutoencoder):
 
 
 def continued(images: Tensor, multiple: int) -> Tensor:
-    """Images (N, C, H, W), continued by their last row and column to sides that divide."""
+    """Images (N, C, H, W), padded with their last row and column to multiples of ``multiple``."""
     height, width = images.shape[-2:]
     padding = (0, -width % multiple, 0, -height % multiple)
     return F.pad(images, padding, mode="replicate") if any(padding) else images
 
 
 def channel_statistics(config: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """``latents_mean`` and ``latents_std`` of a config, to be broadcast over latents."""
+    """``latents_mean`` and ``latents_std`` of a configuration, shaped for broadcasting."""
     shape = (1, -1, *(1 for _ in like.shape[2:]))
     return (
         torch.tensor(config.latents_mean, device=like.device, dtype=like.dtype).view(shape),

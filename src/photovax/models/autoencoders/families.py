@@ -1,7 +1,7 @@
-"""The autoencoders that are no ``AutoencoderKL``: one class for each convention of latents.
+"""Autoencoders other than ``AutoencoderKL``: one class for each normalisation of latents.
 
-Conventions as in diffusers' pipelines; where latents are only rearranged afterwards (into tokens
-of 2 x 2), the arrangement before is kept.
+Latents are normalised as in diffusers' pipelines. Where pipelines only rearrange them afterwards
+(into tokens of 2 x 2), they are left as before.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ __all__ = [
 class Flux2Autoencoder(PosteriorAutoencoder):
     """An ``AutoencoderKLFlux2``.
 
-    Latents (N, 4 C, H / multiple, W / multiple): 2 x 2 neighbours become channels, normalised by
-    the running mean and variance of a batch norm (no scaling factor). Its ``posterior`` is of
-    latents before that, (N, C, 2 H / multiple, 2 W / multiple).
+    Latents are (N, 4 C, H / multiple, W / multiple): 2 x 2 neighbours become channels, normalised
+    by the running mean and variance of a batch norm (no scaling factor). ``posterior`` returns
+    latents before that step, (N, C, 2 H / multiple, 2 W / multiple).
     """
 
     def _downscale(self) -> int:
@@ -56,10 +56,10 @@ class Flux2Autoencoder(PosteriorAutoencoder):
 
 
 class DeepAutoencoder(FrozenAutoencoder):
-    """An ``AutoencoderDC`` (deep compression, arXiv 2410.10733), as Sana has it.
+    """An ``AutoencoderDC`` (deep compression, arXiv 2410.10733), the autoencoder of Sana.
 
-    Latents (N, 32, H / 32, W / 32), times the scaling factor; no distribution. Sana Sprint also
-    multiplies by its scheduler's ``sigma_data``, which is left out here.
+    Latents are (N, 32, H / 32, W / 32), multiplied by the scaling factor; there is no
+    distribution. Sana Sprint also multiplies by its scheduler's ``sigma_data``, which is omitted.
     """
 
     def _downscale(self) -> int:
@@ -72,8 +72,8 @@ class DeepAutoencoder(FrozenAutoencoder):
 class VideoAutoencoder(PosteriorAutoencoder):
     """An ``AutoencoderKLQwenImage`` or ``AutoencoderKLWan``, fed one frame.
 
-    Latents (N, C, 1, H / multiple, W / multiple), normalised by each channel's mean and standard
-    deviation. The model clips what it decodes.
+    Latents are (N, C, 1, H / multiple, W / multiple), normalised by each channel's mean and
+    standard deviation. The model clips the images that it decodes.
     """
 
     memory_format = torch.contiguous_format  # its weights have both four and five dimensions
@@ -99,10 +99,9 @@ class VideoAutoencoder(PosteriorAutoencoder):
 
 
 class MoVQAutoencoder(FrozenAutoencoder):
-    """A ``VQModel``, as Kandinsky 2 has it (MoVQ, arXiv 2209.09002).
+    """A ``VQModel`` (MoVQ, arXiv 2209.09002), the autoencoder of Kandinsky 2.
 
-    Latents (N, 4, H / 8, W / 8), neither quantised nor scaled: Kandinsky's pipelines do neither
-    between encoder, denoiser and decoder.
+    Latents are (N, 4, H / 8, W / 8), neither quantised nor scaled, as in Kandinsky's pipelines.
     """
 
     def _encoded(self, x: Tensor) -> Tensor:
@@ -119,10 +118,10 @@ class MoVQAutoencoder(FrozenAutoencoder):
 
 
 class TinyKLAutoencoder(FrozenAutoencoder):
-    """An ``AutoencoderTiny``: the TAESD family in the form that diffusers gives it.
+    """An ``AutoencoderTiny``: the TAESD family in diffusers' form.
 
-    Latents (N, 4 or 16, H / 8, W / 8) as those of the autoencoder it stands for; its scaling factor
-    is 1 and its shift 0 in all that are known.
+    Latents are (N, 4 or 16, H / 8, W / 8), like those of the autoencoder that it approximates. The
+    scaling factor is 1 and the shift 0 in all known models.
     """
 
     def _downscale(self) -> int:
@@ -151,4 +150,4 @@ FAMILIES: dict[str, type[FrozenAutoencoder]] = {
     "VQModel": MoVQAutoencoder,
     "AutoencoderTiny": TinyKLAutoencoder,
 }
-"""The adapter of each of diffusers' classes, by the ``_class_name`` of a config."""
+"""Families by the name of diffusers' class, the ``_class_name`` of a configuration."""

@@ -1,6 +1,6 @@
-"""Autoencoders from disk: a diffusers folder, or one safetensors file of a known model.
+"""Loading of autoencoders from a diffusers folder, or from one safetensors file of a known model.
 
-Weights are read from safetensors only, and are widened to float32, the precision of the attack
+Weights are read from safetensors only and converted to float32, the precision of the attack
 (SDXL's autoencoder gives NaN in half precision).
 """
 
@@ -40,10 +40,10 @@ __all__ = [
 
 _Family = TypeVar("_Family", bound=FrozenAutoencoder)
 
-# Prefixes under which whole checkpoints keep their autoencoder.
+# Prefixes of the autoencoder's weights in whole checkpoints.
 _PREFIXES = ("first_stage_model.", "vae.")
 
-# Only in diffusers' own layout do names begin so.
+# Prefixes that only diffusers' own layout has.
 _DIFFUSERS_MARKS = ("encoder.down_blocks.", "encoder.layers.")
 
 
@@ -66,14 +66,14 @@ def load_file(
 ) -> FrozenAutoencoder:
     """Load one safetensors file: an autoencoder in diffusers' layout, or a checkpoint.
 
-    Checkpoints, of which only the autoencoder is read, are those of Stable Diffusion, SDXL and
-    FLUX.1 (``AutoencoderKL``) and of Wan in their makers' layout.
+    Checkpoints are those of Stable Diffusion, SDXL and FLUX.1 (``AutoencoderKL``) and of Wan, in
+    their makers' layout. Only the autoencoder is read from them.
 
     Args:
-        file: The weights.
-        config: The model's configuration, with ``_class_name``, which such a file does not have.
-        name: What to call it.
-        device: Where to load it.
+        file: File of weights.
+        config: Configuration of the model, with ``_class_name``, which such a file lacks.
+        name: Name of the model.
+        device: Device to load it on.
         size: Short side, in pixels, at which its editors are usually fed a photo.
 
     Raises:
@@ -114,14 +114,14 @@ def load_own_autoencoder(
     device: torch.device,
     loaded: FrozenAutoencoder | None = None,
 ) -> _Family:
-    """The autoencoder of a pipeline's folder, which has to be of the family of its denoiser.
+    """Load the autoencoder of a pipeline's folder, which must be of the family of its denoiser.
 
     Args:
-        folder: The pipeline's.
-        kind: The family.
-        name: What the user calls the model.
-        device: Where to load it.
-        loaded: The folder's own, if it is loaded already.
+        folder: Folder of the pipeline.
+        kind: Family of autoencoders.
+        name: Name that the user gave the model.
+        device: Device to load it on.
+        loaded: The folder's autoencoder, if it is loaded already.
 
     Raises:
         ModelError: If it is missing, damaged or of another family.
@@ -152,7 +152,7 @@ def _autoencoder_tensors(file: Path, keys: Sequence[str]) -> dict[str, torch.Ten
 
 
 def _from_checkpoint(tensors: dict[str, torch.Tensor], config: Mapping[str, Any]) -> Any:
-    """A model from weights in its maker's layout."""
+    """Build a model from weights in its maker's layout."""
     kind = str(config["_class_name"])
     if kind == "AutoencoderKL":
         converted = convert_ldm_vae_checkpoint(tensors, config)  # type: ignore[no-untyped-call]
@@ -166,14 +166,14 @@ def _from_checkpoint(tensors: dict[str, torch.Tensor], config: Mapping[str, Any]
 
 
 def _from_lone_file(file: Path, config: Mapping[str, Any], name: str) -> Any:
-    """A model from weights in diffusers' layout that lie without their configuration."""
-    # Read as a folder, since that also knows the names that old versions of diffusers gave.
+    """Build a model from weights in diffusers' layout without a configuration file."""
+    # Loaded as a folder, since that also converts names of old versions of diffusers.
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         (folder / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
         weights = folder / f"{STEMS[0]}.safetensors"
         try:
             weights.symlink_to(file.resolve())
-        except OSError:  # not everyone may link on Windows
+        except OSError:  # on Windows, links need a permission
             shutil.copyfile(file, weights)
         return load_module(folder, str(config["_class_name"]), None, name=name, shown=file)

@@ -1,7 +1,7 @@
-"""Tiny autoencoders of the TAESD family: cheap stand-ins for those of large models.
+"""Tiny autoencoders of the TAESD family: cheap approximations of those of large models.
 
-Ollin Boer Bohan's, MIT licence: state dicts of plain ``Sequential`` stacks, which take [0, 1] and
-give latents of about unit scale.
+By Ollin Boer Bohan, MIT licence. They are state dicts of plain ``Sequential`` stacks for images in
+[0, 1], with latents of about unit scale.
 """
 
 from __future__ import annotations
@@ -91,17 +91,17 @@ TINY: dict[str, tuple[int, Callable[[], nn.Sequential], Callable[[], nn.Sequenti
     "taef2": (8, lambda: _encoder(32, pooled=True), lambda: _decoder(32, pooled=True)),
     "taesana": (32, _deep_encoder, None),
 }
-"""How many times smaller latents are, the encoder, and the decoder where there is one."""
+"""Downscaling, encoder, and decoder (None for those without) of each model."""
 
 
 class TinyAutoencoder:
     """One of ``TINY``, frozen.
 
     Attributes:
-        name: As in ``TINY``.
-        digest: SHA-256 over those of its weight files.
+        name: Name in ``TINY``.
+        digest: SHA-256 over the digests of its weight files, in hexadecimal digits.
         size: Short side, in pixels, at which the editors that it stands for are fed a photo.
-        multiple: Sides of images are continued to multiples of this.
+        multiple: Side of an image divided by that of its latent.
         decodes: Whether there is a decoder.
     """
 
@@ -129,11 +129,11 @@ class TinyAutoencoder:
         """Load from a folder of loose files, or from one file with both parts.
 
         Args:
-            place: A folder with ``NAME_encoder.pth`` and, where the family has one,
-                ``NAME_decoder.pth``, as the project has them; or the ``.safetensors`` file of the
-                hub, with the layers of both numbered as diffusers numbers them.
-            name: As in ``TINY``.
-            device: Where to load it.
+            place: Folder with the project's ``NAME_encoder.pth`` and, if the family has a
+                decoder, ``NAME_decoder.pth``; or the hub's ``.safetensors`` file, with the layers
+                of both numbered as in diffusers.
+            name: Name in ``TINY``.
+            device: Device to load it on.
             size: Short side, in pixels, at which its editors are usually fed a photo.
 
         Raises:
@@ -149,7 +149,7 @@ class TinyAutoencoder:
             if not file.is_file():
                 raise ModelError(
                     f"model {name}: no {file.name} in {place}",
-                    hint="download it from the taesd project and say --weights FOLDER",
+                    hint="download it from the taesd project and give --weights FOLDER",
                 )
             with loading(name, file):
                 state = _state(file, part)
@@ -164,19 +164,19 @@ class TinyAutoencoder:
         )
 
     def recompute(self) -> None:
-        """Take less memory and more time for the same gradients."""
+        """Use less memory and more time for the same gradients."""
         for module in self._encoder.modules():
             if isinstance(module, _Block) and not isinstance(module.conv, Recomputed):
                 module.conv = Recomputed(module.conv)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in [0, 1] to latents (N, C, H / multiple, W / multiple)."""
+        """Encode images (N, 1 or 3, H, W) in [0, 1] as (N, C, H / multiple, W / multiple)."""
         x = continued(images.expand(-1, 3, -1, -1), self.multiple)
         latents: Tensor = self._encoder(x.contiguous(memory_format=torch.channels_last))
         return latents.to(images.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents to images (N, 3, H, W) in [0, 1].
+        """Decode latents to images (N, 3, H, W) in [0, 1].
 
         Raises:
             ModelError: If there is no decoder.
@@ -188,12 +188,12 @@ class TinyAutoencoder:
 
 
 def _state(file: Path, part: str) -> dict[str, Tensor]:
-    """The weights of one part, by the names of ``Sequential``."""
+    """The weights of one part, with the names of ``Sequential``."""
     if file.suffix == ".pth":
         # weights_only: nothing but tensors is unpickled.
         unpickled: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         return unpickled
-    # diffusers does not count the clamp that decoders begin with.
+    # diffusers does not number the clamp at the start of decoders.
     offset = 1 if part == "decoder" else 0
     state = {}
     for key, value in load_safetensors(file).items():

@@ -1,1 +1,1 @@
-"""The models that photovax knows by name, and where their weights lie."""
+"""The models that photovax knows by name, and the places of their weights."""

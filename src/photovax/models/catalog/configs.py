@@ -1,6 +1,7 @@
-"""The true configurations of known autoencoders, for weights that come without one.
+"""Configurations of known autoencoders, for weights that come without one.
 
-As their repositories have them, less what says nothing of the shape. Imports nothing heavy.
+They are those of the models' repositories, without fields that do not affect the shape. Imports
+nothing heavy.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ DC = _frozen(
     upsample_block_type="interpolate",
     scaling_factor=0.41407,
 )
-# These two are what diffusers' classes are without any configuration.
+# These two are the defaults of diffusers' classes.
 WAN = _frozen(_class_name="AutoencoderKLWan")
 QWEN = _frozen(_class_name="AutoencoderKLQwenImage")
 MOVQ = _frozen(

@@ -1,4 +1,4 @@
-"""All that is known of a model, in words."""
+"""Description of a model for users."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["described"]
 
 
 def described(name: str) -> dict[str, Any]:
-    """All that is known of a catalogue's model, and where its weights are.
+    """Describe a model of the catalogue, and where its weights are.
 
     Returns:
-        Texts by what they tell, empty where there is nothing to; ``here``, whether the weights
-        are on this machine (but for those that ``--weights`` may name); ``megabytes`` of those
-        that ship with photovax; and ``sources``, a list.
+        Texts by topic, some of them empty; ``here``, whether the weights are on this machine (not
+        counting folders given with ``--weights``); ``megabytes`` of weights that ship with
+        photovax; and ``sources``, a list.
 
     Raises:
         UnknownName: If the name is not in the catalogue.

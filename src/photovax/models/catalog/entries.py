@@ -1,4 +1,4 @@
-"""Every model that can be named: what it is, where its weights live, what it costs. Plain data."""
+"""The catalogue of models: identity, sources of weights, cost. Plain data."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = [
 ]
 
 Pace = Literal["light", "medium", "heavy"]
-"""One step of an encoder attack at the model's own size on two CPU cores: ``light`` a second or
-two, ``medium`` about ten, ``heavy`` half a minute or more."""
+"""Duration of a step of an encoder attack at the model's own size on two CPU cores: ``light`` is
+a second or two, ``medium`` about ten, ``heavy`` half a minute or more."""
 
-# What the pipelines of the Stable Diffusion family are used with; the strength is the paper's.
+# Usual settings of the Stable Diffusion family; the strength is that of PhotoGuard's paper.
 USUAL_EDITS: dict[Mode, Edit] = {
     "instruct": Edit("instruct", guidance=7.5, image_guidance=1.5, steps=50),
     "inpaint": Edit("inpaint", guidance=7.5, steps=50),
@@ -34,14 +34,14 @@ USUAL_EDITS: dict[Mode, Edit] = {
 
 @dataclass(frozen=True)
 class Latent:
-    """What a denoiser sees of a picture.
+    """The latent of a picture, as a denoiser is fed it.
 
     Attributes:
-        channels: Of the latent.
-        downscale: How many times smaller its sides are.
-        scale: What the encoder's output, less ``shift``, is multiplied by.
-        shift: In the encoder's own units.
-        note: What more there is to it.
+        channels: Number of channels.
+        downscale: Side of the picture divided by that of the latent.
+        scale: Factor of the encoder's output after ``shift`` is subtracted.
+        shift: Offset in the encoder's own units.
+        note: Remark on its normalisation.
     """
 
     channels: int
@@ -65,13 +65,12 @@ class Source:
 
     Attributes:
         repository: ``owner/name``.
-        revision: The commit that is downloaded; None where none could be made sure of, which takes
-            the newest.
-        part: The autoencoder's folder in it; empty where it is the repository itself.
-        file: The one file that holds it, where it is no folder.
-        pipeline: Folders of the pipeline besides the autoencoder's, for models that are more;
-            empty where only the autoencoder's weights are this model's.
-        gated: Whether its licence must be accepted there first.
+        revision: Commit that is downloaded; None for the newest, where none could be verified.
+        part: Folder of the autoencoder in it; empty if that is the repository itself.
+        file: Single file that holds the autoencoder, if it is not a folder.
+        pipeline: Folders of the pipeline other than the autoencoder's; empty if only the
+            autoencoder's weights are this model's.
+        gated: Whether its licence must be accepted on the hub first.
         halves: Whether its safetensors are in half precision only.
     """
 
@@ -89,25 +88,25 @@ class Entry:
     """One model that can be named.
 
     Attributes:
-        summary: What it stands for, in a line.
-        licence: Of the weights.
-        latent: What its denoisers see.
-        memory: What one step of an encoder attack at its own size takes, roughly.
-        pace: How long such a step takes.
-        download: How much is downloaded, roughly.
-        config: The autoencoder's configuration in diffusers, with its ``_class_name``; empty where
+        summary: One-line description.
+        licence: Licence of the weights.
+        latent: Latent that its denoisers are fed.
+        memory: Approximate memory of a step of an encoder attack at its own size.
+        pace: Duration of such a step.
+        download: Approximate size of the download.
+        config: Configuration of the autoencoder in diffusers, with its ``_class_name``; empty if
             it is none of diffusers' classes.
-        folder: The diffusers pipeline folder that ships with photovax, for the embedded model.
-        sources: Where its weights are on the hub: the first is downloaded from, the others hold
-            the same weights.
+        folder: Diffusers pipeline folder that ships with photovax, for the embedded model.
+        sources: Repositories on the hub; ``pull`` downloads from the first, the others hold the
+            same weights.
         files: Names of loose weight files that ``--weights FOLDER`` may hold instead.
         size: Short side, in pixels, at which its editors are usually fed a photo.
-        edits: What each way of editing that it knows is usually asked with; empty for models
-            whose edits are not run here.
-        denoiser: Of those, the way of editing whose denoiser can still be attacked; None for models
-            that are no more than an autoencoder here.
+        edits: Usual settings of each way of editing; empty for models whose edits are not run
+            here.
+        denoiser: Way of editing of a model whose edits are not run but whose denoiser can be
+            attacked; None for all others.
         posterior: Whether its encoder gives a distribution, which ``posterior_shift`` needs.
-        note: What a user should know before choosing it.
+        note: Remark for users who choose a model.
     """
 
     summary: str
@@ -128,17 +127,17 @@ class Entry:
 
     @property
     def gated(self) -> bool:
-        """Whether the repository that is downloaded from asks for its licence to be accepted."""
+        """Whether the licence must be accepted on the hub before ``pull``."""
         return bool(self.sources) and self.sources[0].gated
 
     @property
     def whole(self) -> bool:
-        """Whether it is more than an autoencoder here."""
+        """Whether it has a denoiser here, and not only an autoencoder."""
         return bool(self.edits) or self.denoiser is not None
 
     @property
     def attacks(self) -> tuple[str, ...]:
-        """What can be attacked: ``latent``, its ``posterior``, ``denoiser``, a whole ``edit``."""
+        """Parts that can be attacked: ``latent``, ``posterior``, ``denoiser``, a whole ``edit``."""
         able = {
             "latent": True,
             "posterior": self.posterior,
@@ -153,7 +152,7 @@ def _usual(mode: Mode) -> dict[Mode, Edit]:
 
 
 def _flux1(summary: str, repository: str, revision: str, mode: Mode) -> Entry:
-    """One of the FLUX.1 [dev] models, which differ by their transformer."""
+    """One of the FLUX.1 [dev] models, which differ in their transformer."""
     return Entry(
         summary=summary,
         licence="FLUX.1 [dev] Non-Commercial License",

@@ -1,7 +1,7 @@
-"""Weights from the Hugging Face hub: found in its cache, or downloaded when asked to.
+"""Weights from the Hugging Face hub: search in its cache, and download.
 
-Nothing is downloaded but by ``pull``, and of no repository more than what is used here: configs,
-tokenizers and safetensors.
+Only ``pull`` downloads, and only files that are used here: configurations, tokenizers and
+safetensors.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = [
 
 _REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*/\w[\w.-]*(?<![.-])", re.ASCII)
 _HALVES = ".fp16"
-_INDEX = ".safetensors.index.json"  # of weights that are cut into several files
-VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # of which a tokenizer has one
-STEMS = ("diffusion_pytorch_model", "model")  # of diffusers' and of transformers' parts
+_INDEX = ".safetensors.index.json"  # of sharded weights
+VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # a tokenizer has one of them
+STEMS = ("diffusion_pytorch_model", "model")  # in diffusers and in transformers
 
 
 def looks_like_repository(name: str) -> bool:
@@ -39,7 +39,7 @@ def looks_like_repository(name: str) -> bool:
 
 
 def cache_folder() -> Path:
-    """Where the hub's client keeps what it downloads (``HF_HOME``, ``HF_HUB_CACHE``)."""
+    """The cache of the hub's client (``HF_HOME``, ``HF_HUB_CACHE``)."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
@@ -49,8 +49,8 @@ def cached(source: Source, *, whole: bool) -> Path | None:
     """The cached snapshot of a source, if it holds what is needed; nothing is downloaded.
 
     Args:
-        source: Where to look. Its pinned revision comes first. Where the cache has another as its
-            newest, that is taken: records tell by their digest which weights it was.
+        source: Repository. The pinned revision is preferred to the newest one in the cache;
+            records identify the weights by their digest.
         whole: Whether a whole pipeline is needed, or the autoencoder alone.
     """
     if whole and not source.pipeline:
@@ -64,7 +64,7 @@ def cached(source: Source, *, whole: bool) -> Path | None:
 
 
 def snapshot(repository: str, files: Sequence[str], *, revision: str | None = None) -> Path | None:
-    """The cached snapshot of a repository that holds one of some files, the first there is."""
+    """The cached snapshot of a repository that holds at least one of some files."""
     from huggingface_hub import try_to_load_from_cache
 
     for file in files:
@@ -77,19 +77,18 @@ def snapshot(repository: str, files: Sequence[str], *, revision: str | None = No
 def pull(name: str, entry: Entry, *, whole: bool) -> Path:
     """Download a model's weights into the hub's cache.
 
-    Sources that are gated or gone are passed over for the next one with the same weights.
+    If a source is gated or gone, the next one with the same weights is tried.
 
     Args:
-        name: Of the entry, for errors.
-        entry: What to download.
+        name: Name of the entry, for errors.
+        entry: The model.
         whole: Whether to download the whole pipeline, or the autoencoder alone.
 
     Returns:
         The snapshot's folder.
 
     Raises:
-        ModelError: If the hub cannot be reached or gives nothing, in one line that says what to
-            do instead.
+        ModelError: If the hub cannot be reached or refuses the download.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -131,7 +130,7 @@ def pull(name: str, entry: Entry, *, whole: bool) -> Path:
 
 
 def by_hand(name: str, entry: Entry, *, whole: bool) -> str:
-    """What to put where, for those who have the files."""
+    """Instructions for users who have the files already."""
     if entry.files and not whole:
         what = f"{' and '.join(entry.files)} of github.com/madebyollin/taesd in FOLDER"
     elif whole:
@@ -140,11 +139,11 @@ def by_hand(name: str, entry: Entry, *, whole: bool) -> str:
         source = entry.sources[0]
         what = f"{' and '.join(wanted(source, whole=False))} of {source.repository}"
         what += f" in FOLDER/{name}"
-    return f"put {what} and say --weights FOLDER"
+    return f"put {what} and give --weights FOLDER"
 
 
 def command(name: str, source: Source, *, whole: bool) -> str:
-    """The command of the hub's own client that downloads the same into ``NAME``."""
+    """The command of the hub's own client that downloads the same files into ``NAME``."""
     revision = "" if source.revision is None else f" --revision {source.revision}"
     patterns = " ".join(f"--include '{pattern}'" for pattern in wanted(source, whole=whole))
     return f"hf download {source.repository}{revision} {patterns} --local-dir {name}"
@@ -165,35 +164,35 @@ def wanted(source: Source, *, whole: bool) -> list[str]:
 
 
 def _patterns(folder: str, source: Source) -> list[str]:
-    """Of the files in one folder of a source's pipeline."""
+    """Patterns of the files in one folder of a source's pipeline."""
     if folder.startswith("tokenizer"):
         return [f"{folder}/*"]
     stem = _stem(folder)
     if stem is None:
         return [f"{folder}/*.json"]
     weights = f"{folder}/{stem}"
-    if "transformer" in source.pipeline:  # beside one, text encoders may be cut up as it is
+    if "transformer" in source.pipeline:  # its text encoders may be sharded as well
         own = [f"{weights}.safetensors", f"{weights}-*.safetensors", f"{weights}{_INDEX}"]
     else:
-        # Where the others are in half precision only, a text encoder may still not be.
+        # A text encoder may be in full precision even where the rest is in half precision only.
         half = _HALVES if folder == "unet" else "*"
         own = [f"{weights}{half if source.halves else ''}.safetensors"]
     return [f"{folder}/config.json", *own]
 
 
 def _stem(folder: str) -> str | None:
-    """How the weights in one folder of a pipeline are called, if there are any."""
+    """The stem of the weight files in one folder of a pipeline; None if it holds none."""
     if folder.startswith("text_encoder"):
         return STEMS[1]
     return STEMS[0] if folder in ("unet", "transformer") else None
 
 
 def _elsewhere(name: str) -> str:
-    return f"'photovax models show {name}' tells how to fetch it on another machine"
+    return f"'photovax models show {name}' shows how to download it on another machine"
 
 
 def _needed(source: Source, *, whole: bool) -> list[tuple[str, ...]]:
-    """Groups of files, of each of which one must be there."""
+    """Groups of files; at least one file of each group is needed."""
     if source.file:
         return [(source.file,)]
 

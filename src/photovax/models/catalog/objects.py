@@ -17,16 +17,17 @@ def unloadable(name: str, place: Path, error: Exception) -> ModelError:
 
 
 def json_object(file: Path) -> dict[str, Any]:
-    """The JSON object in a file, such as a configuration or a pipeline's index.
+    """Read a JSON object from a file, such as a configuration or a pipeline's index.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is not JSON in UTF-8, or no object; the message does not name the file.
+        ValueError: If it is not JSON in UTF-8, or not an object; the message does not name the
+            file.
     """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("nested too deeply") from None
     if not isinstance(found, dict):
-        raise ValueError(f"it is no JSON object but a {type(found).__name__}")
+        raise ValueError(f"not a JSON object but a {type(found).__name__}")
     return found

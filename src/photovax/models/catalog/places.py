@@ -1,4 +1,4 @@
-"""Where the weights of a model lie on this machine, in the order in which they are looked for.
+"""Search for the weights of a model on this machine.
 
 Imports nothing heavy, and downloads nothing.
 """
@@ -41,16 +41,16 @@ WANTED = (
 
 
 def _pipeline_folder(name: str, weights: Path | None) -> Path:
-    """The pipeline folder of a catalogue's model: in ``weights``, or in the hub's cache.
+    """The pipeline folder of a catalogue's model, in ``weights`` or in the hub's cache.
 
     Raises:
-        ModelError: If it is no more than an autoencoder, or not there.
+        ModelError: If it is only an autoencoder, or its weights are missing.
     """
     entry = CATALOG[name]
     if entry.folder is not None:
         return entry.folder
     if not entry.whole:
-        raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
+        raise ModelError(f"model {name} is only an autoencoder: it cannot edit")
     for folder in _offered(name, weights):
         if holds_transformer(folder) or any(folder.glob("unet*/config.json")):
             return folder
@@ -90,12 +90,12 @@ def autoencoder_place(name: str, weights: Path | None) -> Path:
 
 
 def _offered(name: str, weights: Path | None) -> list[Path]:
-    """The folders that ``--weights`` may mean, the more telling first."""
+    """The folders that ``weights`` may name, the more specific first."""
     return [] if weights is None else [weights / name, weights]
 
 
 def autoencoder_in(folder: Path) -> Path:
-    """The folder of the autoencoder in a pipeline's folder, or that folder if it is one."""
+    """The autoencoder's folder in a pipeline's folder, or the folder itself if it has none."""
     return next((folder / part for part in ("vae", "movq") if (folder / part).is_dir()), folder)
 
 
@@ -114,10 +114,10 @@ def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
 
 
 def _cached_repository(name: str) -> Path:
-    """The cached snapshot of a hub repository that is in no catalogue.
+    """The cached snapshot of a hub repository that is not in the catalogue.
 
     Raises:
-        UnknownName: If the name is not of the form of one.
+        UnknownName: If the name does not have the form ``owner/name``.
         ModelError: If it is not cached.
     """
     if not hub.looks_like_repository(name):
@@ -138,7 +138,7 @@ def holds_transformer(folder: Path) -> bool:
 
 
 def holds_sdxl(folder: Path) -> bool:
-    """Whether the denoisers in a pipeline's folder are of SDXL's form: told sizes and more."""
+    """Whether a pipeline's denoisers are of SDXL's form: conditioned on sizes and pooled text."""
     for config in sorted(folder.glob("unet*/config.json")):
         with suppress(OSError, ValueError):
             return bool(json_object(config).get("addition_embed_type") == "text_time")
@@ -146,18 +146,18 @@ def holds_sdxl(folder: Path) -> bool:
 
 
 def no_whole_edit(name: str) -> ModelError:
-    """What is said of a model that has a denoiser, but whose edits are not run."""
+    """The error for a model with a denoiser whose edits are not run here."""
     return ModelError(
         f"model {name}: edits by a transformer are not run here; its denoiser can be attacked",
-        hint="do so with --recipe advdm, sds, mist or diffusionguard",
+        hint="attack it with --recipe advdm, sds, mist or diffusionguard",
     )
 
 
 def check_fits(name: str, folder: Path) -> None:
-    """Refuse the folder of another model's autoencoder under this one's name.
+    """Refuse the autoencoder of another model.
 
     Raises:
-        ModelError: If its configuration says so.
+        ModelError: If its configuration differs from the catalogue's.
     """
     entry = CATALOG[name]
     config: dict[str, object] = {}
@@ -172,10 +172,10 @@ def check_fits(name: str, folder: Path) -> None:
 
 
 def weight_files(folder: Path, *, name: str) -> tuple[list[Path], str | None]:
-    """The safetensors weights in the folder of a pipeline's part, several where it is cut up.
+    """The safetensors weights in the folder of a pipeline's part, which may be sharded.
 
     Returns:
-        The files, and ``"fp16"`` where there are none but in half precision.
+        The files, and ``"fp16"`` if there are only weights in half precision.
 
     Raises:
         ModelError: If there are none.
@@ -198,16 +198,16 @@ _MODE_OF_CHANNELS: dict[int, Mode] = {4: "img2img", 8: "instruct", 9: "inpaint"}
 
 
 def model_folder(name: str, *, weights: Path | None = None) -> Path:
-    """The pipeline folder of a model: by catalogue name, a folder itself, or a cached hub id.
+    """The pipeline folder of a model, by catalogue name, folder or cached hub id.
 
     Args:
         name: Catalogue name, folder, or ``owner/name``.
-        weights: Where ``NAME``'s folder may lie, or that folder, for catalogue names; looked at
-            before the hub's cache.
+        weights: Folder that holds the folder ``NAME``, or that folder, for catalogue names;
+            searched before the hub's cache.
 
     Raises:
         UnknownName: If it is none of these.
-        ModelError: If the model is no more than an autoencoder, or its weights are not there.
+        ModelError: If the model is only an autoencoder, or its weights are missing.
     """
     if name in CATALOG:
         return _pipeline_folder(name, weights)
@@ -217,10 +217,12 @@ def model_folder(name: str, *, weights: Path | None = None) -> Path:
 
 
 def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
-    """The denoisers of a pipeline's folder, by what their input channels let them do.
+    """The denoisers of a pipeline's folder, by way of editing.
+
+    Input channels determine it: 4 are img2img, 8 instruct, 9 inpaint.
 
     Raises:
-        ModelError: If there is none, or one of another family.
+        ModelError: If there is none, or one with other input channels.
     """
     found: dict[Mode, Path] = {}
     for config in sorted(folder.glob("unet*/config.json")):
@@ -245,12 +247,12 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
 
 
 def weight_digests(folder: Path) -> dict[Path, str]:
-    """SHA-256 of each weight file of a pipeline's folder, by name, in hexadecimal digits."""
+    """SHA-256 of each weight file of a pipeline's folder, in hexadecimal digits."""
     return {file: file_digest(file) for file in sorted(folder.glob("*/*.safetensors"))}
 
 
 def fed_size(name: str, size: int | None = None) -> int:
-    """Short side, in pixels, at which a model is fed a photo: the one given, or its usual one.
+    """Short side, in pixels, at which a model is fed a photo: ``size``, or its usual one.
 
     Raises:
         UsageError: If the given size is not a multiple of 8 from 64 up.
@@ -264,7 +266,7 @@ def fed_size(name: str, size: int | None = None) -> int:
         return CATALOG[name].size
     folder = model_folder(name)
     transformer = holds_transformer(folder)
-    # What a denoiser was trained at tells; the sample size of an autoencoder often does not.
+    # The sample size of a denoiser is that of training; that of an autoencoder often is not.
     parts = "transformer" if transformer else "unet*"
     for config in sorted(folder.glob(f"{parts}/config.json")):
         with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
@@ -278,7 +280,7 @@ def each_once(names: Iterable[str]) -> list[str]:
     """Names of models without repetitions.
 
     Raises:
-        UsageError: If two folders have one last name, by which results would be mixed up.
+        UsageError: If two folders have the same last part, since results go by that name.
     """
     found: dict[str, str] = {}
     for name in names:
@@ -292,7 +294,7 @@ def each_once(names: Iterable[str]) -> list[str]:
 
 
 def called(name: str) -> str:
-    """The name that a model goes by: of a folder, its last part."""
+    """The name under which a model appears in results: of a folder, its last part."""
     if name in CATALOG or not Path(name).is_dir():
         return name
     return Path(name).resolve().name

@@ -1,1 +1,1 @@
-"""Denoisers that are transformers (flow models), and their prompts."""
+"""Transformers trained by flow matching: denoisers and prompts."""

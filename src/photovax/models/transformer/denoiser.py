@@ -1,6 +1,6 @@
-"""Denoisers trained by flow matching: what all families of transformers share.
+"""Denoisers trained by flow matching: base class of all families of transformers.
 
-Whole edits are not run.
+Their whole edits are not run.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ __all__ = ["FlowDenoiser"]
 
 
 class FlowDenoiser:
-    """A transformer that predicts velocities, and its autoencoder, frozen; what families share.
+    """A transformer that predicts velocities, with its autoencoder, frozen.
 
     Rectified flow (arXiv 2209.03003; for images arXiv 2403.03206): at time t from 0 to 1 the
-    latent z is ``(1 - t) * z + t * noise``, and the velocity to be predicted ``noise - z``.
+    latent z is ``(1 - t) * z + t * noise``, and the predicted velocity is ``noise - z``.
 
-    A family says how its transformer is fed: ``_velocity``, and ``_shown`` where it is shown the
-    photo beside the noisy latent.
+    A family defines how its transformer is fed: ``_velocity``, and ``_shown`` if it is conditioned
+    on the photo.
 
     Attributes:
-        name: What the user calls it.
-        digest: SHA-256 over the digests of all its weight files.
-        autoencoder: It encodes photos.
-        transformer: The diffusers model, in evaluation mode and without weight gradients.
-        mode: The one way of editing that it is for.
-        pipeline: The pipeline of diffusers that edits so.
-        network: The class of its transformer there.
-        family: Of its autoencoder.
-        patch: How many neighbouring latents, in either direction, become one token.
-        text_options: What the pipeline's ``encode_prompt`` is given besides the prompt.
-        pooled: Whether the transformer is told an embedding of the whole prompt too.
+        name: Name that the user gave.
+        digest: SHA-256 over the digests of all its weight files, in hexadecimal digits.
+        autoencoder: Autoencoder that encodes photos.
+        transformer: Diffusers model, in evaluation mode and without weight gradients.
+        mode: Way of editing that it is trained for.
+        pipeline: Name of diffusers' pipeline for that.
+        network: Name of diffusers' class of the transformer.
+        family: Class of its autoencoder.
+        patch: Number of neighbouring latents, in either direction, that become one token.
+        text_options: Options of the pipeline's ``encode_prompt`` other than the prompt.
+        pooled: Whether the transformer also takes an embedding of the whole prompt.
     """
 
     mode: ClassVar[Mode] = "img2img"
@@ -70,22 +70,22 @@ class FlowDenoiser:
         self._multiple = autoencoder.multiple * self.patch
 
     def recompute(self) -> None:
-        """Take less memory and more time for the same gradients from now on."""
+        """Use less memory and more time for the same gradients from now on."""
         self.autoencoder.recompute()
         recompute(self.transformer)
 
     def encode(self, images: Tensor) -> Tensor:
-        """As the autoencoder's; sides are continued to multiples of a token's, most often 16."""
+        """Encode by the autoencoder; images are padded to whole tokens, most often of 16 pixels."""
         return self.autoencoder.encode(continued(images, self._multiple))
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """As the autoencoder's, with sides continued as by ``encode``."""
+        """The autoencoder's posterior of images that are padded as by ``encode``."""
         return self.autoencoder.posterior(continued(images, self._multiple))
 
     def context(
         self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
     ) -> Context:
-        """What the transformer is told of the pictures and the prompt; never guided by a second.
+        """The conditioning by pictures and prompt, without a negative prompt.
 
         Raises:
             UsageError: If it inpaints and there is no mask.
@@ -97,11 +97,11 @@ class FlowDenoiser:
         )
 
     def random_times(self, count: int, generator: Generator) -> Tensor:
-        """Uniform times (count,) from 0, the photo, to 1, noise."""
+        """Uniformly drawn times (count,) from 0, the photo, to 1, the noise."""
         return torch.rand(count, generator=generator, device=generator.device)
 
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """Latents at times (N,) of their straight paths to the noise."""
+        """Points at times (N,) on the straight paths from latents to noise."""
         share = times.to(latents).view(-1, 1, 1, 1)
         return (1 - share) * latents + share * noise
 
@@ -110,28 +110,28 @@ class FlowDenoiser:
         return noise - latents
 
     def predicted(self, noisy: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
-        """The velocity that the transformer sees in noisy latents.
+        """The velocity that the transformer predicts for noisy latents.
 
         Args:
-            noisy: (N, C, h, w) at ``times``.
-            times: (N,) from 0 to 1.
-            context: As ``context`` gives it.
-            mode: Its own.
+            noisy: Noisy latents (N, C, h, w) at ``times``.
+            times: Times (N,) from 0 to 1.
+            context: Conditioning, from ``context``.
+            mode: Way of editing, which must be its own.
 
         Raises:
-            UsageError: If its mode is another, or the latents are larger than it takes.
+            UsageError: If the mode is another one, or the latents are too large.
         """
         if mode != self.mode:
             raise UsageError(
                 f"model {self.name} cannot {mode}; it knows {self.mode}",
-                hint=f"say --mode {self.mode}",
+                hint=f"give --mode {self.mode}",
             )
         return self._velocity(noisy, times.to(noisy.device), context)
 
     def first_prediction(
         self, images: Tensor, context: Context, mode: Mode, generator: Generator
     ) -> Tensor:
-        """The velocity that it sees in pure noise, at time 1."""
+        """The velocity that it predicts for pure noise, at time 1."""
         sides = [
             -(-side // self._multiple) * self._multiple // self.autoencoder.multiple
             for side in images.shape[-2:]
@@ -140,18 +140,18 @@ class FlowDenoiser:
         return self.predicted(noise, images.new_ones(len(images)), context, mode)
 
     def _shown(self, images: Tensor, generator: Generator, repaint: Tensor | None) -> Tensor | None:
-        """What it is shown of the photo, (N, channels, h, w): its latent, if it is instructed."""
+        """Channels of the photo that condition it, (N, C, h, w): its latent for ``instruct``."""
         return self.encode(images) if self.mode == "instruct" else None
 
     def _channels(self) -> int:
-        """Of the latents that it is fed."""
+        """Number of channels of the latents that it is fed."""
         return int(self.autoencoder.model.config.latent_channels)
 
     def _velocity(self, noisy: Tensor, times: Tensor, context: Context) -> Tensor:
         raise NotImplementedError
 
     def _asked(self, fed: Tensor, times: Tensor, context: Context, **more: Any) -> Tensor:
-        """The transformer's answer, which it gives in its own precision, in that of ``fed``."""
+        """The transformer's output, converted from its own precision to that of ``fed``."""
         kind = self.transformer.dtype
         made: Tensor = self.transformer(
             hidden_states=fed.to(kind),

@@ -1,8 +1,9 @@
-"""Transformers trained by flow matching: one class for each way in which they are fed.
+"""Transformers trained by flow matching: one class for each form of their inputs.
 
-On one noise they are fed what diffusers' pipelines feed them: StableDiffusion3Img2ImgPipeline,
-FluxImg2ImgPipeline, FluxKontextPipeline, FluxFillPipeline, Flux2Pipeline, Flux2KleinPipeline,
-QwenImageImg2ImgPipeline and, but for what its text encoder sees, QwenImageEditPlusPipeline.
+For the same noise their inputs equal those in diffusers' pipelines: FluxImg2ImgPipeline,
+StableDiffusion3Img2ImgPipeline, FluxKontextPipeline, FluxFillPipeline, Flux2Pipeline,
+Flux2KleinPipeline, QwenImageImg2ImgPipeline and, except for the input of its text encoder,
+QwenImageEditPlusPipeline.
 """
 
 from __future__ import annotations
@@ -57,12 +58,12 @@ class SD3Denoiser(FlowDenoiser):
 
 
 class TokenDenoiser(FlowDenoiser):
-    """A transformer that is fed pictures as rows of tokens, and told the place of each.
+    """A transformer whose inputs are sequences of tokens with their positions.
 
-    Where it is shown the photo, the photo's tokens come after those of the noisy latent. Where
-    guidance is an input of the transformer, it is what the pipeline gives by default.
+    If it is conditioned on the photo, the photo's tokens follow those of the noisy latent. If
+    guidance is an input of the transformer, it has the pipeline's default value.
 
-    A family says how places are told: ``_places``.
+    A family defines how positions are encoded: ``_places``.
     """
 
     def _velocity(self, noisy: Tensor, times: Tensor, context: Context) -> Tensor:
@@ -79,11 +80,11 @@ class TokenDenoiser(FlowDenoiser):
         return F.pixel_shuffle(own, self.patch)
 
     def _pictures(self, noisy: Tensor, shown: Tensor | None) -> list[Tensor]:
-        """What becomes tokens, each (N, C, h, w); the noisy latent comes first."""
+        """Latents that become tokens, each (N, C, h, w); the noisy latent comes first."""
         return [noisy] if shown is None else [noisy, shown]
 
     def _places(self, pictures: Sequence[Tensor], words: Tensor) -> dict[str, Any]:
-        """How the transformer is told the places of the tokens of pictures and words."""
+        """Inputs with the positions of the tokens of pictures and words."""
         raise NotImplementedError
 
     def _guidance(self, noisy: Tensor) -> Tensor | None:
@@ -103,7 +104,7 @@ class TokenDenoiser(FlowDenoiser):
         return height // self.patch, width // self.patch
 
     def _numbered(self, pictures: Sequence[Tensor], *, step: int = 1) -> Tensor:
-        """Number (0, ``step``, ...) of the picture, row and column of each token, (tokens, 3)."""
+        """Picture (0, ``step``, ...), row and column of each token, (tokens, 3)."""
         places = [
             torch.cartesian_prod(torch.tensor([number * step]), *map(torch.arange, self._grid(own)))
             for number, own in enumerate(pictures)
@@ -132,7 +133,7 @@ class KontextDenoiser(FluxDenoiser):
 
 
 class FillDenoiser(FluxDenoiser):
-    """FLUX.1 Fill: the latent of what is kept, and the mask, are shown as further channels."""
+    """FLUX.1 Fill: the latent of the kept region and the mask are further input channels."""
 
     mode = "inpaint"
     pipeline = "FluxFillPipeline"
@@ -140,7 +141,7 @@ class FillDenoiser(FluxDenoiser):
     def _shown(self, images: Tensor, generator: Generator, repaint: Tensor | None) -> Tensor:
         kept, mask = kept_part(images, repaint)
         latents = self.autoencoder.sample(continued(kept, self._multiple), generator)
-        # Every pixel of the mask has a channel of its own.
+        # Each pixel of the mask becomes a channel.
         whole = continued(mask.to(latents), self._multiple)
         return torch.cat((latents, F.pixel_unshuffle(whole, self.autoencoder.multiple)), dim=1)
 
@@ -151,7 +152,7 @@ class FillDenoiser(FluxDenoiser):
 class Flux2Denoiser(TokenDenoiser):
     """A ``Flux2Transformer2DModel``: FLUX.2 [dev], which follows instructions.
 
-    The autoencoder has made channels of neighbouring latents already, so each is a token.
+    Each latent is a token, since the autoencoder already makes channels of neighbours.
     """
 
     mode = "instruct"
@@ -164,7 +165,7 @@ class Flux2Denoiser(TokenDenoiser):
         return 4 * super()._channels()
 
     def _places(self, pictures: Sequence[Tensor], words: Tensor) -> dict[str, Any]:
-        """In time, row, column and line of text; in time, pictures are 10 apart."""
+        """Positions by time, row, column and word; pictures are 10 apart in time."""
         lines = torch.arange(words.shape[1], device=words.device)[:, None]
         return {
             "img_ids": F.pad(self._numbered(pictures, step=10), (0, 1))[None],
@@ -173,7 +174,7 @@ class Flux2Denoiser(TokenDenoiser):
 
 
 class Flux2KleinDenoiser(Flux2Denoiser):
-    """FLUX.2 [klein], which differs by its text encoder."""
+    """FLUX.2 [klein], which differs in its text encoder."""
 
     pipeline = "Flux2KleinPipeline"
 
@@ -181,20 +182,20 @@ class Flux2KleinDenoiser(Flux2Denoiser):
 class QwenDenoiser(TokenDenoiser):
     """A ``QwenImageTransformer2DModel`` (arXiv 2508.02324): Qwen-Image.
 
-    Its autoencoder is one of videos; latents are those of a single frame, (N, C, h, w).
+    Its autoencoder is for videos; latents are those of a single frame, (N, C, h, w).
     """
 
     pipeline = "QwenImageImg2ImgPipeline"
     network = "QwenImageTransformer2DModel"
     family = VideoAutoencoder
-    text_options: ClassVar[Mapping[str, Any]] = {"max_sequence_length": 512}  # as when called
+    text_options: ClassVar[Mapping[str, Any]] = {"max_sequence_length": 512}  # as its call does
 
     def encode(self, images: Tensor) -> Tensor:
-        """As the autoencoder's frame; sides are continued to multiples of a token's, 16."""
+        """Encode as a single frame; images are padded to whole tokens of 16 pixels."""
         return super().encode(images)[:, :, 0]
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """As the autoencoder's frame, with sides continued as by ``encode``."""
+        """The autoencoder's posterior of a single frame, padded as by ``encode``."""
         mean, logvar = super().posterior(images)
         return mean[:, :, 0], logvar[:, :, 0]
 
@@ -203,16 +204,17 @@ class QwenDenoiser(TokenDenoiser):
 
     def _places(self, pictures: Sequence[Tensor], words: Tensor) -> dict[str, Any]:
         shapes = [(1, *self._grid(picture)) for picture in pictures]
-        # One prompt is never padded, so that no word is masked.
+        # A single prompt is never padded, so that no word is masked.
         return {"img_shapes": [shapes] * len(words), "encoder_hidden_states_mask": None}
 
 
 class QwenEditDenoiser(QwenDenoiser):
     """Qwen-Image-Edit, which follows instructions.
 
-    Its pipelines let the text encoder (Qwen2.5-VL) look at the photo as well. Here it reads the
-    instruction only, as QwenImageEditPlusPipeline has it for no picture: so the transformer sees
-    the photo through the autoencoder alone, and no gradient passes the text encoder.
+    In its pipelines the text encoder (Qwen2.5-VL) also reads the photo. Here it reads only the
+    instruction, as in QwenImageEditPlusPipeline without a picture. The transformer is therefore
+    conditioned on the photo through the autoencoder alone, and no gradient passes the text
+    encoder.
     """
 
     mode = "instruct"
@@ -245,14 +247,14 @@ def load_flow(
 ) -> FlowDenoiser:
     """Load the autoencoder and the transformer of a diffusers pipeline folder.
 
-    The text encoders are loaded before, let go of when they have encoded the empty prompt, and
-    loaded again for another.
+    The text encoders are loaded first, and freed after they have encoded the empty prompt. They
+    are loaded again for any other prompt.
 
     Args:
-        folder: Where the parts are, with ``model_index.json``.
-        name: What to call it.
-        device: Where to load it.
-        autoencoder: The folder's own, if it is loaded already.
+        folder: Folder of the parts, with ``model_index.json``.
+        name: Name of the model.
+        device: Device to load it on.
+        autoencoder: The folder's autoencoder, if it is loaded already.
 
     Raises:
         ModelError: If parts are missing, damaged or of another family.
@@ -267,8 +269,8 @@ def load_flow(
         ) from error
     if pipeline not in FLOWS:
         raise ModelError(
-            f"model {name}: {folder} holds a {pipeline}; transformers are attacked here of "
-            f"{', '.join(FLOWS)}, of others only the autoencoder"
+            f"model {name}: {folder} holds a {pipeline}; transformers can be attacked in "
+            f"{', '.join(FLOWS)}, in others only the autoencoder"
         )
     kind = FLOWS[pipeline]
     prompts = PromptEncoder(

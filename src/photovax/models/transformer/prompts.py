@@ -1,6 +1,6 @@
-"""Prompts in the words of a transformer, by its pipeline's own text encoders.
+"""Prompt embeddings for a transformer, by its pipeline's own text encoders.
 
-They may be larger than the transformer, so they are in memory only while a prompt is encoded.
+Text encoders may be larger than the transformer, so they are in memory only while they encode.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ __all__ = ["PromptEncoder"]
 
 
 class PromptEncoder:
-    """What a pipeline's ``encode_prompt`` makes of prompts, each encoded once.
+    """Embeddings of prompts by a pipeline's ``encode_prompt``; each prompt is encoded once.
 
     Args:
-        folder: The pipeline's.
-        pipeline: Its class in diffusers.
-        options: What its ``encode_prompt`` is given besides the prompt.
-        pooled: Whether that gives an embedding of the whole prompt after those of its tokens.
-        name: What the user calls the model.
-        device: Where to encode.
+        folder: Folder of the pipeline.
+        pipeline: Name of its class in diffusers.
+        options: Options of its ``encode_prompt`` other than the prompt.
+        pooled: Whether that returns an embedding of the whole prompt after those of its tokens.
+        name: Name that the user gave the model.
+        device: Device to encode on.
 
     Raises:
-        ModelError: If a text encoder has no weights that are loaded here, or no vocabulary.
+        ModelError: If a text encoder has no safetensors weights or no vocabulary, or the
+            pipeline's index is damaged.
     """
 
     def __init__(
@@ -64,14 +65,14 @@ class PromptEncoder:
             parts = {
                 part: kind for part, kind in json_object(index).items() if isinstance(kind, list)
             }
-            # A part that is left out, as SD 3's largest encoder often is, is there as two nulls.
+            # A part that is omitted, as SD 3's largest encoder often is, is listed as two nulls.
             needed = [
                 part
                 for part, (library, _) in parts.items()
                 if library is not None and part.startswith(("text_encoder", "tokenizer"))
             ]
-        # Processors for words and pictures, which transformers makes only where torchvision is.
-        # Without a picture they do what their tokenizers do.
+        # Processors for words and pictures, which transformers makes only with torchvision.
+        # Without a picture, they act as their tokenizers.
         self._processors = [
             part
             for part in ("tokenizer", "processor")
@@ -83,7 +84,7 @@ class PromptEncoder:
             if part.startswith("text_encoder"):
                 found.append(weight_files(folder / part, name=name))
             elif not any((folder / part / file).is_file() for file in VOCABULARIES):
-                # transformers would make one up.
+                # transformers would create an empty one.
                 raise ModelError(
                     f"model {name}: no {' or '.join(VOCABULARIES)} in {folder / part}; give the "
                     "whole folder of a diffusers pipeline"
@@ -92,15 +93,16 @@ class PromptEncoder:
         self._variant = next((variant for _, variant in found if variant is not None), None)
 
     def __call__(self, prompt: str) -> Words:
-        """What a transformer is told by a prompt, of one row.
+        """The embeddings of a prompt, for one picture.
 
         Raises:
-            ModelError: If the pipeline's text encoders cannot be loaded.
+            ModelError: If the pipeline's text encoders cannot be loaded or run.
         """
         if prompt not in self._known:
-            with torch.no_grad():
-                made = self._load().encode_prompt(prompt, device=self._device, **self._options)
-            # Besides these there are None without guidance, and places and masks of tokens, which
+            pipeline = self._load()
+            with loading(self._name, self._folder), torch.no_grad():
+                made = pipeline.encode_prompt(prompt, device=self._device, **self._options)
+            # The other values are None without guidance, or positions and masks of tokens, which
             # for a single prompt follow from their number.
             found = [part.float() for part in made if part is not None]
             added = {"pooled_projections": found[1]} if self._pooled else {}
@@ -108,12 +110,12 @@ class PromptEncoder:
         return self._known[prompt]
 
     def digest(self) -> str:
-        """SHA-256 over the digests of the text encoders' weight files."""
+        """SHA-256 over the digests of the text encoders' weight files, in hexadecimal digits."""
         return combined_digest(file_digest(file) for file in self._files)
 
     def _load(self) -> Any:
         kind: Any = getattr(diffusers, self._pipeline)
-        # Where a text encoder is left out, a transformer's width says how wide its zeros are.
+        # In place of an omitted text encoder there are zeros as wide as the transformer expects.
         file = self._folder / "transformer" / "config.json"
         with loading(self._name, file):
             config = json_object(file)

@@ -1,1 +1,1 @@
-"""Editors whose denoiser is a U-Net, and their prompts, guidance and schedules."""
+"""Editors with a U-Net: edits, prompts, guidance and schedules."""

@@ -1,9 +1,8 @@
 """The differentiable edit, written once: encode, noise, denoise with guidance, decode.
 
-Components of diffusers are composed here, since its pipelines run without gradients. On one
-seed an edit equals the pipeline's (StableDiffusionInstructPix2PixPipeline, -InpaintPipeline,
--Img2ImgPipeline, and the same of StableDiffusionXL), whose order of random draws it therefore
-keeps.
+Components of diffusers are composed here, since its pipelines run without gradients. With the same
+seed an edit equals that of the pipeline (StableDiffusionInstructPix2PixPipeline, -InpaintPipeline,
+-Img2ImgPipeline, and those of StableDiffusionXL), so random numbers are drawn in the same order.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ class LatentEditor:
     """Autoencoder, text encoders, UNets and scheduler of Stable Diffusion or SDXL, frozen.
 
     Attributes:
-        name: What the user calls it.
-        digest: SHA-256 over the digests of all its weight files.
-        autoencoder: Its first and last part.
-        prompts: Its text encoders.
-        unets: A denoiser for each way of editing that it knows.
-        scheduler: The noise that all were trained with, and the steps of an edit.
-        own_schedulers: The steps of ways of editing that take others.
+        name: Name that the user gave.
+        digest: SHA-256 over the digests of all its weight files, in hexadecimal digits.
+        autoencoder: Encoder and decoder.
+        prompts: Text encoders.
+        unets: Denoiser of each way of editing that it knows.
+        scheduler: Noise schedule of training, and steps of an edit.
+        own_schedulers: Schedulers of ways of editing with steps of their own.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class LatentEditor:
         self._recomputes = False
 
     def recompute(self) -> None:
-        """Take less memory and more time for the same gradients from now on."""
+        """Use less memory and more time for the same gradients from now on."""
         self._recomputes = True
         self.autoencoder.recompute()
         for unet in self.unets.values():
@@ -91,16 +90,16 @@ class LatentEditor:
     ) -> LatentEditor:
         """Load a diffusers pipeline folder: vae, text_encoder, tokenizer, scheduler, unet.
 
-        SDXL's have a second text encoder and tokenizer besides, and ``model_index.json``.
-        Folders called ``unet_...`` beside or instead of ``unet`` are further denoisers; what
-        each can do follows from its input channels (4: img2img, 8: instruct, 9: inpaint). One
-        called ``scheduler_MODE`` holds the steps of that way of editing.
+        SDXL's also have a second text encoder and tokenizer, and ``model_index.json``. Folders
+        called ``unet_...``, besides or instead of ``unet``, are further denoisers. Input channels
+        determine the way of editing: 4 are img2img, 8 instruct, 9 inpaint. A folder called
+        ``scheduler_MODE`` holds the scheduler of that way of editing.
 
         Args:
-            folder: Where the parts are.
-            name: What to call it.
-            device: Where to load it.
-            autoencoder: The folder's own, if it is loaded already.
+            folder: Folder of the parts.
+            name: Name of the model.
+            device: Device to load it on.
+            autoencoder: The folder's autoencoder, if it is loaded already.
 
         Raises:
             ModelError: If parts are missing, damaged or of another family.
@@ -139,11 +138,11 @@ class LatentEditor:
         )
 
     def encode(self, images: Tensor) -> Tensor:
-        """As the autoencoder's."""
+        """Encode images by the autoencoder; see ``FrozenAutoencoder.encode``."""
         return self.autoencoder.encode(images)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """As the autoencoder's."""
+        """The autoencoder's posterior; see ``PosteriorAutoencoder.posterior``."""
         return self.autoencoder.posterior(images)
 
     def denoiser(self, mode: Mode) -> Any:
@@ -164,13 +163,14 @@ class LatentEditor:
         """Edit pictures; gradients flow from the result back to them.
 
         Args:
-            images: (N, 3, H, W) in [0, 1], sides multiples of 8.
-            edit: What to do.
-            generator: Of all noise. The same state gives the same edit.
-            repaint: inpaint: bool (N or 1, 1, H, W), true where the picture is repainted.
+            images: Images (N, 3, H, W) in [0, 1], with sides that are multiples of 8.
+            edit: Settings of the edit.
+            generator: Source of all noise. The same state gives the same edit.
+            repaint: Mask for inpainting, bool (N or 1, 1, H, W), true where it repaints.
 
         Returns:
-            (N, 3, H, W), about [0, 1]: not clipped, since a clipped pixel has no gradient.
+            Images (N, 3, H, W), about in [0, 1]: not clipped, since clipped pixels have no
+            gradient.
 
         Raises:
             UsageError: If the model cannot edit this way, a side is no multiple of 8, or the mask
@@ -186,15 +186,15 @@ class LatentEditor:
         scheduler = self._scheduled(edit, images.device)
         times = scheduler.timesteps
         if edit.mode != "instruct":
-            # As the pipelines count: a strength below 1 skips the noisiest steps.
+            # As in the pipelines, a strength below 1 skips the noisiest steps.
             skipped = max(edit.steps - min(int(edit.steps * edit.strength), edit.steps), 0)
             times = times[skipped * scheduler.order :]
             if hasattr(scheduler, "set_begin_index"):
                 scheduler.set_begin_index(skipped * scheduler.order)
         latents = self._start(images, edit, scheduler, times, generator)
         context = self.context(images, edit, generator, repaint=repaint)
-        # Of several steps only the latents are kept; the rest is computed again on the way back.
-        # So it is of a single one where nobody counts whether there is memory for it.
+        # Several steps keep only their latents and recompute the rest in the backward pass. So
+        # does a single one on devices where its memory is not measured beforehand.
         again = len(times) > 1 or self._recomputes or images.device.type != "cpu"
         for time in times:
             latents = self._denoised(
@@ -205,7 +205,7 @@ class LatentEditor:
     def context(
         self, images: Tensor, edit: Edit, generator: Generator, *, repaint: Tensor | None = None
     ) -> Context:
-        """What the denoiser is told of the pictures and the prompt.
+        """The conditioning by pictures and prompts.
 
         Raises:
             UsageError: If an inpainting edit has no mask.
@@ -217,7 +217,7 @@ class LatentEditor:
             without = self.prompts.avoided(edit.negative_prompt, (height, width))
             without = without.expanded(len(images))
         if edit.mode == "instruct":
-            # This pipeline takes the mean and leaves it unscaled.
+            # This pipeline uses the mean, unscaled.
             return Context(words, without, self.autoencoder.posterior(images)[0])
         if edit.mode == "img2img":
             return Context(words, without, None)
@@ -227,8 +227,8 @@ class LatentEditor:
         return Context(words, without, torch.cat((small, shown), dim=1))
 
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """Latents as the forward process has them at some timesteps (N,)."""
-        # Not the scheduler's own ``add_noise``, which for some leaves the scaling to later.
+        """Noised latents of the forward process at timesteps (N,)."""
+        # Not the scheduler's ``add_noise``, which in some schedulers does not scale.
         kept = self.scheduler.alphas_cumprod.to(latents)[times].view(-1, 1, 1, 1)
         return cast(Tensor, kept.sqrt() * latents + (1 - kept).sqrt() * noise)
 
@@ -237,13 +237,13 @@ class LatentEditor:
         return noise
 
     def predicted(self, noisy: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
-        """The noise that the denoiser sees in noisy latents, whatever it was trained to predict.
+        """The noise that the denoiser predicts for noisy latents, for any type of prediction.
 
         Args:
-            noisy: (N, C, h, w) at ``times``.
+            noisy: Noisy latents (N, C, h, w) at ``times``.
             times: Timesteps (N,).
-            context: As ``context`` gives it; guidance is not applied.
-            mode: Which denoiser.
+            context: Conditioning, from ``context``; guidance is not applied.
+            mode: Way of editing, which selects the denoiser.
         """
         made = self._output(noisy, times, context, mode)
         kind = self.scheduler.config.prediction_type
@@ -254,19 +254,19 @@ class LatentEditor:
             return cast(Tensor, kept.sqrt() * made + (1 - kept).sqrt() * noisy)
         if kind == "sample":
             return cast(Tensor, (noisy - kept.sqrt() * made) / (1 - kept).sqrt())
-        raise ModelError(f"model {self.name}: cannot read noise from prediction type {kind!r}")
+        raise ModelError(f"model {self.name}: unknown prediction type {kind!r}")
 
     def random_times(self, count: int, generator: Generator) -> Tensor:
-        """Uniform training timesteps (count,)."""
+        """Uniformly drawn training timesteps (count,)."""
         last = int(self.scheduler.config.num_train_timesteps)
         return torch.randint(0, last, (count,), generator=generator, device=generator.device)
 
     def first_prediction(
         self, images: Tensor, context: Context, mode: Mode, generator: Generator
     ) -> Tensor:
-        """What the denoiser predicts, of whatever kind, from pure noise at its last timestep.
+        """The raw output of the denoiser for pure noise at its last timestep, without guidance.
 
-        Without guidance. ``images`` only give the shape, and the type and place of the result.
+        ``images`` give only the shape, type and device of the result.
         """
         noise = self._pure_noise(images, generator)
         last = int(self.scheduler.config.num_train_timesteps) - 1
@@ -286,7 +286,7 @@ class LatentEditor:
         return [-(-side // self.autoencoder.multiple) for side in images.shape[-2:]]
 
     def _scheduled(self, edit: Edit, device: torch.device) -> Any:
-        # A scheduler of its own: they keep state, and an edit may run inside another.
+        # A new scheduler, since schedulers keep state and edits may be nested.
         usual = self.own_schedulers.get(edit.mode, self.scheduler)
         scheduler = type(usual).from_config(usual.config)
         scheduler.set_timesteps(edit.steps, device=device)
@@ -295,7 +295,7 @@ class LatentEditor:
     def _start(
         self, images: Tensor, edit: Edit, scheduler: Any, times: Tensor, generator: Generator
     ) -> Tensor:
-        """The noisy latents that the denoising starts from."""
+        """The noisy latents at the start of denoising."""
         pure = edit.mode == "instruct" or (edit.mode == "inpaint" and edit.strength == 1)
         if pure:
             return cast(Tensor, self._pure_noise(images, generator) * scheduler.init_noise_sigma)
@@ -317,7 +317,7 @@ class LatentEditor:
         again: bool,
     ) -> Tensor:
         """One step of the scheduler with guidance."""
-        # Outside of what is computed again: some schedulers scale by the step they stand at.
+        # Outside of the checkpoint, since some schedulers scale by their current step.
         fed = scheduler.scale_model_input(latents, time)
 
         def predict(fed: Tensor, shown: Tensor | None) -> Tensor:

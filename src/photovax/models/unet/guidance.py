@@ -1,4 +1,4 @@
-"""What a UNet predicts, and classifier-free guidance (arXiv 2207.12598) of it."""
+"""Predictions of a UNet, and classifier-free guidance (arXiv 2207.12598)."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ __all__ = ["answer", "guided"]
 
 
 def answer(unet: Any, fed: Tensor, time: Tensor, words: Words) -> Tensor:
-    """What a UNet predicts of what it is fed.
+    """The prediction of a UNet, (N, channels of the latent, h, w).
 
     Args:
         unet: A ``UNet2DConditionModel``.
-        fed: The noisy latent, and what is shown beside it (N, C, h, w).
-        time: One timestep, or one of each (N,).
-        words: What it is told.
+        fed: Noisy latent and conditioning channels, (N, C, h, w).
+        time: Timestep, one for all or one for each (N,).
+        words: Embeddings of the prompt.
     """
-    told = dict(words.added)
-    made: Tensor = unet(fed, time, words.tokens, added_cond_kwargs=told, return_dict=False)[0]
+    added = dict(words.added)
+    made: Tensor = unet(fed, time, words.tokens, added_cond_kwargs=added, return_dict=False)[0]
     return made
 
 
 def guided(
     unet: Any, fed: Tensor, time: Tensor, context: Context, shown: Tensor | None, edit: Edit
 ) -> Tensor:
-    """A UNet's prediction, moved along what words and photo add to it.
+    """A UNet's prediction with classifier-free guidance, (N, channels of the latent, h, w).
+
+    For ``instruct``, guidance is by prompt and photo (arXiv 2211.09800, equation 3).
 
     Args:
         unet: A ``UNet2DConditionModel``.
-        fed: The noisy latent (N, C, h, w).
-        time: One timestep.
-        context: What it is told; without a negative prompt it is not guided.
-        shown: The context's, or what stands for it.
-        edit: How far to move.
+        fed: Noisy latent (N, C, h, w).
+        time: Timestep.
+        context: Conditioning; without a negative prompt there is no guidance.
+        shown: Conditioning channels, those of ``context`` or a replacement.
+        edit: Edit, with the scales of guidance.
     """
 
     def join(latents: Tensor, extra: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Prompts as UNets are told of them: by one text encoder, or by SDXL's two with sizes."""
+"""Prompt embeddings for UNets: of one text encoder, or of SDXL's two with sizes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from photovax.models.weights import load_encoder
 __all__ = ["SDPrompts", "SDXLPrompts", "load_prompts"]
 
 _ENCODERS = {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection"}
-# What SDXL's pipelines give by default where the denoiser is told of a score from 1 to 10.
+# Defaults of SDXL's pipelines for denoisers with an aesthetic score from 1 to 10 as input.
 _SCORE, _NEGATIVE_SCORE = 6.0, 2.5
 
 
 class SDPrompts:
-    """Stable Diffusion 1 and 2: the last states of one text encoder.
+    """Prompt embeddings of Stable Diffusion 1 and 2: the last states of one text encoder.
 
     Attributes:
-        encoders: Text encoders by the names of their folders, frozen.
-        tokenizers: Of each, by the names of their own folders.
+        encoders: Text encoders, frozen, by the names of their folders.
+        tokenizers: Tokenizers of the text encoders, by the names of their folders.
     """
 
     def __init__(self, encoders: Mapping[str, Any], tokenizers: Mapping[str, Any]) -> None:
@@ -37,31 +37,31 @@ class SDPrompts:
         }
 
     def asked(self, prompt: str, size: tuple[int, int]) -> Words:
-        """What the denoiser is told by a prompt, cut to the length that the encoders take.
+        """The embeddings of a prompt, which is cut to the length that the encoders take.
 
         Args:
-            prompt: Of any length.
+            prompt: Prompt of any length.
             size: Height and width, in pixels, of the picture that is edited.
 
         Returns:
-            Words of one row.
+            Embeddings for one picture.
         """
         (made,) = self._encoded(prompt)
         return Words(made[0])
 
     def avoided(self, prompt: str, size: tuple[int, int]) -> Words:
-        """As ``asked``, by a negative prompt, from which guidance moves away."""
+        """The embeddings of a negative prompt, which guidance moves away from."""
         return self.asked(prompt, size)
 
     def _encoded(self, prompt: str, **options: Any) -> list[Any]:
-        """What each text encoder makes of a prompt."""
+        """The output of each text encoder for a prompt."""
         made = []
         pairs = zip(self.encoders.values(), self.tokenizers.values(), strict=True)
         for encoder, tokenizer in pairs:
             tokens = tokenizer(
                 [prompt],
                 padding="max_length",
-                max_length=tokenizer.model_max_length,
+                max_length=min(tokenizer.model_max_length, encoder.config.max_position_embeddings),
                 truncation=True,
                 return_tensors="pt",
             ).input_ids
@@ -71,16 +71,16 @@ class SDPrompts:
 
 
 class SDXLPrompts(SDPrompts):
-    """SDXL (arXiv 2307.01952): the last states but one of two text encoders, side by side.
+    """Prompt embeddings of SDXL (arXiv 2307.01952): the penultimate states of two text encoders.
 
-    The denoiser is also told the second one's embedding of the whole prompt, and how large the
-    picture was, where it was cropped and how large it shall be; here it is never cropped.
+    The denoiser is also conditioned on the second one's embedding of the whole prompt, and on the
+    original size, crop and target size of the picture; here it is never cropped.
 
     Args:
-        encoders: As for ``SDPrompts``; the last is one with a projection.
-        tokenizers: As for ``SDPrompts``.
-        zeros: Whether an empty negative prompt is told by zeros.
-        scored: Whether a score of beauty is told in place of how large the picture shall be.
+        encoders: Text encoders, as for ``SDPrompts``; the last one has a projection.
+        tokenizers: Tokenizers, as for ``SDPrompts``.
+        zeros: Whether zeros stand for an empty negative prompt.
+        scored: Whether an aesthetic score replaces the target size.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class SDXLPrompts(SDPrompts):
         self._scored = scored
 
     def asked(self, prompt: str, size: tuple[int, int]) -> Words:
-        """As ``SDPrompts.asked``."""
+        """The embeddings of a prompt; see ``SDPrompts.asked``."""
         return self._words(prompt, size, _SCORE)
 
     def avoided(self, prompt: str, size: tuple[int, int]) -> Words:
-        """As ``SDPrompts.avoided``."""
+        """The embeddings of a negative prompt; see ``SDPrompts.avoided``."""
         words = self._words(prompt, size, _NEGATIVE_SCORE)
         if prompt or not self._zeros:
             return words
@@ -110,18 +110,18 @@ class SDXLPrompts(SDPrompts):
     def _words(self, prompt: str, size: tuple[int, int], score: float) -> Words:
         made = self._encoded(prompt, output_hidden_states=True)
         tokens = torch.cat([each.hidden_states[-2] for each in made], dim=-1)
-        told: Sequence[float] = (*size, 0, 0, *((score,) if self._scored else size))
+        sizes: Sequence[float] = (*size, 0, 0, *((score,) if self._scored else size))
         return Words(
             tokens,
-            {"text_embeds": made[-1].text_embeds, "time_ids": tokens.new_tensor([told])},
+            {"text_embeds": made[-1].text_embeds, "time_ids": tokens.new_tensor([sizes])},
         )
 
 
 def load_prompts(folder: Path, *, name: str, device: torch.device) -> tuple[SDPrompts, list[Path]]:
-    """The text encoders of a pipeline's folder, of the kind that its UNets take.
+    """Load the text encoders of a pipeline's folder.
 
     Returns:
-        They with their tokenizers, and their weight files.
+        The text encoders with their tokenizers, and their weight files.
 
     Raises:
         ModelError: If something is missing or damaged.
@@ -133,7 +133,7 @@ def load_prompts(folder: Path, *, name: str, device: torch.device) -> tuple[SDPr
         file = folder / "model_index.json"
         with loading(name, file):
             index = json_object(file)
-        # A part that is left out, as SDXL's refiner leaves out the first, is there as two nulls.
+        # An omitted part is listed as two nulls; SDXL's refiner omits the first text encoder.
         left_out = index.get("text_encoder") in (None, [None, None])
         parts = ["text_encoder_2"] if left_out else list(_ENCODERS)
     encoders, tokenizers, weights = {}, {}, []
@@ -153,7 +153,7 @@ def load_prompts(folder: Path, *, name: str, device: torch.device) -> tuple[SDPr
     return SDXLPrompts(
         placed,
         tokenizers,
-        # As the pipelines count where the folder says nothing.
+        # The defaults of the pipelines.
         zeros=bool(index.get("force_zeros_for_empty_prompt", True)),
         scored=bool(index.get("requires_aesthetics_score", False)),
     ), weights

@@ -1,4 +1,4 @@
-"""The noise schedule that a pipeline's folder edits by, for each way of editing."""
+"""Noise schedules of a pipeline's folder, for each way of editing."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from photovax.models.edit import Mode
 __all__ = ["SCHEDULER", "load_scheduler", "own_scheduler_file"]
 
 SCHEDULER = "scheduler_config.json"
-"""What diffusers calls the file in a scheduler's folder."""
+"""Name of the file in a scheduler's folder."""
 
 
 def own_scheduler_file(folder: Path, mode: Mode) -> Path | None:
-    """Where the scheduler of one way of editing alone lies: in ``scheduler_MODE``."""
+    """The scheduler's file for one way of editing, in ``scheduler_MODE``; None if it is missing."""
     file = folder / f"scheduler_{mode}" / SCHEDULER
     return file if file.is_file() else None
 
 
 def load_scheduler(file: Path) -> Any:
-    """The scheduler that a configuration describes.
+    """Load the scheduler that a configuration describes.
 
     Raises:
         OSError: If the file cannot be read.
