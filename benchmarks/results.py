@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from photovax.adversary.purify import PURIFICATIONS
+from photovax.attack.budgets import VISIBILITY
 from photovax.attack.presets import DEFAULT, LINF
 from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
 from photovax.evaluation.plots import displacement_plot, survival_plot
@@ -107,7 +108,7 @@ EXPERIMENTS = {
     "frontier": replace(
         SEEN_OR_NOT,
         levels=(4, 8),
-        visibilities=("medium", "high"),
+        visibilities=tuple(VISIBILITY),
         photos=10,
         every=6,
         edits=ONE_EACH[:1],

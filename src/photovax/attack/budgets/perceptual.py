@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["VISIBILITY", "Perceptual", "radius_near", "visibility"]
 
 VISIBILITY: dict[str, dict[str, float]] = {
-    "low": {"radius": 0.60, "levels": 16},
-    "medium": {"radius": 0.88, "levels": 16},
-    "high": {"radius": 1.12, "levels": 16},
+    "low": {"radius": 0.60, "levels": 24},
+    "medium": {"radius": 0.88, "levels": 24},
+    "high": {"radius": 1.30, "levels": 32},
 }
 """The words for how visible a change may be, and the options of a perceptual budget for each.
 
