@@ -3,6 +3,7 @@ import inspect
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,8 @@ def test_pillow_images_keep_what_belongs_to_them(photo_file, tmp_path):
 
 
 def test_the_readme_is_right(photo_file, tmp_path, monkeypatch):
+    few = {"fast": replace(photovax.PRESETS["fast"], steps=2, size=64)}
+    monkeypatch.setattr("photovax.attack.presets.PRESETS", few)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim
-from photovax.errors import UnreadablePhoto, UsageError
+from photovax.errors import UsageError
 from photovax.machine.host import own_settings
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.load import usual_edit
@@ -185,12 +184,7 @@ def _photo(picture: Picture) -> Photo:
         return Photo.from_image(picture)
     if isinstance(picture, np.ndarray):
         return Photo.from_array(picture)
-    if isinstance(picture, bytes):
-        try:
-            return Photo.from_image(Image.open(BytesIO(picture)))
-        except UnidentifiedImageError:
-            raise UnreadablePhoto("the bytes are not a picture that can be read") from None
-    if isinstance(picture, str | Path):
+    if isinstance(picture, str | Path | bytes):
         return read_photo(picture)
     raise UsageError(
         "a picture must be a Pillow image, a NumPy array, a Photo, a path or bytes, got "

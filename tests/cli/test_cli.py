@@ -91,7 +91,7 @@ def test_edit_writes_a_seeded_picture_of_the_editors_size(
         (
             ["immunize", "photo.jpg", "--recipe", "photoguard-diffusion-l2", "--budget", "8"],
             2,
-            "budget is l2 8",
+            "a length of 8",
         ),
         (["immunize", "photo.jpg", "--mode", "inpaint"], 2, "goes through no edit"),
         (["immunize", "photo.jpg", "--size", "100"], 2, "multiple of 8 from 64 up, got 100"),

@@ -169,7 +169,7 @@ class TestHeic:
     def test_without_the_extra_tells_what_to_type(self, tmp_path: Path, monkeypatch) -> None:
         Image.fromarray(smooth(64, 64)).save(tmp_path / "x.heic")
         monkeypatch.setitem(sys.modules, "pillow_heif", None)
-        with pytest.raises(UnreadablePhoto, match=r"x\.heic: .* pillow-heif") as caught:
+        with pytest.raises(UnreadablePhoto, match=r"x\.heic: .* pillow.heif") as caught:
             read_photo(tmp_path / "x.heic")
         assert "pip install 'photovax[heic]'" in (caught.value.hint or "")
 

@@ -11,7 +11,7 @@ from PIL import Image
 from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 from photovax.pictures.channels import as_image
-from photovax.pictures.photo import strict_pillow
+from photovax.pictures.pillow import strict_pillow
 from photovax.pictures.write import LEAST_LOSS
 from photovax.tensors import tensor
 

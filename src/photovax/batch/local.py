@@ -14,7 +14,8 @@ from photovax.immunized import Immunized, Saved
 from photovax.immunizer import Immunizer
 from photovax.pictures.masks import load_mask
 from photovax.pictures.outputs import Destination
-from photovax.pictures.photo import MAX_PIXELS, read_photo
+from photovax.pictures.photo import read_photo
+from photovax.pictures.pillow import MAX_PIXELS
 
 __all__ = ["MaskOptions", "Outcome", "immunize_files"]
 

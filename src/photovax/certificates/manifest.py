@@ -18,7 +18,8 @@ from photovax.errors import CertificateError, SaveError, UsageError, first_line
 from photovax.extras import extra_installed
 from photovax.pictures.atomic import write_bytes
 from photovax.pictures.outputs import Destination, record_of
-from photovax.pictures.photo import Photo, printable_name, read_photo
+from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.pillow import printable_name
 from photovax.pictures.rights import cawg_entries
 from photovax.version import VERSION
 

@@ -35,7 +35,8 @@ def command(
     Exit codes are 0 for PASS, 10 for WEAK and 11 for FAIL; others are errors.
     """
     from photovax.checking import check
-    from photovax.pictures.photo import MAX_PIXELS, read_photo
+    from photovax.pictures.photo import read_photo
+    from photovax.pictures.pillow import MAX_PIXELS
 
     cap = max_pixels or MAX_PIXELS
     photos = (read_photo(path, max_pixels=cap) for path in (photo, original))

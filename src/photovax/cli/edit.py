@@ -97,7 +97,8 @@ def command(
     from photovax.adversary.edits import Adversary
     from photovax.pictures.masks import read_mask
     from photovax.pictures.outputs import Destination
-    from photovax.pictures.photo import MAX_PIXELS, Metadata, Photo, read_photo
+    from photovax.pictures.photo import Metadata, Photo, read_photo
+    from photovax.pictures.pillow import MAX_PIXELS
     from photovax.pictures.write import write_photo
 
     destination = Destination(output, overwrite, source=photo)

@@ -139,7 +139,7 @@ def command(
     outputs = _outputs(photos, output, file_type)
     from photovax.batch.local import MaskOptions, immunize_files
     from photovax.immunizer import Immunizer
-    from photovax.pictures.photo import MAX_PIXELS
+    from photovax.pictures.pillow import MAX_PIXELS
 
     immunizer = Immunizer(model, weights=weights, device=device, memory=memory, precision=precision)
     done: list[Outcome] = []

@@ -57,7 +57,8 @@ def command(
     from photovax.pictures.atomic import check_free, write_text
     from photovax.pictures.masks import load_mask
     from photovax.pictures.outputs import Destination
-    from photovax.pictures.photo import MAX_PIXELS, read_photo
+    from photovax.pictures.photo import read_photo
+    from photovax.pictures.pillow import MAX_PIXELS
 
     target = output or photo.with_name(f"{photo.stem}.renewed.png")
     destination = Destination(target, overwrite, source=photo)

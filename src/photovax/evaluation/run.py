@@ -129,7 +129,7 @@ class Evaluation:
                 subject = self._subject(path)
                 units = self.units.of(subject)
             except PhotovaxError as error:
-                self.failures[path.name] = str(error)
+                self.failures[path.name] = error.line
                 continue
             for done, unit in enumerate(self._do(subject, units)):
                 if self.callback is not None:
@@ -173,7 +173,7 @@ class Evaluation:
                         try:
                             pixels = self._protect(subject, protection)
                         except PhotovaxError as error:
-                            self.failures[f"{subject.path.name}, {unit.label}"] = str(error)
+                            self.failures[f"{subject.path.name}, {unit.label}"] = error.line
                             break
                     if not done and pixels is not None:
                         purify = self.purifiers[purification]

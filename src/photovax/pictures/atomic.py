@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from photovax.errors import OutputExists, SaveError
-from photovax.pictures.photo import printable_name
+from photovax.pictures.pillow import printable_name
 
 __all__ = ["as_save_error", "check_free", "write_atomically", "write_bytes", "write_text"]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from photovax.errors import UsageError
-from photovax.pictures.photo import MAX_PIXELS, Photo, read_photo
+from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.pillow import MAX_PIXELS
 
 __all__ = ["load_mask", "read_mask", "white_of"]
 

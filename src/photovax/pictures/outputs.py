@@ -11,7 +11,8 @@ from pathlib import Path
 
 from photovax.errors import SaveError, UsageError
 from photovax.pictures.atomic import as_save_error, check_free
-from photovax.pictures.photo import Photo, printable_name
+from photovax.pictures.photo import Photo
+from photovax.pictures.pillow import printable_name
 from photovax.pictures.types import JPEG_SUFFIXES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
 
 __all__ = ["Destination", "default_output", "plan_outputs", "record_of"]

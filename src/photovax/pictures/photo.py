@@ -2,63 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import os
 import stat
-import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from photovax.errors import AnimatedPhoto, TooManyPixels, UnreadablePhoto, UsageError
-from photovax.extras import extra_installed
+from photovax.errors import AnimatedPhoto, UnreadablePhoto, UsageError
 from photovax.pictures.channels import as_image, bits_per_channel, eight_bit, raw_mode
 from photovax.pictures.exif import Metadata, tidied
+from photovax.pictures.pillow import (
+    DECODER_ERRORS,
+    MAX_PIXELS,
+    check_pixels,
+    decoding,
+    formats_of,
+    printable_name,
+)
 from photovax.pictures.rights import forbidding_ai
 
-__all__ = [
-    "MAX_PIXELS",
-    "Metadata",
-    "Photo",
-    "printable_name",
-    "read_photo",
-    "strict_pillow",
-]
-
-MAX_PIXELS = 200_000_000
-
-# An explicit list: otherwise Pillow starts Ghostscript on an EPS, or takes noise for a TGA.
-# HEIF comes before AVIF, since Pillow's AVIF reader also accepts some HEIC files.
-_FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP", "JPEG2000", "PPM", "QOI")
-_READABLE = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF, BMP, JPEG 2000, PPM or QOI"
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-
-# Exceptions that Pillow and its codecs raise on damaged data.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    AssertionError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
+__all__ = ["Metadata", "Photo", "read_photo"]
 
 _SUBFILE, _DNG_VERSION = 254, 50706
 _IPTC = 0x0404  # among Photoshop's blocks
@@ -68,8 +37,6 @@ _TIFF_FACTS = (
     *(269, 270, 271, 272, 305, 306, 315, 316, 0x4746, 0x8298, *range(0x9C9B, 0x9CA0)),
     *(*range(0x9000, 0x9300), *range(0xA400, 0xA440)),  # EXIF tags in the first table
 )
-
-_PILLOW = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +66,7 @@ class Photo:
             UnreadablePhoto: If its data is damaged, or its values are out of every customary range.
             AnimatedPhoto: If it has several frames.
         """
-        with strict_pillow(MAX_PIXELS):
+        with decoding("the image", MAX_PIXELS):
             return _photo(image, "the image")
 
     @classmethod
@@ -208,13 +175,13 @@ class Photo:
         return replace(self, metadata=metadata, notes=(*self.notes, *notes))
 
 
-def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a picture file. Its type is recognised by its content, not by its name.
 
     The picture is turned upright: the orientation in EXIF or XMP is applied and removed.
 
     Args:
-        path: The file.
+        source: Path of the file, or its bytes.
         max_pixels: Largest width x height that is decoded.
 
     Returns:
@@ -225,78 +192,27 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         AnimatedPhoto: If it has several frames or pages.
         TooManyPixels: If it has more than ``max_pixels``.
     """
-    name = printable_name(path)
-    try:
-        with strict_pillow(max_pixels), _open_regular(path, name) as file:
-            formats = _formats(file, name)
-            with Image.open(file, formats=formats) as image:
-                if (pixels := image.width * image.height) > max_pixels:
-                    raise _too_many(name, pixels, max_pixels)
-                return _photo(image, name)
-    except Image.DecompressionBombError as error:
-        found = "".join(filter(str.isdigit, str(error).partition(" pixels")[0]))
-        raise _too_many(name, int(found or 0), max_pixels) from error
-    except UnidentifiedImageError as error:
-        raise UnreadablePhoto(
-            f"{name}: not a picture that can be read; allowed are {_READABLE}"
-        ) from error
-    except _DECODER_ERRORS as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise UnreadablePhoto(f"{name}: cannot be read: {error.strerror}") from error
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadablePhoto(f"{name}: damaged or cut short ({why}); try a whole copy") from error
+    name = "the bytes" if isinstance(source, bytes) else printable_name(source)
+    with (
+        decoding(name, max_pixels),
+        _opened(source, name) as file,
+        Image.open(file, formats=formats_of(file, name)) as image,
+    ):
+        check_pixels(image, name, max_pixels)
+        return _photo(image, name)
 
 
-def printable_name(path: str | os.PathLike[str]) -> str:
-    """A file's name for a one-line message, even if it holds line ends or is not UTF-8."""
-    name = os.fspath(path)
-    return name if name.isprintable() else repr(name)
-
-
-def _too_many(name: str, pixels: int, max_pixels: int) -> TooManyPixels:
-    return TooManyPixels(
-        f"{name}: {pixels:,} pixels, more than the {max_pixels:,} allowed",
-        hint=f"to read it all the same: --max-pixels {pixels}",
-    )
-
-
-@contextmanager
-def strict_pillow(max_pixels: int) -> Iterator[None]:
-    """Pillow with a limit on pixels, and strict about cut files, whatever other libraries set.
-
-    Its settings are global, hence the lock. It warns above its limit and raises above twice that.
-    """
-    with _PILLOW, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-        Image.MAX_IMAGE_PIXELS = math.ceil(max_pixels / 2)
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
-
-
-def _open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
-    found = os.stat(path)
+def _opened(source: str | os.PathLike[str] | bytes, name: str) -> BinaryIO:
+    if isinstance(source, bytes):
+        return BytesIO(source)
+    found = os.stat(source)
     if stat.S_ISDIR(found.st_mode):
         raise UnreadablePhoto(f"{name}: is a folder; name a picture file in it")
     if not stat.S_ISREG(found.st_mode):  # reading a pipe could wait forever
         raise UnreadablePhoto(f"{name}: not a regular file; save it to disk first")
     if found.st_size == 0:
         raise UnreadablePhoto(f"{name}: is empty (0 bytes); try a whole copy")
-    return Path(path).open("rb")
-
-
-def _formats(file: BinaryIO, name: str) -> list[str]:
-    """Pillow's formats to try; HEIC only where it is needed and installed."""
-    head = file.read(64)
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head:
-        with extra_installed("heic", user=f"{name}: HEIC", error=UnreadablePhoto):
-            import pillow_heif
-        pillow_heif.register_heif_opener()
-    Image.init()
-    return [each for each in _FORMATS if each in Image.OPEN]
+    return Path(source).open("rb")
 
 
 def _photo(image: Image.Image, name: str) -> Photo:
@@ -365,7 +281,7 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
             exif = _exif_of_tiff(image)
         elif exif is None and "Raw profile type exif" in info:
             exif = bytes.fromhex("".join(info["Raw profile type exif"].split("\n")[3:]))
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         notes.append("damaged EXIF: not kept")
     xmp = info.get("xmp")
     icc = info.get("icc_profile")

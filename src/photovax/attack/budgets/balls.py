@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from photovax.attack.budgets.contract import BUDGETS, Constraint, Unit, check_options
 from photovax.registry import Part
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Generator, Tensor
 
 __all__ = ["L2", "Levels", "Linf", "Within", "largest_change"]
@@ -25,6 +24,8 @@ class Levels:
 
     def spent(self, original: np.ndarray, changed: np.ndarray) -> float:
         """The largest change of any channel of any pixel."""
+        import numpy as np
+
         return float(np.abs(changed.astype(np.int16) - original).max())
 
 
@@ -130,6 +131,8 @@ class L2(_Pixelwise):
 
     def spent(self, original: np.ndarray, changed: np.ndarray) -> float:
         """The length of the change, rounded up to four decimals."""
+        import numpy as np
+
         change = changed.astype(np.int16) - original
         length = math.sqrt(int(np.square(change, dtype=np.int64).sum())) / 255
         return math.ceil(length * 1e4) / 1e4
