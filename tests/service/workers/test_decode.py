@@ -58,14 +58,14 @@ def test_what_cannot_be_decoded_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [200, pytest.param(2000, marks=pytest.mark.slow)])
 def test_mutated_pictures_never_break_the_decoder(count):
     command = [sys.executable, "-m", "tests.mutated", str(count)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr
     ends = json.loads(done.stdout)["ends"]
     assert sum(ends.values()) == count
-    assert {"accepted", "UnreadablePhoto"} <= set(ends)
+    assert {"accepted", "UnreadablePhoto", "TooManyPixels"} <= set(ends)
 
 
 def test_what_to_type_is_not_answered(tmp_path, monkeypatch):
