@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from photovax.adversary.purify import load_purifier
+from photovax.attack.budgets import BUDGETS
 from photovax.attack.recipe import Recipe
 from photovax.certificates.document import (
     Budget,
@@ -34,6 +32,7 @@ from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visibility import VisibleDifference
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.photo import Photo, read_photo
+from photovax.registry import Part
 from photovax.version import VERSION
 
 __all__ = ["SURVIVES", "Issuer", "length_used"]
@@ -247,17 +246,14 @@ def length_used(photo: Photo, original: Photo, norm: str) -> float:
     """Return the distance of two photos of one shape, rounded up to four decimals.
 
     Raises:
-        UsageError: If the norm is unknown or the shapes differ.
+        UnknownName: If the norm is unknown.
+        UsageError: If the shapes differ.
     """
     if photo.pixels.shape != original.pixels.shape:
         raise UsageError("the two photos differ in size, or one is grey and the other is not")
-    difference = photo.pixels.astype(np.int16) - original.pixels
-    if norm == "linf":
-        return float(np.abs(difference).max())
-    if norm == "l2":
-        length = math.sqrt(int(np.square(difference, dtype=np.int64).sum())) / 255
-        return math.ceil(length * 1e4) / 1e4
-    raise UsageError(f"budgets of kind {norm} cannot be certified, only linf and l2")
+    # A ball of any radius counts the change in its own norm.
+    ball = BUDGETS.create(Part(norm, {"radius": 1}))
+    return ball.spent(original.pixels, photo.pixels)
 
 
 def _effect(found: LatentEffect) -> Effect:
