@@ -129,7 +129,9 @@ def test_lab(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "icc"), [(1, SRGB), (3, GREY_ICC), (3, b"junk"), (3, SRGB[:100])]
+    ("channels", "icc"),
+    [(1, SRGB), (3, GREY_ICC), (3, b"junk"), (3, SRGB[:100])],
+    ids=["colour", "grey", "junk", "cut"],
 )
 def test_a_profile_that_does_not_fit_is_dropped_with_a_note(channels, icc, tmp_path: Path) -> None:
     array = noise(8, 8, channels).squeeze()
