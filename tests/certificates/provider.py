@@ -42,7 +42,7 @@ class Provider:
         self.photo = folder / "photo.png"
         result = self.issuer.immunizer.immunize(read_photo(self.original), recipe)
         self.issuer.immunizer.save(result, self.photo)
-        self.text = self.certified(total=16)
+        self.text = self.certified(total=2 * recipe.constraint.most)
 
     def certified(self, **options: Any) -> str:
         original = read_photo(self.original)

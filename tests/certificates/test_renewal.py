@@ -76,7 +76,7 @@ def test_renewals_that_cannot_be(provider, newer, tmp_path):
 def test_the_default_is_renewed_within_the_total(usual, newer, tmp_path):
     models = (*usual.register.supported(), newer)
     renewer = renewer_of(usual, *models, recipe=usual.recipe)
-    for total in (16, 32):
+    for total in (24, 32):
         wish = wish_for(
             usual,
             tmp_path / f"{total}.png",

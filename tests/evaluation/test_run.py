@@ -104,7 +104,7 @@ def test_what_saving_measured_is_not_measured_again(
 ):
     pytest.importorskip("pycvvdp")
     monkeypatch.setattr(
-        "photovax.immunizer.visible_difference",
+        "photovax.saving.visible_difference",
         lambda *_args, **_kwargs: VisibleDifference(9.5, 9.25, None),
     )
     plan = replace(PLAN, metrics=("psnr", "jod"), purifications=("none",), seeds=1)

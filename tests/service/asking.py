@@ -18,7 +18,7 @@ def settings_in(folder: Path, **options: Any) -> Settings:
     options = {
         "recipe": str(recipe_file(folder)),
         "device": "cpu",
-        "total": 16.0,
+        "total": 32.0,
         "max_bytes": LIMIT,
         "max_pixels": 100_000,
         **options,

@@ -19,8 +19,8 @@ from tests.serving import recipe_file
 def test_what_may_be_asked_for_is_told(idle, photo, tmp_path):
     told = idle.get("/v1/limits").json()
     assert told == {
-        "levels": 16.0,
-        "usual_levels": 16.0,
+        "levels": 32.0,
+        "usual_levels": 24.0,
         "visibilities": list(VISIBILITY),
         "usual_visibility": "medium",
         "recipes": ["quick"],
@@ -28,7 +28,7 @@ def test_what_may_be_asked_for_is_told(idle, photo, tmp_path):
         "pixels": 100_000,
     }
     content = photo.read_bytes()
-    detail_of(post(idle, content, data={"levels": "17"}), 422, "wrong-request")
+    detail_of(post(idle, content, data={"levels": "33"}), 422, "wrong-request")
     length = {"budget": {"name": "l2", "options": {"radius": 8}}}
     recipe = recipe_file(tmp_path, "length", **length)
     settings = settings_in(tmp_path, recipe=str(recipe), total=None)
@@ -59,14 +59,14 @@ def test_a_provider_sets_the_usual_visibility(idle, photo, tmp_path):
 
 
 def test_a_total_below_the_budget_is_refused_at_the_start(tmp_path):
-    also = recipe_file(tmp_path, "strong", preset="fast-linf", budget=_linf(24))
+    also = recipe_file(tmp_path, "strong", preset="fast-linf", budget=_linf(40))
     for options, less, more, name in (
-        ({"total": 4}, 4, 16, "quick"),
-        ({"recipes": (str(also),)}, 16, 24, "strong"),
+        ({"total": 4}, 4, 24, "quick"),
+        ({"recipes": (str(also),)}, 32, 40, "strong"),
     ):
         with pytest.raises(UsageError, match=f"{less} .* {more} .* {name}"):
             build_app(settings_in(tmp_path, **options))
-    build_app(settings_in(tmp_path, recipes=(str(also),), total=24))
+    build_app(settings_in(tmp_path, recipes=(str(also),), total=40))
 
 
 def test_a_total_is_for_recipes_of_its_unit(tmp_path):
@@ -74,9 +74,9 @@ def test_a_total_is_for_recipes_of_its_unit(tmp_path):
     levels = settings_in(tmp_path, recipes=(str(length),))
     lengths = settings_in(tmp_path, recipe=str(length), recipes=("fast-linf",), total=30)
     linf, l2 = load_recipe("fast-linf"), load_recipe(str(length))
-    assert (levels.total_for(linf), levels.total_for(l2)) == (16, None)
+    assert (levels.total_for(linf), levels.total_for(l2)) == (32, None)
     assert (lengths.total_for(linf), lengths.total_for(l2)) == (None, 30)
-    assert Offer(levels).most == 16
+    assert Offer(levels).most == 32
     # A total that is a length bounds no levels.
     assert Offer(lengths).most == 16
     assert Offer(lengths).most_levels is None

@@ -167,7 +167,7 @@ def test_a_photo_is_immunized_compared_edited_and_forgotten(
         for name in ("photo.png", "immunized.png")
     )
     says = parse_certificate((tmp_path / "certificate.json").read_text())[0]
-    assert np.abs(first - second).max() == says.budget.used <= says.budget.total == 16
+    assert np.abs(first - second).max() == says.budget.used <= says.budget.total == 32
     assert says.recipe == load_recipe(recipe).with_visibility("high").digest()
     where = flip_picture(first.astype(np.uint8), second.astype(np.uint8))
     assert np.array_equal(np.reshape(mapped[2], (*mapped[:2], 4))[..., :3], where)

@@ -125,8 +125,14 @@ class Bench:
         if (levels := asked.get("levels")) is not None:
             return recipe.with_levels(levels)
         if (visibility := asked.get("visibility")) is not None:
-            return recipe.with_visibility(visibility)
-        return self._settings.strength(recipe)
+            recipe = recipe.with_visibility(visibility)
+        else:
+            recipe = self._settings.strength(recipe)
+        total = self._settings.total_for(recipe)
+        # A louder visibility has a larger bound, which must stay within what is certified.
+        if total is None or recipe.constraint.most <= total:
+            return recipe
+        return recipe.with_bound(total)
 
     def _immunize(
         self, folder: Path, output: Path, asked: dict[str, Any], tick: Tick
