@@ -1,6 +1,6 @@
 """photovax: immunize photos against edits by diffusion models.
 
-Importing this is cheap: the heavy parts load when they are first used.
+Importing this is fast: PyTorch and the models are loaded when they are first used.
 """
 
 from __future__ import annotations

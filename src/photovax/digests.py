@@ -1,4 +1,4 @@
-"""SHA-256 digests of one file or several; imports nothing heavy."""
+"""SHA-256 digests of one file or several. Importing this is fast."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["combined_digest", "file_digest"]
 
 
 def file_digest(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """The SHA-256 of a file, in hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def combined_digest(digests: Iterable[str], *, decoded: bool = False) -> str:
-    """SHA-256 over other digests in their order, in hexadecimal digits.
+    """The SHA-256 of a sequence of digests, in hexadecimal digits.
 
     Args:
-        digests: Digests, in hexadecimal digits.
+        digests: Digests in hexadecimal digits, in order.
         decoded: Whether to hash the bytes of the digests instead of their digits.
     """
     joined = "".join(digests)

@@ -1,42 +1,46 @@
-"""Everything that photovax raises on purpose, and the exit code that each gives.
+"""All errors that photovax raises on purpose, and their exit codes.
 
-PhotovaxError                    1  base of all
+PhotovaxError                    1  base class
 ├── UsageError                   2  a wrong option, name or value
-│   └── UnknownName              2  no part, recipe or model is called that
+│   └── UnknownName              2  no part, recipe or model has this name
 ├── PhotoError                   3  a picture that cannot be read
-│   ├── UnreadablePhoto          3  not a picture, cut short, a folder, missing …
+│   ├── UnreadablePhoto          3  not a picture, truncated, a folder, missing …
 │   ├── AnimatedPhoto            3  more than one frame
-│   └── TooManyPixels            3  more pixels than the setting allows
+│   └── TooManyPixels            3  more pixels than the limit
 ├── SaveError                    4  a result that cannot be written
-│   └── OutputExists             4  the file is there and may not be replaced
-├── BudgetExceeded               5  the saved file would change more than was promised
-│   └── BudgetSpent              5  a renewal, but nothing of the budget is left
+│   └── OutputExists             4  an output file exists and may not be replaced
+├── BudgetExceeded               5  a saved file would exceed its budget
+│   └── BudgetSpent              5  a renewal without any budget left
 ├── ModelError                   6  weights that are missing, damaged or do not fit
-├── OptimiserError               7  the attack itself cannot go on
-│   ├── LossShapeError           7  an objective did not give one number per image
-│   └── GradientError            7  gradients that are not finite, or all zero
+├── OptimiserError               7  a descent that cannot continue
+│   ├── LossShapeError           7  an objective that does not return one number per image
+│   └── GradientError            7  gradients that are not finite, or zero everywhere
 ├── MetricUnavailable            8  a metric whose package or weights are missing
-├── CertificateError             9  a certificate or key that does not hold
+├── CertificateError             9  a certificate or key that is not valid
 └── Interrupted                130  stopped by the user before there was a result
 
-A message is one line that says what was got and what is allowed. What to type at the command line
-is the error's hint, which only the command line prints.
+A message is one line with the value that was given and the values that are allowed. A hint says
+what to type at the command line; only the command line prints it.
 """
 
 from __future__ import annotations
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says, in one line; its class where it says nothing."""
+    """The first line of an error's message, or the name of its class if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class PhotovaxError(Exception):
-    """Base of every error this package raises on purpose.
+    """Base class of all errors that photovax raises on purpose.
 
     Args:
-        message: What was got and what is allowed, in one line.
-        hint: How to put it right at the command line; None where the message says enough.
+        message: Value that was given and values that are allowed, in one line.
+        hint: Remedy at the command line; None if the message is enough.
+
+    Attributes:
+        exit_code: Exit code of the command line.
+        hint: Remedy at the command line, or None.
     """
 
     exit_code = 1
@@ -58,7 +62,7 @@ class UsageError(PhotovaxError):
 
 
 class UnknownName(UsageError):
-    """No part, recipe or model is called that."""
+    """No part, recipe or model has this name."""
 
 
 class PhotoError(PhotovaxError):
@@ -68,15 +72,15 @@ class PhotoError(PhotovaxError):
 
 
 class UnreadablePhoto(PhotoError):
-    """Not a picture, cut short, a folder, missing, or not allowed to be read."""
+    """A file that is not a picture, is truncated, is a folder, is missing, or may not be read."""
 
 
 class AnimatedPhoto(PhotoError):
-    """A picture with several frames, of which all but one would be lost."""
+    """A picture with several frames; photovax writes single frames only."""
 
 
 class TooManyPixels(PhotoError):
-    """A picture with more pixels than the setting allows to decode."""
+    """A picture with more pixels than the limit for decoding."""
 
 
 class SaveError(PhotovaxError):
@@ -86,17 +90,17 @@ class SaveError(PhotovaxError):
 
 
 class OutputExists(SaveError):
-    """The file is there already and may not be replaced."""
+    """An output file exists and may not be replaced."""
 
 
 class BudgetExceeded(PhotovaxError):
-    """The saved file would change the photo by more than was promised."""
+    """A saved file would exceed its budget, or no file can stay within it."""
 
     exit_code = 5
 
 
 class BudgetSpent(BudgetExceeded):
-    """A renewal for which nothing of the total budget is left."""
+    """A renewal without any of the total budget left."""
 
 
 class ModelError(PhotovaxError):
@@ -106,13 +110,13 @@ class ModelError(PhotovaxError):
 
 
 class OptimiserError(PhotovaxError):
-    """The attack itself cannot go on."""
+    """A descent that cannot continue."""
 
     exit_code = 7
 
 
 class LossShapeError(OptimiserError):
-    """An objective did not give one number per image."""
+    """An objective that does not return one number per image."""
 
 
 class GradientError(OptimiserError):
@@ -126,7 +130,7 @@ class MetricUnavailable(PhotovaxError):
 
 
 class CertificateError(PhotovaxError):
-    """A certificate or key that does not hold."""
+    """A certificate or key that is not valid."""
 
     exit_code = 9
 

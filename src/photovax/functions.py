@@ -1,7 +1,7 @@
-"""The functions of ``import photovax``: a picture in, the same kind of picture out.
+"""The functions of ``import photovax``, which return the kind of picture that they are given.
 
-They are ``Immunizer``, ``check`` and ``Adversary`` for those who have one picture in memory or in a
-file. Models stay loaded for the next call.
+They use ``Immunizer``, ``photovax.checking.check`` and ``Adversary`` for single pictures in memory
+or in a file. Models stay loaded for the next call.
 """
 
 from __future__ import annotations
@@ -55,27 +55,30 @@ def immunize(
     """Immunize a picture.
 
     Args:
-        picture: A Pillow image, an array (see ``Photo.from_array``), a ``Photo``, the path of a
-            file, or the bytes of one.
-        recipe: A preset's name, a recipe file, or a ``Recipe``.
-        visibility: How visible the change may be: ``low``, ``medium``, ``high``, or a number of
-            JOD that it stays above.
+        picture: Pillow image, array (see ``Photo.from_array``), ``Photo``, path of a file, or bytes
+            of a file.
+        recipe: Name of a preset, path of a recipe file, or ``Recipe``.
+        visibility: Largest visibility of the change: ``low``, ``medium``, ``high``, or the least
+            ColorVideoVDP (arXiv 2401.11485) in JOD, from 5 to below 10.
         budget: Largest change in 8-bit levels, instead of a visibility.
-        mode: Way of editing to attack, for recipes that go through an edit.
+        mode: Way of editing to attack, for recipes that depend on one: ``instruct``, ``inpaint`` or
+            ``img2img``.
         models: Catalogue names or folders; a string is one model.
-        mask: White, or true, where the photo may change, as editors keep it; everywhere when None.
+        mask: Region that may change and that editors keep: white in a picture or its file, true in
+            a bool array (H, W). Everything when None.
         size: Short side in pixels at which models are fed the photo; each model's own when None.
         seed: Seed of all random choices; the recipe's when None.
-        weights: Where to look for weights that do not ship with photovax.
+        weights: Folder of weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Returns:
         An image for an image, an array of the same shape and type for an array, and ``Immunized``
-        for a photo, a path or bytes: its ``image`` is the result, its ``save`` writes the file and
-        verifies it.
+        for a ``Photo``, a path or bytes. Its ``image`` is the result as a Pillow image, and its
+        ``save`` writes and verifies a file.
 
     Raises:
-        PhotovaxError: One of its subclasses, each with an exit code and a clear line.
+        PhotovaxError: If an argument, file or model cannot be used; its subclasses are those of
+            ``photovax.errors``.
     """
     photo = _photo(picture)
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
@@ -106,18 +109,22 @@ def check(
     size: int | None = None,
     device: str = "auto",
 ) -> Check:
-    """Measure how strongly a picture is immunized, beside its original.
+    """Measure how strongly a picture is immunized, compared with its original.
 
     Args:
-        picture: The immunized picture, of any kind that ``immunize`` takes.
-        original: What it was before.
+        picture: Immunized picture, of any kind that ``immunize`` takes.
+        original: Original picture, of any such kind.
         models: Catalogue names or folders; a string is one model.
-        weights: Where to look for weights that do not ship with photovax.
+        weights: Folder of weights that do not ship with photovax.
         size: Short side in pixels at which models are fed the photo; each model's own when None.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
+    Returns:
+        The distortion, the visibility of the change, the effect on each model, and the verdict.
+
     Raises:
-        PhotovaxError: One of its subclasses, each with an exit code and a clear line.
+        PhotovaxError: If an argument, file or model cannot be used; its subclasses are those of
+            ``photovax.errors``.
     """
     from photovax import checking
 
@@ -146,26 +153,30 @@ def edit(
     weights: str | Path | None = None,
     device: str = "auto",
 ) -> Any:
-    """Edit a picture as an adversary would, to see what becomes of it.
+    """Edit a picture as an adversary would.
 
     Args:
-        picture: The picture, of any kind that ``immunize`` takes.
-        prompt: What is asked for.
-        mode: The way of editing.
+        picture: Picture, of any kind that ``immunize`` takes.
+        prompt: Instruction, or description for ``inpaint`` and ``img2img``.
+        mode: Way of editing.
         model: Catalogue name or folder of the editor.
-        mask: For inpainting: white, or true, where the photo is kept.
-        strength: img2img: share of the noise that is added; the model's usual one when None.
-        steps: Denoising steps; the model's usual number when None.
+        mask: Region that ``inpaint`` keeps: white in a picture or its file, true in a bool array
+            (H, W).
+        strength: Share of the noise that ``img2img`` and ``inpaint`` add, above 0 and up to 1; the
+            model's usual share when None.
+        steps: Number of denoising steps; the model's usual number when None.
         seed: Seed of the noise.
         size: Short side in pixels at which the editor is fed the photo; its own when None.
-        weights: Where to look for weights that do not ship with photovax.
+        weights: Folder of weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Returns:
-        The edit at the editor's size, uint8 (H, W, 3): an array for an array, else an image.
+        The edited picture at the editor's size: an array, uint8 (H, W, 3), for an array, and a
+        Pillow image for all other kinds.
 
     Raises:
-        PhotovaxError: One of its subclasses, each with an exit code and a clear line.
+        PhotovaxError: If an argument, file or model cannot be used; its subclasses are those of
+            ``photovax.errors``.
     """
     photo = _photo(picture)
     asked = replace(usual_edit(model, mode), prompt=prompt)
@@ -193,7 +204,7 @@ def _photo(picture: Picture) -> Photo:
 
 
 def _mask(mask: Mask, photo: Photo) -> np.ndarray:
-    """The pixels that an editor keeps, bool (H, W)."""
+    """The pixels that an editor keeps, bool (H, W), from a mask of any kind."""
     if isinstance(mask, str | Path):
         return load_mask(Path(mask), photo)
     if isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
@@ -205,10 +216,14 @@ def _mask(mask: Mask, photo: Photo) -> np.ndarray:
 def _adjusted(
     recipe: Recipe, *, visibility: str | float | None, budget: float | None
 ) -> tuple[Recipe, Aim | None]:
-    """The recipe at a strength, and what that strength is to be found by."""
+    """The recipe with another strength, and the goal by which the strength is found, if any.
+
+    Raises:
+        UsageError: If both a visibility and a budget are given.
+    """
     if visibility is not None and budget is not None:
         raise UsageError(
-            "budget bounds the largest change and visibility how visible it is: give one"
+            "budget bounds the largest change, visibility bounds how visible it is: give one"
         )
     if budget is not None:
         return recipe.with_levels(budget), None
@@ -219,7 +234,7 @@ def _adjusted(
     return recipe, None
 
 
-# A few are kept, since a model takes hundreds of megabytes.
+# Only two are kept, since a model takes hundreds of megabytes.
 @lru_cache(maxsize=2)
 def _immunizer(models: tuple[str, ...], weights: Path | None, device: str) -> Immunizer:
     from photovax.immunizer import Immunizer

@@ -1,4 +1,4 @@
-"""The answer of an immunization, at any strength along the way that the descent found."""
+"""The result of an immunization, at any strength of the change that the descent found."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ __all__ = ["Found", "Immunized", "Saved", "Saver"]
 
 
 class Saver(Protocol):
-    """Writes and measures answers; see ``photovax.immunizer.Immunizer``."""
+    """Saves and measures results; see ``photovax.immunizer.Immunizer``."""
 
     def save(self, result: Immunized, path: str | Path, *, overwrite: bool = False) -> Saved:
-        """Write the photo, verify it, measure it, and write its record beside it."""
+        """Write the photo, verify it, measure it, and write its record next to it."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Immunized:
-    """The answer, with what is needed to check and repeat it.
+    """An immunized photo, and the settings and figures of its immunization.
 
     Attributes:
-        photo: The immunized photo, 8-bit, exactly as it is saved.
-        original: The photo that was given.
+        photo: Immunized photo, 8-bit, exactly as it is saved.
+        original: Original photo.
         allowed: Pixels that were allowed to change, bool (H, W).
-        recipe: How it was made.
-        constraint: The set of changes that its budget allows to this photo, on the CPU.
-        loss: Final loss, mean over views and models, before rounding.
-        steps: Steps taken.
-        passes: Forward and backward passes through a model.
-        quick_steps: Steps whose gradient was computed in bfloat16.
-        stopped: ``done``, ``plateau`` or ``interrupted``.
-        seconds: Time that it took.
-        saver: What made it, with its models loaded, and saves it.
-        reached: Whether the strength is what was aimed at; if not, it is the recipe's.
+        recipe: Recipe, with the radius that was used.
+        constraint: Set of images that the budget allows for this photo, on the CPU.
+        loss: Final loss before rounding, the mean over views and models.
+        steps: Number of steps taken.
+        passes: Number of forward and backward passes through a model.
+        quick_steps: Number of steps whose gradient was computed in bfloat16.
+        stopped: Reason of the end: ``done``, ``plateau`` or ``interrupted``.
+        seconds: Duration of the immunization, in seconds.
+        saver: Immunizer that made the photo and can save it.
+        reached: Whether the goal of the strength was reached; if not, the strength is the recipe's.
     """
 
     photo: Photo
@@ -77,26 +77,27 @@ class Immunized:
         return self.photo.to_image()
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Saved:
-        """Write and verify the photo, and its record beside it; see ``Immunizer.save``."""
+        """Write and verify the photo, and write its record; see ``Immunizer.save``."""
         return self.saver.save(self, path, overwrite=overwrite)
 
     @property
     def largest(self) -> int:
-        """Largest change of any visible channel, in 8-bit levels."""
+        """The largest change of any visible channel, in 8-bit levels."""
         before, after = self.original.visible(), self.photo.visible()
         return int(np.abs(after.astype(np.int16) - before).max())
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A saved photo, and what was measured on the file.
+    """A saved photo and the measurements of its file.
 
     Attributes:
-        path: The photo.
-        record: The JSON file beside it.
-        visible: How far the two are apart.
-        seen: How visible that is.
-        effects: What it does to each model, at the size the recipe feeds it.
+        path: File of the photo.
+        record: JSON file next to it.
+        visible: Distortion of the photo: norms, PSNR and SSIM.
+        seen: Visibility of the change: JOD of ColorVideoVDP (arXiv 2401.11485) and FLIP (doi
+            10.1145/3406183).
+        effects: Effect on the latents of each model, by its name, at the size that the recipe uses.
     """
 
     path: Path
@@ -107,13 +108,13 @@ class Saved:
 
 
 class Found:
-    """A change that a descent found, which can be made at any strength.
+    """The change that a descent found, which can be applied at any strength.
 
     Args:
-        problem: The photo and what may change of it.
-        descent: Where the descent ended.
-        began: Time at which the work began, by ``time.perf_counter``.
-        saver: What saves the answer.
+        problem: Photo, recipe and models.
+        descent: Result of the descent, whose images are modified in place.
+        began: Time of ``time.perf_counter`` at which the work began.
+        saver: Immunizer that can save the result.
     """
 
     def __init__(self, problem: Problem, descent: Descent, *, began: float, saver: Saver) -> None:
@@ -121,7 +122,10 @@ class Found:
         self._x = problem.enlarged(descent.x)
 
     def at(self, share: float) -> Immunized:
-        """The answer with a share of the change, which may be above 1.
+        """The result with a share of the change.
+
+        Args:
+            share: Factor of the change and of the budget's radius, above 0; it may be above 1.
 
         Raises:
             BudgetExceeded: If nothing of the change is left in 8 bits.
@@ -135,7 +139,7 @@ class Found:
             scaled = constraint.project(moved, problem.origin)
         levels = _pixels(round_within(scaled, problem.origin, constraint))
         if not problem.allowed.all():
-            # Also puts back the colour under full transparency, which models never saw.
+            # Also restores the colours under full transparency, which models are not fed.
             levels = np.where(problem.allowed[..., None], levels, photo.pixels)
         return Immunized(
             photo=photo.with_pixels(levels),
@@ -153,10 +157,16 @@ class Found:
         )
 
     def passes(self, share: float, models: Mapping[str, Autoencoder], device: torch.device) -> bool:
-        """Whether a share of the change gives every model the verdict PASS."""
+        """Whether a share of the change gets the verdict PASS for every model.
+
+        Args:
+            share: Factor of the change.
+            models: Autoencoders by the name of the model.
+            device: Device of the models.
+        """
         try:
             result = self.at(share)
-        except BudgetExceeded:  # so little rounds to nothing
+        except BudgetExceeded:  # so small a change rounds to zero
             return False
         before, after = result.original.visible(), result.photo.visible()
         found = check_models(
@@ -165,7 +175,7 @@ class Found:
         return weakest(found) is Verdict.PASS
 
     def unseen(self, share: float, least: float) -> bool:
-        """Whether a share of the change has so many JOD or more."""
+        """Whether a share of the change has ``least`` JOD or more, or its JOD is not defined."""
         try:
             result = self.at(share)
         except BudgetExceeded:
@@ -175,6 +185,6 @@ class Found:
 
 
 def _pixels(levels: Tensor) -> np.ndarray:
-    """The first of uint8 images (N, C, H, W), as pixels (H, W, C)."""
+    """The first image of a batch, uint8 (N, C, H, W), as pixels (H, W, C)."""
     pixels: np.ndarray = levels[0].permute(1, 2, 0).cpu().numpy()
     return pixels

@@ -1,6 +1,6 @@
-"""Read this first: a photo and a recipe in, an immunized photo out, verified as a file.
+"""Read this first: immunization of a photo by a recipe, verified on the saved file.
 
-photo -> budget and mask -> model -> objective -> optimiser -> rounding -> file -> measured
+photo -> budget and mask -> model -> objective -> optimiser -> rounding -> file -> measurements
 """
 
 from __future__ import annotations
@@ -38,31 +38,30 @@ __all__ = ["Immunizer"]
 
 
 class Immunizer:
-    """Models, loaded once, for any number of photos.
+    """Immunizes any number of photos with models that are loaded once.
 
     Args:
-        models: Catalogue names or folders. Every step goes through all of them, one after the
-            other, and gives each the same weight, whatever the scale of its loss.
-        weights: Where to look for weights that do not ship with photovax.
+        models: Catalogue names or folders; a string is one model. Every step uses all models, one
+            after the other, and gives each the same weight, whatever the scale of its loss.
+        weights: Folder of weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
-        memory: Memory limit of the process in bytes, on a CPU; all that the system has left when
-            None. What would take more is done in a way that takes less memory and more time; what
-            would still take more than the limit is refused.
+        memory: Memory limit of the process in bytes, on a CPU only; all that the system has left
+            when None. Models that would exceed it recompute activations, which takes more time.
         precision: Number format of the passes: ``auto``, ``bfloat16`` or ``float32``. With
-            ``bfloat16``, steps are computed in it as long as their gradients point as those in
-            float32 do; ``auto`` does so only where the device has instructions for it. Everything
-            that is measured is measured in float32.
+            ``bfloat16``, steps use it while their gradients have a cosine similarity of 0.99 or
+            more with those in float32; ``auto`` does so only if the device has instructions for it.
+            All measurements are in float32.
 
     Attributes:
-        device: The device.
-        memory: The memory limit.
-        models: The models' autoencoders.
+        device: Device of the models.
+        memory: Memory limit of the process in bytes, or None.
+        models: Autoencoders of the models.
 
     Raises:
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
-        UsageError: If the device is not there, memory is limited on a device that is no CPU, two
-            models have one folder name, or there is no such precision.
+        UsageError: If the device is not available, memory is limited on a device other than a CPU,
+            two folders have the same name, or there is no such precision.
     """
 
     @own_settings()
@@ -87,7 +86,7 @@ class Immunizer:
         self.models: list[Autoencoder] = list(self._surrogates.autoencoders.values())
 
     def only(self, models: Sequence[str]) -> Immunizer:
-        """An immunizer of some of these models, which both share: nothing is loaded again."""
+        """An immunizer with a subset of these models, which shares the loaded weights."""
         some = copy(self)
         some._surrogates = self._surrogates.only(models)
         some.models = list(some._surrogates.autoencoders.values())
@@ -107,27 +106,30 @@ class Immunizer:
         """Immunize a photo at its own size.
 
         Args:
-            photo: What ``read_photo`` gave.
-            recipe: A preset or your own.
+            photo: Photo, for example from ``read_photo``.
+            recipe: Recipe, such as a preset.
             mask: Pixels that may change, bool (H, W); all when None.
-            aim: What decides the strength; the recipe's radius when None. The recipe of the answer
-                has the radius that was found.
-            seconds: Time in which to take as many steps as fit, instead of the recipe's number;
-                the result then depends on the machine.
-            callback: Called after every step.
+            aim: Goal that decides the strength; the recipe's radius does when None. The recipe of
+                the result has the radius that was found.
+            seconds: Time limit in seconds, used instead of the recipe's number of steps. The result
+                then depends on the machine.
+            callback: Function called after every step.
+
+        Returns:
+            The immunized photo; if interrupted by Ctrl-C after the first step, the best so far.
 
         Raises:
-            UsageError: If the mask does not fit, no pixel is visible, or it would take more memory
-                than is allowed.
-            OptimiserError: If the loss or its gradient is of no use.
+            UsageError: If the mask is missing or does not fit, no pixel may change, or memory would
+                exceed the limit.
+            ModelError: If the recipe needs a part of a model that is not available.
+            OptimiserError: If a loss has a wrong shape, or its gradient is not finite or zero.
             BudgetExceeded: If nothing of the change is left in 8 bits.
-            MetricUnavailable: If the aim is in JOD, and the package that measures it is missing.
-            KeyboardInterrupt: If interrupted before the first step; later, the best so far is
-                returned.
+            MetricUnavailable: If the goal is in JOD and the package that measures it is missing.
+            KeyboardInterrupt: If interrupted before the first step was done.
         """
         began = time.perf_counter()
         if aim is not None and aim.jod is not None:
-            load_cvvdp()  # before the work, or it would be for nothing
+            load_cvvdp()  # fails before the work if the package is missing
         problem = Problem(photo, recipe, mask, self.models, self.device)
         descent = self._descent(problem, None if seconds is None else began + seconds, callback)
         found = Found(problem, descent, began=began, saver=self)
@@ -143,14 +145,14 @@ class Immunizer:
     def _descent(
         self, problem: Problem, ends: float | None, callback: Callable[[Step], None] | None
     ) -> Descent:
-        """The descent on all models, within memory and until a time of ``time.perf_counter``."""
+        """Run the descent within the memory limit, until ``time.perf_counter`` reaches ``ends``."""
         objective = OBJECTIVES.create(problem.recipe.objective)
-        # All are loaded before any is measured, so that each is measured beside the others.
+        # All models are loaded before memory is measured, so that it includes all of them.
         attacked = self._surrogates.attacked(objective.needs)
         roomy = problem.fit(self._plan, attacked, objective, compared=self._quick is not None)
         losses = problem.losses(attacked, objective)
         seconds = None if ends is None else max(1e-3, ends - time.perf_counter())
-        # What is kept lies in pieces, so a process holds more than its tensors need.
+        # Kept memory gets fragmented: the process then holds more than its tensors need.
         with kept_memory() if self.memory is None and roomy else returned_memory():
             return pgd(
                 losses,
@@ -163,10 +165,10 @@ class Immunizer:
             )
 
     def digests(self, recipe: Recipe) -> list[str]:
-        """SHA-256 of the weights that a recipe attacks, for each model.
+        """SHA-256 of the weights that a recipe attacks, in hexadecimal digits, for each model.
 
         Raises:
-            ModelError: If the recipe needs more of a model than there is.
+            ModelError: If the recipe needs a part of a model that is not available.
         """
         objective = OBJECTIVES.create(recipe.objective)
         return [each.digest for each in self._surrogates.attacked(objective.needs)]
@@ -175,21 +177,21 @@ class Immunizer:
     def save(
         self, result: Immunized, path: str | Path | Destination, *, overwrite: bool = False
     ) -> Saved:
-        """Write the photo, reopen it, check every promise, measure, and write the record beside it.
+        """Write the photo, verify the reopened file, measure it, and write its record next to it.
 
-        Nothing is left on disk when a promise is broken.
+        No file is left if the verification fails.
 
         Args:
-            result: What ``immunize`` gave.
-            path: The file, or its ``Destination`` if that was checked before the work.
-            overwrite: Whether files that exist may be replaced; a ``Destination`` says so itself.
+            result: Result of ``immunize``.
+            path: File to write, or a ``Destination`` that is already checked.
+            overwrite: Whether existing files may be replaced; a ``Destination`` states it itself.
 
         Raises:
-            BudgetExceeded: If the reopened file changes more, or elsewhere, than allowed.
-            OutputExists: If the photo or its record is there and must not be replaced.
-            SaveError: If it cannot be written, or the file type cannot hold the photo.
-            MetricUnavailable: If memory ran out while it was measured. The photo is there then and
-                keeps its promises, without a record.
+            BudgetExceeded: If the reopened file exceeds the budget or changes other pixels.
+            OutputExists: If the photo or its record exists and must not be replaced.
+            SaveError: If the photo cannot be written, or the file type cannot hold it.
+            MetricUnavailable: If memory ran out during the measurements. The photo is then written
+                and verified, but has no record.
         """
         digests = self.digests(result.recipe)
         return save(

@@ -1,4 +1,4 @@
-"""Saving: an answer becomes a file that is reopened, verified and measured, with its record."""
+"""Saving of results: the file is written, reopened, verified and measured, and gets a record."""
 
 from __future__ import annotations
 
@@ -34,10 +34,15 @@ __all__ = ["check_promises", "save"]
 
 
 def check_promises(result: Immunized, reopened: Photo) -> None:
-    """Compare a reopened file with what was promised.
+    """Verify a reopened file against the result it was written from.
+
+    Args:
+        result: Result that was written.
+        reopened: Photo that was read from the file.
 
     Raises:
-        BudgetExceeded: If size, channels, transparency, rights, mask or budget do not hold.
+        BudgetExceeded: If size, channels, pixels, transparency or rights differ, a pixel outside
+            the mask changed, or the change exceeds the budget.
     """
     given = result.original
     broken = None
@@ -46,9 +51,9 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
     elif not np.array_equal(reopened.pixels, result.photo.pixels):
         broken = "pixels other than those that were written"
     elif not _same(given.alpha, reopened.alpha):
-        broken = "another transparency"
+        broken = "a different transparency"
     elif forbids_training(result.photo.metadata) and not forbids_training(reopened.metadata):
-        broken = "no word against AI training"
+        broken = "no statement against AI training"
     elif (reopened.pixels != given.pixels)[~result.allowed].any():
         broken = "changes outside the mask"
     else:
@@ -57,7 +62,7 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
         if size > 1 + TOLERANCE:
             broken = f"{size:.4f} of the budget"
     if broken is not None:
-        raise BudgetExceeded(f"the saved file would have {broken}; nothing was kept")
+        raise BudgetExceeded(f"the saved file would have {broken}; nothing was saved")
 
 
 def save(
@@ -70,16 +75,16 @@ def save(
     memory: int | None = None,
     overwrite: bool = False,
 ) -> Saved:
-    """Write a photo, reopen it, check every promise, measure, and write the record beside it.
+    """Write a photo, verify the reopened file, measure it, and write its record next to it.
 
     Args:
-        result: The answer.
-        path: The file, or its ``Destination`` if that was checked before the work.
-        models: The models on which to measure the effect.
-        digests: SHA-256 of each model's weights that were attacked.
-        device: The models' device.
+        result: Result of the immunization.
+        path: File to write, or a ``Destination`` that is already checked.
+        models: Autoencoders on which to measure the effect.
+        digests: SHA-256 of the attacked weights of each model, in hexadecimal digits.
+        device: Device of the models.
         memory: Memory limit of the process in bytes; all that the system has left when None.
-        overwrite: Whether files that exist may be replaced; a ``Destination`` says so itself.
+        overwrite: Whether existing files may be replaced; a ``Destination`` states it itself.
 
     Raises:
         BudgetExceeded, OutputExists, SaveError, MetricUnavailable: See ``Immunizer.save``.
@@ -101,12 +106,12 @@ def save(
         check_promises(result, read_photo(written, max_pixels=most))
 
     write_photo(asked, destination, verify=verify)
-    # Measured when the photo is safe: an end of memory here must not throw the work away.
+    # Measured after the photo is written, so that the work is kept if memory runs out here.
     try:
         saved = _measured(result, destination, models, device, memory=memory)
     except (MemoryError, RuntimeError) as error:
         raise MetricUnavailable(
-            f"{destination.path} is written and keeps its promises, but it could not be measured: "
+            f"{destination.path} is written and verified, but it could not be measured: "
             f"{first_line(error)}"
         ) from error
     named = dict(zip((model.name for model in models), digests, strict=True))
@@ -125,10 +130,10 @@ def _measured(
     """Measure a written file, whose pixels are those of ``result.photo``.
 
     Args:
-        result: The answer.
-        destination: Where it was written.
-        models: The models on which to measure the effect.
-        device: Their device.
+        result: Result that was written.
+        destination: Destination of the file.
+        models: Autoencoders on which to measure the effect.
+        device: Device of the models.
         memory: Memory limit of the process in bytes; all that the system has left when None.
     """
     before, after = result.original.visible(), result.photo.visible()
@@ -153,14 +158,16 @@ def _write_record(
     device: torch.device,
     destination: Destination,
 ) -> None:
-    """Write how a photo was made beside it; a separate file, since the photo should not tell.
+    """Write the record: a JSON file with all settings and measurements.
+
+    It is a separate file, so that the photo itself does not reveal how it was made.
 
     Args:
-        result: The answer.
-        saved: Its saved file.
-        digests: SHA-256 of each attacked model's weights, by the model's name.
-        device: The device that it was made on.
-        destination: Where the photo was written.
+        result: Result that was written.
+        saved: Saved file and its measurements.
+        digests: SHA-256 of the attacked weights, by the name of the model.
+        device: Device of the immunization.
+        destination: Destination of the photo.
     """
     record = {
         "photovax": VERSION,
@@ -192,7 +199,7 @@ def _write_record(
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
     if first is None or second is None:
-        # WebP drops an alpha that is opaque everywhere, which shows the same picture.
+        # WebP drops an alpha channel that is opaque everywhere.
         there = second if first is None else first
         return there is None or bool((there == 255).all())
     return np.array_equal(first, second)

@@ -1,4 +1,4 @@
-"""The version, from the installed package's metadata."""
+"""The version of photovax, from the metadata of the installed package."""
 
 from importlib.metadata import version
 

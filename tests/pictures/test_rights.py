@@ -147,7 +147,7 @@ def test_immunized_files_say_so_when_asked_only(
         assert forbids_training(read_photo(outcome.saved.path).metadata)
         assert len(outcome.result.original.notes) == (outcome.source.name == "broken.jpg")
     silent = replace(outcome.result.photo, metadata=Metadata())
-    with pytest.raises(BudgetExceeded, match="no word against AI training"):
+    with pytest.raises(BudgetExceeded, match="no statement against AI training"):
         check_promises(outcome.result, silent)
     (outcome,) = immunize_files(immunizer, {tmp_path / "in.jpg": tmp_path / "c.png"}, quick)
     assert read_photo(tmp_path / "c.png").metadata.xmp == packet()

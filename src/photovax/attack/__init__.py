@@ -1,1 +1,1 @@
-"""The attack: budgets, recipes, objectives, and the descent that lowers their loss."""
+"""The attack: budgets, recipes, objectives, and projected gradient descent on their losses."""

@@ -1,4 +1,4 @@
-"""JPEG files whose pixels, as they are decoded, keep a budget."""
+"""JPEG files whose decoded pixels are within a budget."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ _PATIENT = 50
 def within_jpeg(
     levels: np.ndarray, original: np.ndarray, constraint: Constraint
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels to encode, such that the decoded ones are within a budget.
+    """Find pixels to encode such that the decoded pixels are within a budget.
 
-    Encoding moves pixels, some of them out of the budget. What lies outside is added to what is
-    asked for, with the opposite sign, until nothing does (alternating projections). The last few
-    pixels of a large photo are asked for more and more, since each try moves their neighbours.
+    Encoding moves some pixels out of the budget. Their excess is subtracted from the pixels to
+    encode, again and again until there is none (alternating projections). Later rounds subtract
+    more, since for the last few pixels of a large photo each round also moves their neighbours.
 
     Args:
-        levels: Uint8 (H, W, 1 or 3), inside the budget.
-        original: The same shape.
-        constraint: The budget.
+        levels: Pixels, uint8 (H, W, 1 or 3), inside the budget.
+        original: Original pixels, of the same shape and type.
+        constraint: Budget.
 
     Returns:
-        What to encode with ``LEAST_LOSS``, and what that decodes to.
+        The pixels to encode with ``LEAST_LOSS``, and the pixels that this decodes to, both of the
+        shape of ``levels``.
 
     Raises:
-        BudgetExceeded: If that does not settle, as with budgets of a level or two.
+        BudgetExceeded: If no such file is found, as for budgets of one or two levels.
     """
     cpu = torch.device("cpu")
     origin, goal = tensor(original, cpu), tensor(levels, cpu)

@@ -1,4 +1,4 @@
-"""The gradients of a descent: computed exactly or quickly, and remembered."""
+"""The gradients of a descent: exact or in low precision, with momentum and adaptive scale."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from photovax.machine.random import twin
 __all__ = ["COMPARED_EVERY", "FAITHFUL", "Gradients", "Passes"]
 
 FAITHFUL = 0.99
-"""The least cosine of a quick gradient to the exact one."""
+"""Least cosine similarity of a quick gradient and the exact one for quick steps to be used."""
 COMPARED_EVERY = 16
-"""Number of steps from a comparison in which they agreed to the next one."""
+"""Number of steps until the next comparison, after one in which the gradients agreed."""
 
 
 class Passes:
-    """Computes the gradients: exactly, or quickly while that points the same way."""
+    """Computes gradients exactly, or in a quick context while both point in the same direction.
+
+    Args:
+        groups: Losses.
+        quick: Context of quick passes; all passes are exact when None.
+
+    Attributes:
+        quick_steps: Number of steps whose gradient was a quick one.
+    """
 
     def __init__(self, groups: Groups, quick: Quick | None) -> None:
         self.quick_steps = 0
@@ -28,7 +36,7 @@ class Passes:
         self._compared_at = 0
 
     def step(self, index: int, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """The losses and the gradient, as ``Groups.step`` gives them."""
+        """The losses and the gradient of a step; see ``Groups.step``."""
         due = index >= self._compared_at
         if self._quick is None or not (due or self._faithful):
             return self._groups.step(index, x, generator)
@@ -44,14 +52,15 @@ class Passes:
         self._faithful = quick is not None and bool(
             (_cosines(exact[2], quick[2]) >= FAITHFUL).all()
         )
-        # Far from its start a descent has larger gradients, of which less is rounding.
+        # Later in a descent gradients are larger, and rounding is a smaller share of them. So the
+        # next comparison is soon after an early failure, and long after a late one.
         self._compared_at = index + (COMPARED_EVERY if self._faithful else max(1, index))
         return exact
 
     def _quickly(
         self, quick: Quick, index: int, x: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """A quick step; None where nothing is left of its gradient, or it is not finite."""
+        """A quick step; None where its gradient is not finite or zero everywhere."""
         try:
             with quick():
                 return self._groups.step(index, x, generator)
@@ -60,7 +69,17 @@ class Passes:
 
 
 class Gradients:
-    """What a descent remembers of the gradients of former steps."""
+    """Running statistics of the gradients of a descent.
+
+    Source: momentum of Dong et al. (arXiv 1710.06081), and the second moment of Adam (Kingma and
+    Ba, arXiv 1412.6980) with its correction of the bias towards zero. Both see gradients that are
+    divided by their mean magnitude.
+
+    Args:
+        momentum: Share of the former direction that is kept, from 0 to below 1.
+        adaptivity: Share of the former squared gradients that is kept, from 0 to below 1; steps
+            are not scaled when None.
+    """
 
     def __init__(self, momentum: float, adaptivity: float | None) -> None:
         self.momentum, self.adaptivity = momentum, adaptivity
@@ -69,10 +88,12 @@ class Gradients:
         self._squares: Tensor | None = None
 
     def see(self, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The sum of gradients by weights that fall with age, and the size it usually has.
+        """Add a gradient (N, C, H, W), which is modified in place.
 
-        Modifies the gradient in place. The size, by which steps are scaled, is None without
-        adaptivity.
+        Returns:
+            The sum of all gradients with weights that decay with age, and its typical magnitude for
+            each value, by which steps are scaled. The magnitude is None without adaptivity. Both
+            are shaped (N, C, H, W).
         """
         if not self.momentum and self.adaptivity is None:
             return gradient, None
@@ -84,8 +105,8 @@ class Gradients:
                 self._squares = gradient.square()
             else:
                 self._squares.mul_(self.adaptivity).addcmul_(gradient, gradient)
-            # A root of the mean square, times the velocity's weight, since that is a sum: so no
-            # copy of a large photo is made for its mean.
+            # The root mean square, times the sum of the velocity's weights: the velocity is a sum,
+            # and dividing it instead would take another copy of a large photo.
             scale = (self._squares / self._weight(self.adaptivity)).sqrt_().clamp_min_(1e-15)
             scale.mul_(self._weight(self.momentum))
         if self.momentum:
@@ -97,12 +118,12 @@ class Gradients:
         return gradient, scale
 
     def _weight(self, keep: float) -> float:
-        """The weight of all gradients together: 1 + keep + keep^2 and so on."""
+        """The sum of the weights of all gradients: 1 + keep + keep^2 and so on."""
         return float((1 - keep**self._seen) / (1 - keep))
 
 
 def _cosines(first: Tensor, second: Tensor) -> Tensor:
-    """The cosine of each image's gradient to the other (N,), without a copy of either."""
+    """The cosine similarity (N,) of two gradients of each image, without copying them."""
     one, other = first.flatten(1), second.flatten(1)
     lengths = torch.linalg.vector_norm(one, dim=1) * torch.linalg.vector_norm(other, dim=1)
     cosines: Tensor = (one[:, None] @ other[:, :, None]).flatten() / lengths

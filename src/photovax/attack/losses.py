@@ -1,4 +1,4 @@
-"""What the optimiser lowers: losses, in groups of one unit."""
+"""Losses that the optimiser minimises, in groups with one unit each."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from photovax.errors import GradientError, LossShapeError
 __all__ = ["Groups", "LossFn", "Weighed", "score"]
 
 LossFn = Callable[[Tensor, Generator], Tensor]
-"""Images (N, C, H, W) to one number per image (N,), which the optimiser makes smaller."""
+"""A function of images (N, C, H, W) and a generator: one number per image (N,), to be minimised."""
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """A loss, and what to know of it beside others.
+    """A loss with its group and cost.
 
     Attributes:
-        loss: The loss.
-        group: Label, the same for losses of one unit, such as those of one model.
-        cost: Number of passes through a model that it takes.
+        loss: Loss.
+        group: Label, the same for losses with the same unit, such as those of one model.
+        cost: Number of passes through a model that one evaluation takes.
     """
 
     loss: LossFn
@@ -33,7 +33,14 @@ class Weighed:
 
 
 def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0) -> Tensor:
-    """The mean of all losses (N,) on random draws that the seed fixes."""
+    """The mean of all losses (N,), without gradients.
+
+    Args:
+        losses: Losses.
+        x: Images (N, C, H, W) in [0, 1].
+        draws: Number of evaluations of each loss, with different random numbers.
+        seed: Seed of the random numbers.
+    """
     generator = Generator(device=x.device).manual_seed(seed)
     with torch.no_grad():
         drawn = [loss(x, generator) for _ in range(draws) for loss in losses]
@@ -42,14 +49,13 @@ def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0)
 
 @dataclass
 class _Group:
-    """Losses of one unit.
+    """Losses with one unit.
 
     Attributes:
-        losses: The losses, taken in turn.
-        costs: Number of passes through a model that each of them takes.
-        count: Number of them that a step uses.
-        unit: What its losses (N,) are divided by when there are other groups; None when it is
-            alone.
+        losses: Losses, used in turn.
+        costs: Number of passes through a model that each loss takes.
+        count: Number of losses that a step uses.
+        unit: Divisor of its losses (N,) where there are several groups; None for a single group.
     """
 
     losses: list[LossFn] = field(default_factory=list)
@@ -59,15 +65,15 @@ class _Group:
 
     @property
     def turn(self) -> int:
-        """Number of steps in which all its losses are used."""
+        """Number of steps after which all its losses have been used."""
         return math.ceil(len(self.losses) / self.count)
 
     def chosen(self, index: int) -> list[LossFn]:
-        """The losses of a step."""
+        """The losses that a step uses."""
         return [self.losses[number] for number in self._numbers(index)]
 
     def cost(self, index: int) -> int:
-        """The passes that a step takes."""
+        """Number of passes through a model that a step takes."""
         return sum(self.costs[number] for number in self._numbers(index))
 
     def _numbers(self, index: int) -> list[int]:
@@ -77,13 +83,21 @@ class _Group:
 
 @dataclass(frozen=True)
 class Groups:
-    """All losses, in groups of one unit."""
+    """All losses, in groups with one unit each.
+
+    Attributes:
+        each: Groups.
+    """
 
     each: list[_Group]
 
     @classmethod
     def of(cls, losses: Sequence[LossFn | Weighed], *, draws: int | None) -> Groups:
-        """The groups of some losses, of each of which a step uses ``draws``; all when None.
+        """Sort losses into groups.
+
+        Args:
+            losses: Losses. Those without a ``Weighed`` form one group.
+            draws: Number of losses of each group that a step uses; all when None.
 
         Raises:
             LossShapeError: If there is no loss.
@@ -102,17 +116,26 @@ class Groups:
 
     @property
     def turn(self) -> int:
-        """Number of steps in which all losses are used."""
+        """Number of steps after which all losses have been used."""
         return max(group.turn for group in self.each)
 
     def cost(self, index: int) -> int:
-        """The passes through a model that a step takes."""
+        """Number of passes through a model that a step takes."""
         return sum(group.cost(index) for group in self.each)
 
     def step(self, index: int, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses (N,) in their own units and in balanced ones, and the gradient of the latter.
+        """The losses and the gradient of a step.
 
-        Group after group, so that the memory is that of the one that takes the most.
+        Groups are computed one after the other, so that the peak memory is that of the largest one.
+
+        Args:
+            index: Number of the step, from 0.
+            x: Images (N, C, H, W) in [0, 1].
+            generator: Source of all randomness.
+
+        Returns:
+            The mean loss (N,) in its own units, the mean loss (N,) after each group was divided by
+            its unit, and the gradient (N, C, H, W) of the sum of the divided losses.
 
         Raises:
             LossShapeError: If a loss is not shaped (N,).
@@ -130,12 +153,12 @@ class Groups:
                     group.unit = torch.where(size > 0, size, torch.ones_like(size))
                 gradient /= group.unit.view(-1, 1, 1, 1)
             total = gradient if total is None else total.add_(gradient)
-            del gradient  # a large photo needs the room for the next group's passes
+            del gradient  # frees memory for the passes of the next group
         assert total is not None  # noqa: S101 - there is at least one group
         return *self.joined(means), total
 
     def joined(self, means: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The mean over groups of their mean losses (N,): in their own units, and balanced."""
+        """The mean over groups of their losses (N,): unchanged, and divided by their units."""
         units = [1.0 if group.unit is None else group.unit for group in self.each]
         balanced = [mean / unit for mean, unit in zip(means, units, strict=True)]
         return torch.stack(list(means)).mean(0), torch.stack(balanced).mean(0)
@@ -144,7 +167,7 @@ class Groups:
 def _value_and_gradient(
     losses: Sequence[LossFn], x: Tensor, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mean of the losses (N,) and its gradient, one backward pass at a time to save memory."""
+    """The mean loss (N,) and its gradient, with one backward pass per loss to save memory."""
     x = x.detach().requires_grad_()
     total = torch.zeros(len(x), device=x.device)
     gradient: Tensor | None = None
@@ -163,15 +186,16 @@ def _value_and_gradient(
 
 
 def _check(gradient: Tensor, index: int) -> None:
-    # The sum of magnitudes shows both faults in one pass over a large photo.
+    # The sum of magnitudes detects both faults in one pass over a large photo.
     total = gradient.abs().sum()
     if not torch.isfinite(total):
         raise GradientError(
             f"the gradient is not finite at step {index}, in float32: "
-            "the loss or the model's weights are at fault"
+            "the loss or the model's weights are faulty"
         )
     if total == 0:
         raise GradientError(
             f"the gradient is zero everywhere at step {index}: "
-            "the loss does not depend on the photo, or is at its peak (then try random_start)"
+            "the loss does not depend on the photo, or the photo is a stationary point of it "
+            "(then try random_start)"
         )

@@ -1,8 +1,8 @@
-"""Projected gradient descent: the only such loop in the package.
+"""Projected gradient descent (PGD).
 
-It knows no model, no norm and no photo: it is given losses, a set to stay in, and steps to take.
-Read it beside Algorithm 1 of arXiv 2302.06588: the gradient of the loss, a step against it, the
-projection back into the set.
+Source: Algorithm 1 of arXiv 2302.06588: compute the gradient of the loss, step against it, project
+back onto the set. PGD is due to Madry et al. (arXiv 1706.06083). The loop is independent of models,
+norms and photos: it receives losses, a set of allowed images, and the steps to take.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from photovax.machine.precision import Quick
 __all__ = ["SCHEDULES", "Descent", "Schedule", "Step", "Steps", "pgd"]
 
 Schedule = Callable[[float], float]
-"""Progress in [0, 1] to the factor of the first step's size."""
+"""A function from the progress of a descent, in [0, 1], to a factor of the first step's size."""
 
 
 def _constant(progress: float) -> float:
-    """All steps equal."""
+    """The same size for all steps."""
     return 1.0
 
 
 def _linear(progress: float) -> float:
-    """Falls in a line to 1 %, as the public PhotoGuard notebooks have it."""
+    """Linear decay to 1 %, as in the public PhotoGuard notebooks."""
     return 1 - 0.99 * progress
 
 
 def _cosine(progress: float) -> float:
-    """Falls along half a cosine to nothing: long steps for longer, then a soft landing."""
+    """Decay to 0 along half a period of a cosine."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -48,25 +48,25 @@ SCHEDULES: dict[str, Schedule] = {"constant": _constant, "cosine": _cosine, "lin
 
 @dataclass(frozen=True)
 class Steps:
-    """How a descent goes.
+    """Settings of a descent.
 
     Attributes:
         count: Number of steps.
         size: Size of the first step, in the unit of the constraint's radius.
-        schedule: How the step size falls: a name in ``SCHEDULES``.
-        momentum: Share of the former direction that is kept (Dong et al., arXiv 1710.06081: each
-            gradient is divided by its mean magnitude before it is added).
-        adaptivity: Share of the former squared gradients that is kept. Their root is the usual size
-            of each value of the gradient: where it turns from step to step, steps are short (Adam,
-            Kingma and Ba, arXiv 1412.6980, whose first beta ``momentum`` is). All steps alike when
-            None.
-        draws: Losses of each group used per step, taken in turn; all when None.
-        random: Whether a loss returns different values for the same image. A lucky draw must not
-            win, so the finalists are then scored anew on draws that are the same for both.
+        schedule: Decay of the step size, a name in ``SCHEDULES``.
+        momentum: Share of the former direction that is kept, from 0 to below 1 (Dong et al., arXiv
+            1710.06081: each gradient is divided by its mean magnitude before it is added).
+        adaptivity: Share of the former squared gradients that is kept, from 0 to below 1. Steps are
+            divided by their root mean square, so they are shorter where the gradient changes sign
+            between steps. This is beta 2 of Adam (Kingma and Ba, arXiv 1412.6980), and ``momentum``
+            its beta 1. Steps are not scaled when None.
+        draws: Number of losses of each group used per step, in turn; all when None.
+        random: Whether a loss returns different values for the same image. The candidates for the
+            result are then scored again with the same random numbers, so that none wins by chance.
         random_start: Whether to start at a random image of the set instead of the origin.
         patience: Number of steps without 0.1 % of improvement after which to stop; never when None.
-        seconds: Time for as many steps as fit, at least one, and the scoring of the finalists,
-            instead of ``count``; the step size then falls with the time that is gone.
+        seconds: Time limit of all steps and the final scoring, used instead of ``count``. At least
+            one step is taken. The step size then decays with time.
     """
 
     count: int
@@ -83,14 +83,14 @@ class Steps:
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback sees after each step.
+    """Report of one step, for callbacks.
 
     Attributes:
         index: Number of the step, from 0.
-        steps: Number of steps that there will be at most.
-        losses: Detached losses (N,) of the image before the step.
+        steps: Largest number of steps of the descent; an estimate where time is limited.
+        losses: Losses (N,) of the images before the step, without gradients.
         step_size: Size of the step, in the unit of the constraint's radius.
-        seconds: Time that the step took.
+        seconds: Duration of the step, in seconds.
     """
 
     index: int
@@ -102,17 +102,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Descent:
-    """Where a descent ended.
+    """Result of a descent.
 
     Attributes:
-        x: The best images found (N, C, H, W), inside the set.
-        losses: Their losses (N,), each the mean over all losses with the same random draws, in
+        x: Best images found (N, C, H, W), inside the set.
+        losses: Losses (N,) of these images: the mean over all losses with fixed random numbers, in
             the losses' own units.
         steps: Number of steps taken.
-        passes: Number of forward and backward passes, by what each loss costs, without those that
-            were only compared with others.
+        passes: Number of forward and backward passes, counted by the costs of the losses. Passes
+            that only served to compare gradients do not count.
         quick_steps: Number of steps whose gradient was a quick one.
-        stopped: Why it ended.
+        stopped: Reason of the end: all steps ``done``, no more improvement (``plateau``), or
+            ``interrupted`` by Ctrl-C.
     """
 
     x: Tensor
@@ -133,43 +134,44 @@ def pgd(
     quick: Quick | None = None,
     callback: Callable[[Step], None] | None = None,
 ) -> Descent:
-    """Lower the mean of some losses without leaving a set of images.
+    """Minimise the mean of losses within a set of images by projected gradient descent.
 
-    Steps follow ``constraint.direction``: signs in an l-infinity ball, the normalised gradient
-    in an l2 ball. Each step is followed by the projection, so the result is always inside.
-    Ctrl-C ends the descent early with the best so far.
+    Source: Algorithm 1 of arXiv 2302.06588, with the steps of Madry et al. (arXiv 1706.06083): the
+    sign of the gradient in an l-infinity ball, the normalised gradient in an l2 ball. Each step is
+    followed by the projection, so the result is always inside the set. Ctrl-C ends the descent
+    early with the best images so far.
 
-    Losses of several groups may have different units. What is lowered then is the sum over
-    groups, each divided by the mean magnitude of its first gradient, so that a group whose numbers
-    are a thousand times larger weighs no more than the others.
+    Groups of losses may have different units. The descent then minimises the sum over groups, each
+    divided by the mean magnitude of its first gradient, so that all have the same weight.
 
     Args:
-        losses: One function per view or model; each gives one number per image.
-        origin: Float32 (N, C, H, W) in [0, 1].
-        constraint: The set around the origin.
-        steps: How many steps to take, of which kind.
+        losses: One function for each view or model, which returns one number per image.
+        origin: Original images, float32 (N, C, H, W) in [0, 1].
+        constraint: Set of allowed images around the origin.
+        steps: Settings of the descent.
         generator: Source of all randomness.
-        quick: Context in which steps are computed while gradients point as exact ones do (a cosine
-            of 0.99); the two are compared at first and every sixteen steps. Finalists are always
-            scored exactly.
-        callback: Called after every step.
+        quick: Context of passes in low precision. It is used while its gradients have a cosine
+            similarity of 0.99 or more with exact ones; both are compared at the first step and
+            every sixteen steps. The final scoring is always exact.
+        callback: Function called after every step.
 
     Returns:
-        The best images, by loss, of all that were seen.
+        The images with the lowest loss that were found.
 
     Raises:
-        LossShapeError: If a loss is not shaped (N,).
+        LossShapeError: If there is no loss, or a loss is not shaped (N,).
         GradientError: If the gradient of a group is not finite, or zero everywhere.
         KeyboardInterrupt: If interrupted before the first step was done.
     """
     groups = Groups.of(losses, draws=steps.draws)
     exact = not steps.random and groups.turn == 1
     draws = 4 if steps.random else 1
-    # Losses taken in turn are only comparable over a whole turn, random ones over several.
+    # Losses used in turn can only be compared over a whole turn, random losses over several.
     window = 1 if exact else groups.turn * draws
     x = constraint.sample(origin, generator) if steps.random_start else origin.clone()
     best = Best(window, steps.count if steps.seconds is None else 0)
-    # Two finalists meet all losses in forward passes, which take a third of a whole one.
+    # The final scoring evaluates all losses for two candidates, in forward passes without gradient,
+    # which take about a third of the time of a pass with one.
     clock = Clock(steps.count, steps.seconds, spare=2 * groups.turn * draws / 3)
     schedule = SCHEDULES[steps.schedule]
     passing = Passes(groups, quick)
@@ -185,7 +187,7 @@ def pgd(
             size = steps.size * schedule(clock.progress(index))
             gradient, scale = gradients.see(gradient)
             direction = constraint.direction(gradient, origin, scale)
-            del gradient, scale  # a large photo needs the room for the next two copies
+            del gradient, scale  # frees memory for the next two copies of the photo
             x = constraint.project(direction.mul_(size).add_(x), origin)
             del direction
             index += 1
@@ -207,9 +209,10 @@ def pgd(
 def _finalist(
     groups: Groups, last: Tensor, best: Best, *, known: bool, draws: int
 ) -> tuple[Tensor, Tensor]:
-    """The better of the last image and the best one seen, per image, scored alike.
+    """The better of the last and the best image so far, per image, and its loss (N,).
 
-    Where the best one's losses are known exactly, they are not computed again.
+    Both are scored with the same random numbers. If ``known``, the exact loss of the best image so
+    far is at hand and not computed again.
     """
 
     def scores(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Recipes by name, and from files."""
+"""Presets: recipes by name, and recipes from files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GREY = "fast-grey"
 
 
 class _Presets(Mapping[str, Recipe]):
-    """The recipes of ``presets.toml``, each made when it is first asked for."""
+    """The recipes of ``presets.toml``, each created when it is first used."""
 
     def __init__(self) -> None:
         self._made: dict[str, Recipe] = {}
@@ -58,14 +58,17 @@ class _Presets(Mapping[str, Recipe]):
 
 
 PRESETS: Mapping[str, Recipe] = _Presets()
-"""The recipes that photovax knows by name, the default first."""
+"""Presets by name, the default first."""
 
 
 def load_recipe(name: str) -> Recipe:
-    """A preset by name, or the recipe in a ``.toml`` or ``.json`` file.
+    """Load a preset by name, or a recipe from a ``.toml`` or ``.json`` file.
+
+    Args:
+        name: Name of a preset, or path of a file.
 
     Raises:
-        UnknownName: If there is no such preset.
+        UnknownName: If there is no such preset, or the file has an unknown field.
         UsageError: If the file cannot be read or does not describe a recipe.
     """
     path = Path(name)
@@ -82,16 +85,19 @@ def load_recipe(name: str) -> Recipe:
 
 
 def recipe_from(data: Mapping[str, Any]) -> Recipe:
-    """The recipe that plain data describes.
+    """Create the recipe that plain data describes.
 
-    Fields are those of ``Recipe``, and three more. ``preset`` names a recipe to start from;
-    ``step_share`` is the first step in radii, in place of ``step_size``; and a perceptual budget's
-    option ``visibility``, a word of ``VISIBILITY``, stands for its radius and levels. ``radius``
-    and ``step_size`` may be fractions in quotes, such as ``"8/255"``.
+    Args:
+        data: Fields of ``Recipe``. Parts (objective, budget, views) are tables with ``name`` and
+            ``options``. Three more fields are allowed: ``preset`` names a recipe to start from;
+            ``step_share`` is the size of the first step divided by the radius, instead of
+            ``step_size``; the option ``visibility`` of a perceptual budget, a name in
+            ``VISIBILITY``, sets its radius and levels. ``radius``, ``step_size``, ``step_share``,
+            ``momentum`` and ``adaptivity`` may be fractions in quotes, such as ``"8/255"``.
 
     Raises:
-        UnknownName: If a field or a named preset is not known.
-        UsageError: If a field is missing, of another type, or out of range.
+        UnknownName: If a field, a visibility or a preset is not known.
+        UsageError: If a field is missing, of a wrong type, or out of range.
     """
     given = dict(data)
     base = PRESETS[_known(given.pop("preset"))] if "preset" in given else None
@@ -104,7 +110,7 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
         checked["budget"] = _budget(checked["budget"])
     if share is not None:
         if "step_size" in checked:
-            raise UsageError("recipe: step_share and step_size say the same: leave out one")
+            raise UsageError("recipe: step_share and step_size both set the step: leave out one")
         if base is None and "budget" not in checked:
             raise UsageError("recipe: budget missing; give it, or a preset to start from")
         budget: Part = checked["budget"] if base is None else checked.get("budget", base.budget)
@@ -122,7 +128,7 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
 
 
 def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields with parts made of tables, and fractions read."""
+    """The fields, with tables converted to parts and fractions to numbers."""
     checked = dict(given)
     for name in ("objective", "budget"):
         if name in given:
@@ -152,7 +158,7 @@ def _part(data: object, field: str) -> Part:
 
 
 def _budget(part: Part) -> Part:
-    """The budget with the word for a visibility replaced, and fractions read."""
+    """The budget, with a named visibility replaced by its options and fractions by numbers."""
     options = dict(part.options)
     word = options.pop("visibility", None)
     if word is not None:
@@ -166,7 +172,7 @@ def _budget(part: Part) -> Part:
 
 
 def _number(value: object, name: str) -> float:
-    """A number, or a fraction in quotes."""
+    """The number that a number or a fraction in quotes stands for."""
     if isinstance(value, str):
         try:
             return float(Fraction(value))

@@ -1,4 +1,4 @@
-"""One photo to immunize: what of it may change, and how each model is fed it."""
+"""One photo to immunize: the pixels that may change, and the views through which models see it."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ class Problem:
     """A photo, a recipe and the models that it is immunized against.
 
     Args:
-        photo: The photo.
-        recipe: The recipe.
+        photo: Photo.
+        recipe: Recipe.
         mask: Pixels that may change, bool (H, W); all when None.
         models: Autoencoders of the models.
-        device: Where the photo is put.
+        device: Device of the tensors.
 
     Attributes:
-        allowed: Pixels that may change, bool (H, W): visible, and inside the mask.
-        origin: The photo as models meet it, float32 (1, C, H, W).
-        scene: The photo at the size at which changes are found.
-        views: For each model, the views through which it is fed the photo.
+        allowed: Pixels that may change, bool (H, W): not transparent, and inside the mask.
+        origin: Visible colours of the photo, float32 (1, C, H, W) in [0, 1].
+        scene: Photo at the size at which the change is optimised.
+        views: Views of each model, through which it is fed the photo.
 
     Raises:
-        UsageError: If the mask does not fit, there should be one, or no pixel may change.
+        UsageError: If the mask does not fit the photo, the recipe needs a mask and there is none,
+            or no pixel may change.
     """
 
     def __init__(
@@ -56,8 +57,8 @@ class Problem:
     ) -> None:
         if recipe.needs_mask and mask is None:
             raise UsageError(
-                "this recipe attacks inpainting, where a model sees only what is kept: it needs a "
-                "mask",
+                "this recipe attacks inpainting, where a model sees only the kept region: it needs "
+                "a mask",
                 hint="give one with --mask FILE",
             )
         self.photo, self.recipe, self._models = photo, recipe, models
@@ -70,41 +71,53 @@ class Problem:
             [view.fitted(recipe.size or model.size) for view in views] for model in models
         ]
         short = min(photo.height, photo.width)
-        # What one of a model's views does not see would be spent in vain there.
+        # Frequencies that one of a model's views removes would be wasted in that view.
         self._side = max(min(view.fed_side(short) for view in fed) for fed in self.views)
         whole = Scene(self.origin, self._inside, repaint, recipe.kept_region_only)
         self.scene = whole.at(*self._set_of(recipe).working_size(photo.height, photo.width))
 
     def constraint(self, recipe: Recipe) -> Constraint:
-        """The allowed changes of the whole photo, by a recipe that differs in strength at most."""
+        """The set of allowed images at the photo's own size.
+
+        Args:
+            recipe: The problem's recipe, possibly with another strength.
+        """
         return _masked(self._set_of(recipe), self._inside)
 
     def working_constraint(self) -> Constraint:
-        """The allowed changes at the size at which they are found."""
+        """The set of allowed images at the size at which the change is optimised."""
         return _masked(self._set_of(self.recipe), self.scene.inside)
 
     def saved_constraint(self, recipe: Recipe) -> Constraint:
-        """The allowed changes of the saved file, on the CPU."""
+        """The set of allowed images at the photo's own size, on the CPU, to check a saved file."""
         return _masked(self._set_of(recipe), torch.from_numpy(self.allowed)[None, None])
 
     def losses(self, surrogates: Sequence[Any], objective: Objective[Any]) -> list[Weighed]:
-        """The objective's loss on each model, through each of its views."""
+        """The objective's loss for each model and each of its views; one group for each model."""
         losses: list[Weighed] = []
         for number, (surrogate, fed) in enumerate(zip(surrogates, self.views, strict=True)):
-            # A view named twice has twice the weight, but binds once.
+            # A view that the recipe names twice has twice the weight, but is bound once.
             bound = {view: view_loss(surrogate, objective, view, self.scene) for view in set(fed)}
             losses += [Weighed(bound[view], number, self.scene.passes(view)) for view in fed]
         return losses
 
     def enlarged(self, x: Tensor) -> Tensor:
-        """What was found at the working size, as a change of the whole photo. Modifies ``x``."""
+        """Enlarge an optimised image (1, C, h, w) to the photo's own size, within the budget.
+
+        The change is enlarged and added to the original. ``x`` is modified in place.
+        """
         if self.scene.origin.shape == self.origin.shape:
             return x
         change = interpolated(x.sub_(self.scene.origin), self.photo.height, self.photo.width)
         return self.constraint(self.recipe).project(change.add_(self.origin), self.origin)
 
     def steps(self, objective: Objective[Any], *, seconds: float | None) -> Steps:
-        """The steps of the recipe, or as many as fit in some seconds."""
+        """The settings of the descent.
+
+        Args:
+            objective: Objective.
+            seconds: Time limit in seconds, used instead of the recipe's number of steps.
+        """
         recipe = self.recipe
         return Steps(
             recipe.steps,
@@ -127,19 +140,19 @@ class Problem:
         *,
         compared: bool,
     ) -> bool:
-        """Let models recompute activations where they would otherwise take too much memory.
+        """Make models recompute activations if they would exceed the memory limit otherwise.
 
         Args:
-            plan: The memory plan.
-            surrogates: The attacked part of each model.
-            objective: The objective.
-            compared: Whether gradients are compared with quick ones.
+            plan: Memory plan.
+            surrogates: Attacked part of each model.
+            objective: Objective.
+            compared: Whether exact gradients are compared with quick ones.
 
         Returns:
-            Whether there is memory to spare.
+            Whether there is enough memory to keep freed blocks; see ``MemoryPlan.fit``.
 
         Raises:
-            UsageError: If they take more than the limit even so.
+            UsageError: If memory would still exceed the limit.
         """
         repaints = self.scene.repaint is not None
         asked = (repr(self.recipe.objective), self.recipe.kept_region_only, repaints)
@@ -157,23 +170,23 @@ class Problem:
         return all(roomy)
 
     def _copies(self, *, compared: bool) -> Copies:
-        """The copies of the photo that the descent holds."""
+        """The number and size of the copies of the photo that the descent holds."""
         adaptive = self.recipe.adaptivity is not None
         pieces = any(self.scene.in_pieces(view) for view in self.views[0])
-        # The picture, the best one so far, former gradients, the other models' gradients, and the
-        # one that a quick one is compared with. A sweep over pieces fills its own gradient, beside
-        # that of other views.
+        # The image, the best one so far, former gradients, the other models' gradients, and the
+        # exact gradient while a quick one is compared. A sweep over windows fills a gradient of its
+        # own in addition to that of other views.
         during = 2 + (self.recipe.momentum > 0) + adaptive + (len(self.views) > 1) + 2 * pieces
         return Copies(
             working=self.scene.origin.nbytes,
             whole=self.origin.nbytes,
             during=during + compared,
-            # Between passes there are the squares of former gradients and their root as well.
+            # Between passes: the squares of former gradients, and their root.
             more=2 * adaptive,
         )
 
     def _largest_fed(self, fed: Sequence[View]) -> tuple[int, int]:
-        """Height and width, in pixels, of the largest picture that a model is fed."""
+        """Height and width, in pixels, of the largest image that a model is fed."""
         like = torch.empty(self.scene.origin.shape, device="meta")
         seen = [view(like, torch.Generator()).shape[-2:] for view in fed]
         height, width = max(seen, key=lambda sides: sides.numel())
@@ -188,15 +201,20 @@ def _masked(budget: Constraint, inside: Tensor) -> Constraint:
 
 
 def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
-    """Pixels that are visible and inside the mask, bool (H, W)."""
+    """Pixels that are not transparent and inside the mask, bool (H, W).
+
+    Raises:
+        UsageError: If the mask has another shape or type, or no pixel is left.
+    """
     size = (photo.height, photo.width)
     if mask is not None and (mask.shape != size or mask.dtype != np.bool_):
         raise UsageError(
-            f"mask must be bool {size}, got {mask.dtype} {mask.shape}; use masks.load_mask"
+            f"mask must be bool {size}, got {mask.dtype} {mask.shape}; "
+            "photovax.pictures.masks.load_mask reads one"
         )
     allowed = np.ones(size, dtype=bool) if mask is None else mask
     if photo.alpha is not None:
         allowed = allowed & (photo.alpha > 0)
     if not allowed.any():
-        raise UsageError("no visible pixel may change: the photo is transparent where the mask is")
+        raise UsageError("no visible pixel may change: all pixels inside the mask are transparent")
     return allowed

@@ -1,7 +1,7 @@
-"""Recipes: all that decides an immunization, as plain data.
+"""Recipes: all settings of an immunization, as plain data.
 
-The same recipe, photo and models give the same result. This file imports nothing heavy;
-objectives, which import PyTorch, are asked only when a way of editing is at issue.
+The same recipe, photo and models give the same result. Importing this file is fast: objectives,
+which import PyTorch, are loaded only by properties that depend on the way of editing.
 """
 
 from __future__ import annotations
@@ -25,28 +25,33 @@ __all__ = ["Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to immunize.
+    """The settings of an immunization.
 
     Attributes:
-        objective: What to make the model do.
-        budget: The set of allowed changes. Its ``radius`` is in units of [0, 1], for a perceptual
+        objective: Objective, whose loss is minimised.
+        budget: Set of allowed changes. Its ``radius`` is in units of [0, 1], for a perceptual
             budget in thresholds.
-        views: How the photo may be fed to the model; the loss is their mean.
-        steps: Steps of projected gradient descent.
+        views: Views through which models are fed the photo; the loss is the mean over them.
+        steps: Number of steps of projected gradient descent.
         step_size: Size of the first step, in the unit of the budget's radius.
-        schedule: How the step size falls: ``constant``, ``linear`` or ``cosine``.
-        momentum: Share of the former direction that is kept, from 0 to below 1.
-        adaptivity: Share of the former squared gradients that is kept, from 0 to below 1: steps are
-            shorter where the gradient turns (Adam's second beta; ``momentum`` is its first). All
-            steps alike when None. Good where a target pulls; a pushed latent runs further without.
-        draws: Views of each model used per step, taken in turn; all when None.
+        schedule: Decay of the step size: ``constant``, ``linear`` or ``cosine``.
+        momentum: Share of the former direction that is kept, from 0 to below 1 (arXiv 1710.06081).
+        adaptivity: Share of the former squared gradients that is kept, from 0 to below 1. Steps are
+            then shorter where the gradient changes sign between steps. This is beta 2 of Adam
+            (arXiv 1412.6980), and ``momentum`` its beta 1. Steps are not scaled when None. It helps
+            objectives with a target; those without one get further without it.
+        draws: Number of views of each model used per step, in turn; all when None.
         random_start: Whether to start from a random allowed image instead of the photo.
         patience: Number of steps without 0.1 % of improvement after which to stop; never when None.
-        kept_region_only: Whether the model is fed the photo with everything outside the mask in
-            mid grey, as inpainting editors feed it.
-        size: Short side in pixels at which the models are fed the photo, where a view does not
-            say; each model's own when None.
-        seed: Seed of all random choices.
+        kept_region_only: Whether models are fed the photo with everything outside the mask in mid
+            grey, as inpainting editors are.
+        size: Short side in pixels at which models are fed the photo, for views that do not set it;
+            each model's own when None.
+        seed: Seed of all random choices, from 0 to below 2^63.
+
+    Raises:
+        UnknownName: If there is no such budget.
+        UsageError: If a field is of a wrong type or out of range.
     """
 
     objective: Part
@@ -89,7 +94,7 @@ class Recipe:
                 ),
             }
         )
-        self.constraint  # noqa: B018 - refuses a budget that there is not, or out of range
+        self.constraint  # noqa: B018 - raises if the budget is unknown or out of range
 
     def _refuse(self, checks: Mapping[str, tuple[bool, str]]) -> None:
         for name, (fine, allowed) in checks.items():
@@ -98,37 +103,37 @@ class Recipe:
 
     @property
     def constraint(self) -> Constraint:
-        """The budget itself, for any photo."""
+        """The set of allowed images, not yet fitted to a photo."""
         return BUDGETS.create(self.budget)
 
     @property
     def radius(self) -> float:
-        """The budget's radius, in its own unit."""
+        """The budget's radius: in units of [0, 1], for a perceptual budget in thresholds."""
         return self.constraint.radius
 
     @property
     def levels(self) -> float | None:
-        """Largest change of any channel, in 8-bit levels; None where a length is bounded."""
+        """The largest change of any channel, in 8-bit levels; None if a length is bounded."""
         return self.constraint.most if self.constraint.unit == "levels" else None
 
     @property
     def visibility(self) -> str | None:
-        """The word of ``VISIBILITY`` for how visible the change may be; None without one."""
+        """The name in ``VISIBILITY`` of the budget's radius; None where it has no name."""
         bounded = self.constraint.bounds_seen
         return self.constraint.label if bounded and self.constraint.label in VISIBILITY else None
 
     @property
     def mode(self) -> str | None:
-        """The way of editing that the objective goes through; None where it goes through none."""
+        """The way of editing that the objective attacks; None if it does not depend on one."""
         return self._objective.mode
 
     @property
     def needs_mask(self) -> bool:
-        """Whether it attacks inpainting, and so must know what an editor would keep."""
+        """Whether a mask is required: inpainting editors see only the kept region."""
         return self.kept_region_only or self.mode == "inpaint"
 
     def with_levels(self, levels: float) -> Recipe:
-        """The same recipe with another largest change, in 8-bit levels, and no other bound.
+        """The recipe with an l-infinity budget of ``levels`` 8-bit levels.
 
         Raises:
             UsageError: If its budget bounds the length of the change.
@@ -145,18 +150,21 @@ class Recipe:
         return self.with_bound(levels)
 
     def with_visibility(self, visibility: str) -> Recipe:
-        """The same recipe with a change that is as visible as a word of ``VISIBILITY`` says.
+        """The recipe with a named visibility of the change.
+
+        Args:
+            visibility: Name in ``VISIBILITY``: ``low``, ``medium`` or ``high``.
 
         Raises:
-            UnknownName: If it is no such word.
-            UsageError: If its budget does not bound how visible the change is.
+            UnknownName: If there is no such name.
+            UsageError: If its budget does not bound the visibility of the change.
         """
         if visibility not in VISIBILITY:
             raise unknown("visibility", visibility, VISIBILITY)
         if not self.constraint.bounds_seen:
             raise UsageError(
-                f"the recipe's budget is {self.budget.name}, which does not bound how visible the "
-                "change is",
+                f"the recipe's budget is {self.budget.name}, which does not bound the visibility "
+                "of the change",
                 hint="leave out --visibility, or use --recipe fast",
             )
         options = VISIBILITY[visibility]
@@ -165,18 +173,18 @@ class Recipe:
         return self.with_radius(options["radius"]).with_bound(options["levels"])
 
     def near_jod(self, jod: float) -> Recipe:
-        """The same recipe with a change that has, in the mean of photos, so many JOD.
+        """The recipe with the radius whose changes have ``jod`` JOD in the mean of photos.
 
-        The recipe itself where its budget does not bound how visible the change is.
+        The recipe itself if its budget does not bound the visibility of the change.
         """
         if not self.constraint.bounds_seen:
             return self
         return self.with_radius(radius_near(jod))
 
     def with_bound(self, most: float) -> Recipe:
-        """The same recipe with another largest change, in the unit that its budget bounds.
+        """The recipe with another largest change, in the unit that its budget bounds.
 
-        Where that is the radius, the steps grow and shrink with it.
+        If the radius depends on it, the step size is scaled with the radius.
         """
         changed = self.constraint.bounding(most)
         if "radius" in changed:
@@ -184,15 +192,16 @@ class Recipe:
         return replace(self, budget=_with_options(self.budget, changed))
 
     def with_radius(self, radius: float) -> Recipe:
-        """The same recipe with another budget; its steps grow and shrink with it."""
+        """The recipe with another radius, and the step size scaled in proportion."""
         budget = _with_options(self.budget, {"radius": radius})
         return replace(self, budget=budget, step_size=self.step_size * radius / self.radius)
 
     def with_mode(self, mode: str) -> Recipe:
-        """The same recipe against another way of editing.
+        """The recipe against another way of editing: ``instruct``, ``inpaint`` or ``img2img``.
 
         Raises:
-            UsageError: If its objective goes through no edit, or cannot go through that one.
+            UsageError: If its objective does not depend on a way of editing, or cannot attack this
+                one.
         """
         changed = self._objective.options_for(mode)
         if changed is None:
@@ -206,14 +215,14 @@ class Recipe:
         return replace(self, objective=objective, kept_region_only=mode == "inpaint")
 
     def to_json(self) -> str:
-        """The recipe as JSON, keys sorted."""
+        """The recipe as JSON with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that change with any field."""
+        """The first sixteen hexadecimal digits of the SHA-256 of the recipe's JSON."""
         fields = asdict(self)
         if self.adaptivity is None:
-            # Recipes written down before there was this field keep their digest.
+            # Left out at its default: records made before this field existed keep their digest.
             del fields["adaptivity"]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""From the optimiser's float image to 8 bits, inside the budget."""
+"""Rounding of float images to 8 bits within a budget."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["round_within"]
 
 
 def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
-    """Round images to 8 bits without leaving the budget: what is saved is what was promised.
+    """Round images to 8 bits without leaving the budget.
 
-    Nearest rounding, which loses the least. Where that leaves the set (a radius of 7.65 levels
-    rounds to 8; rounding lengthens an l2 change), the change is shrunk, image by image and
-    percent by percent, until it fits.
+    Values are rounded to the nearest level. Rounding can leave the set: a radius of 7.65 levels
+    rounds to 8, and an l2 change may get longer. The change of such an image is reduced by steps of
+    1 % until it is inside.
 
     Args:
-        x: Float images (N, C, H, W) in [0, 1] inside the set.
-        origin: The originals, on 8-bit levels.
-        constraint: The set.
+        x: Images, float32 (N, C, H, W) in [0, 1], inside the set.
+        origin: Originals (N, C, H, W) in [0, 1], whose values are 8-bit levels.
+        constraint: Set of allowed images.
 
     Returns:
-        Uint8 images (N, C, H, W).
+        Images, uint8 (N, C, H, W).
 
     Raises:
-        BudgetExceeded: If nothing but the original fits.
+        BudgetExceeded: If no image other than the original is inside the set.
     """
     share = torch.ones(len(x), 1, 1, 1, device=x.device)
     for _ in range(100):

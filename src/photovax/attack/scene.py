@@ -1,4 +1,4 @@
-"""A photo as models meet it: through views, greyed where it will be repainted, or in pieces."""
+"""A photo as models are fed it: through views, with its repainted region grey, or in tiles."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ from photovax.models.views import Identity, View, Window, resize
 __all__ = ["Scene", "view_loss"]
 
 PROBE = 128
-"""Sides, in pixels, of the picture on which a model's memory is counted: it grows with pixels."""
+"""Sides, in pixels, of the picture on which a model's memory per pixel is measured."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The original, where it may change or be repainted, and whether models see only the rest."""
+    """A photo with its masks.
+
+    Attributes:
+        origin: Original, float32 (1, C, H, W) in [0, 1].
+        inside: Pixels that may change, bool (1, 1, H, W).
+        repaint: Pixels that an inpainting editor repaints, bool (1, 1, H, W); None without a mask.
+        kept_region_only: Whether models are fed the photo with the repainted region in mid grey.
+    """
 
     origin: Tensor
     inside: Tensor
@@ -33,16 +40,16 @@ class Scene:
     kept_region_only: bool
 
     def through(self, view: View, images: Tensor, generator: Generator) -> Tensor:
-        """Images of this scene as a model is fed them."""
+        """Images of this scene as a model is fed them through a view."""
         if self.kept_region_only and self.repaint is not None:
-            # Inpainting editors paint what they will repaint mid grey before they encode.
+            # Inpainting editors encode the photo with the repainted region in mid grey.
             images = torch.where(self.repaint, 0.5, images)
         return view(images, generator)
 
     def bind(
         self, surrogate: Any, objective: Objective[Any], view: View, generator: Generator
     ) -> LossFn:
-        """The objective's loss on images that have been through the view."""
+        """The objective's loss, as a function of images that have been through the view."""
         seen = self.through(view, self.origin, twin(generator))
         if self.repaint is None:
             return objective.bind(surrogate, seen)
@@ -50,7 +57,7 @@ class Scene:
         return objective.bind(surrogate, seen, repaint)
 
     def at(self, height: int, width: int) -> Scene:
-        """The same scene shrunk to these sides; itself where it has them."""
+        """The scene resized to a height and width; itself if it has that size."""
         if self.origin.shape[-2:] == (height, width):
             return self
         inside, repaint = (
@@ -63,21 +70,21 @@ class Scene:
         return Scene(resize(self.origin, height, width), inside, repaint, self.kept_region_only)
 
     def windows(self, view: View) -> list[Window]:
-        """The pieces in which a pixel may change; a model learns nothing from the others."""
+        """The windows of a view in whose core a pixel may change; others give no gradient."""
         windows = view.windows(*self.origin.shape[-2:])
         return [window for window in windows if window.core_of(self.inside).any()]
 
     def in_pieces(self, view: View) -> bool:
-        """Whether the loss is taken over pieces of the photo, one at a time."""
+        """Whether the view splits the photo into windows, which are fed one at a time."""
         height, width = self.origin.shape[-2:]
         return view.windows(height, width) != [Window.whole(height, width)]
 
     def passes(self, view: View) -> int:
-        """Passes through a model that a step with this view takes."""
+        """Number of passes through a model that a step with this view takes."""
         return len(self.windows(view))
 
     def cut(self, window: Window) -> Scene:
-        """What a window sees of it, as a scene of its own."""
+        """The part of the scene inside a window."""
         repaint = None if self.repaint is None else window.cut(self.repaint)
         inside = window.cut(self.inside)
         return Scene(window.cut(self.origin), inside, repaint, self.kept_region_only)
@@ -85,7 +92,10 @@ class Scene:
     def bytes_per_pixel(
         self, surrogate: Any, model: Autoencoder, objective: Objective[Any]
     ) -> float:
-        """What a forward and backward pass takes for each pixel that a model is fed."""
+        """Peak memory of a forward and backward pass, in bytes per pixel that a model is fed.
+
+        The metrics measured after the descent count as well: a round trip through the autoencoder.
+        """
         small = self.at(PROBE, PROBE)
         generator = Generator(self.origin.device)
         loss = _seen_loss(surrogate, objective, Identity(), small)
@@ -104,7 +114,17 @@ class Scene:
 
 
 def view_loss(surrogate: Any, objective: Objective[Any], view: View, scene: Scene) -> LossFn:
-    """The objective's loss of one model that is fed the photo through one view, or in pieces."""
+    """The objective's loss on one model through one view, which may split the photo.
+
+    Args:
+        surrogate: Attacked part of the model, of the kind that the objective needs.
+        objective: Objective.
+        view: View, fitted to the model.
+        scene: Photo with its masks.
+
+    Returns:
+        A function of images of the scene's size, which returns one number per image.
+    """
     if not scene.in_pieces(view):
         return _seen_loss(surrogate, objective, view, scene)
     windows = scene.windows(view)
@@ -115,11 +135,11 @@ def view_loss(surrogate: Any, objective: Objective[Any], view: View, scene: Scen
 
 
 def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: Scene) -> LossFn:
-    """The objective's loss of one model that is fed the photo through one view."""
+    """The objective's loss on one model through one view that does not split the photo."""
     if view.random:
 
         def drawn_loss(images: Tensor, generator: Generator) -> Tensor:
-            # Photo, original and mask must meet the same draw, or the loss measures the view.
+            # Photo, original and mask must get the same random view, or the loss measures the view.
             bound = scene.bind(surrogate, objective, view, generator)
             return bound(scene.through(view, images, generator), generator)
 

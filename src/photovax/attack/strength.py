@@ -1,7 +1,7 @@
-"""How strong a change is to be: as strong as stays unseen, or as weak as is enough.
+"""The strength of a change: as strong as a visibility allows, or as weak as a verdict allows.
 
-A descent finds where to go as well as how far. Along its way both are one search: for the largest
-share of the change that fits, or the least.
+The change that a descent found is scaled by a share. A bisection finds the largest share that is
+not too visible, or the least share that passes the check.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ from photovax.errors import UsageError
 __all__ = ["MOST", "Aim", "aimed", "largest_share", "least_share"]
 
 MOST = 3.0
-"""Times that a change is made larger at most: beyond, another descent would find a better one."""
+"""Largest share of a change, which may be above 1; above it another descent would find a better
+change."""
 _TRIES = 8
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What decides the strength, from the recipe's on.
+    """The goal that decides the strength of a change.
 
     Attributes:
-        jod: As strong as ColorVideoVDP puts at this many JOD or more, on a full-HD display.
-        passing: As weak as gives every model the verdict PASS of ``photovax.check``.
+        jod: Least ColorVideoVDP (arXiv 2401.11485) on a full-HD display, in JOD, from 5 to below
+            10. The strongest change that keeps it is used; no such goal when None.
+        passing: Whether to use the weakest change that gets the verdict PASS of ``photovax.check``
+            for every model.
+
+    Raises:
+        UsageError: If ``jod`` is out of range.
     """
 
     jod: float | None = None
@@ -33,7 +39,7 @@ class Aim:
     def __post_init__(self) -> None:
         if self.jod is not None and not 5 <= self.jod < 10:
             raise UsageError(
-                "a visibility in JOD must be from 5 (plainly seen) to below 10 (nothing is seen), "
+                "a visibility in JOD must be from 5 (plainly visible) to below 10 (invisible), "
                 f"got {self.jod:g}"
             )
 
@@ -41,12 +47,13 @@ class Aim:
 def aimed(
     aim: Aim, *, passes: Callable[[float], bool], unseen: Callable[[float], bool]
 ) -> float | None:
-    """The share of a change that an aim asks for; None if there is none.
+    """The share of a change that reaches a goal; None if no share does.
 
     Args:
-        aim: What to aim at.
-        passes: Whether a share of the change gives every model the verdict PASS.
-        unseen: Whether a share of the change is no more visible than ``aim.jod``.
+        aim: Goal.
+        passes: Function that returns whether a share of the change gets the verdict PASS for every
+            model.
+        unseen: Function that returns whether a share of the change has ``aim.jod`` or more.
     """
     if aim.jod is None:
         return least_share(passes)
@@ -55,27 +62,27 @@ def aimed(
 
 
 def largest_share(fits: Callable[[float], bool], most: float = MOST) -> float | None:
-    """The largest share up to ``most`` that fits, to a percent or so; None if none does.
+    """The largest share up to ``most`` that fits, to about 1 %; None if none does.
 
     Args:
-        fits: Whether a share of the change does; if one does, smaller ones do.
-        most: Where the search begins.
+        fits: Function that returns whether a share fits. If one does, all smaller ones must.
+        most: Largest share to try.
     """
     return most if fits(most) else _between(most, fits)[0]
 
 
 def least_share(fits: Callable[[float], bool], most: float = MOST) -> float | None:
-    """The least share up to ``most`` that fits, to a percent or so; None if none does.
+    """The least share up to ``most`` that fits, to about 1 %; None if none does.
 
     Args:
-        fits: Whether a share of the change does; if one does, larger ones do.
-        most: Where the search begins.
+        fits: Function that returns whether a share fits. If one does, all larger ones must.
+        most: Largest share to try.
     """
     return _between(most, lambda share: not fits(share))[1] if fits(most) else None
 
 
 def _between(most: float, low_side: Callable[[float], bool]) -> tuple[float | None, float]:
-    """The last share that is on the low side, if one is, and the first that is not."""
+    """The largest share found on the low side (None if none), and the least that is not."""
     low, high = None, most
     for _ in range(_TRIES):
         middle = ((low or 0.0) + high) / 2

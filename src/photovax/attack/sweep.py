@@ -1,4 +1,4 @@
-"""One loss of a whole photo, taken window by window, so that only one is in memory at a time."""
+"""The loss of a whole photo, computed window by window to save memory."""
 
 from __future__ import annotations
 
@@ -16,24 +16,30 @@ __all__ = ["swept"]
 
 
 def swept(windows: Sequence[Window], losses: Sequence[LossFn]) -> LossFn:
-    """The mean of losses that each see one window of the images.
+    """The mean of losses of single windows of the images.
 
-    A pixel gets its gradient from the one window whose core it is in, where the model sees most
-    around it; what windows know of their halos is dropped. That is the gradient of the whole,
-    where a model sees no further than the halo. Group norms and attention see all they are
-    fed, so that for them no halo makes it exact.
+    A pixel gets its gradient from the window whose core contains it; gradients in halos are
+    dropped. This is the gradient of the whole image if the model's receptive field is no larger
+    than the halo. Group norms and attention depend on all of their input, so that for models with
+    them no halo is exact.
 
-    The gradient is computed along with the loss: no more is held than the activations of one
-    window and one gradient of the images' size.
+    The gradient is computed along with the loss. Memory holds the activations of one window and one
+    gradient of the images' size.
 
     Args:
-        windows: Their cores cover the images, each pixel once.
-        losses: One for each window; it is given images of the window's size.
+        windows: Windows whose cores contain each pixel of the images at most once.
+        losses: One loss for each window, a function of images of the window's size.
+
+    Returns:
+        A function of images (N, C, H, W), which returns one number per image (N,).
+
+    Raises:
+        LossShapeError: From that function, if a loss is not shaped (N,).
     """
 
     def mean(images: Tensor, generator: Generator) -> Tensor:
         if torch.is_grad_enabled() and images.requires_grad:
-            sweep: Any = _Sweep  # torch leaves apply untyped
+            sweep: Any = _Sweep  # torch does not annotate apply
             return cast(Tensor, sweep.apply(images, windows, losses, generator))
         return _sweep(images, windows, losses, generator, None)
 
@@ -55,7 +61,7 @@ class _Sweep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
         gradient: Tensor = ctx.gradient
-        del ctx.gradient  # handed on, not copied
+        del ctx.gradient  # modified in place below, not copied
         return gradient.mul_(outer[0].view(-1, 1, 1, 1)), None, None, None
 
 
@@ -66,7 +72,7 @@ def _sweep(
     generator: Generator,
     gradient: Tensor | None,
 ) -> Tensor:
-    """The mean loss (N,); where there is a gradient, all cores of it are written."""
+    """The mean loss (N,). Writes the cores of ``gradient`` in place unless it is None."""
     total = torch.zeros(len(images), device=images.device)
     for window, loss in zip(windows, losses, strict=True):
         with torch.set_grad_enabled(gradient is not None):

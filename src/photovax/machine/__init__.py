@@ -1,1 +1,1 @@
-"""What this machine has: devices, memory, precision, randomness."""
+"""The machine: devices, memory, number formats and random numbers."""

@@ -1,8 +1,9 @@
-"""What becomes of memory that one step frees: kept for the next, or given back at once.
+"""Settings of the GNU C library's allocator: keep freed memory, or return it to the system.
 
-A step's tensors are large. The GNU C library maps such blocks anew each time and unmaps them when
-they are freed, and the system then clears every page again: about a quarter of a step's time on a
-CPU. Of somewhat smaller blocks it keeps more than it needs. Results are the same to the bit.
+A step's tensors are large. The library maps such blocks when they are allocated and unmaps them
+when they are freed, and the system clears every page again. On a CPU this takes about a quarter of
+a step's time. For somewhat smaller blocks the library keeps more memory than needed. The settings
+do not change results.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from functools import cache
 __all__ = ["KEPT", "kept_memory", "returned_memory"]
 
 KEPT = 1.2
-"""How many times as much a step takes where memory is kept, at most."""
+"""Largest factor by which a step needs more memory if freed memory is kept."""
 
-# From malloc.h: glibc's names for what mallopt sets.
+# Parameters of mallopt, from malloc.h of glibc.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
 _LARGE = 2**20
-_MAPPINGS = 65_536  # as glibc has it at first
+_MAPPINGS = 65_536  # glibc's default
 
-# With one of these set, someone has chosen already.
+# If one of these is set, the user has chosen the allocator's settings.
 _SETTINGS = (
     "GLIBC_TUNABLES",
     "MALLOC_MMAP_MAX_",
@@ -37,11 +38,11 @@ _SETTINGS = (
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Inside, freed memory is kept for the next allocation; on leaving, it is given back.
+    """Context that keeps freed memory for the next allocation and returns it on exit.
 
-    Sets two options of glibc's allocator (``M_MMAP_MAX`` to 0, no trimming), which stay. A pass of
-    ``taef2`` at 384 pixels then takes 0.6 s of a core, not 0.83, and 16 % more memory. Does nothing
-    where the C library is another, or where the environment has allocator settings of its own
+    It sets two options of glibc's allocator (``M_MMAP_MAX`` to 0, no trimming), which stay set. A
+    pass of ``taef2`` at 384 pixels then takes 0.6 s on one core instead of 0.83 s, and 16 % more
+    memory. It does nothing with other C libraries, or if the environment sets the allocator
     (``GLIBC_TUNABLES``, ``MALLOC_TRIM_THRESHOLD_`` …).
     """
     with _allocating({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1}):
@@ -50,10 +51,10 @@ def kept_memory() -> Iterator[None]:
 
 @contextmanager
 def returned_memory() -> Iterator[None]:
-    """Inside, blocks of a MiB and more are given back as soon as they are freed.
+    """Context that returns blocks of 1 MiB and more to the system as soon as they are freed.
 
-    Its settings stay, too, until ``kept_memory`` sets others. Where that would do nothing, neither
-    does this.
+    Its settings stay until ``kept_memory`` sets others. It does nothing where ``kept_memory`` does
+    nothing.
     """
     options = {_M_MMAP_MAX: _MAPPINGS, _M_MMAP_THRESHOLD: _LARGE, _M_TRIM_THRESHOLD: _LARGE}
     with _allocating(options):
@@ -75,7 +76,7 @@ def _allocating(options: Mapping[int, int]) -> Iterator[None]:
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The C library; None where it is another, or its allocator is not to be set."""
+    """The GNU C library; None if there is another, or the user has set its allocator."""
     if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _SETTINGS):
         return None
     return ctypes.CDLL(None)

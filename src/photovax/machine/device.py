@@ -1,4 +1,4 @@
-"""Which device computes."""
+"""The choice of the device that computes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ __all__ = ["pick_device"]
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called ``name``; the fastest there is for ``auto``.
+    """Pick a device.
+
+    Args:
+        name: Name of a PyTorch device (``cpu``, ``cuda``, ``cuda:1``, ``mps`` …), or ``auto`` for
+            CUDA, MPS or the CPU, the first that is available.
 
     Raises:
-        UsageError: If the name means nothing or the device is not there.
+        UsageError: If the device is unknown or not available.
     """
     import torch
 

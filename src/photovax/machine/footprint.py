@@ -1,4 +1,4 @@
-"""How much memory a pass through a model takes, and how to make it less."""
+"""Measurement of the memory that a pass through a model takes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = [
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
-    """The most bytes that tensors made inside ``run`` hold at one time.
+    """The peak memory, in bytes, of tensors created inside ``run``.
 
-    Counted tensor by tensor, so it does not depend on the allocator; what kernels take for
-    themselves is not in it.
+    It is counted tensor by tensor, so it does not depend on the allocator. Memory that kernels
+    allocate internally is not included.
     """
     live = _Live()
     with live:
@@ -28,7 +28,7 @@ def peak_bytes(run: Callable[[], object]) -> int:
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of storages from when an operation makes them until they are freed."""
+    """Counts the bytes of storages from their creation by an operation until they are freed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -41,7 +41,7 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = {id(x.untyped_storage()) for x in tree_leaves((args, kwargs)) if _tensor(x)}
         for result in filter(_tensor, tree_leaves(made)):
             storage = result.untyped_storage()
-            # Views share the storage of what they are a view of.
+            # Views share the storage of their base.
             if id(storage) in self._known or id(storage) in given:
                 continue
             self._known.add(id(storage))

@@ -1,4 +1,4 @@
-"""Independence from what a host program has set in PyTorch."""
+"""Independence from the PyTorch settings of a host program."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ __all__ = ["own_settings"]
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Compute with gradients and in float32, whatever the caller of photovax has set.
+    """Context or decorator that enables gradients and sets the default dtype to float32.
 
     Hosts such as ComfyUI call their nodes inside ``torch.inference_mode()``, pipelines run under
-    ``torch.no_grad()``, and some programs change the default dtype. Also a decorator.
+    ``torch.no_grad()``, and some programs change the default dtype. On exit the caller's settings
+    are restored.
     """
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)

@@ -1,4 +1,4 @@
-"""How much memory there is and is taken, as Linux tells it; elsewhere nothing is told."""
+"""Memory that is available and in use, from /proc and /sys; known on Linux only."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ __all__ = [
 ]
 
 PHOTO_COPIES = 5
-"""Float32 copies of a photo that a descent holds between its passes, and the checks of its file,
-beside the original."""
+"""Float32 copies of a photo that are held between passes of a descent, and by the checks of its
+file, in addition to the original."""
 
 LIBRARIES = 96 * 2**20
-"""Bytes that libraries take for themselves while they compute, beside the tensors they make."""
+"""Bytes that libraries allocate while they compute, in addition to tensors."""
 
 
 def available_bytes(system: Path = Path("/")) -> int | None:
-    """Bytes that this process and new ones may still take before the system swaps or kills.
+    """Available memory, in bytes, before the system swaps or kills processes.
 
-    What the machine has left, or the narrowest of the control groups (versions 1 and 2) that this
-    process is in. Groups that a container hides cannot be read and do not count.
+    It is the least of what the machine has left and what each control group (version 1 or 2) of
+    this process has left. Groups that a container hides cannot be read and do not count.
 
     Args:
-        system: The folder that ``proc`` and ``sys`` are in.
+        system: Folder that contains ``proc`` and ``sys``.
 
     Returns:
-        None where the system does not tell.
+        The number of bytes; None where the system does not report it.
     """
     machine = _bytes(_text(system / "proc/meminfo"), "MemAvailable")
     if machine is None:
@@ -41,14 +41,14 @@ def available_bytes(system: Path = Path("/")) -> int | None:
 
 
 def resident_bytes(process: int | str = "self") -> int:
-    """Bytes of memory that a process holds now; 0 where the system does not tell."""
+    """Resident memory of a process, in bytes; 0 where the system does not report it."""
     return _bytes(_text(Path(f"/proc/{process}/status")), "VmRSS") or 0
 
 
 def peak_resident_bytes(process: int | str = "self") -> int:
-    """The most that a process ever held; 0 where the system does not tell.
+    """Peak resident memory of a process, in bytes; 0 where the system does not report it.
 
-    Not ``ru_maxrss``, which in a new process begins with what the one that started it held.
+    ``ru_maxrss`` is not used: in a new process it starts at the value of the parent process.
     """
     return _bytes(_text(Path(f"/proc/{process}/status")), "VmHWM") or 0
 
@@ -61,7 +61,7 @@ def _left_in_groups(system: Path) -> list[int]:
             continue
         mount = system / "sys/fs/cgroup" / ("memory" if controllers else "")
         group = PurePosixPath(path)
-        # Inside a container its own group is at the root of what is mounted.
+        # Inside a container its own group is the root of the mounted file system.
         for each in (group, *group.parents):
             found = _left_in(mount / each.relative_to("/"), version=1 if controllers else 2)
             if found is not None:
@@ -70,15 +70,15 @@ def _left_in_groups(system: Path) -> list[int]:
 
 
 def _left_in(group: Path, *, version: int) -> int | None:
-    """What a group's limit leaves; None without a limit."""
+    """Bytes that a control group has left; None without a limit."""
     limit, used, idle = {
         1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         2: ("memory.max", "memory.current", "inactive_file"),
     }[version]
     most, held = _text(group / limit).strip(), _text(group / used).strip()
-    if not (most.isdecimal() and held.isdecimal()):  # a word says that there is no limit
+    if not (most.isdecimal() and held.isdecimal()):  # "max" means no limit
         return None
-    # Files that were read long ago count as used, and go first when memory is asked for.
+    # The cache of inactive files counts as used, but is freed first when memory is needed.
     return int(most) - int(held) + (_bytes(_text(group / "memory.stat"), idle) or 0)
 
 
@@ -88,7 +88,7 @@ def _bytes(text: str, name: str) -> int | None:
 
 
 def _text(file: Path) -> str:
-    """What the system says there; nothing where it says nothing."""
+    """The content of a system file; empty if it cannot be read."""
     with suppress(OSError):
         return file.read_text()
     return ""

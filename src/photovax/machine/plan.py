@@ -1,4 +1,4 @@
-"""The memory of a descent, planned before its first step."""
+"""The memory plan of a descent, made before its first step."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Copies:
     """The float32 copies of a photo that a descent holds.
 
     Attributes:
-        working: Bytes of a copy at the size at which changes are found.
-        whole: Bytes of a copy at the photo's own size.
-        during: Number of working copies that are held during a pass through a model.
-        more: Number of whole copies between passes, above ``memory.PHOTO_COPIES``.
+        working: Size, in bytes, of a copy at the size at which the change is optimised.
+        whole: Size, in bytes, of a copy at the photo's own size.
+        during: Number of working copies held during a pass through a model.
+        more: Number of whole copies held between passes in addition to ``memory.PHOTO_COPIES``.
     """
 
     working: int
@@ -30,11 +30,15 @@ class Copies:
 
 
 class MemoryPlan:
-    """Decides for each model whether it keeps activations or computes them again.
+    """Decides for each model whether it keeps or recomputes activations.
 
     Args:
-        limit: Bytes that the process may hold; all that the system has left when None.
-        limited: Whether the device's memory is the system's: a CPU's. If not, everything fits.
+        limit: Memory limit of the process in bytes; all that the system has left when None.
+        limited: Whether the device uses the system's memory, as a CPU does. If not, memory is
+            limited by ``limit`` only.
+
+    Attributes:
+        limit: Memory limit of the process in bytes, or None.
     """
 
     def __init__(self, limit: int | None, *, limited: bool) -> None:
@@ -52,21 +56,22 @@ class MemoryPlan:
         probe: Callable[[], float],
         recompute: Callable[[], None],
     ) -> bool:
-        """Let a model recompute, from now on, where it would otherwise take too much memory.
+        """Make a model recompute activations from now on if it would exceed the limit otherwise.
 
         Args:
-            key: Identifies what ``probe`` measures, which is done once.
-            copies: The photo's copies.
-            name: The model's name.
-            sides: Height and width, in pixels, of the largest picture that it is fed.
-            probe: Returns the bytes that a forward and backward pass takes for each pixel.
-            recompute: Makes the model compute activations again from now on.
+            key: Key under which the result of ``probe`` is cached.
+            copies: Copies of the photo.
+            name: Name of the model.
+            sides: Height and width, in pixels, of the largest image that the model is fed.
+            probe: Function that measures the memory of a forward and backward pass, in bytes per
+                pixel.
+            recompute: Function that makes the model recompute activations from now on.
 
         Returns:
-            Whether there is memory to spare.
+            Whether there is enough memory to keep freed blocks; see ``allocator.kept_memory``.
 
         Raises:
-            UsageError: If it takes more than the limit even so.
+            UsageError: If memory would still exceed a limit that was given.
         """
         limit = self.limit
         if limit is None:
@@ -76,7 +81,7 @@ class MemoryPlan:
             limit = resident_bytes() + available
         height, width = sides
         each = self._probed(key, probe) * height * width
-        # The probe is done: what libraries load when they are first used is in it.
+        # Measured after the probe, so that it includes what libraries load on first use.
         held = resident_bytes() + LIBRARIES
         left = limit - held - copies.during * copies.working
         roomy = KEPT * each <= left
@@ -88,10 +93,10 @@ class MemoryPlan:
         needed = held + max(between, copies.during * copies.working + each)
         if self.limit is not None and needed > limit:
             raise UsageError(
-                f"{limit / 2**30:.2f} GiB of memory are too little: a step takes about "
-                f"{needed / 2**30:.2f} GiB; {each / 2**30:.2f} GiB of them are taken by {name} at "
+                f"{limit / 2**30:.2f} GiB of memory are too little: a step needs about "
+                f"{needed / 2**30:.2f} GiB, including {each / 2**30:.2f} GiB for {name} at "
                 f"{width} x {height} pixels",
-                hint="give a smaller --size, or more memory",
+                hint="give a smaller --size or a larger --memory",
             )
         return roomy
 

@@ -1,7 +1,8 @@
-"""What passes are computed in: float32, or bfloat16 where that is native and points the same way.
+"""The number format of passes: float32, or bfloat16 with ``torch.autocast``.
 
-Weights and pictures stay in float32; ``torch.autocast`` rounds what convolutions and matrix
-products are fed (Micikevicius et al., arXiv 1710.03740; bfloat16 needs no scaling of losses).
+Source: mixed precision of Micikevicius et al. (arXiv 1710.03740). Weights and images stay in
+float32; ``torch.autocast`` rounds the inputs of convolutions and matrix products. bfloat16 needs no
+scaling of losses.
 """
 
 from __future__ import annotations
@@ -24,15 +25,19 @@ __all__ = [
 ]
 
 Precision = Literal["auto", "bfloat16", "float32"]
-"""``auto``: bfloat16 where the machine has instructions for it, and float32 elsewhere."""
+"""Number formats; ``auto`` is bfloat16 if the device has instructions for it, else float32."""
 
 
 Quick = Callable[[], AbstractContextManager[Any]]
-"""Makes a context in which passes take less time and are less exact."""
+"""A function that returns a context in which passes are faster and less exact."""
 
 
 def quick_passes(precision: str, device: torch.device) -> Quick | None:
-    """A context in which passes are computed in bfloat16; None where they are to be in float32.
+    """A function that returns contexts of bfloat16 passes; None if passes are in float32.
+
+    Args:
+        precision: Number format: ``auto``, ``bfloat16`` or ``float32``.
+        device: Device of the passes.
 
     Raises:
         UsageError: If there is no such precision.
@@ -47,22 +52,22 @@ def quick_passes(precision: str, device: torch.device) -> Quick | None:
 
 @contextmanager
 def _in_bfloat16(device_type: str) -> Iterator[None]:
-    import torch  # when needed, since the command line names precisions without it
+    import torch  # imported late, since the command line lists precisions without it
 
     with warnings.catch_warnings(), torch.autocast(device_type, dtype=torch.bfloat16):
-        # Norms keep their weights in float32, for which PyTorch has no fused kernel.
+        # Weights of norms stay in float32, for which PyTorch warns that it has no fused kernel.
         warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
         yield
 
 
 def _native(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 by itself; without, it is slower than float32."""
+    """Whether a device has bfloat16 instructions; if not, bfloat16 is slower than float32."""
     import torch
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
-    # Versions of PyTorch that cannot tell what a CPU is capable of stay with float32.
+    # Versions of PyTorch without this function use float32.
     found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))

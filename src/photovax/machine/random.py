@@ -1,4 +1,4 @@
-"""Drawing from generators, which are the only source of randomness."""
+"""Random numbers, which always come from a generator that is passed in."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["draw_noise", "twin"]
 
 
 def draw_noise(shape: Sequence[int], like: Tensor, generator: Generator) -> Tensor:
-    """Gaussian noise drawn where the generator lives, of the type and on the device of ``like``."""
+    """Standard normal noise with the type and device of ``like``, drawn on the generator's."""
     noise = torch.randn(shape, generator=generator, device=generator.device, dtype=like.dtype)
     return noise.to(like.device)
 
 
 def twin(generator: Generator) -> Generator:
-    """A generator that will draw what the other is about to draw."""
+    """A copy of a generator with the same state, which returns the same numbers next."""
     other = Generator(generator.device)
     other.set_state(generator.get_state())
     return other

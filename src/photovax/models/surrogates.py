@@ -1,4 +1,4 @@
-"""The models that are attacked, loaded once, each as much of it as an objective needs."""
+"""Surrogates: the attacked models, whose parts are loaded when an objective first needs them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ __all__ = ["Surrogates"]
 
 
 class Surrogates:
-    """Models by name: their autoencoders, and what else of them is asked for.
+    """Attacked models by name.
 
     Args:
         names: Catalogue names or folders.
-        device: Where to load them.
-        weights: Where to look for weights that do not ship with photovax.
+        device: Device on which to load the models.
+        weights: Folder of weights that do not ship with photovax.
+
+    Attributes:
+        autoencoders: Autoencoders by the name of the model.
 
     Raises:
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
-        UsageError: If two models have one folder name.
+        UsageError: If two folders have the same name.
     """
 
     def __init__(
@@ -47,16 +50,24 @@ class Surrogates:
         self._denoisers: dict[str, LatentEditor | FlowDenoiser] = {}
 
     def only(self, names: Sequence[str]) -> Surrogates:
-        """Some of these models, which both share: nothing is loaded again."""
+        """A subset of these models, which shares the loaded weights.
+
+        Args:
+            names: Names of the models.
+        """
         some = copy(self)
         some.autoencoders = {name: self.autoencoders[name] for name in each_once(names)}
         return some
 
     def attacked(self, needs: Need) -> list[Autoencoder | LatentEditor | FlowDenoiser]:
-        """What an objective attacks of each model: the least that it needs, loaded when needed.
+        """The attacked part of each model, loaded if it is not yet.
+
+        Args:
+            needs: Part that the objective attacks: ``autoencoder``, ``denoiser`` or ``editor``.
 
         Raises:
-            ModelError: If a model has no more than an autoencoder, or its edits are not run here.
+            ModelError: If a model has only an autoencoder, its weights cannot be loaded, or
+                photovax does not run its edits.
         """
         if needs == "autoencoder":
             return list(self.autoencoders.values())
@@ -72,7 +83,7 @@ class Surrogates:
     ) -> LatentEditor | FlowDenoiser:
         model = self.autoencoders[name]
         if not isinstance(model, PosteriorAutoencoder):
-            raise ModelError(f"model {name} is no more than an autoencoder: it cannot edit")
+            raise ModelError(f"model {name} has only an autoencoder: it cannot edit")
         if name not in self._denoisers:
             self._denoisers[name] = load(
                 name, device=self._device, autoencoder=model, weights=self._weights

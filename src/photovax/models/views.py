@@ -1,8 +1,8 @@
-"""What happens to a picture on its way to a model, differentiably.
+"""Views: differentiable transformations of a photo before a model is fed it.
 
-A view takes and gives float32 (N, C, H, W) in [0, 1]; its output may have another size. The
-loss of an immunization sees the photo through views, so that the change, which lives at the
-photo's own size, survives what an editor does before it encodes.
+A view maps float32 images (N, C, H, W) in [0, 1] to images of the same kind, possibly of another
+size. The loss sees the photo through views, so that a change at the photo's own size survives the
+preprocessing of editors.
 """
 
 from __future__ import annotations
@@ -35,9 +35,20 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of a photo that a model is fed at once, and the core of it that is its own.
+    """A rectangle of a photo that a model is fed, and its core.
 
-    All in pixels of the photo. What is not core is halo: seen, but another window's.
+    The gradient of a pixel comes from the window whose core contains it. The margin around the core
+    is the halo. All numbers are in pixels of the photo.
+
+    Attributes:
+        top: First row.
+        left: First column.
+        height: Number of rows.
+        width: Number of columns.
+        core_top: First row of the core.
+        core_left: First column of the core.
+        core_height: Number of rows of the core.
+        core_width: Number of columns of the core.
     """
 
     top: int
@@ -51,48 +62,60 @@ class Window:
 
     @classmethod
     def whole(cls, height: int, width: int) -> Window:
-        """The window that is all of a photo with these sides, and all core."""
+        """The window whose core is a whole photo of this size."""
         return cls(0, 0, height, width, 0, 0, height, width)
 
     def cut(self, images: Tensor) -> Tensor:
-        """What it sees of images (..., H, W); no copy."""
+        """The window of images (..., H, W), not copied."""
         bottom, right = self.top + self.height, self.left + self.width
         return images[..., self.top : bottom, self.left : right]
 
     def core_of(self, images: Tensor) -> Tensor:
-        """Its core of images (..., H, W); no copy."""
+        """The core of images (..., H, W), not copied."""
         bottom, right = self.core_top + self.core_height, self.core_left + self.core_width
         return images[..., self.core_top : bottom, self.core_left : right]
 
     def core_in(self, piece: Tensor) -> Tensor:
-        """Its core of what ``cut`` gave; no copy."""
+        """The core of a result of ``cut``, not copied."""
         top, left = self.core_top - self.top, self.core_left - self.left
         return piece[..., top : top + self.core_height, left : left + self.core_width]
 
 
 class View(Protocol):
-    """A change that an image may meet before a model sees it."""
+    """A differentiable transformation of images before a model is fed them.
+
+    Views are hashable and compare equal if their options are equal, as frozen dataclasses do.
+    """
 
     random: ClassVar[bool] = False
-    """Whether two calls with the same image may give different pictures."""
+    """Whether two calls with the same images may return different ones."""
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """The images as the model will see them; random choices come from the generator."""
+        """Transform images.
+
+        Args:
+            images: Images, float32 (N, C, H, W) in [0, 1], or a mask of this shape and type.
+            generator: Source of all randomness.
+
+        Returns:
+            Images (N, C, h, w) in [0, 1], as the model is fed them. They may share memory with the
+            input, which is not modified.
+        """
         ...
 
     def fitted(self, size: int) -> Self:
-        """The view for a model that is fed photos with a short side of ``size`` pixels."""
+        """The view for a model whose input has a short side of ``size`` pixels."""
         return self
 
     def fed_side(self, short: int) -> int:
-        """The short side, in pixels, that a photo with this one is fed at, before it is cut."""
+        """The short side, in pixels, to which the view resizes a photo with this short side."""
         return short
 
     def windows(self, height: int, width: int) -> list[Window]:
-        """The pieces of a photo with these sides that the loss is taken over, one at a time.
+        """The windows of a photo of this size over which the loss is averaged, one at a time.
 
-        One whole window means that the photo goes through the view at once; pieces are seen at
-        their own size.
+        A single whole window means that the photo goes through ``__call__``. Otherwise the model is
+        fed each window at its own size, and ``__call__`` returns one of the largest.
         """
         return [Window.whole(height, width)]
 
@@ -103,26 +126,28 @@ VIEWS: Registry[View] = Registry("view")
 @VIEWS.register("identity")
 @dataclass(frozen=True)
 class Identity(View):
-    """The photo at its own size."""
+    """The photo at its own size, unchanged."""
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """The images themselves."""
+        """The images unchanged."""
         return images
 
 
 @VIEWS.register("short_side")
 @dataclass(frozen=True)
 class ShortSide(View):
-    """The whole photo resized so that its short side has ``pixels``, as editors load photos.
+    """The whole photo resized to a short side of ``pixels``, as editors load photos.
 
-    Both sides are rounded to multiples of 8, as latents demand. The long side is at most
-    ``ratio`` times the short: a panorama is fed squeezed, as it must be to fit a model at all,
-    and a photo one pixel wide does not become a million high.
+    Both sides are rounded to multiples of 8, as latents require. The long side is at most ``ratio``
+    times the short side; longer photos are squeezed, so that they fit into memory.
 
     Attributes:
-        pixels: The short side. None: that of the model, times ``times``; see ``fitted``.
-        times: For models that are fed photos larger or smaller than they are used to.
-        ratio: Largest long side, in short sides.
+        pixels: Short side, a multiple of 8; that of the model times ``times`` when None.
+        times: Factor of the model's short side, above 0.
+        ratio: Largest ratio of the long side to the short side.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     pixels: int | None = None
@@ -136,15 +161,19 @@ class ShortSide(View):
             raise UsageError(f"view short_side needs times above 0, got {self.times:g}")
 
     def fitted(self, size: int) -> ShortSide:
-        """The view for a model that is fed photos with a short side of ``size`` pixels."""
+        """The view for a model whose input has a short side of ``size`` pixels."""
         if self.pixels is not None:
             return self
         return replace(self, pixels=max(8, round(size * self.times / 8) * 8))
 
     def fed_side(self, short: int) -> int:
-        """The same for all photos."""
+        """``pixels``, for all photos.
+
+        Raises:
+            UsageError: If the view has neither ``pixels`` nor been fitted to a model.
+        """
         if self.pixels is None:
-            raise UsageError("view short_side has no size yet: give pixels, or fit it to a model")
+            raise UsageError("view short_side has no size: give pixels, or fit it to a model")
         return self.pixels
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
@@ -157,7 +186,14 @@ class ShortSide(View):
 @VIEWS.register("crop")
 @dataclass(frozen=True)
 class Crop(View):
-    """A random rectangle with ``share`` of each side, at the photo's own size."""
+    """A random crop, not resized.
+
+    Attributes:
+        share: Share of the photo's height and width, above 0 and up to 1.
+
+    Raises:
+        UsageError: If the share is out of range.
+    """
 
     share: float = 0.8
     random: ClassVar[bool] = True
@@ -167,7 +203,7 @@ class Crop(View):
             raise UsageError(f"view crop needs a share above 0 and up to 1, got {self.share}")
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """The cut-out."""
+        """The crop; the generator draws its position."""
         sizes = [max(1, round(side * self.share)) for side in images.shape[-2:]]
         corners = [
             int(torch.randint(side - size + 1, (), generator=generator, device=generator.device))
@@ -180,23 +216,27 @@ class Crop(View):
 @VIEWS.register("tiles")
 @dataclass(frozen=True)
 class Tiles(View):
-    """All of the photo at its own size, in overlapping tiles, as editors that crop feed it.
+    """The photo at its own size in overlapping tiles, as editors that crop are fed it.
 
-    It stands for many views at once: the loss is their mean, taken one tile at a time (see
-    ``photovax.attack.sweep``), so a step costs as many passes as there are tiles, and moves every
-    pixel. Tiles are aligned to multiples of 8 pixels, as latents are, counted from ``down`` and
-    ``right``. An encoder answers otherwise where its own grid lies otherwise, and nobody knows
-    where it will lie in an adversary's crop: a recipe takes several alignments in turn.
+    The loss is the mean over all tiles, computed one tile at a time: see ``photovax.attack.sweep``.
+    A step takes as many passes as there are tiles. Tiles are aligned to multiples of 8 pixels, as
+    latents are, counted from ``down`` and ``right``. An encoder returns different latents for a
+    different alignment, and that of an adversary's crop is unknown: a recipe should use several
+    alignments in turn.
 
     Attributes:
-        side: Of a tile, halo and all, in pixels; the last of a row or column may be up to 7
-            larger, and a photo that is smaller is one tile. None: the model's, see ``fitted``.
-        halo: Pixels, at least, that a tile sees beyond what it decides about, save at the
-            photo's edge. 32 holds what autoencoders see of a place in truth; convolutions alone
-            reach further (78 pixels in the embedded one) with next to no weight, and group norms
-            and attention see the whole tile, whatever the halo.
-        down: Rows at the top that are left out, 0 to 7.
-        right: Columns at the left that are left out, 0 to 7.
+        side: Side of a tile with its halo, in pixels, a multiple of 8; the model's own when None.
+            The last tile of a row or column may be up to 7 pixels larger. A smaller photo is one
+            tile.
+        halo: Least width of the margin around a tile's core, in pixels; there is none at the edge
+            of the photo. 32 pixels contain most of the influence on a latent. The receptive field
+            of the embedded model's convolutions is larger (78 pixels) with small weights; group
+            norms and attention depend on the whole tile.
+        down: Number of rows left out at the top, 0 to 7.
+        right: Number of columns left out at the left, 0 to 7.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     side: int | None = None
@@ -217,17 +257,17 @@ class Tiles(View):
                 raise UsageError(f"view tiles needs {name} from 0 to 7, got {pixels}")
 
     def fitted(self, size: int) -> Tiles:
-        """The view for a model that is fed photos with a short side of ``size`` pixels.
+        """The view for a model whose input has a short side of ``size`` pixels.
 
-        Tiles are larger than that where the halo would leave nothing of one.
+        Tiles are larger than ``size`` if the halo would leave no core otherwise.
         """
         least = 8 * math.ceil((2 * self.halo + 8) / 8)
         return self if self.side is not None else replace(self, side=max(size, least))
 
     def windows(self, height: int, width: int) -> list[Window]:
-        """The tiles of a photo with these sides, row by row.
+        """The tiles of a photo of this size, row by row.
 
-        Their cores cover it once, save for what is left out at the top and left.
+        Their cores contain each pixel once, except the rows and columns that are left out.
         """
         return [
             Window(top, left, tall, wide, core_top, core_left, core_height, core_width)
@@ -236,16 +276,16 @@ class Tiles(View):
         ]
 
     def _spans(self, length: int, shift: int) -> list[tuple[int, int, int, int]]:
-        """Start and length of the tiles along one axis, and of their cores."""
+        """Start and length of the tiles along one axis, then of their cores."""
         if self.side is None:
-            raise UsageError("view tiles has no size yet: give side, or fit it to a model")
+            raise UsageError("view tiles has no size: give side, or fit it to a model")
         shift = min(shift, length - 1)
-        # In blocks of 8 pixels, so that every tile starts on the same grid.
+        # Counted in blocks of 8 pixels, so that every tile starts on the same grid.
         room = max(0, length - shift - self.side) // 8
         gaps = math.ceil(room / ((self.side - 2 * self.halo) // 8))
         starts = [shift + 8 * (k * room // max(1, gaps)) for k in range(gaps + 1)]
         ends = [start + self.side for start in starts[:-1]] + [length]
-        # Cores meet in the middle of what two tiles both see.
+        # Cores meet in the middle of the overlap of two tiles.
         meets = [(end + start) // 2 for end, start in zip(ends, starts[1:], strict=False)]
         cores = pairwise([shift, *meets, length])
         return [
@@ -254,14 +294,20 @@ class Tiles(View):
         ]
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """The last tile, as large as any; ``photovax.attack.sweep`` takes the loss through all."""
+        """The last tile, which is as large as any; ``photovax.attack.sweep`` uses all tiles."""
         return self.windows(*images.shape[-2:])[-1].cut(images)
 
 
 def interpolated(planes: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic resize with antialiasing (Keys kernel, a = -0.5) of values that are no picture's.
+    """Bicubic resize with antialiasing (Keys kernel, a = -0.5), not clipped.
 
-    Made smaller as well where the sides are smaller; the planes themselves where they are the same.
+    Args:
+        planes: Values (N, C, H, W).
+        height: New height.
+        width: New width.
+
+    Returns:
+        Values (N, C, height, width); the input itself if it has that size.
     """
     if planes.shape[-2:] == (height, width):
         return planes
@@ -271,11 +317,19 @@ def interpolated(planes: Tensor, height: int, width: int) -> Tensor:
 def resize(images: Tensor, height: int, width: int) -> Tensor:
     """Bicubic resize with antialiasing (Keys kernel, a = -0.5), clipped to [0, 1].
 
-    The same definition as Pillow's BICUBIC before its rounding to 8 bits.
+    The definition is that of Pillow's BICUBIC without rounding to 8 bits.
+
+    Args:
+        images: Images (N, C, H, W) in [0, 1].
+        height: New height.
+        width: New width.
+
+    Returns:
+        Images (N, C, height, width); the input itself if it has that size.
     """
     if images.shape[-2:] == (height, width):
         return images
     resized = interpolated(images, height, width)
-    # Overshoot at edges is clipped by whatever hands the picture on as 8 bits. Clamping only
-    # what lies outside keeps the gradient of everything that lies inside.
+    # Editors clip overshoot at edges when they convert to 8 bits. clamp has a gradient of 1 for all
+    # values inside [0, 1].
     return resized.clamp(0, 1)

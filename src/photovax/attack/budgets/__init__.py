@@ -1,11 +1,10 @@
-"""How far a photo may change: sets of images around an original.
+"""Budgets: sets of allowed images around an original photo.
 
-Images are float32 (N, C, H, W) in [0, 1]. Every set contains the original, and knows nothing of
-models or losses. ``balls``: the largest change or its length is bounded. ``perceptual``: how
-visible the change is. All are registered when this package is imported.
+Images are float32 (N, C, H, W) in [0, 1]. Every set contains the original and is independent of
+models and losses. ``balls`` bounds the l-infinity or l2 norm of the change, ``perceptual`` its
+visibility. All are registered when this package is imported.
 
-PyTorch is imported when a set is used, not here: recipes ask budgets what they bound, and the
-command line lists recipes at once.
+PyTorch is imported only when a set is used, so that the command line can list recipes quickly.
 """
 
 from photovax.attack.budgets.balls import L2, Linf, Within, largest_change

@@ -1,4 +1,4 @@
-"""What every budget can do, and the registry of budgets."""
+"""The contract of budgets, and their registry."""
 
 from __future__ import annotations
 
@@ -14,43 +14,46 @@ if TYPE_CHECKING:
 __all__ = ["BUDGETS", "TOLERANCE", "Constraint", "Unit", "check_options"]
 
 TOLERANCE = 1e-4
-"""Float noise allowed when a size is compared with the radius; a thousandth of a level at 8."""
+"""Tolerance for float rounding where a size is compared with 1: 0.0008 levels at a radius of 8."""
 
 Unit = Literal["levels", "length"]
-"""8-bit levels of the largest change of a channel, or a length in units of [0, 1]."""
+"""Units: 8-bit levels of the largest change of any channel, or a length in units of [0, 1]."""
 
 
 class Constraint(Protocol):
-    """The images allowed around an original."""
+    """A budget: the set of images allowed around an original.
+
+    Images are float32 (N, C, H, W) in [0, 1].
+    """
 
     @property
     def norm(self) -> str:
-        """The norm that the promise is about, ``linf`` or ``l2``."""
+        """The norm that is bounded: ``linf`` or ``l2``."""
         ...
 
     @property
     def unit(self) -> Unit:
-        """The unit of ``most`` and of what ``spent`` returns."""
+        """The unit of ``most`` and of the result of ``spent``."""
         ...
 
     @property
     def bounds_seen(self) -> bool:
-        """Whether the radius bounds how visible the change is."""
+        """Whether the radius bounds the visibility of the change."""
         ...
 
     @property
     def radius(self) -> float:
-        """The size of the set, in its own unit."""
+        """The radius of the set: in units of [0, 1], or in thresholds if it bounds visibility."""
         ...
 
     @property
     def most(self) -> float:
-        """The largest change that can be promised of a photo, in ``unit``."""
+        """The largest change that the set allows, in ``unit``."""
         ...
 
     @property
     def label(self) -> str:
-        """The size of the set in tables, such as ``8/255``, ``l2 8`` or ``medium``."""
+        """Label of the radius in tables, such as ``8/255``, ``l2 8`` or ``medium``."""
         ...
 
     def shown(self, radius: float) -> str:
@@ -58,50 +61,62 @@ class Constraint(Protocol):
         ...
 
     def bounding(self, most: float) -> dict[str, float]:
-        """The options of this budget with which ``most`` has another value, in ``unit``."""
+        """Options of this budget that set ``most``, in ``unit``, to another value."""
         ...
 
     def spent(self, original: np.ndarray, changed: np.ndarray) -> float:
-        """The size of a change between uint8 pictures (H, W, C), in ``unit``; not rounded down."""
+        """The size of the change between two uint8 pictures (H, W, C), in ``unit``.
+
+        It is never rounded down.
+        """
         ...
 
     def within(self, mask: Tensor) -> Constraint:
-        """The same set, but only where a mask is true; elsewhere the original stays, bit for bit.
+        """The set restricted to a mask; outside the mask the original stays, bit for bit.
 
         Args:
-            mask: Bool (N or 1, 1, H, W).
+            mask: Pixels that may change, bool (N or 1, 1, H, W).
         """
         ...
 
     def fitted(self, height: int, width: int, side: int) -> Constraint:
-        """The set for a photo of these sides, which models are fed at a short ``side`` at most."""
+        """The set for one photo.
+
+        Args:
+            height: Height of the photo, in pixels.
+            width: Width of the photo, in pixels.
+            side: Largest short side at which models are fed the photo, in pixels.
+        """
         ...
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
-        """The sides at which changes to a photo of these sides are found, and enlarged from."""
+        """Height and width at which the change of a photo of this size is optimised.
+
+        The change is enlarged to the photo's size afterwards.
+        """
         ...
 
     def project(self, x: Tensor, origin: Tensor) -> Tensor:
-        """The allowed image, inside [0, 1] too, that ``x`` becomes."""
+        """Bring images (N, C, H, W) back into the set and into [0, 1]."""
         ...
 
     def direction(self, grad: Tensor, origin: Tensor, scale: Tensor | None = None) -> Tensor:
-        """The unit step that lowers a linear loss fastest, in this set's own norm.
+        """The direction of steepest descent: the step of size 1 in the set's own norm.
 
         Args:
-            grad: The gradient (N, C, H, W).
-            origin: The original.
-            scale: The usual size of each value of the gradient, above 0. Where the gradient is
-                small compared with it, the step is short.
+            grad: Gradient (N, C, H, W).
+            origin: Original (N, C, H, W).
+            scale: Typical magnitude of each value of the gradient, (N, C, H, W), above 0. Where
+                the gradient is small compared with it, the step is shorter. None: not scaled.
         """
         ...
 
     def sample(self, origin: Tensor, generator: Generator) -> Tensor:
-        """A random allowed image, as large a change as the set usually gives."""
+        """A random image of the set, whose change is about as large as the set allows."""
         ...
 
     def size(self, x: Tensor, origin: Tensor) -> Tensor:
-        """The size of the change, per image (N,), in units of the radius: 1 is the limit."""
+        """The size of the change of each image (N,), relative to the limit: at most 1 inside."""
         ...
 
 
@@ -109,14 +124,14 @@ BUDGETS: Registry[Constraint] = Registry("budget")
 
 
 def check_options(budget: str, **checks: tuple[bool, float, str]) -> None:
-    """Refuse options out of range.
+    """Check that the options of a budget are in range.
 
     Args:
-        budget: The budget's name.
-        checks: For each option whether it is fine, its value, and the allowed range in words.
+        budget: Name of the budget.
+        checks: For each option: whether it is in range, its value, and the allowed range in words.
 
     Raises:
-        UsageError: If one is not fine.
+        UsageError: If an option is out of range.
     """
     for name, (fine, value, allowed) in checks.items():
         if not fine:

@@ -1,9 +1,9 @@
-"""What eyes make of a small change to a photo: contrast sensitivity, masking, luminance.
+"""A model of the visibility of small changes: contrast sensitivity, masking and luminance.
 
-A change is taken apart into *thresholds*: luma and two colour differences, every frequency divided
-by what eyes let pass there, every place by what its surroundings hide. The root mean square of
-what comes out says how visible the change is, and what gradients are weighed by says where a
-change pays most for what is seen of it.
+A change is expressed in *visibility thresholds*. It is split into luma and two colour differences.
+Each pixel is divided by the masking of its surroundings, and each frequency by the allowance of the
+eye's contrast sensitivity. A mean of the thresholds measures how visible the change is. The adjoint
+maps gradients to thresholds, so that a step changes most where that is least visible.
 """
 
 from __future__ import annotations
@@ -19,33 +19,37 @@ from photovax.pictures.display import FULL_HD
 
 __all__ = ["Lens", "shown_degree"]
 
-# Sensitivity falls with the square of the decades beyond its peak, as in fits of castleCSF
-# (Ashraf et al. 2024, doi 10.1167/jov.24.4.5). Below the peak no more is allowed than at it: eyes
-# are less sensitive there, but such changes are the blotches that people complain of.
-_LUMA_PEAK, _LUMA_FALL = 2.4, 1.4  # cycles a degree; decades a squared decade
+# The logarithm of the sensitivity falls with the square of the logarithm of frequency over peak
+# frequency, as in fits of castleCSF (Ashraf et al. 2024, doi 10.1167/jov.24.4.5). Below the peak
+# the allowance stays that of the peak. Eyes are less sensitive there, but such changes are the
+# blotches that people complain about.
+_LUMA_PEAK, _LUMA_FALL = 2.4, 1.4  # cycles per degree; decades per squared decade
 _COLOUR_PEAK, _COLOUR_FALL = 0.6, 0.47
-_MOST = 10.0  # times a frequency is allowed what the peak is
+_MOST = 10.0  # largest allowance, relative to that of the peak
 
 _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 
 
 def shown_degree(height: int, width: int) -> float:
-    """Pixels of a photo in a degree of the field of view, as a full-HD display shows it whole."""
+    """Pixels of a photo per degree of visual angle, shown whole on a full-HD display."""
     return FULL_HD.pixels_per_degree / FULL_HD.scale(height, width)
 
 
 @dataclass(frozen=True, eq=False)
 class Lens:
-    """How changes to one photo are seen.
+    """The visibility of changes to one photo.
+
+    Source: the contrast sensitivity is fitted to castleCSF (Ashraf et al. 2024, doi
+    10.1167/jov.24.4.5).
 
     Attributes:
-        gain: Allowance of each frequency (1, C, h, w // 2 + 1), 1 at the peak of luma.
-        band: Share of each frequency (h, w // 2 + 1) that changes are made of, 0 or 1.
-        size: The sides (h, w) of thresholds, padded to lengths that FFTs are fast for.
-        hidden: Allowance of each place (N, 1, H, W), about a level of 8 bits where it is flat and
-            mid grey.
-        mix: Colour channels to luma and colour differences (C, C).
-        unmix: The reverse.
+        size: Height and width (h, w) of thresholds, padded to lengths for which FFTs are fast.
+        gain: Allowance of each frequency, (1, C, h, w // 2 + 1); 1 at the peak of luma.
+        band: Frequencies that changes may contain, (h, w // 2 + 1); 1 for those, 0 for others.
+        hidden: Allowance of each pixel, (N, 1, H, W), in units of [0, 1]. It is about one 8-bit
+            level where the photo is flat and mid grey.
+        mix: Matrix (C, C) from colour channels to luma and colour differences.
+        unmix: Inverse of ``mix``.
     """
 
     size: tuple[int, int]
@@ -62,12 +66,12 @@ class Lens:
         """The lens of photos of one shape.
 
         Args:
-            photo: Float32 (N, C, H, W) in [0, 1], of one channel or three.
-            degree: Its pixels in a degree of the field of view.
-            finest: The highest frequency that changes are made of, in cycles a pixel: what a
-                resize takes away is seen, and does nothing.
-            colour: Allowance of colour differences at their peak, that of luma being 1.
-            texture: Strength of masking by contrast nearby, 0 for none.
+            photo: Photos, float32 (N, C, H, W) in [0, 1], with one channel or three.
+            degree: Pixels of the photo per degree of visual angle.
+            finest: Highest frequency of changes, in cycles per pixel. Higher frequencies would be
+                visible, but removed when a model's input is resized.
+            colour: Allowance of colour differences at their peak, relative to that of luma.
+            texture: Strength of masking by contrast nearby; 0 disables it.
         """
         channels = photo.shape[1]
         size = _padded(photo.shape[-2]), _padded(photo.shape[-1])
@@ -87,22 +91,26 @@ class Lens:
         )
 
     def thresholds(self, change: Tensor) -> Tensor:
-        """A change (N, C, H, W), in units of [0, 1], in thresholds (N, C, h, w)."""
+        """The thresholds (N, C, h, w) of a change (N, C, H, W) in units of [0, 1]."""
         seen = _mixed(change / self.hidden, self.mix)
         return self._filtered(seen, 1 / self.gain)
 
     def change(self, thresholds: Tensor) -> Tensor:
-        """The change (N, C, H, W), in the band, that has these thresholds."""
+        """The band-limited change (N, C, H, W) that has these thresholds (N, C, h, w)."""
         height, width = self.hidden.shape[-2:]
         seen = self._filtered(thresholds, self.gain * self.band)[..., :height, :width]
         return _mixed(seen, self.unmix) * self.hidden
 
     def pulled(self, gradient: Tensor) -> Tensor:
-        """The gradient by thresholds (N, C, h, w) for one by changes: the adjoint of ``change``."""
+        """The gradient (N, C, h, w) with respect to thresholds: the adjoint of ``change``.
+
+        Args:
+            gradient: Gradient (N, C, H, W) with respect to the change.
+        """
         return self._filtered(_mixed(gradient * self.hidden, self.unmix.T), self.gain * self.band)
 
     def _filtered(self, planes: Tensor, factors: Tensor) -> Tensor:
-        # The factors are real and even, so that the filter is its own adjoint.
+        # The factors are real and even, so the filter is its own adjoint.
         spectrum = torch.fft.rfft2(planes, s=self.size).mul_(factors)
         filtered: Tensor = torch.fft.irfft2(spectrum, s=self.size)
         return filtered
@@ -114,14 +122,15 @@ def _allowance(frequencies: Tensor, peak: float, fall: float) -> Tensor:
 
 
 def _hidden(luma: Tensor, texture: float) -> Tensor:
-    """What each place hides (N, 1, H, W), 1 where it is flat and mid grey.
+    """The masking of each pixel (N, 1, H, W), about 1 where luma is flat and mid grey.
 
-    Contrast is the smaller of two standard deviations, in a small and in a large window: beside an
-    edge the flat side has none, so that nothing spills over onto skin and sky.
+    Contrast is the smaller of two standard deviations, in a small and in a large window. The flat
+    side of an edge has none, so that no change spreads from edges into skin and sky.
     """
     contrast = torch.minimum(_deviation(luma, 2), _deviation(luma, 6))
     masked = 1 + texture * (contrast * 255 / 4) ** 0.8
-    # A level is more of a step in the dark than in the light (Weber), less than gamma makes up for.
+    # One 8-bit level is more visible in dark areas than in bright ones: gamma encoding makes up for
+    # only part of Weber's law.
     return _blurred(masked, 2) * (0.55 + 0.9 * _blurred(luma, 2))
 
 
@@ -131,7 +140,7 @@ def _deviation(plane: Tensor, radius: int) -> Tensor:
 
 
 def _blurred(plane: Tensor, radius: int) -> Tensor:
-    """The mean over a window of 2 ``radius`` + 1 pixels a side, smaller at the edges."""
+    """The mean over a square window of 2 ``radius`` + 1 pixels, cut off at the photo's edges."""
     side = 2 * radius + 1
     return F.avg_pool2d(plane, side, 1, radius, count_include_pad=False)
 
@@ -141,7 +150,7 @@ def _mixed(planes: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _padded(length: int) -> int:
-    """The next length from here that is a product of 2, 3 and 5, which FFTs are fast for."""
+    """The least length from ``length`` up whose prime factors are 2, 3 and 5: FFTs are fast."""
     while True:
         rest = length
         for factor in (2, 3, 5):

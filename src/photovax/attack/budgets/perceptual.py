@@ -1,4 +1,4 @@
-"""The budget that bounds how visible a change is."""
+"""The perceptual budget, which bounds the visibility of a change."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ VISIBILITY: dict[str, dict[str, float]] = {
     "medium": {"radius": 0.88, "levels": 24},
     "high": {"radius": 1.30, "levels": 32},
 }
-"""The words for how visible a change may be, and the options of a perceptual budget for each.
+"""Named visibilities, and the options of a perceptual budget for each.
 
-On full HD, ColorVideoVDP puts photos changed by as much at some 9.6, 9.2 and 8.9 JOD in the mean.
+Mean ColorVideoVDP (arXiv 2401.11485) on a full-HD display is about 9.6, 9.2 and 8.9 JOD.
 """
 
 _JOD_LOST, _JOD_POWER = 1.17, 2.05
-"""JOD that a radius of 1 takes, and the power it grows with, in the mean of training photos."""
+"""Loss of JOD at a radius of 1, and exponent of its growth: a fit to means of training photos."""
 
 
 def visibility(radius: float) -> str | None:
-    """The word of ``VISIBILITY`` for a radius in thresholds; None where there is none."""
+    """The name in ``VISIBILITY`` of a radius in thresholds; None where it has no name."""
     return next((word for word, known in VISIBILITY.items() if known["radius"] == radius), None)
 
 
 def radius_near(jod: float) -> float:
-    """The radius in thresholds at which a change is seen, in the mean of photos, at so many JOD."""
+    """The radius, in thresholds, of changes that have a JOD of ``jod`` in the mean of photos."""
     return float(((10 - jod) / _JOD_LOST) ** (1 / _JOD_POWER))
 
 
 @dataclass(frozen=True)
 class _View:
-    """How a photo is looked at and fed.
+    """Resolution at which a photo is viewed and fed to models.
 
     Attributes:
-        grid: Sides (height, width) at which changes are found.
-        degree: Pixels of the grid in a degree of the field of view.
-        finest: The highest frequency that models are fed, in cycles a pixel of the grid.
+        grid: Height and width at which changes are optimised, in pixels.
+        degree: Pixels of the grid per degree of visual angle.
+        finest: Highest frequency that models are fed, in cycles per pixel of the grid.
     """
 
     grid: tuple[int, int]
@@ -58,25 +58,29 @@ class _View:
 @BUDGETS.register("perceptual")
 @dataclass(frozen=True)
 class Perceptual(Levels):
-    """The change may be seen as much as ``radius`` says, and is at most ``levels`` anywhere.
+    """The set of changes whose visibility is at most ``radius`` and whose size at most ``levels``.
 
-    How much it is seen is the mean of order ``power`` of the change in thresholds of
-    ``photovax.attack.budgets.lens.Lens``, over what may change; a threshold is a level in mid grey
-    where it is flat and frequencies are those that eyes see best. It is a ball with other axes for
-    every photo: most goes where it does most for what is seen of it.
+    Visibility is the power mean of order ``power`` of the change in thresholds (see
+    ``photovax.attack.budgets.lens.Lens``), over the pixels that may change. One threshold is about
+    one 8-bit level in flat mid grey, at the frequencies to which eyes are most sensitive. The set
+    is a norm ball with weights of its own for each photo: changes go where they are least visible.
 
-    A photo counts as it is looked at, shrunk to a screen, and as models are fed it. Changes to one
-    that is larger than that are found on a smaller grid and enlarged: what a resize takes away
-    would be seen and do nothing.
+    The photo is viewed whole on a full-HD display. If it is larger than models are fed it, the
+    change is optimised on a smaller grid and enlarged. Frequencies that a resize removes would be
+    visible without any effect on models.
 
     Attributes:
-        radius: In thresholds.
-        levels: Largest change of any channel of any pixel, in 8-bit levels.
-        colour: Allowance of colour differences, that of luma being 1.
-        texture: Strength of masking by contrast nearby, 0 for none.
-        power: Order of the mean, above 1. The larger, the less a few places may stick out.
-        view: How the photo is looked at and fed; see ``fitted``. None: pixel for pixel, both.
-        mask: Bool (1, 1, H, W), where the photo may change; everywhere when None.
+        radius: Largest visibility, in thresholds.
+        levels: Largest change of any channel of any pixel, in 8-bit levels, up to 255.
+        colour: Allowance of colour differences, relative to that of luma.
+        texture: Strength of masking by contrast nearby; 0 disables it.
+        power: Order of the power mean, above 1. The larger it is, the less a few pixels may exceed
+            the mean.
+        view: Resolution of viewing and feeding, set by ``fitted``; that of the photo when None.
+        mask: Pixels that may change, bool (1, 1, H, W); all when None.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     radius: float
@@ -87,7 +91,7 @@ class Perceptual(Levels):
     view: _View | None = None
     mask: Tensor | None = None
     bounds_seen: ClassVar[bool] = True
-    # The lens of the last photo: a descent needs the same one three times a step.
+    # The lens of the last photo, kept because a descent uses it three times a step.
     _lenses: list[tuple[Tensor, Lens]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -104,45 +108,45 @@ class Perceptual(Levels):
 
     @property
     def most(self) -> float:
-        """The levels."""
+        """The largest change of any channel, in 8-bit levels."""
         return self.levels
 
     @property
     def label(self) -> str:
-        """The word of ``VISIBILITY`` for the radius, or the radius itself."""
+        """The name of the radius in ``VISIBILITY``, or the radius itself."""
         return visibility(self.radius) or f"{self.radius:g}"
 
     def bounding(self, most: float) -> dict[str, float]:
-        """The levels."""
+        """The option ``levels``."""
         return {"levels": most}
 
     def shown(self, radius: float) -> str:
-        """The visibility, and the largest change."""
+        """The visibility and the largest change in words."""
         return f"a visibility of {radius:.3g} thresholds, {self.levels:.4g} of 255 levels at most"
 
     def within(self, mask: Tensor) -> Perceptual:
-        """The same set where a mask is true; how much it is seen is a mean over that part."""
+        """The set restricted to a mask; visibility is the mean over the pixels in the mask."""
         return replace(self, mask=mask)
 
     def fitted(self, height: int, width: int, side: int) -> Perceptual:
-        """Made of frequencies that are left when the photo is fed at a short side of ``side``."""
+        """The set for one photo, limited to frequencies that remain at a short side of ``side``."""
         from photovax.attack.budgets.lens import shown_degree
 
         short = min(height, width)
-        # Half as large again as it is fed, so that enlarging keeps all frequencies.
+        # 1.5 times the size at which it is fed, so that enlarging keeps all frequencies.
         scale = min(1.0, 1.5 * side / short)
         grid = max(1, round(height * scale)), max(1, round(width * scale))
         degree = shown_degree(height, width) * scale
         return replace(self, view=_View(grid, degree, 0.5 * side / (short * scale)))
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
-        """The grid's sides."""
+        """Height and width of the grid on which changes are optimised."""
         return (height, width) if self.view is None else self.view.grid
 
     def project(self, x: Tensor, origin: Tensor) -> Tensor:
-        """Clip the change to the levels, the image to [0, 1], and scale it to the radius.
+        """Clip the change to ``levels`` and the image to [0, 1], then scale it to the radius.
 
-        Scaling keeps what clipping gave, since the original is inside of all three.
+        Scaling down keeps both clipped bounds, since the original is inside them.
         """
         bound = self.levels / 255
         change = (x - origin).clamp_(-bound, bound)
@@ -158,24 +162,25 @@ class Perceptual(Levels):
         return change.div_(excess.clamp_min_(1)).add_(origin)
 
     def direction(self, grad: Tensor, origin: Tensor, scale: Tensor | None = None) -> Tensor:
-        """The change that is seen at one threshold and lowers a linear loss fastest.
+        """The direction of steepest descent: the change with a visibility of one threshold.
 
-        Its thresholds are minus the gradient by them, to the power that is dual to the mean's. What
-        that has of frequencies that models are not fed is left out.
+        Its thresholds are minus the gradient with respect to thresholds, whose magnitudes are
+        raised to the power 1 / (``power`` - 1) (the dual norm). Frequencies that models are not fed
+        are left out.
         """
         grad = grad if scale is None else grad / scale
         if self.mask is not None:
             grad = grad * self.mask
         lens = self._lens(origin)
         pulled = lens.pulled(self._on_grid(grad))
-        # Gradients are small numbers, whose powers would be smaller than floats can be.
+        # Normalised first: powers of small gradients would underflow.
         pulled.div_(pulled.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min_(1e-30))
         if self.power != 2:
             pulled = pulled.abs().pow_(1 / (self.power - 1)).mul_(pulled.sign())
         return self._scaled(lens.change(pulled.neg_()), origin, 1.0)
 
     def sample(self, origin: Tensor, generator: Generator) -> Tensor:
-        """Gaussian noise in thresholds, as large as the radius."""
+        """Gaussian noise in thresholds with a visibility of ``radius``, added to the original."""
         import torch
 
         lens = self._lens(origin)
@@ -186,25 +191,25 @@ class Perceptual(Levels):
         return self.project(change.add_(origin), origin)
 
     def size(self, x: Tensor, origin: Tensor) -> Tensor:
-        """The larger of how much it is seen over the radius, and the largest change over levels."""
+        """The larger of visibility / ``radius`` and largest change / ``levels``, (N,)."""
         change = x - origin
         flat = change.flatten(1)
         largest = flat.amax(1).maximum(-flat.amin(1)) * (255 / self.levels)
         return (self._seen(change, origin) / self.radius).maximum(largest)
 
     def _scaled(self, change: Tensor, origin: Tensor, radius: float) -> Tensor:
-        """A change on the grid, enlarged, and made so large that it is seen as a radius says."""
+        """A change on the grid, scaled to a visibility of ``radius`` and enlarged to the photo."""
         seen = self._seen(change, origin).clamp_min_(1e-30).view(-1, 1, 1, 1)
         from photovax.models.views import interpolated
 
         return interpolated(change.mul_(radius / seen), *origin.shape[-2:])
 
     def _seen(self, change: Tensor, origin: Tensor) -> Tensor:
-        """How much changes are seen (N,), in thresholds."""
+        """The visibility of changes (N,), in thresholds."""
         return self._mean(self._lens(origin).thresholds(self._on_grid(change)), origin)
 
     def _mean(self, thresholds: Tensor, origin: Tensor) -> Tensor:
-        """Their mean of order ``power`` (N,) over what may change, without FFTs' padding."""
+        """The power mean of thresholds (N,) over the pixels that may change, without padding."""
         height, width = self.working_size(origin.shape[-2], origin.shape[-1])
         share = 1.0 if self.mask is None else self.mask.float().mean(dim=(1, 2, 3))
         places = share * (origin.shape[1] * height * width)

@@ -1,7 +1,8 @@
-"""What to make the model do. A loss is one number per image, and smaller is better immunized.
+"""Objectives: the losses that an immunization minimises.
 
-``latent``: objectives that need no more than an autoencoder. ``edits``: those that go through
-the edit or the denoiser. All are registered when this package is imported.
+A loss is one number per image; smaller means better immunized. ``latent`` holds objectives that
+need only an autoencoder, ``edits`` those that need the denoiser or the whole edit. All are
+registered when this package is imported.
 """
 
 from photovax.attack.losses import LossFn

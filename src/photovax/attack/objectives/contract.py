@@ -1,4 +1,4 @@
-"""What an objective is, and the sum of several."""
+"""The contract of objectives, their registry, and weighted sums of objectives."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ S = TypeVar("S", contravariant=True)
 
 
 class Objective(Protocol[S]):
-    """A goal, which names by type the least surrogate it can work with."""
+    """An objective, generic over the kind of surrogate model that it needs."""
 
     @property
     def needs(self) -> Need:
-        """The surrogate to load for it: an autoencoder alone, its denoiser, or a whole editor."""
+        """The part of a model that it attacks: ``autoencoder``, ``denoiser`` or ``editor``."""
         ...
 
     @property
@@ -38,24 +38,29 @@ class Objective(Protocol[S]):
 
     @property
     def mode(self) -> Mode | None:
-        """The way of editing that it goes through; None where it goes through none."""
+        """The way of editing that it attacks; None if it does not depend on one."""
         ...
 
     def options_for(self, mode: str) -> Mapping[str, Any] | None:
-        """The options that differ for another way of editing; None where it goes through none.
+        """The options that change for another way of editing; None if it does not depend on one.
 
         Raises:
-            UsageError: If it cannot go through that way of editing.
+            UsageError: If it cannot attack that way of editing.
         """
         ...
 
     def bind(self, surrogate: S, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
-        """Do what is needed once (clean latents, targets) and return the loss.
+        """Compute what is needed once (clean latents, targets) and return the loss.
 
         Args:
-            surrogate: The model to break.
-            origin: The original photo (N, C, H, W) in [0, 1], as the model is fed it.
-            repaint: Bool (1, 1, H, W), true where an inpainting editor would repaint.
+            surrogate: Attacked model, of the kind that ``needs`` names.
+            origin: Original photo, float32 (N, C, H, W) in [0, 1], as the model is fed it.
+            repaint: Pixels that an inpainting editor repaints, bool (1, 1, H, W); None without a
+                mask.
+
+        Returns:
+            The loss, a function of images (N, C, H, W) in [0, 1] and a generator. It returns one
+            number per image (N,), differentiable with respect to the images.
 
         Raises:
             UsageError: If the objective needs a mask and there is none.
@@ -67,21 +72,21 @@ OBJECTIVES: Registry[Objective[Any]] = Registry("objective")
 
 
 class Encoding:
-    """An objective that goes through no edit."""
+    """An objective that does not depend on a way of editing."""
 
     mode: ClassVar[None] = None
 
     def options_for(self, mode: str) -> None:
-        """None: it is the same for every way of editing."""
+        """None, since the objective is the same for every way of editing."""
 
 
 @dataclass(frozen=True)
 class Sum(Objective[S]):
-    """Several objectives at once.
+    """A weighted sum of objectives.
 
     Attributes:
-        terms: The weight of each, and the objective.
-        described: The same as plain data: ``weight``, ``name`` and ``options`` of each.
+        terms: Weight and objective of each term.
+        described: Terms as plain data: ``weight``, ``name`` and ``options`` of each.
     """
 
     terms: Sequence[tuple[float, Objective[S]]]
@@ -89,22 +94,26 @@ class Sum(Objective[S]):
 
     @property
     def needs(self) -> Need:
-        """The most that a term needs."""
+        """The largest part of a model that a term needs."""
         return max((objective.needs for _, objective in self.terms), key=_NEEDS.index)
 
     @property
     def random(self) -> bool:
-        """As soon as one term is."""
+        """Whether any term is random."""
         return any(objective.random for _, objective in self.terms)
 
     @property
     def mode(self) -> Mode | None:
-        """That of the first term with one."""
+        """The way of editing of the first term that depends on one."""
         modes = (objective.mode for _, objective in self.terms)
         return next((mode for mode in modes if mode is not None), None)
 
     def options_for(self, mode: str) -> Mapping[str, Any] | None:
-        """The terms, of which those that go through an edit go through another."""
+        """The terms, with the options for another way of editing; None if no term depends on one.
+
+        Raises:
+            UsageError: If a term cannot attack that way of editing.
+        """
         changed = [objective.options_for(mode) for _, objective in self.terms]
         if all(options is None for options in changed):
             return None
@@ -130,7 +139,16 @@ class Sum(Objective[S]):
 
 @OBJECTIVES.register("sum")
 def _sum(terms: Sequence[Mapping[str, Any]]) -> Objective[Any]:
-    """The sum that plain data describes: ``weight``, ``name`` and ``options`` of each term."""
+    """The sum that plain data describes.
+
+    Args:
+        terms: Tables with the ``name`` of an objective, its ``options``, and a ``weight``, 1 by
+            default.
+
+    Raises:
+        UnknownName: If a term has an unknown field.
+        UsageError: If there is no term, a term has no name, or a weight is not a number.
+    """
     known = {"name", "options", "weight"}
     if not terms or not all(isinstance(term, Mapping) and "name" in term for term in terms):
         raise UsageError("objective sum needs terms, each with a name")

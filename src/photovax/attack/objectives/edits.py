@@ -1,7 +1,7 @@
-"""Objectives that go through the edit, or through its denoiser once.
+"""Objectives that need the whole edit, or one pass through its denoiser.
 
-Every call draws fresh noise, so all of these are random. Those that name a ``mode`` ask the
-denoiser of that way of editing; ``inpaint`` needs a mask.
+Every call draws new noise, so all of them are random. Those with a ``mode`` use the denoiser of
+that way of editing; ``inpaint`` needs a mask.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["DenoisingError", "EditDrift", "EditTarget", "FirstStepNorm"]
 
 @dataclass(frozen=True)
 class _ThroughEdit:
-    """An objective that goes through a whole edit.
+    """An objective on the result of a whole edit.
 
     Attributes:
-        edit: What the editor is asked for, as ``photovax.models.edit.Edit`` or its fields.
+        edit: Settings of the edit, a ``photovax.models.edit.Edit`` or its fields.
     """
 
     edit: Edit | Mapping[str, Any]
@@ -41,15 +41,15 @@ class _ThroughEdit:
 
     @property
     def mode(self) -> Mode:
-        """The way of editing that is asked for."""
+        """The way of editing of the edit."""
         return _as_edit(self.edit).mode
 
     def options_for(self, mode: str) -> Mapping[str, Any]:
-        """The edit in another way of editing."""
+        """The edit with another way of editing."""
         given = self.edit
         changed = {**(asdict(given) if isinstance(given, Edit) else given), "mode": mode}
         if mode == "img2img":
-            # At full strength nothing of the photo is left to attack.
+            # At full strength the edit does not depend on the photo.
             strength = changed.setdefault("strength", USUAL_STRENGTH)
             if "steps" in changed and int(changed["steps"] * strength) < 1:
                 changed["steps"] = math.ceil(1 / strength)
@@ -58,11 +58,11 @@ class _ThroughEdit:
 
 @dataclass(frozen=True)
 class _OfDenoiser:
-    """An objective that asks the denoiser of one way of editing.
+    """An objective on single predictions of a denoiser.
 
     Attributes:
-        mode: The way of editing.
-        prompt: The prompt.
+        mode: Way of editing whose denoiser is used.
+        prompt: Prompt that conditions the denoiser.
     """
 
     mode: Mode
@@ -71,10 +71,10 @@ class _OfDenoiser:
     random: ClassVar[bool] = True
 
     def options_for(self, mode: str) -> Mapping[str, Any]:
-        """The mode.
+        """The option ``mode``.
 
         Raises:
-            UsageError: If the objective cannot attack it.
+            UsageError: If the objective cannot attack that way of editing.
         """
         replace(self, mode=cast(Mode, mode))
         return {"mode": mode}
@@ -83,14 +83,16 @@ class _OfDenoiser:
 @OBJECTIVES.register("edit_target")
 @dataclass(frozen=True)
 class EditTarget(_ThroughEdit):
-    """Pull the whole edit to a picture: the diffusion attack of arXiv 2302.06588, section 3.
+    """Move the result of the whole edit towards a target picture.
+
+    Source: the diffusion attack of PhotoGuard (arXiv 2302.06588, section 3).
 
     Attributes:
-        target: ``"zero"``, the zero tensor of the public notebook, which in [-1, 1] is mid grey;
-            ``"grey"``, the same by its everyday name; ``"photo"``, the packaged target photo;
-            or the path of a picture.
-        prompts: One is drawn at each call, since the adversary's is unknown; the edit's own
-            when there are none.
+        target: Target picture. ``"zero"`` is the zero tensor of the public notebook, which is mid
+            grey in [-1, 1]; ``"grey"`` is the same; ``"photo"`` is the packaged target photo; other
+            values are the path of a picture.
+        prompts: Prompts, one of which is drawn at each call because the adversary's is unknown. The
+            edit's own prompt is used when there are none.
     """
 
     target: str = "zero"
@@ -99,7 +101,7 @@ class EditTarget(_ThroughEdit):
     def bind(
         self, surrogate: DifferentiableEditor, origin: Tensor, repaint: Tensor | None = None
     ) -> LossFn:
-        """The root mean square distance of the edit to the target picture."""
+        """The loss: root mean square distance of the edit to the target, in units of [0, 1]."""
         edit = _as_edit(self.edit)
         if self.target in ("zero", "grey"):
             goal = torch.full_like(origin, 0.5)
@@ -117,13 +119,14 @@ class EditTarget(_ThroughEdit):
 @OBJECTIVES.register("edit_drift")
 @dataclass(frozen=True)
 class EditDrift(_ThroughEdit):
-    """Push the whole edit away from what becomes of the original on the same noise.
+    """Move the result of the whole edit away from the edit of the original with the same noise.
 
-    No target to reach: as ``LatentDrift`` is to ``LatentTarget``. One denoising step is enough
-    to be cheap; more come nearer to the adversary's edit.
+    This is the diffusion attack without a target. With one denoising step it is fast; with more it
+    is closer to the adversary's edit.
 
     Attributes:
-        prompts: As for ``EditTarget``.
+        prompts: Prompts, one of which is drawn at each call. The edit's own prompt is used when
+            there are none.
     """
 
     prompts: Sequence[str] = ()
@@ -131,7 +134,7 @@ class EditDrift(_ThroughEdit):
     def bind(
         self, surrogate: DifferentiableEditor, origin: Tensor, repaint: Tensor | None = None
     ) -> LossFn:
-        """Minus the root mean square distance of the two edits."""
+        """The loss: minus the root mean square distance of the two edits, in units of [0, 1]."""
         edit = _as_edit(self.edit)
 
         def loss(images: Tensor, generator: Generator) -> Tensor:
@@ -148,16 +151,19 @@ class EditDrift(_ThroughEdit):
 @OBJECTIVES.register("denoising_error")
 @dataclass(frozen=True)
 class DenoisingError(_OfDenoiser):
-    """Make the denoiser's own training loss, at random timesteps, as large as can be.
+    """Maximise the denoiser's training loss at random timesteps.
 
-    AdvDM (arXiv 2302.04578); for a flow-matching transformer, the same with its velocity. With
-    ``through_denoiser`` off, the gradient skips the denoiser: SDS of Diff-Protect (arXiv
-    2311.12832), about half the memory and twice the speed.
+    Source: AdvDM (arXiv 2302.04578). For flow-matching transformers the training loss is that of
+    the velocity. Without ``through_denoiser`` the gradient skips the denoiser, which is SDS of
+    Diff-Protect (arXiv 2311.12832): about half the memory and twice the speed.
 
     Attributes:
         through_denoiser: Whether gradients pass through the denoiser.
-        direction: ``"raise"`` the error, or ``"lower"`` it, which Diff-Protect found to blur
-            edits while being less visible.
+        direction: Sign of the loss: ``"raise"`` maximises the error, ``"lower"`` minimises it.
+            Diff-Protect found that lowering it blurs edits and is less visible.
+
+    Raises:
+        UsageError: If the direction is neither.
     """
 
     mode: Mode = "img2img"
@@ -169,7 +175,7 @@ class DenoisingError(_OfDenoiser):
             raise UsageError(f"direction must be raise or lower, got {self.direction!r}")
 
     def bind(self, surrogate: Denoiser, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
-        """Minus (or plus) the mean squared error of what is predicted."""
+        """The loss: mean squared error of the prediction, negative if it is to be raised."""
         edit = Edit(self.mode, self.prompt, guidance=1)
         sign = -1.0 if self.direction == "raise" else 1.0
 
@@ -184,8 +190,8 @@ class DenoisingError(_OfDenoiser):
                 error = predicted - surrogate.target(latents, noise)
             value = error.square().flatten(1).mean(1)
             if not self.through_denoiser:
-                # The error's own gradient with respect to the latents, as if the denoiser were
-                # the identity; the added difference is zero, so the value stays that of AdvDM.
+                # The gradient with respect to the latents with the denoiser's Jacobian replaced by
+                # the identity. The added difference is zero, so the value stays that of AdvDM.
                 pull = (2 * error.detach() * (latents - latents.detach())).flatten(1).mean(1)
                 value = value.detach() + pull
             return sign * value
@@ -196,16 +202,21 @@ class DenoisingError(_OfDenoiser):
 @OBJECTIVES.register("first_step_norm")
 @dataclass(frozen=True)
 class FirstStepNorm(_OfDenoiser):
-    """Blow up what the denoiser predicts at the first, noisiest step.
+    """Maximise the norm of the denoiser's prediction at the first, noisiest step.
 
-    DiffusionGuard (arXiv 2410.05694): early steps decide the edit, and one pass is cheap. The
-    adversary's mask is unknown, so that the kept region is shrunk at random at each call. Shrunk
-    evenly here, by up to ``shrink`` of its short side; the authors' contours wobble as well.
+    Source: DiffusionGuard (arXiv 2410.05694). Early steps decide the edit, and one pass is fast.
+    The adversary's mask is unknown, so the kept region shrinks by a random distance at each call.
+    Here it shrinks evenly; the authors' mask augmentation also deforms its contour.
 
     Attributes:
-        mode: ``inpaint`` or ``instruct``, whose denoisers are shown the photo beside the noise;
-            img2img's first step sees the photo only through the noise on it.
-        shrink: Largest share of the photo's short side by which the kept region shrinks.
+        mode: Way of editing, ``inpaint`` or ``instruct``: their denoisers get the photo as a
+            separate input. The first step of img2img depends on the photo only through its noised
+            latent.
+        shrink: Largest distance by which the kept region shrinks, as a share of the photo's short
+            side, from 0 to below 0.5.
+
+    Raises:
+        UsageError: If the mode is ``img2img``, or ``shrink`` is out of range.
     """
 
     mode: Mode = "inpaint"
@@ -218,7 +229,7 @@ class FirstStepNorm(_OfDenoiser):
             raise UsageError(f"shrink must be from 0 to below 0.5, got {self.shrink:g}")
 
     def bind(self, surrogate: Denoiser, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
-        """Minus the root mean square of the prediction."""
+        """The loss: minus the root mean square of the prediction."""
         edit = Edit(self.mode, self.prompt, guidance=1)
 
         def loss(images: Tensor, generator: Generator) -> Tensor:
@@ -240,7 +251,11 @@ def _as_edit(edit: Edit | Mapping[str, Any]) -> Edit:
 
 
 def _drawn(edit: Edit, prompts: Sequence[str], generator: Generator) -> Edit:
-    """The edit with one of the prompts."""
+    """The edit with one of the prompts, drawn at random.
+
+    Raises:
+        UsageError: If the prompts are a single string.
+    """
     if isinstance(prompts, str):
         raise UsageError(f"prompts must be a list, got {prompts!r}; put it in brackets")
     if not prompts:
@@ -250,7 +265,7 @@ def _drawn(edit: Edit, prompts: Sequence[str], generator: Generator) -> Edit:
 
 
 def _grown(repaint: Tensor, share: float, generator: Generator) -> Tensor:
-    """The repainted region, grown by a random distance: the kept region shrinks by it."""
+    """The repainted region, grown by a random distance; itself where that would be everything."""
     widest = int(share * min(repaint.shape[-2:]))
     steps = int(torch.randint(widest + 1, (), generator=generator, device=generator.device))
     if steps == 0:

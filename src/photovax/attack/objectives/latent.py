@@ -1,7 +1,8 @@
-"""Objectives on latents: the encoder attack and its relatives.
+"""Objectives on latents: the encoder attack and its variants.
 
-Losses are in units of the clean latent's standard deviation, so that they can be compared
-between photos, view sizes and models; scaling a loss does not move its minimum.
+Distances of latents are in units of the standard deviation of the original's latent, so that losses
+of different photos, view sizes and models can be compared. Scaling a loss does not move its
+minimum.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ TARGET_PHOTO = Path(__file__).parents[2] / "data" / "target.jpg"
 @OBJECTIVES.register("latent_target")
 @dataclass(frozen=True)
 class LatentTarget(Encoding):
-    """Pull the latent to a target: the encoder attack of arXiv 2302.06588, section 3.
+    """Move the latent towards the latent of a target picture.
+
+    Source: the encoder attack of PhotoGuard (arXiv 2302.06588, section 3).
 
     Attributes:
-        target: ``"grey"``, the latent of a mid-grey picture; ``"zero"``, the zero latent (the
-            public img2img notebook minimises the latent's norm); ``"photo"``, the latent of the
-            packaged target photo; or the path of a picture.
+        target: Target. ``"grey"`` is the latent of a mid-grey picture; ``"zero"`` is the zero
+            latent, as in the public img2img notebook; ``"photo"`` is the latent of the packaged
+            target photo; other values are the path of a picture.
     """
 
     target: str = "grey"
@@ -48,7 +51,7 @@ class LatentTarget(Encoding):
     random: ClassVar[bool] = False
 
     def bind(self, surrogate: Encoder, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
-        """The distance to the target's latent."""
+        """The loss: root mean square distance to the target's latent, in standard deviations."""
         with torch.no_grad():
             clean = surrogate.encode(origin)
             if self.target == "zero":
@@ -64,16 +67,17 @@ class LatentTarget(Encoding):
 @OBJECTIVES.register("latent_drift")
 @dataclass(frozen=True)
 class LatentDrift(Encoding):
-    """Push the latent away from the original's, wherever that leads.
+    """Move the latent away from that of the original, without a target.
 
-    Stronger than any fixed target at the same budget, as EditShield (arXiv 2311.12066) uses it.
+    Source: the objective of EditShield (arXiv 2311.12066). At the same budget it moves latents
+    further than a fixed target does.
     """
 
     needs: ClassVar[Need] = "autoencoder"
     random: ClassVar[bool] = False
 
     def bind(self, surrogate: Encoder, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
-        """Minus the distance to the clean latent."""
+        """The loss: minus the root mean square distance to the original's latent, in deviations."""
         with torch.no_grad():
             clean = surrogate.encode(origin)
         unit = latent_unit(clean)
@@ -83,9 +87,10 @@ class LatentDrift(Encoding):
 @OBJECTIVES.register("posterior_shift")
 @dataclass(frozen=True)
 class PosteriorShift(Encoding):
-    """Push mean and log-variance of the encoder's posterior away from the original's.
+    """Move mean and log-variance of the encoder's posterior away from those of the original.
 
-    PID (arXiv 2406.15305), the loss its code calls "add-log": neither denoiser nor prompt.
+    Source: PID (arXiv 2406.15305), the loss that its code calls "add-log". It needs neither a
+    denoiser nor a prompt.
     """
 
     needs: ClassVar[Need] = "autoencoder"
@@ -94,13 +99,15 @@ class PosteriorShift(Encoding):
     def bind(
         self, surrogate: PosteriorEncoder, origin: Tensor, repaint: Tensor | None = None
     ) -> LossFn:
-        """Minus the sum of both mean squared shifts.
+        """The loss: minus the sum of the mean squared changes of mean and log-variance.
 
         Raises:
-            ModelError: If the model gives latents without a distribution.
+            ModelError: If the model's encoder is deterministic.
         """
         if not hasattr(surrogate, "posterior"):
-            raise ModelError("posterior_shift needs a model that gives a distribution of latents")
+            raise ModelError(
+                "posterior_shift needs a model whose encoder gives a distribution of latents"
+            )
         with torch.no_grad():
             clean = surrogate.posterior(origin)
 
@@ -116,7 +123,15 @@ class PosteriorShift(Encoding):
 
 
 def target_picture(target: str, like: Tensor) -> Tensor:
-    """A target picture as float32 (1, 3, H, W), stretched to the size of ``like``."""
+    """Read a target picture as float32 (1, 3, H, W) in [0, 1], stretched to the size of ``like``.
+
+    Args:
+        target: ``photo`` for the packaged target photo, or the path of a picture.
+        like: Images (N, C, H, W) whose size and device are used.
+
+    Raises:
+        PhotoError: If the picture cannot be read.
+    """
     path = TARGET_PHOTO if target == "photo" else Path(target)
     picture = tensor(read_photo(path).visible(), like.device).expand(-1, 3, -1, -1)
     return resize(picture, *like.shape[-2:])
