@@ -62,11 +62,11 @@ def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
 @pytest.mark.parametrize(
     ("name", "digest"),
     [
-        ("fast", "13f5520b49eb15f1"),
+        ("fast", "1b1a19fb57ede8ae"),
         ("fast-linf", "90d01abc6677d147"),
         ("fast-native", "47114fcd49186e94"),
         ("fast-grey", "995efa9f41420494"),
-        ("fast-diffusion", "4e3ca1a7d1f68f4a"),
+        ("fast-diffusion", "5feabe1e18c74fec"),
         ("photoguard-img2img", "01c7e23483588653"),
         ("photoguard-inpaint", "4415a7833d580d0b"),
         ("photoguard-demo", "f9fb4d1baa4351bb"),

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["VISIBILITY", "Perceptual", "radius_near", "visibility"]
 
 VISIBILITY: dict[str, dict[str, float]] = {
-    "low": {"radius": 0.60, "levels": 24},
-    "medium": {"radius": 0.88, "levels": 24},
-    "high": {"radius": 1.30, "levels": 32},
+    "low": {"radius": 0.50, "levels": 24},
+    "medium": {"radius": 0.78, "levels": 24},
+    "high": {"radius": 1.00, "levels": 32},
 }
 """Named visibilities, and the options of a perceptual budget for each.
 
-Mean ColorVideoVDP (arXiv 2401.11485) on a full-HD display is about 9.6, 9.2 and 8.9 JOD.
+Mean ColorVideoVDP (arXiv 2401.11485) on a full-HD display is about 9.5, 9.1 and 8.7 JOD.
 """
 
-_JOD_LOST, _JOD_POWER = 1.17, 2.05
+_JOD_LOST, _JOD_POWER = 1.27, 1.38
 """Loss of JOD at a radius of 1, and exponent of its growth: a fit to means of training photos."""
 
 
@@ -72,7 +72,8 @@ class Perceptual(Levels):
     Attributes:
         radius: Largest visibility, in thresholds.
         levels: Largest change of any channel of any pixel, in 8-bit levels, up to 255.
-        colour: Allowance of colour differences, relative to that of luma.
+        colour: Allowance of colour differences, relative to that of luma. The larger, the more edits
+            lose before JPEG at one JOD; at 1 a face is seen to turn green.
         texture: Strength of masking by contrast nearby; 0 disables it.
         power: Order of the power mean, above 1. The larger it is, the less a few pixels may exceed
             the mean.
@@ -85,7 +86,7 @@ class Perceptual(Levels):
 
     radius: float
     levels: float
-    colour: float = 1.0
+    colour: float = 0.6
     texture: float = 1.0
     power: float = 4.0
     view: _View | None = None
