@@ -72,8 +72,8 @@ class Perceptual(Levels):
     Attributes:
         radius: Largest visibility, in thresholds.
         levels: Largest change of any channel of any pixel, in 8-bit levels, up to 255.
-        colour: Allowance of colour differences, relative to that of luma. The larger, the more edits
-            lose before JPEG at one JOD; at 1 a face is seen to turn green.
+        colour: Allowance of colour differences, relative to that of luma. The larger, the more
+            edits lose before JPEG at one JOD; at 1 a face is seen to turn green.
         texture: Strength of masking by contrast nearby; 0 disables it.
         power: Order of the power mean, above 1. The larger it is, the less a few pixels may exceed
             the mean.
