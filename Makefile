@@ -32,8 +32,9 @@ audit:
 	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	$(VENV)/audit/bin/pip-audit --vulnerability-service osv --strict --disable-pip --no-deps -r constraints.txt
 
+# As many processes as there are cores; tests depend on neither order nor one another.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report= --cov-fail-under=90
 
 # The sdist, the wheel from the sdist, and the wheel alone in an empty environment.
 package:

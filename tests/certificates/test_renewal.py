@@ -116,7 +116,7 @@ def test_without_the_original_the_default_uses_what_is_left(usual, newer, tmp_pa
 def test_a_renewal_shows_no_more_than_the_first_immunization(usual, newer, tmp_path):
     models = (*usual.register.supported(), newer)
     low = usual.recipe.with_visibility("low")
-    first = usual.issuer.certify(usual.photo, read_photo(usual.original), low, total=20)
+    first = usual.issuer.certify(usual.photo, read_photo(usual.original), low, total=28)
     renewer = renewer_of(usual, *models, recipe=usual.recipe)
     wish = wish_for(
         usual, tmp_path / "new.png", certificate=first, original=read_photo(usual.original)
@@ -124,10 +124,10 @@ def test_a_renewal_shows_no_more_than_the_first_immunization(usual, newer, tmp_p
     done = renewer.renew(wish)
     assert done is not None
     renewed = parse_certificate(done.certificate)[0]
-    assert renewed.recipe == low.with_bound(20.0).digest()
+    assert renewed.recipe == low.with_bound(28.0).digest()
     # So it goes on from renewal to renewal, and where another visibility is usual.
     stronger = replace(renewer, recipe=usual.recipe.with_visibility("high"), written=usual.recipe)
-    further = renewed.model_copy(update={"recipe": low.with_bound(20.0 - 7).digest()})
+    further = renewed.model_copy(update={"recipe": low.with_bound(28.0 - 7).digest()})
     for certificate in (parse_certificate(first)[0], renewed, further):
         assert renewer._as_visible(certificate) == low
         assert stronger._as_visible(certificate) == low
