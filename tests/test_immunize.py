@@ -10,7 +10,14 @@ from PIL import Image
 
 from photovax.batch.local import MaskOptions, immunize_files
 from photovax.checking import Verdict, check, noisy
-from photovax.errors import BudgetExceeded, OutputExists, PhotoError, SaveError, UsageError
+from photovax.errors import (
+    BudgetExceeded,
+    MetricUnavailable,
+    OutputExists,
+    PhotoError,
+    SaveError,
+    UsageError,
+)
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.masks import load_mask
@@ -286,3 +293,26 @@ def test_every_awkward_file_through_the_whole_path(immunizer, quick, tmp_path):
         if "shown_size" in case:
             assert [saved.width, saved.height] == case["shown_size"], case["file"]
         assert saved.grey or "grey" not in case.get("keeps", [])
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), KeyboardInterrupt()])
+def test_the_photo_is_safe_when_it_cannot_be_measured(
+    immunizer, quick, photo_file, tmp_path, monkeypatch, error
+):
+    result = immunizer.immunize(read_photo(photo_file), quick)
+    immunizer.save(result, tmp_path / "old.png")
+
+    def failing(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr("photovax.saving.visible_difference", failing)
+    stopped = isinstance(error, KeyboardInterrupt)
+    kind = KeyboardInterrupt if stopped else MetricUnavailable
+    with pytest.raises(kind, match=None if stopped else "written and verified"):
+        immunizer.save(result, tmp_path / "new.png")
+    assert (tmp_path / "new.png").exists() is not stopped
+    # Never beside the record of the photo that was there before.
+    with pytest.raises(kind):
+        immunizer.save(result, tmp_path / "old.png", overwrite=True)
+    assert (tmp_path / "old.png").exists()
+    assert not (tmp_path / "old.png.json").exists()

@@ -86,6 +86,19 @@ def test_files_and_photos_give_an_answer_that_saves_itself(photo_file, settings,
     assert found.visible.linf == result.largest
 
 
+def test_the_file_itself_is_never_replaced(photo_file, settings):
+    result = photovax.immunize(photo_file, **settings)
+    before = photo_file.read_bytes()
+    with pytest.raises(UsageError, match="never replaced"):
+        result.save(photo_file, overwrite=True)
+    assert photo_file.read_bytes() == before
+
+
+def test_no_model_is_refused():
+    with pytest.raises(UsageError, match="at least one model"):
+        photovax.Immunizer([], device="cpu")
+
+
 def test_models_stay_loaded_for_the_next_call(picture, settings, monkeypatch):
     photovax.immunize(picture, **settings)
     monkeypatch.setattr("photovax.models.surrogates.load_autoencoder", None)

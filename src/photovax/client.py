@@ -148,7 +148,7 @@ class Client:
             mask: Picture file of the same size, white where the photo may change.
             recipe: Name of a recipe of the service; its default when None.
             visibility: Visibility of the change, a word of
-                ``photovax.attack.recipe.VISIBILITY``; the service's default when None.
+                ``photovax.attack.budgets.VISIBILITY``; the service's default when None.
             levels: Largest change in levels of 255, instead of ``visibility``.
             file_type: File type of the result.
             strip_gps: Whether to remove the place where the photo was taken.

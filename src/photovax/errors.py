@@ -15,7 +15,7 @@ PhotovaxError                    1  base class
 ├── OptimiserError               7  a descent that cannot continue
 │   ├── LossShapeError           7  an objective that does not return one number per image
 │   └── GradientError            7  gradients that are not finite, or zero everywhere
-├── MetricUnavailable            8  a metric whose package or weights are missing
+├── MetricUnavailable            8  a metric whose package, weights or memory are missing
 ├── CertificateError             9  a certificate or key that is not valid
 └── Interrupted                130  stopped by the user before there was a result
 
@@ -124,7 +124,7 @@ class GradientError(OptimiserError):
 
 
 class MetricUnavailable(PhotovaxError):
-    """A metric whose package or weights are missing."""
+    """A metric whose package or weights are missing, or for which memory ran out."""
 
     exit_code = 8
 

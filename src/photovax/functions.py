@@ -94,6 +94,8 @@ def immunize(
     immunizer = _immunizer(names, None if weights is None else Path(weights), device)
     given = None if mask is None else _mask(mask, photo)
     result = immunizer.immunize(photo, chosen, mask=given, aim=aim)
+    if isinstance(picture, str | Path):
+        result = replace(result, source=Path(picture))
     if isinstance(picture, Image.Image):
         return result.image
     return result.photo.to_array(picture) if isinstance(picture, np.ndarray) else result

@@ -18,12 +18,14 @@ from photovax.attack.optimise import Descent
 from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.attack.rounding import round_within
+from photovax.attack.strength import MOST
 from photovax.checking import Verdict, check_models, weakest
-from photovax.errors import BudgetExceeded
+from photovax.errors import BudgetExceeded, UsageError
 from photovax.metrics.distortion import Visibility
 from photovax.metrics.latent import LatentEffect
 from photovax.metrics.visibility import VisibleDifference, jod
 from photovax.models.contracts import Autoencoder
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
 
 __all__ = ["Found", "Immunized", "Saved", "Saver"]
@@ -32,7 +34,7 @@ __all__ = ["Found", "Immunized", "Saved", "Saver"]
 class Saver(Protocol):
     """Saves and measures results; see ``photovax.immunizer.Immunizer``."""
 
-    def save(self, result: Immunized, path: str | Path, *, overwrite: bool = False) -> Saved:
+    def save(self, result: Immunized, path: Destination) -> Saved:
         """Write the photo, verify it, measure it, and write its record next to it."""
         ...
 
@@ -55,6 +57,7 @@ class Immunized:
         seconds: Duration of the immunization, in seconds.
         saver: Immunizer that made the photo and can save it.
         reached: Whether the goal of the strength was reached; if not, the strength is the recipe's.
+        source: File of the original, which ``save`` never replaces; None where it has none.
     """
 
     photo: Photo
@@ -70,6 +73,7 @@ class Immunized:
     seconds: float
     saver: Saver = field(repr=False)
     reached: bool = True
+    source: Path | None = None
 
     @property
     def image(self) -> Image.Image:
@@ -78,7 +82,10 @@ class Immunized:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Saved:
         """Write and verify the photo, and write its record; see ``Immunizer.save``."""
-        return self.saver.save(self, path, overwrite=overwrite)
+        destination = Destination(Path(path), overwrite, self.source)
+        destination.check()
+        destination.check_fits(self.photo, masked=not self.allowed.all())
+        return self.saver.save(self, destination)
 
     @property
     def largest(self) -> int:
@@ -120,6 +127,19 @@ class Found:
     def __init__(self, problem: Problem, descent: Descent, *, began: float, saver: Saver) -> None:
         self._problem, self._descent, self._began, self._saver = problem, descent, began, saver
         self._x = problem.enlarged(descent.x)
+
+    @property
+    def most(self) -> float:
+        """The largest share that the recipe's budget can be scaled by, at most ``MOST``."""
+        recipe, share = self._problem.recipe, MOST
+        while share > 1:
+            try:
+                recipe.with_radius(share * recipe.radius)
+            except UsageError:  # as linf above 255 levels
+                share *= 0.9
+            else:
+                return share
+        return 1.0
 
     def at(self, share: float) -> Immunized:
         """The result with a share of the change.

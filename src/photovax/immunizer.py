@@ -81,6 +81,8 @@ class Immunizer:
             raise UsageError(f"memory can be limited on the cpu only, not on {self.device.type}")
         self._plan = MemoryPlan(memory, limited=self.device.type == "cpu")
         names = [models] if isinstance(models, str) else models
+        if not names:
+            raise UsageError("an immunizer needs at least one model, got none")
         place = None if weights is None else Path(weights)
         self._surrogates = Surrogates(names, device=self.device, weights=place)
         self.models: list[Autoencoder] = list(self._surrogates.autoencoders.values())
@@ -139,6 +141,7 @@ class Immunizer:
             aim,
             passes=lambda share: found.passes(share, self._surrogates.autoencoders, self.device),
             unseen=lambda share: found.unseen(share, aim.jod or 0),
+            most=found.most,
         )
         return replace(found.at(1.0 if share is None else share), reached=share is not None)
 

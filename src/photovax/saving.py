@@ -106,6 +106,8 @@ def save(
         check_promises(result, read_photo(written, max_pixels=most))
 
     write_photo(asked, destination, verify=verify)
+    if destination.overwrite:  # the record of the photo that was replaced
+        destination.record.unlink(missing_ok=True)
     # Measured after the photo is written, so that the work is kept if memory runs out here.
     try:
         saved = _measured(result, destination, models, device, memory=memory)
@@ -114,6 +116,10 @@ def save(
             f"{destination.path} is written and verified, but it could not be measured: "
             f"{first_line(error)}"
         ) from error
+    except KeyboardInterrupt:
+        if not destination.overwrite:
+            destination.path.unlink(missing_ok=True)
+        raise
     named = dict(zip((model.name for model in models), digests, strict=True))
     _write_record(result, saved, named, device, destination)
     return saved

@@ -7,6 +7,7 @@ from photovax.attack.budgets import VISIBILITY
 from photovax.attack.presets import DEFAULT, LINF, PRESETS, load_recipe, recipe_from
 from photovax.attack.recipe import Recipe
 from photovax.errors import UnknownName, UsageError
+from photovax.registry import Part
 
 
 def test_published_settings():
@@ -62,11 +63,11 @@ def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
 @pytest.mark.parametrize(
     ("name", "digest"),
     [
-        ("fast", "1b1a19fb57ede8ae"),
+        ("fast", "109f8481a83e7589"),
         ("fast-linf", "90d01abc6677d147"),
         ("fast-native", "47114fcd49186e94"),
         ("fast-grey", "995efa9f41420494"),
-        ("fast-diffusion", "5feabe1e18c74fec"),
+        ("fast-diffusion", "1bd9b1c85426ce0f"),
         ("photoguard-img2img", "01c7e23483588653"),
         ("photoguard-inpaint", "4415a7833d580d0b"),
         ("photoguard-demo", "f9fb4d1baa4351bb"),
@@ -117,7 +118,7 @@ def test_a_file_can_start_from_a_preset(tmp_path):
         ('preset = "fast"\nstep_size = "8/0"', "step_size must be a number or a fraction"),
         ('preset = "fast"\nstep_size = 1\nstep_share = 1', "leave out one"),
         (
-            'preset = "fast"\nbudget = {name = "linf", options = {radius = 8}}',
+            'preset = "fast-linf"\nbudget = {name = "linf", options = {radius = 8}}',
             r"radius above 0 and up to 1 \(8 of 255 levels are 0.0314\), got 8",
         ),
         ("steps = ", "recipe .*mine.toml"),
@@ -150,6 +151,63 @@ def test_a_term_of_a_sum_without_a_name_is_refused(tmp_path):
     )
     with pytest.raises(UsageError, match="needs terms, each with a name"):
         load_recipe(str(path)).with_mode("inpaint")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"preset": "fast", "steps": null}', "steps must be given"),
+        ('{"preset": "fast", "step_size": null}', "step_size must be given"),
+        ('{"preset": "fast", "step_size": "1e400"}', "step_size must be a number"),
+        (
+            '{"preset": "fast", "budget": {"name": "perceptual", '
+            '"options": {"visibility": ["x"]}}}',
+            "no visibility named",
+        ),
+    ],
+)
+def test_wrong_values_in_json_are_one_line(tmp_path, text, message):
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_recipe(str(path))
+
+
+def test_a_preset_with_a_budget_of_another_kind_needs_a_step(tmp_path):
+    path = tmp_path / "mine.toml"
+    budget = 'preset = "fast"\nbudget = {name = "linf", options = {radius = "8/255"}}\n'
+    path.write_text(budget)
+    with pytest.raises(UsageError, match="step_share"):
+        load_recipe(str(path))
+    path.write_text(budget + "step_share = 0.5")
+    assert load_recipe(str(path)) == PRESETS[LINF]
+
+
+def test_a_bound_that_a_recipe_has_chosen_stays_at_another_visibility(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'preset = "fast"\n'
+        'budget = {name = "perceptual", options = {visibility = "medium", levels = 8}}'
+    )
+    recipe = load_recipe(str(path)).with_visibility("high")
+    assert recipe.radius == VISIBILITY["high"]["radius"]
+    assert recipe.levels == 8
+    assert PRESETS[DEFAULT].with_visibility("high").budget.options == VISIBILITY["high"]
+
+
+def test_a_jod_below_mediums_has_the_bound_of_a_louder_visibility():
+    assert PRESETS[DEFAULT].near_jod(9.5).levels == VISIBILITY["medium"]["levels"]
+    assert PRESETS[DEFAULT].near_jod(8.7).levels == VISIBILITY["high"]["levels"]
+
+
+def test_a_sum_needs_a_mask_where_one_of_its_terms_does():
+    terms = [
+        {"name": "edit_drift", "options": {"edit": {"mode": "instruct"}}},
+        {"name": "first_step_norm"},
+    ]
+    recipe = replace(PRESETS[LINF], objective=Part("sum", {"terms": terms}))
+    assert recipe.needs_mask
+    assert not recipe.with_mode("instruct").needs_mask
 
 
 def test_unknown_presets():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from photovax.attack.presets import DEFAULT, LINF, PRESETS
 from photovax.attack.recipe import Recipe
-from photovax.attack.strength import Aim, largest_share, least_share
+from photovax.attack.strength import Aim, aimed, largest_share, least_share
 from photovax.checking import Verdict, check
 from photovax.cli import main
 from photovax.demo import SAMPLE
@@ -131,3 +131,16 @@ def test_wrong_strengths_are_told_before_the_work(
 
 def quick(recipe: Recipe) -> Recipe:
     return replace(recipe, steps=10, size=128, views=recipe.views[:1])
+
+
+def test_a_jod_that_nothing_keeps_is_not_reached_whatever_passes():
+    aim = Aim(jod=9.9, passing=True)
+    assert aimed(aim, passes=lambda _: True, unseen=lambda _: False) is None
+    assert aimed(aim, passes=lambda _: True, unseen=lambda share: share < 0.5) is not None
+
+
+def test_a_search_stays_within_what_a_budget_can_be(immunizer: Immunizer, photo_file: Path):
+    recipe = quick(PRESETS[LINF].with_levels(120))
+    result = immunizer.immunize(read_photo(photo_file), recipe, aim=Aim(passing=True))
+    assert result.reached
+    assert result.recipe.radius < recipe.radius

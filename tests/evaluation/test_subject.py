@@ -8,6 +8,7 @@ import pytest
 from photovax.evaluation.plan import Asked, Floor
 from photovax.evaluation.subject import Subject, noise_like
 from photovax.models.edit import Edit
+from photovax.registry import Part
 
 
 @pytest.mark.parametrize("kind", ["subject", "dilated", "box", "inverse", "everything"])
@@ -31,16 +32,20 @@ def test_what_is_repainted(kind: str, photos: list[Path], tmp_path: Path):
         assert repaint.sum() < (~kept).sum()
 
 
+L2_FLOOR = Floor(Part("l2", {"radius": 3.0}))
+LINF_FLOOR = Floor(Part("linf", {"radius": 7.65 / 255}))
+
+
 def test_noise_has_the_asked_length(pixels: np.ndarray):
     wanted = 3.0
-    changed = noise_like(pixels, Floor("l2", wanted)).astype(float) - pixels
+    changed = noise_like(pixels, L2_FLOOR).astype(float) - pixels
     assert np.linalg.norm(changed) / 255 == pytest.approx(wanted, rel=0.01)
-    levels = noise_like(pixels, Floor("linf", 7.65 / 255)).astype(int) - pixels
+    levels = noise_like(pixels, LINF_FLOOR).astype(int) - pixels
     assert np.abs(levels).max() == 7
     mask = np.zeros(pixels.shape[:2], dtype=bool)
     mask[8:20, 8:30] = True
-    for floor in (Floor("l2", wanted), Floor("linf", 7.65 / 255)):
+    for floor in (L2_FLOOR, LINF_FLOOR):
         inside = noise_like(pixels, floor, mask).astype(float) - pixels
         assert (inside[~mask] == 0).all()
-        if floor.norm == "l2":  # all of the length is inside
+        if floor is L2_FLOOR:  # all of the length is inside
             assert np.linalg.norm(inside) / 255 == pytest.approx(wanted, rel=0.01)

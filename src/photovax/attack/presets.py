@@ -116,6 +116,14 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
         budget: Part = checked["budget"] if base is None else checked.get("budget", base.budget)
         checked["step_size"] = share * budget.options["radius"]
     if base is not None:
+        if (
+            checked.get("budget", base.budget).name != base.budget.name
+            and "step_size" not in checked
+        ):
+            raise UsageError(
+                f"recipe: the preset's step_size is for its own budget, {base.budget.name}; give "
+                "another, or step_share (the first step in radii)"
+            )
         return replace(base, **checked)
     missing = [
         name for name in ("objective", "budget", "views", "steps", "step_size") if name not in given
@@ -162,7 +170,7 @@ def _budget(part: Part) -> Part:
     options = dict(part.options)
     word = options.pop("visibility", None)
     if word is not None:
-        if word not in VISIBILITY:
+        if not isinstance(word, str) or word not in VISIBILITY:
             raise unknown("visibility", str(word), VISIBILITY)
         options = {**VISIBILITY[word], **options}
     if "radius" not in options:
@@ -176,7 +184,7 @@ def _number(value: object, name: str) -> float:
     if isinstance(value, str):
         try:
             return float(Fraction(value))
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, ZeroDivisionError, OverflowError):
             pass
     elif isinstance(value, int | float) and not isinstance(value, bool):
         return value

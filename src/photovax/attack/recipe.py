@@ -72,6 +72,8 @@ class Recipe:
     def __post_init__(self) -> None:
         whole = ("steps", "draws", "patience", "size", "seed")
         self._refuse({name: (_whole(getattr(self, name)), "a whole number") for name in whole})
+        given = ("steps", "step_size", "momentum", "seed")
+        self._refuse({name: (getattr(self, name) is not None, "given") for name in given})
         yes_or_no = ("random_start", "kept_region_only")
         self._refuse({n: (isinstance(getattr(self, n), bool), "true or false") for n in yes_or_no})
         self._refuse(
@@ -167,10 +169,7 @@ class Recipe:
                 "of the change",
                 hint="leave out --visibility, or use --recipe fast",
             )
-        options = VISIBILITY[visibility]
-        if options["radius"] == self.radius:
-            return self
-        return self.with_radius(options["radius"]).with_bound(options["levels"])
+        return self._visible(VISIBILITY[visibility]["radius"], VISIBILITY[visibility])
 
     def near_jod(self, jod: float) -> Recipe:
         """The recipe with the radius whose changes have ``jod`` JOD in the mean of photos.
@@ -179,7 +178,9 @@ class Recipe:
         """
         if not self.constraint.bounds_seen:
             return self
-        return self.with_radius(radius_near(jod))
+        radius = radius_near(jod)
+        louder = (known for known in VISIBILITY.values() if known["radius"] >= radius)
+        return self._visible(radius, next(louder, VISIBILITY["high"]))
 
     def with_bound(self, most: float) -> Recipe:
         """The recipe with another largest change, in the unit that its budget bounds.
@@ -213,6 +214,23 @@ class Recipe:
         if objective == self.objective:
             return self
         return replace(self, objective=objective, kept_region_only=mode == "inpaint")
+
+    def _visible(self, radius: float, named: Mapping[str, float]) -> Recipe:
+        """The same recipe with another radius, and a named visibility's other options.
+
+        Options that the recipe has chosen itself stay.
+        """
+        if radius == self.radius:
+            return self
+        present = VISIBILITY.get(self.constraint.label, {})
+        options = self.budget.options
+        changed = {
+            name: value
+            for name, value in named.items()
+            if name in present and options.get(name) == present[name] and name != "radius"
+        }
+        recipe = self.with_radius(radius)
+        return replace(recipe, budget=_with_options(recipe.budget, changed))
 
     def to_json(self) -> str:
         """The recipe as JSON with sorted keys."""

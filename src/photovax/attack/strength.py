@@ -45,7 +45,11 @@ class Aim:
 
 
 def aimed(
-    aim: Aim, *, passes: Callable[[float], bool], unseen: Callable[[float], bool]
+    aim: Aim,
+    *,
+    passes: Callable[[float], bool],
+    unseen: Callable[[float], bool],
+    most: float = MOST,
 ) -> float | None:
     """The share of a change that reaches a goal; None if no share does.
 
@@ -54,11 +58,12 @@ def aimed(
         passes: Function that returns whether a share of the change gets the verdict PASS for every
             model.
         unseen: Function that returns whether a share of the change has ``aim.jod`` or more.
+        most: Largest share that is tried.
     """
     if aim.jod is None:
-        return least_share(passes)
-    largest = largest_share(unseen)
-    return least_share(passes, most=largest or MOST) if aim.passing else largest
+        return least_share(passes, most)
+    largest = largest_share(unseen, most)
+    return least_share(passes, largest) if aim.passing and largest is not None else largest
 
 
 def largest_share(fits: Callable[[float], bool], most: float = MOST) -> float | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from photovax.attack.budgets import VISIBILITY
 from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
 from photovax.extras import extra_installed
@@ -44,6 +45,13 @@ def issue(
         Path, typer.Option(help="The photo before it was immunized.", show_default=False)
     ],
     recipe: Annotated[str, typer.Option(help="Recipe of the immunization.")] = DEFAULT,
+    visibility: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Its visibility: {', '.join(VISIBILITY)}. [default: the recipe's]",
+            show_default=False,
+        ),
+    ] = None,
     total: Annotated[
         float | None,
         typer.Option(
@@ -75,6 +83,8 @@ def issue(
     models = Register(Settings(data).register).supported()
     issuer = Issuer(models, KeyRing(Settings(data).keys), weights=weights, device=device)
     chosen = load_recipe(recipe)
+    if visibility is not None:
+        chosen = chosen.with_visibility(visibility)
     text = issuer.certify(photo, read_photo(original), chosen, total=total, masked=masked)
     target = output or certificate_of(photo)
     write_text(text, target, overwrite=overwrite)

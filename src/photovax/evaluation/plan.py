@@ -82,24 +82,17 @@ class Floor:
     """The noise floor: random noise with the norm and size of a recipe's budget.
 
     Attributes:
-        norm: Name of the budget that it is drawn from.
-        radius: Radius of that budget, in its own unit.
+        budget: Budget that it is drawn from.
         kept: Whether there is noise only where an inpainting editor keeps the photo.
-        bound: Largest change, in 8-bit levels, where the budget has one beside its radius.
     """
 
-    norm: str
-    radius: float
+    budget: Part
     kept: bool = False
-    bound: float | None = None
 
     @property
     def constraint(self) -> Constraint:
         """The set that it is drawn from."""
-        options = {"radius": self.radius}
-        if self.bound is not None:
-            options["levels"] = self.bound
-        return BUDGETS.create(Part(self.norm, options))
+        return BUDGETS.create(self.budget)
 
     @property
     def levels(self) -> float | None:
@@ -113,8 +106,7 @@ class Floor:
 
     def facts(self) -> dict[str, Any]:
         """The fields that identify stored results."""
-        # Noise of linf and l2 keeps the key it had before there was a bound.
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -144,8 +136,7 @@ class Variant:
     def floor(self, mode: Mode) -> Floor:
         """The noise floor of the recipe for a way of editing."""
         adapted = self.against(mode)
-        bound = adapted.budget.options.get("levels")
-        return Floor(adapted.budget.name, adapted.radius, adapted.needs_mask, bound)
+        return Floor(adapted.budget, adapted.needs_mask)
 
 
 @dataclass(frozen=True)
@@ -201,7 +192,7 @@ def variants(
     Args:
         names: Names of presets, and recipe files.
         budgets: Largest changes, in 8-bit levels.
-        visibilities: Words of ``photovax.attack.recipe.VISIBILITY``.
+        visibilities: Words of ``photovax.attack.budgets.VISIBILITY``.
         size: Short side in pixels at which models are fed photos, for recipes without a size.
 
     Raises:

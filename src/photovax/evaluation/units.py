@@ -150,11 +150,8 @@ class Units:
         recipe, digests = self._recipes[variant.label, mode]
         floor, masked = variant.floor(mode), recipe.needs_mask
         mask = subject.mask_digest() if masked else None
-        # In folders of older versions "noise" of an l2 norm is too short where it is masked.
-        # Draws of another kind than those that were stored before are stored under another key.
-        drawn = "noise" if floor.constraint.bounds_seen else "noise of the whole set"
         noise = Protection(
-            key_of(subject.digest, drawn, floor.facts(), FLOOR_SEED, mask), floor, masked
+            key_of(subject.digest, "noise", floor.facts(), FLOOR_SEED, mask), floor, masked
         )
         made = Protection(key_of(subject.digest, recipe.digest(), digests, mask), recipe, masked)
         return [(floor.label, noise, None), (variant.label, made, noise)]

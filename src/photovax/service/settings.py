@@ -22,7 +22,7 @@ class Settings:
         recipe: Preset or recipe file that photos are immunized with by default.
         levels: Largest change in 8-bit levels; the recipe's own when None.
         visibility: Default visibility of the change, a word of
-            ``photovax.attack.recipe.VISIBILITY``; the recipe's own when None. Excludes ``levels``.
+            ``photovax.attack.budgets.VISIBILITY``; the recipe's own when None. Excludes ``levels``.
         total: Largest change of a photo by all its renewals together, in the unit of the recipe's
             budget; each recipe's own budget when None. Recipes whose budget has another unit always
             use their own.

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["VISIBILITY", "Perceptual", "radius_near", "visibility"]
 
 VISIBILITY: dict[str, dict[str, float]] = {
-    "low": {"radius": 0.50, "levels": 24},
-    "medium": {"radius": 0.78, "levels": 24},
-    "high": {"radius": 1.00, "levels": 32},
+    "low": {"radius": 0.50, "levels": 24, "colour": 0.6},
+    "medium": {"radius": 0.78, "levels": 24, "colour": 0.6},
+    "high": {"radius": 1.00, "levels": 32, "colour": 0.6},
 }
 """Named visibilities, and the options of a perceptual budget for each.
 
@@ -86,7 +86,7 @@ class Perceptual(Levels):
 
     radius: float
     levels: float
-    colour: float = 0.6
+    colour: float = 1.0
     texture: float = 1.0
     power: float = 4.0
     view: _View | None = None
@@ -200,9 +200,9 @@ class Perceptual(Levels):
 
     def _scaled(self, change: Tensor, origin: Tensor, radius: float) -> Tensor:
         """A change on the grid, scaled to a visibility of ``radius`` and enlarged to the photo."""
-        seen = self._seen(change, origin).clamp_min_(1e-30).view(-1, 1, 1, 1)
         from photovax.models.views import interpolated
 
+        seen = self._seen(change, origin).clamp_min_(1e-30).view(-1, 1, 1, 1)
         return interpolated(change.mul_(radius / seen), *origin.shape[-2:])
 
     def _seen(self, change: Tensor, origin: Tensor) -> Tensor:

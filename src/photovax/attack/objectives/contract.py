@@ -105,8 +105,8 @@ class Sum(Objective[S]):
     @property
     def mode(self) -> Mode | None:
         """The way of editing of the first term that depends on one."""
-        modes = (objective.mode for _, objective in self.terms)
-        return next((mode for mode in modes if mode is not None), None)
+        modes = [objective.mode for _, objective in self.terms if objective.mode is not None]
+        return "inpaint" if "inpaint" in modes else next(iter(modes), None)
 
     def options_for(self, mode: str) -> Mapping[str, Any] | None:
         """The terms, with the options for another way of editing; None if no term depends on one.
@@ -119,7 +119,9 @@ class Sum(Objective[S]):
             return None
         return {
             "terms": [
-                term if options is None else {**term, "options": {**term["options"], **options}}
+                term
+                if options is None
+                else {**term, "options": {**term.get("options", {}), **options}}
                 for term, options in zip(self.described, changed, strict=True)
             ]
         }

@@ -47,7 +47,9 @@ class Offer:
                     f"a total of {total:g} is less than the {at_once:g} that the recipe {name} "
                     "changes photos by"
                 )
-        self.most = max(self.usual.levels or 0, _STRONG)
+        # A budget of what is seen has a wide bound on levels, which alone would be seen much more.
+        own = 0 if self.usual.constraint.bounds_seen else self.usual.levels or 0
+        self.most = max(own, _STRONG)
         if settings.total is not None and self.usual.levels is not None:
             self.most = settings.total
         self._levels_set = settings.levels is not None

@@ -102,9 +102,8 @@ class Bench:
 
     @cached_property
     def _adversary(self) -> Adversary:
-        from photovax.adversary.edits import (
-            Adversary,  # slow to import, and most jobs need no pipeline
-        )
+        # Slow to import, and most jobs need no pipeline.
+        from photovax.adversary.edits import Adversary
 
         return Adversary(DEFAULT_MODEL, device=self._settings.device)
 
