@@ -129,7 +129,7 @@ recipe = replace(PRESETS[sys.argv[1]], steps=3, size=128)
 try:
     Immunizer(device="cpu", memory=1).immunize(photo, recipe)
 except UsageError as error:
-    least = float(re.search("takes about ([0-9.]+) GiB", str(error))[1])
+    least = float(re.search("needs about ([0-9.]+) GiB", str(error))[1])
 limit = round((least + 0.1) * 2**30)
 immunizer = Immunizer(device="cpu", memory=limit)
 immunizer.save(immunizer.immunize(photo, recipe), Path("out.png"))

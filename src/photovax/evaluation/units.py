@@ -94,7 +94,8 @@ class Units:
         count = 0
         for asked in self.plan.edits:
             fitting = [v for v in self.plan.variants if v.applies(asked.edit.mode)]
-            count += len(fitting) + len({v.floor(asked.edit.mode) for v in fitting})
+            floors = {v.floor(asked.edit.mode).label for v in fitting}
+            count += len(fitting) + len(floors)
         return count * self.plan.seeds * len(self.plan.purifications)
 
     def of(self, subject: Subject) -> list[Unit]:

@@ -29,7 +29,7 @@ def test_what_may_be_asked_for_is_told(idle, photo, tmp_path):
     }
     content = photo.read_bytes()
     detail_of(post(idle, content, data={"levels": "33"}), 422, "wrong-request")
-    length = {"budget": {"name": "l2", "options": {"radius": 8}}}
+    length = {"budget": {"name": "l2", "options": {"radius": 8}}, "step_share": 0.5}
     recipe = recipe_file(tmp_path, "length", **length)
     settings = settings_in(tmp_path, recipe=str(recipe), total=None)
     with TestClient(build_app(settings), base_url=HOME) as web:
@@ -70,7 +70,8 @@ def test_a_total_below_the_budget_is_refused_at_the_start(tmp_path):
 
 
 def test_a_total_is_for_recipes_of_its_unit(tmp_path):
-    length = recipe_file(tmp_path, "length", budget={"name": "l2", "options": {"radius": 20}})
+    budget = {"name": "l2", "options": {"radius": 20}}
+    length = recipe_file(tmp_path, "length", budget=budget, step_share=0.5)
     levels = settings_in(tmp_path, recipes=(str(length),))
     lengths = settings_in(tmp_path, recipe=str(length), recipes=("fast-linf",), total=30)
     linf, l2 = load_recipe("fast-linf"), load_recipe(str(length))
