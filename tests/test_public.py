@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 import photovax
+from photovax import checking
+from photovax.adversary.edits import Adversary
 from photovax.errors import UnreadablePhoto, UsageError
 from tests.places import ROOT
 
@@ -92,6 +94,13 @@ def test_the_file_itself_is_never_replaced(photo_file, settings):
     with pytest.raises(UsageError, match="never replaced"):
         result.save(photo_file, overwrite=True)
     assert photo_file.read_bytes() == before
+
+
+def test_a_string_is_one_model_and_a_folder_of_weights(picture, tmp_path):
+    photo = photovax.Photo.from_image(picture)
+    found = checking.check(photo, photo, models="embedded", weights=str(tmp_path), device="cpu")
+    assert list(found.models) == ["embedded"]
+    Adversary("embedded", weights=str(tmp_path), device="cpu")
 
 
 def test_no_model_is_refused():

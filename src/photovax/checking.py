@@ -111,8 +111,8 @@ def check(
     photo: Photo,
     original: Photo,
     *,
-    models: Sequence[str] = (DEFAULT_MODEL,),
-    weights: Path | None = None,
+    models: Sequence[str] | str = DEFAULT_MODEL,
+    weights: str | Path | None = None,
     size: int | None = None,
     device: str = "auto",
 ) -> Check:
@@ -121,7 +121,7 @@ def check(
     Args:
         photo: The immunized photo.
         original: The photo before it was immunized.
-        models: Catalogue names or folders of the models.
+        models: Catalogue names or folders of the models; a string is one model.
         weights: Folder of weights that do not ship with photovax.
         size: Short side in pixels at which models are fed photos; each model's own when None.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
@@ -136,7 +136,8 @@ def check(
     names = each_once(models)
     if not names:
         raise UsageError("a check needs at least one model")
-    loaded = {name: load_autoencoder(name, device=place, weights=weights) for name in names}
+    folder = None if weights is None else Path(weights)
+    loaded = {name: load_autoencoder(name, device=place, weights=folder) for name in names}
     return check_loaded(photo, original, loaded, device=place, size=size)
 
 

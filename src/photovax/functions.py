@@ -133,8 +133,8 @@ def check(
     return checking.check(
         _photo(picture),
         _photo(original),
-        models=(models,) if isinstance(models, str) else models,
-        weights=None if weights is None else Path(weights),
+        models=models,
+        weights=weights,
         size=size,
         device=device,
     )

@@ -80,11 +80,10 @@ class Immunizer:
         if memory is not None and self.device.type != "cpu":
             raise UsageError(f"memory can be limited on the cpu only, not on {self.device.type}")
         self._plan = MemoryPlan(memory, limited=self.device.type == "cpu")
-        names = [models] if isinstance(models, str) else models
-        if not names:
+        if not models:
             raise UsageError("an immunizer needs at least one model, got none")
         place = None if weights is None else Path(weights)
-        self._surrogates = Surrogates(names, device=self.device, weights=place)
+        self._surrogates = Surrogates(models, device=self.device, weights=place)
         self.models: list[Autoencoder] = list(self._surrogates.autoencoders.values())
 
     def only(self, models: Sequence[str]) -> Immunizer:

@@ -58,11 +58,15 @@ class Adversary:
     """
 
     def __init__(
-        self, model: str = DEFAULT_MODEL, *, device: str = "auto", weights: Path | None = None
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        device: str = "auto",
+        weights: str | Path | None = None,
     ) -> None:
         self.model = model
         self.device = pick_device(device)
-        self._folder = model_folder(model, weights=weights)
+        self._folder = model_folder(model, weights=None if weights is None else Path(weights))
         self._denoisers = denoiser_folders(self._folder, name=model)
         self._sdxl = holds_sdxl(self._folder)
         self._pipelines: dict[Mode, Any] = {}

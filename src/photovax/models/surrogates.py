@@ -40,7 +40,7 @@ class Surrogates:
     """
 
     def __init__(
-        self, names: Sequence[str], *, device: torch.device, weights: Path | None = None
+        self, names: Sequence[str] | str, *, device: torch.device, weights: Path | None = None
     ) -> None:
         self._device, self._weights = device, weights
         self.autoencoders: dict[str, Autoencoder] = {

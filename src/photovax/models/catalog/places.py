@@ -276,14 +276,14 @@ def fed_size(name: str, size: int | None = None) -> int:
     return 1024 if transformer else 512
 
 
-def each_once(names: Iterable[str]) -> list[str]:
+def each_once(names: Iterable[str] | str) -> list[str]:
     """Names of models without repetitions.
 
     Raises:
         UsageError: If two folders have the same last part, since results go by that name.
     """
     found: dict[str, str] = {}
-    for name in names:
+    for name in [names] if isinstance(names, str) else names:
         short = called(name)
         if found.setdefault(short, name) != name:
             raise UsageError(
