@@ -82,14 +82,8 @@ def immunize(
     """
     photo = _photo(picture)
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    chosen, aim = _adjusted(chosen, visibility=visibility, budget=budget)
-    if mode is not None:
-        chosen = chosen.with_mode(mode)
-    chosen = replace(
-        chosen,
-        size=chosen.size if size is None else size,
-        seed=chosen.seed if seed is None else seed,
-    )
+    aim = None if visibility is None or isinstance(visibility, str) else Aim(jod=visibility)
+    chosen = chosen.adjusted(levels=budget, visibility=visibility, mode=mode, size=size, seed=seed)
     names = (models,) if isinstance(models, str) else tuple(models)
     immunizer = _immunizer(names, None if weights is None else Path(weights), device)
     given = None if mask is None else _mask(mask, photo)
@@ -213,27 +207,6 @@ def _mask(mask: Mask, photo: Photo) -> np.ndarray:
         mask = mask.astype(np.uint8) * 255
     kept: np.ndarray = white_of(_photo(mask), photo, name="the mask")
     return kept
-
-
-def _adjusted(
-    recipe: Recipe, *, visibility: str | float | None, budget: float | None
-) -> tuple[Recipe, Aim | None]:
-    """The recipe with another strength, and the goal by which the strength is found, if any.
-
-    Raises:
-        UsageError: If both a visibility and a budget are given.
-    """
-    if visibility is not None and budget is not None:
-        raise UsageError(
-            "budget bounds the largest change, visibility bounds how visible it is: give one"
-        )
-    if budget is not None:
-        return recipe.with_levels(budget), None
-    if isinstance(visibility, str):
-        return recipe.with_visibility(visibility), None
-    if visibility is not None:
-        return recipe.near_jod(visibility), Aim(jod=visibility)
-    return recipe, None
 
 
 # Only two are kept, since a model takes hundreds of megabytes.

@@ -134,6 +134,44 @@ class Recipe:
         """Whether a mask is required: inpainting editors see only the kept region."""
         return self.kept_region_only or self.mode == "inpaint"
 
+    def adjusted(
+        self,
+        *,
+        levels: float | None = None,
+        visibility: str | float | None = None,
+        mode: str | None = None,
+        size: int | None = None,
+        seed: int | None = None,
+    ) -> Recipe:
+        """The recipe with the settings that are not None.
+
+        Args:
+            levels: See ``with_levels``.
+            visibility: Name for ``with_visibility``, or a number of JOD for ``near_jod``.
+            mode: See ``with_mode``.
+            size: Short side in pixels at which the models are fed the photo.
+            seed: Seed of all random choices.
+
+        Raises:
+            UsageError: If both levels and a visibility are given, or one does not fit the recipe.
+        """
+        recipe = self
+        if levels is not None and visibility is not None:
+            raise UsageError(
+                "a budget bounds the largest change, a visibility how visible it is: give one",
+                hint="leave out one of --budget and --visibility",
+            )
+        if levels is not None:
+            recipe = recipe.with_levels(levels)
+        if isinstance(visibility, str):
+            recipe = recipe.with_visibility(visibility)
+        elif visibility is not None:
+            recipe = recipe.near_jod(visibility)
+        if mode is not None:
+            recipe = recipe.with_mode(mode)
+        given: dict[str, Any] = {"size": size, "seed": seed}
+        return replace(recipe, **{key: each for key, each in given.items() if each is not None})
+
     def with_levels(self, levels: float) -> Recipe:
         """The recipe with an l-infinity budget of ``levels`` 8-bit levels.
 

@@ -133,8 +133,12 @@ def command(
     """Immunize photos. Results keep the size of the photo, and are measured as saved files."""
     jod = options.as_jod(visibility)
     aim = None if jod is None and target is None else Aim(jod=jod, passing=target is not None)
-    chosen = options.adjusted(
-        load_recipe(recipe), budget=budget, size=size, mode=mode, seed=seed, visibility=visibility
+    chosen = load_recipe(recipe).adjusted(
+        levels=budget,
+        visibility=visibility if jod is None else jod,
+        mode=mode,
+        size=size,
+        seed=seed,
     )
     outputs = _outputs(photos, output, file_type)
     from photovax.batch.local import MaskOptions, immunize_files

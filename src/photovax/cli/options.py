@@ -6,9 +6,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +16,6 @@ from photovax.models.catalog.entries import CATALOG, DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from photovax.attack.optimise import Step
-    from photovax.attack.recipe import Recipe
 
 DEFAULT_MODELS = [DEFAULT_MODEL]
 
@@ -88,31 +86,6 @@ def as_jod(visibility: str | None) -> float | None:
         return None if visibility is None else float(visibility)
     except ValueError:
         return None
-
-
-def adjusted(
-    recipe: Recipe,
-    *,
-    budget: float | None,
-    size: int | None,
-    mode: str | None,
-    seed: int | None,
-    visibility: str | None = None,
-) -> Recipe:
-    """A recipe with the options of the command line; ``budget`` is in 8-bit levels."""
-    if budget is not None and visibility is not None:
-        raise UsageError(
-            "--budget bounds the largest change, --visibility how visible it is: leave out one"
-        )
-    if budget is not None:
-        recipe = recipe.with_levels(budget)
-    if visibility is not None:
-        jod = as_jod(visibility)
-        recipe = recipe.with_visibility(visibility) if jod is None else recipe.near_jod(jod)
-    if mode is not None:
-        recipe = recipe.with_mode(mode)
-    given: dict[str, Any] = {"size": size, "seed": seed}
-    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
 @contextmanager
