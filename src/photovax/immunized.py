@@ -101,6 +101,7 @@ class Saved:
     Attributes:
         path: File of the photo.
         record: JSON file next to it.
+        notes: Lines, one for each property of the original that the file does not keep.
         visible: Distortion of the photo: norms, PSNR and SSIM.
         seen: Visibility of the change: JOD of ColorVideoVDP (arXiv 2401.11485) and FLIP (doi
             10.1145/3406183).
@@ -109,6 +110,7 @@ class Saved:
 
     path: Path
     record: Path
+    notes: tuple[str, ...]
     visible: Visibility
     seen: VisibleDifference
     effects: dict[str, LatentEffect]

@@ -41,10 +41,11 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
         reopened: Photo that was read from the file.
 
     Raises:
-        BudgetExceeded: If size, channels, pixels, transparency or rights differ, a pixel outside
-            the mask changed, or the change exceeds the budget.
+        BudgetExceeded: If size, channels, pixels, transparency, rights or a JPEG's gain map differ,
+            a pixel outside the mask changed, or the change exceeds the budget.
     """
     given = result.original
+    in_jpeg = reopened.format in ("JPEG", "MPO")
     broken = None
     if reopened.pixels.shape != given.pixels.shape:
         broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
@@ -54,6 +55,8 @@ def check_promises(result: Immunized, reopened: Photo) -> None:
         broken = "a different transparency"
     elif forbids_training(result.photo.metadata) and not forbids_training(reopened.metadata):
         broken = "no statement against AI training"
+    elif in_jpeg and reopened.gain_map != result.photo.gain_map:
+        broken = "a different gain map"
     elif (reopened.pixels != given.pixels)[~result.allowed].any():
         broken = "changes outside the mask"
     else:
@@ -146,6 +149,7 @@ def _measured(
     return Saved(
         path=destination.path,
         record=destination.record,
+        notes=destination.notes(result.original),
         visible=visibility(before, after),
         seen=visible_difference(before, after, memory=memory),
         effects={
@@ -197,7 +201,7 @@ def _write_record(
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
         },
-        "notes": list(result.original.notes),
+        "notes": list(saved.notes),
     }
     text = json.dumps(record, indent=1) + "\n"
     write_text(text, saved.record, overwrite=destination.overwrite)

@@ -12,7 +12,7 @@ from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 from photovax.pictures.channels import as_image
 from photovax.pictures.pillow import strict_pillow
-from photovax.pictures.write import LEAST_LOSS
+from photovax.pictures.types import LEAST_LOSS
 from photovax.tensors import tensor
 
 __all__ = ["within_jpeg"]

@@ -121,13 +121,20 @@ class Destination:
             raise SaveError(
                 f"{name}: JPEG would change pixels outside the mask, too; use .png, .tif or .webp"
             )
-        held = {"EXIF": photo.metadata.exif, "XMP": photo.metadata.xmp}
+        xmp, more = photo.metadata.xmp, photo.gain_map
+        held = {"EXIF": photo.metadata.exif, "XMP": xmp if more is None else more.announced(xmp)}
         for kind, block in held.items():
             if block is not None and len(block) > _JPEG_BLOCKS[kind]:
                 raise SaveError(
                     f"{name}: the photo has {len(block)} bytes of {kind}, and JPEG holds "
                     f"{_JPEG_BLOCKS[kind]}; use .png or .tif"
                 )
+
+    def notes(self, photo: Photo) -> tuple[str, ...]:
+        """Lines, one for each property of a photo that the file does not keep."""
+        if photo.gain_map is None or self.suffix in JPEG_SUFFIXES:
+            return photo.notes
+        return (*photo.notes, f"an HDR gain map: not kept in {self.suffix}, which only .jpg does")
 
     @property
     def _name(self) -> str:

@@ -16,7 +16,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.errors import AnimatedPhoto, UnreadablePhoto, UsageError
 from photovax.pictures.channels import as_image, bits_per_channel, eight_bit, raw_mode
+from photovax.pictures.companions import companions, without_pointers
 from photovax.pictures.exif import Metadata, tidied
+from photovax.pictures.gain_map import GainMap
+from photovax.pictures.orientation import upright
 from photovax.pictures.pillow import (
     DECODER_ERRORS,
     MAX_PIXELS,
@@ -50,6 +53,7 @@ class Photo:
         metadata: Colour profile, EXIF, XMP and resolution.
         format: Pillow's name of the source's format: "JPEG", "PNG", "HEIF", ...
         notes: Lines, one for each property of the source that a saved copy cannot keep.
+        gain_map: Gain map of an HDR photo, which JPEG files keep; None where there is none.
     """
 
     pixels: NDArray[np.uint8]
@@ -57,6 +61,7 @@ class Photo:
     metadata: Metadata
     format: str
     notes: tuple[str, ...]
+    gain_map: GainMap | None = None
 
     @classmethod
     def from_image(cls, image: Image.Image) -> Photo:
@@ -67,7 +72,7 @@ class Photo:
             AnimatedPhoto: If it has several frames.
         """
         with decoding("the image", MAX_PIXELS):
-            return _photo(image, "the image")
+            return _photo(image, "the image", getattr(image, "fp", None))
 
     @classmethod
     def from_array(cls, array: NDArray[Any]) -> Photo:
@@ -160,11 +165,12 @@ class Photo:
         return replace(self, pixels=pixels)
 
     def without_gps(self) -> Photo:
-        """The same photo without the location in its EXIF and XMP.
+        """The same photo without the location in its EXIF and XMP, and in those of a gain map.
 
         A maker note, which only its camera can read, is left unchanged.
         """
-        return replace(self, metadata=self.metadata.without_gps())
+        gain_map = self.gain_map and self.gain_map.without_gps()
+        return replace(self, metadata=self.metadata.without_gps(), gain_map=gain_map)
 
     def forbidding_ai(self) -> Photo:
         """The same photo with XMP that forbids training AI with it and editing it by AI.
@@ -199,7 +205,7 @@ def read_photo(source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_
         Image.open(file, formats=formats_of(file, name)) as image,
     ):
         check_pixels(image, name, max_pixels)
-        return _photo(image, name)
+        return _photo(image, name, file)
 
 
 def _opened(source: str | os.PathLike[str] | bytes, name: str) -> BinaryIO:
@@ -215,29 +221,33 @@ def _opened(source: str | os.PathLike[str] | bytes, name: str) -> BinaryIO:
     return Path(source).open("rb")
 
 
-def _photo(image: Image.Image, name: str) -> Photo:
+def _photo(image: Image.Image, name: str, file: BinaryIO | None) -> Photo:
     notes: list[str] = []
     image_format = image.format or ""
     _refuse_what_would_mislead(image, name)
-    _note_other_pictures(image, name, notes)
+    _refuse_several(image, name)
+    beside = companions(image, file)
     bits, mode_in_file = bits_per_channel(image), raw_mode(image)
     if bits != 8:
         notes.append(f"{bits}-bit channels: a saved copy has 8 bits")
     image.load()
     found, orientation, lost = tidied(_metadata(image, notes))
     notes += lost
+    found = replace(found, xmp=found.xmp and without_pointers(found.xmp))
     if image.format in ("TIFF", "HEIF"):
         orientation = 1  # Pillow's readers of these turn the pixels themselves
     try:
         pixels, alpha, icc = eight_bit(image, bits, mode_in_file, found.icc, notes)
     except UnreadablePhoto as error:
         raise UnreadablePhoto(f"{name}: {error}") from error
+    beside = beside.upright(orientation)
     return Photo(
-        pixels=_upright(pixels, orientation),
-        alpha=None if alpha is None else _upright(alpha, orientation),
+        pixels=upright(pixels, orientation),
+        alpha=None if alpha is None else upright(alpha, orientation),
         metadata=replace(found, icc=icc),
         format=image_format,
-        notes=tuple(notes),
+        notes=(*beside.notes, *notes),
+        gain_map=beside.gain_map,
     )
 
 
@@ -257,19 +267,13 @@ def _refuse_what_would_mislead(image: Image.Image, name: str) -> None:
         )
 
 
-def _note_other_pictures(image: Image.Image, name: str, notes: list[str]) -> None:
+def _refuse_several(image: Image.Image, name: str) -> None:
     frames: int = getattr(image, "n_frames", 1) if getattr(image, "is_animated", False) else 1
-    if frames > 1 and image.format in ("MPO", "HEIF"):
-        notes.append(f"{frames} pictures in one file: only the primary one is kept")
-    elif frames > 1:
+    if frames > 1 and image.format not in ("MPO", "HEIF"):
         raise AnimatedPhoto(
             f"{name}: {frames} frames or pages ({image.format}), where one is allowed",
             hint=f"take one out first, such as: magick '{name}[0]' frame.png",
         )
-    if image.format == "JPEG" and "mp" in image.info:
-        notes.append("an HDR gain map or other hidden picture: not kept")
-    if image.info.get("aux") or image.info.get("depth_images"):
-        notes.append("auxiliary pictures (depth, gain map): not kept")
 
 
 def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
@@ -317,17 +321,6 @@ def _dpi(value: object) -> tuple[float, float] | None:
         return None
     # Pillow reports 1 dot per inch for a TIFF without a resolution
     return (x, y) if 1 < x < 1e6 and 1 < y < 1e6 else None
-
-
-def _upright(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation, 1 to 8; (H, W) or (H, W, C)."""
-    if orientation >= 5:
-        array = array.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return np.ascontiguousarray(array)
 
 
 def _levels(shaped: NDArray[Any], given: NDArray[Any]) -> NDArray[np.uint8]:

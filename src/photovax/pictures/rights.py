@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from photovax.pictures.exif import Metadata
-from photovax.pictures.xmp import without_properties
+from photovax.pictures.xmp import EMPTY, RDF, without_properties
 
 __all__ = ["cawg_entries", "forbidding_ai", "forbids_training"]
 
-_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
 _PROHIBITED = "http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED"
 # Training of any kind: -GENAIMLTRAINING would allow training of models that only recognise. Wider
@@ -30,11 +29,6 @@ _WIDER = {
     _PROHIBITED + "-SEELINKEDRIGHTSEXPR",
 }
 _NO_EDITING = "No editing by generative AI without permission of the rights holder."
-
-_EMPTY = (
-    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    f'<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-).encode()
 
 
 def forbidding_ai(metadata: Metadata) -> tuple[Metadata, list[str]]:
@@ -52,9 +46,9 @@ def forbidding_ai(metadata: Metadata) -> tuple[Metadata, list[str]]:
         The metadata with both statements, and a note for each that was lost or could not be made.
     """
     try:
-        xmp, notes = _saying_so(metadata.xmp or _EMPTY)
+        xmp, notes = _saying_so(metadata.xmp or EMPTY)
     except ValueError as error:
-        xmp, notes = _saying_so(_EMPTY)
+        xmp, notes = _saying_so(EMPTY)
         notes.append(f"damaged XMP ({error}): not kept; a new packet forbids AI")
     return replace(metadata, xmp=xmp), notes
 
@@ -80,7 +74,7 @@ def cawg_entries(metadata: Metadata) -> dict[str, dict[str, str]]:
         nothing, or contradicts itself.
     """
     try:
-        said = _Statement.of(metadata.xmp or _EMPTY)
+        said = _Statement.of(metadata.xmp or EMPTY)
     except ValueError:
         return {}
     entries: dict[str, dict[str, str]] = {}
@@ -115,7 +109,7 @@ def _saying_so(xmp: bytes) -> tuple[bytes, list[str]]:
     if added:
         # It declares its own prefixes, since the packet may use them for other namespaces.
         description = (
-            f'<rdf:Description rdf:about="" xmlns:rdf="{_RDF}" xmlns:plus="{_PLUS}">{added}'
+            f'<rdf:Description rdf:about="" xmlns:rdf="{RDF}" xmlns:plus="{_PLUS}">{added}'
             "</rdf:Description>"
         )
         xmp = xmp[: said.end] + description.encode() + xmp[said.end :]
@@ -157,7 +151,7 @@ class _Statement:
             for key in found.keys() & attributes.keys():
                 found[key].append(attributes[key])
             if name in found:
-                found[name].append(attributes.get(_RDF + "resource", ""))
+                found[name].append(attributes.get(RDF + "resource", ""))
                 inside.append(name)
 
         def text(data: str) -> None:
@@ -168,7 +162,7 @@ class _Statement:
             nonlocal end
             if name in found:
                 inside.pop()
-            if name == _RDF + "RDF":
+            if name == RDF + "RDF":
                 end = parser.CurrentByteIndex
 
         parser.StartDoctypeDeclHandler = doctype

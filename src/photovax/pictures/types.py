@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["JPEG_SUFFIXES", "MEDIA_TYPES", "PICTURE_SUFFIXES", "WRITTEN_SUFFIXES", "FileType"]
+__all__ = [
+    "JPEG_SUFFIXES",
+    "LEAST_LOSS",
+    "MEDIA_TYPES",
+    "PICTURE_SUFFIXES",
+    "WRITTEN_SUFFIXES",
+    "FileType",
+]
 
 PICTURE_SUFFIXES = {
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2"),
@@ -15,6 +22,9 @@ PICTURE_SUFFIXES = {
 
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
 """Suffixes of JPEG, the lossy type: decoded pixels differ from those that were written."""
+
+LEAST_LOSS: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
+"""Options of JPEG files: a decoded channel is then seldom more than two levels off."""
 
 WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", ".webp", *JPEG_SUFFIXES}
 """Suffixes of files that photovax writes."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from PIL import PngImagePlugin
 
@@ -14,14 +15,11 @@ from photovax.pictures.channels import as_image
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
 from photovax.pictures.tiff import write_tiff
-from photovax.pictures.types import JPEG_SUFFIXES
+from photovax.pictures.types import JPEG_SUFFIXES, LEAST_LOSS
 
-__all__ = ["LEAST_LOSS", "write_photo"]
+__all__ = ["write_photo"]
 
 _WEBP_SIDE = 16383
-
-LEAST_LOSS: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
-"""Options of JPEG files: a decoded channel is then seldom more than two levels off."""
 
 
 def write_photo(
@@ -35,7 +33,7 @@ def write_photo(
     The suffix names the type: .png, .tif/.tiff and .webp are lossless, .jpg/.jpeg is written with
     the least loss. The lossless types keep pixels, alpha, colour profile, EXIF and XMP. WebP has
     no grey (it becomes RGB) and no resolution, and drops an alpha that is opaque everywhere; so
-    does JPEG, which has no alpha.
+    does JPEG, which has no alpha. Only JPEG keeps a gain map.
 
     Args:
         photo: The photo.
@@ -83,10 +81,13 @@ def _write_webp(photo: Photo, file: BinaryIO) -> None:
 
 
 def _write_jpeg(photo: Photo, file: BinaryIO) -> None:
-    known = photo.metadata
-    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp, "dpi": known.dpi}
+    known, more = photo.metadata, photo.gain_map
+    xmp = known.xmp if more is None else more.announced(known.xmp)
+    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": xmp, "dpi": known.dpi}
     given = {key: value for key, value in options.items() if value is not None}
-    as_image(photo.pixels).save(file, "JPEG", **LEAST_LOSS, **given)
+    base = io.BytesIO()
+    as_image(photo.pixels).save(base, "JPEG", **LEAST_LOSS, **given)
+    file.write(base.getvalue() if more is None else more.appended(base.getvalue()))
 
 
 _WRITERS: dict[str, Callable[[Photo, BinaryIO], None]] = {

@@ -4,7 +4,35 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["without_properties"]
+__all__ = ["EMPTY", "RDF", "described", "without_properties"]
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+"""Namespace of the elements that hold a packet's properties."""
+
+EMPTY = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    f'<rdf:RDF xmlns:rdf="{RDF}"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+).encode()
+"""A packet without properties."""
+
+_RDF_END = re.compile(rb"</[\w.-]{1,64}:RDF\s{0,8}>")
+
+
+def described(xmp: bytes, description: str) -> bytes:
+    """Add a description to an XMP packet and leave every other byte.
+
+    Args:
+        xmp: The packet, in UTF-8.
+        description: An ``rdf:Description`` element that declares its own prefixes.
+
+    Returns:
+        The packet with the description behind its others; unchanged if it has no ``rdf:RDF``.
+    """
+    ends = list(_RDF_END.finditer(xmp))
+    if not ends:
+        return xmp
+    at = ends[-1].start()
+    return xmp[:at] + description.encode() + xmp[at:]
 
 
 def without_properties(xmp: bytes, namespace: bytes | None, names: bytes) -> bytes | None:

@@ -168,7 +168,7 @@ class Bench:
             "flip": mapped,
             **_visible(saved),
             "models": _models(text),
-            "notes": list(photo.notes),
+            "notes": list(saved.notes),
         }
 
     def _renew(

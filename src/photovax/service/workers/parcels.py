@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from photovax.pictures.gain_map import GainMap
 from photovax.pictures.photo import Metadata, Photo
 
 __all__ = ["read_parcel", "write_parcel"]
@@ -17,10 +18,18 @@ _BYTES = ("icc", "exif", "xmp")
 def write_parcel(photo: Photo, path: Path) -> None:
     """Write a photo to a ``.npz`` file."""
     known = photo.metadata
-    facts = {"format": photo.format, "notes": photo.notes, "dpi": known.dpi}
+    more = photo.gain_map or GainMap(b"")
+    facts = {
+        "format": photo.format,
+        "notes": photo.notes,
+        "dpi": known.dpi,
+        "gain_map_version": more.version,
+    }
     arrays = {"pixels": photo.pixels, "facts": _array(json.dumps(facts).encode())}
     if photo.alpha is not None:
         arrays["alpha"] = photo.alpha
+    if photo.gain_map is not None:
+        arrays |= {"gain_map": _array(more.data), "gain_map_iso": _array(more.iso)}
     for name in _BYTES:
         if (value := getattr(known, name)) is not None:
             arrays[name] = _array(value)
@@ -32,6 +41,10 @@ def read_parcel(path: Path) -> Photo:
     """Read a photo from a ``.npz`` file."""
     with np.load(path, allow_pickle=False) as arrays:
         facts = json.loads(arrays["facts"].tobytes())
+        more = None
+        if "gain_map" in arrays:
+            data, iso = (arrays[name].tobytes() for name in ("gain_map", "gain_map_iso"))
+            more = GainMap(data, facts["gain_map_version"], iso)
         found = {name: arrays[name].tobytes() for name in _BYTES if name in arrays}
         return Photo(
             pixels=arrays["pixels"],
@@ -39,6 +52,7 @@ def read_parcel(path: Path) -> Photo:
             metadata=Metadata(**found, dpi=facts["dpi"] and tuple(facts["dpi"])),
             format=facts["format"],
             notes=tuple(facts["notes"]),
+            gain_map=more,
         )
 
 
