@@ -22,6 +22,7 @@ from photovax.errors import UsageError
 from photovax.machine.host import own_settings
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.load import usual_edit
+from photovax.pictures.already import refuse_immunized
 from photovax.pictures.masks import load_mask, white_of
 from photovax.pictures.photo import Photo, read_photo
 
@@ -51,6 +52,7 @@ def immunize(
     seed: int | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
+    again: bool = False,
 ) -> Any:
     """Immunize a picture.
 
@@ -70,6 +72,7 @@ def immunize(
         seed: Seed of all random choices; the recipe's when None.
         weights: Folder of weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+        again: Whether to immunize a file that is immunized already, instead of refusing it.
 
     Returns:
         An image for an image, an array of the same shape and type for an array, and ``Immunized``
@@ -81,6 +84,8 @@ def immunize(
             ``photovax.errors``.
     """
     photo = _photo(picture)
+    if isinstance(picture, str | Path) and not again:
+        refuse_immunized(Path(picture), photo)
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     aim = None if visibility is None or isinstance(visibility, str) else Aim(jod=visibility)
     chosen = chosen.adjusted(levels=budget, visibility=visibility, mode=mode, size=size, seed=seed)

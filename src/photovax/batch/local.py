@@ -12,6 +12,7 @@ from photovax.attack.strength import Aim
 from photovax.errors import PhotovaxError
 from photovax.immunized import Immunized, Saved
 from photovax.immunizer import Immunizer
+from photovax.pictures.already import refuse_immunized
 from photovax.pictures.masks import load_mask
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
@@ -66,6 +67,7 @@ def immunize_files(
     overwrite: bool = False,
     strip_gps: bool = False,
     forbid_ai: bool = False,
+    again: bool = False,
     max_pixels: int = MAX_PIXELS,
     callback: Callable[[Path, Step], None] | None = None,
 ) -> Iterator[Outcome]:
@@ -84,6 +86,7 @@ def immunize_files(
         overwrite: Whether files that exist may be replaced.
         strip_gps: Whether to remove the location from the metadata.
         forbid_ai: Whether to state in XMP that training AI and AI editing are forbidden.
+        again: Whether to immunize photos that are immunized already, instead of refusing them.
         max_pixels: Largest width x height that is decoded.
         callback: Function that is called with the photo and each step.
     """
@@ -92,6 +95,8 @@ def immunize_files(
             destination = Destination(output, overwrite, source)
             destination.check()
             photo = read_photo(source, max_pixels=max_pixels)
+            if not again:
+                refuse_immunized(source, photo)
             if strip_gps:
                 photo = photo.without_gps()
             if forbid_ai:

@@ -126,6 +126,9 @@ def command(
         bool,
         typer.Option(help="State in XMP that AI training and AI editing are forbidden."),
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also immunize photos that are immunized already.")
+    ] = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
     overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
@@ -159,6 +162,7 @@ def command(
             overwrite=overwrite,
             strip_gps=strip_gps,
             forbid_ai=forbid_ai,
+            again=again,
             max_pixels=max_pixels or MAX_PIXELS,
             callback=show,
         ):
@@ -221,7 +225,7 @@ def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
         f"  work        {result.steps} steps{quick}, {result.seconds:.1f} s, "
         f"recipe {recipe.digest()}"
     )
-    lines += [f"  note        {note}" for note in result.original.notes]
+    lines += [f"  note        {note}" for note in saved.notes]
     if not result.reached:
         lines.append("  note        the strength asked for cannot be reached; the recipe's is used")
     if result.stopped == "interrupted":
