@@ -13,7 +13,9 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, MpoImagePlugin
+from typer.testing import CliRunner
 
+from photovax.cli import app
 from photovax.errors import BudgetExceeded, SaveError
 from photovax.pictures.gain_map import GainMap
 from photovax.pictures.outputs import Destination
@@ -184,11 +186,21 @@ def test_elsewhere_it_is_noted_and_nothing_points_at_it(
     photo = read_photo(phones.ultra_hdr(phones.gain_map()))
     quick = replace(quick, steps=1)
     saved = immunizer.save(immunizer.immunize(photo, quick), tmp_path / f"x{suffix}")
-    assert saved.notes == (f"an HDR gain map: not kept in {suffix}, which only .jpg does",)
+    assert saved.notes == (f"an HDR gain map: kept in .jpg, but not in {suffix}",)
     assert saved.notes[0] in saved.record.read_text()
     again = read_photo(saved.path)
     assert b'dc:source="kept"' in again.metadata.xmp
     assert not re.search(rb"hdrgm:Version|Directory|Item:", again.metadata.xmp)
+
+
+def test_the_command_line_says_where_it_stays(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(phones.ultra_hdr(phones.gain_map()))
+    for suffix in (".jpg", ".png"):
+        arguments = ["immunize", tmp_path / "x.jpg", "-o", tmp_path / f"y{suffix}"]
+        options = ["--recipe", "fast-linf", "--size", "64", "--time", "0.01"]
+        made = CliRunner().invoke(app, [*map(str, arguments), *options])
+        assert made.exit_code == 0, made.output
+        assert ("HDR gain map: kept in .jpg, but not in .png" in made.stdout) == (suffix == ".png")
 
 
 def test_the_location_goes_from_it_too_and_previews_in_any_case(tmp_path: Path) -> None:

@@ -15,12 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from photovax.pictures import content_credentials
-from photovax.pictures.content_credentials import (
-    TIFF_TAG,
-    png_chunks,
-    read_at,
-    webp_chunks,
-)
+from photovax.pictures.content_credentials import TIFF_TAG, png_chunks, read_at, webp_chunks
 
 __all__ = ["holds_manifest", "media_type", "photo_digest", "stream_digest"]
 

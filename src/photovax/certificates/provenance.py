@@ -123,9 +123,6 @@ def _unwanted(manifests: dict[str, Any], *, placeless: bool) -> Iterator[str]:
     """Addresses of previews, and of places if the photo has none."""
     for label, manifest in manifests.items():
         for name, content in manifest["assertion_store"].items():
-            preview = name.startswith(_PREVIEWS)
-            told = name.startswith(("c2pa.metadata", "stds.")) and _PLACE.search(
-                json.dumps(content)
-            )
-            if preview or (placeless and told):
+            metadata = placeless and name.startswith(_METADATA)
+            if name.startswith(_PREVIEWS) or (metadata and _PLACE.search(json.dumps(content))):
                 yield f"self#jumbf=/c2pa/{label}/c2pa.assertions/{name}"

@@ -20,6 +20,7 @@ from PIL import Image
 
 from photovax.pictures import multi_picture
 from photovax.pictures.content_credentials import manifest_store
+from photovax.pictures.exif import Metadata
 from photovax.pictures.gain_map import CONTAINER, HDRGM, ISO, ITEM, GainMap, is_gain_map
 from photovax.pictures.jpeg_segments import Jpeg
 from photovax.pictures.xmp import without_properties
@@ -117,16 +118,13 @@ def companions(image: Image.Image, file: BinaryIO | None) -> Companions:
     return replace(found, notes=tuple(notes))
 
 
-def without_pointers(xmp: bytes) -> bytes | None:
-    """Remove what points at a gain map, video, depth map or manifest from an XMP packet.
-
-    Returns:
-        The rest of the packet; None if it is not whole XML in UTF-8.
-    """
-    rest: bytes | None = xmp
+def without_pointers(metadata: Metadata) -> Metadata:
+    """Remove what points at a gain map, video, depth map or manifest from the XMP packet."""
+    xmp = metadata.xmp
     for namespace, names in _POINTERS.items():
-        rest = rest and without_properties(rest, namespace.encode(), names)
-    return rest
+        rest = xmp and without_properties(xmp, namespace.encode(), names)
+        xmp = rest or xmp  # a property without an end is none that a reader finds
+    return replace(metadata, xmp=xmp)
 
 
 def _in_jpeg(data: bytes) -> Companions:

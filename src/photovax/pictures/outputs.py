@@ -134,7 +134,7 @@ class Destination:
         """Lines, one for each property of a photo that the file does not keep."""
         if photo.gain_map is None or self.suffix in JPEG_SUFFIXES:
             return photo.notes
-        return (*photo.notes, f"an HDR gain map: not kept in {self.suffix}, which only .jpg does")
+        return (*photo.notes, f"an HDR gain map: kept in .jpg, but not in {self.suffix}")
 
     @property
     def _name(self) -> str:

@@ -233,7 +233,7 @@ def _photo(image: Image.Image, name: str, file: BinaryIO | None) -> Photo:
     image.load()
     found, orientation, lost = tidied(_metadata(image, notes))
     notes += lost
-    found = replace(found, xmp=found.xmp and without_pointers(found.xmp))
+    found = without_pointers(found)
     if image.format in ("TIFF", "HEIF"):
         orientation = 1  # Pillow's readers of these turn the pixels themselves
     try:
