@@ -225,6 +225,28 @@ def struct_of_gps() -> bytes:
     return np.array([48, 1, 51, 1, 777777, 1000], "<u4").tobytes()
 
 
+def test_damaged_xmp_of_a_gain_map_costs_no_work(tmp_path: Path) -> None:
+    whole = phones.packet(phones.SETTINGS + ' xmlns:e="x"')
+    torn = whole.replace(b"</rdf:RDF>", b"<e:GPSAltitude>")
+    for number, exif in enumerate([camera_exif(orientation=1), None]):
+        photo = read_photo(phones.ultra_hdr(phones.gain_map(xmp=torn, exif=exif), listed=False))
+        assert torn in photo.gain_map.data
+        without = photo.without_gps()
+        assert without.gain_map is None
+        assert without.notes == ("an HDR gain map with damaged XMP: not kept",)
+        for part, each in enumerate([photo, without]):
+            again = round_trip(each, tmp_path / f"{number}{part}.jpg")
+            assert again.gain_map == each.gain_map
+
+
+def test_xmp_that_is_none_is_replaced_by_what_announces_it(tmp_path: Path) -> None:
+    odd = f'<x xmlns:hdrgm="{phones.HDRGM}" hdrgm:Version="1.0"/>'.encode()
+    photo = read_photo(phones.indexed(phones.jpeg(phones.base(), xmp=odd), phones.gain_map()))
+    assert photo.gain_map.version == "1.0"
+    assert round_trip(photo, tmp_path / "x.jpg").gain_map == photo.gain_map
+    assert hdr((tmp_path / "x.jpg").read_bytes()).max() > 3
+
+
 def test_a_saved_file_with_another_gain_map_is_not_kept(immunizer, quick, tmp_path: Path) -> None:
     photo = read_photo(phones.ultra_hdr(phones.gain_map()))
     result = immunizer.immunize(photo, replace(quick, steps=1))

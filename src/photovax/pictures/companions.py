@@ -61,6 +61,7 @@ _KNOWN = {
     0xED: (b"Photoshop 3.0\0",),
     0xEE: (b"Adobe",),
 }
+_VERSION = re.compile(r"[\w.]{1,16}")  # it is written as it is
 _NOT_ZERO = re.compile(rb"[^\0]")
 _VIDEO = re.compile(rb"\0\0\0[\x08-\xff]ftyp")
 
@@ -166,7 +167,8 @@ class _Facts:
             return facts  # ``tidied`` tells of damaged packets
         for each in root.iter():
             said = _properties(each)
-            facts.version = said.get(f"{{{HDRGM}}}Version", facts.version)
+            version = said.get(f"{{{HDRGM}}}Version", "")
+            facts.version = version if _VERSION.fullmatch(version) else facts.version
             kinds = (said.get(f"{{{_CAMERA}}}{name}") for name in ("MotionPhoto", "MicroVideo"))
             facts.moving |= "1" in kinds
             facts.provenance |= f"{{{_TERMS}}}provenance" in said

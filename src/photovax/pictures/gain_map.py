@@ -8,7 +8,6 @@ directory of GContainer in XMP, or because it follows the first picture.
 from __future__ import annotations
 
 import io
-import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from photovax.pictures.jpeg_segments import Jpeg, segment
 from photovax.pictures.orientation import upright
 from photovax.pictures.pillow import DECODER_ERRORS
 from photovax.pictures.types import LEAST_LOSS
-from photovax.pictures.xmp import EMPTY, RDF, described
+from photovax.pictures.xmp import RDF, described
 
 __all__ = ["CONTAINER", "HDRGM", "ISO", "ITEM", "GainMap", "is_gain_map"]
 
@@ -36,7 +35,6 @@ ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 _APP2 = 0xE2
 _ENCODINGS = (0xE0, 0xEE)  # JFIF's and Adobe's segments, which say how colours are encoded
 _APPLE = b"aux:hdrgainmap"
-_VERSION = re.compile(r"[\w.]{1,16}")
 
 
 @dataclass(frozen=True)
@@ -61,25 +59,28 @@ class GainMap:
             jpeg: Place of the gain map.
             data: The file.
             primary: Place of the first picture.
-            version: ``hdrgm:Version`` of its XMP, or empty.
+            version: ``hdrgm:Version`` of its XMP, of letters, digits and dots, or empty.
         """
         itself = data[jpeg.start : jpeg.end]
         if jpeg.exif is not None:  # which may hold a preview of the photo before it was changed
-            known, _, _ = tidied(Metadata(exif=jpeg.exif, xmp=jpeg.xmp))
-            itself = jpeg.rewritten(data, exif=known.exif, xmp=known.xmp)
-        return cls(
-            data=itself,
-            version=version if _VERSION.fullmatch(version) else "",
-            iso=next(primary.payloads(_APP2, ISO), b""),
-        )
+            known, _, _ = tidied(Metadata(exif=jpeg.exif))
+            itself = jpeg.rewritten(data, exif=known.exif, xmp=jpeg.xmp)
+        return cls(itself, version, iso=next(primary.payloads(_APP2, ISO), b""))
 
-    def without_gps(self) -> GainMap:
-        """The same without the location in its own EXIF and XMP."""
+    def without_gps(self) -> GainMap | None:
+        """The same without the location in its own EXIF and XMP.
+
+        None if its XMP is so damaged that it goes as a whole, and says alone that this is a gain
+        map.
+        """
         jpeg = Jpeg.at(self.data)
         if jpeg is None or (jpeg.exif is None and jpeg.xmp is None):
             return self
         known = Metadata(exif=jpeg.exif, xmp=jpeg.xmp).without_gps()
-        return replace(self, data=jpeg.rewritten(self.data, exif=known.exif, xmp=known.xmp))
+        data = jpeg.rewritten(self.data, exif=known.exif, xmp=known.xmp)
+        still = Jpeg.at(data)
+        named = self.version or (still is not None and is_gain_map(still))
+        return replace(self, data=data) if named else None
 
     def turned(self, orientation: int) -> GainMap | None:
         """The same, turned as the photo is; None if it cannot be decoded.
@@ -128,7 +129,7 @@ class GainMap:
             f'<rdf:li rdf:parseType="Resource">{item}</rdf:li>' for item in (primary, second)
         )
         return described(
-            xmp or EMPTY,
+            xmp,
             f'<rdf:Description rdf:about="" xmlns:rdf="{RDF}" xmlns:Container="{CONTAINER}" '
             f'xmlns:Item="{ITEM}" xmlns:hdrgm="{HDRGM}" hdrgm:Version="{self.version}">'
             f"<Container:Directory><rdf:Seq>{items}</rdf:Seq></Container:Directory>"

@@ -169,8 +169,10 @@ class Photo:
 
         A maker note, which only its camera can read, is left unchanged.
         """
-        gain_map = self.gain_map and self.gain_map.without_gps()
-        return replace(self, metadata=self.metadata.without_gps(), gain_map=gain_map)
+        known, more = self.metadata.without_gps(), self.gain_map and self.gain_map.without_gps()
+        lost = self.gain_map is not None and more is None
+        notes = (*self.notes, "an HDR gain map with damaged XMP: not kept") if lost else self.notes
+        return replace(self, metadata=known, notes=notes, gain_map=more)
 
     def forbidding_ai(self) -> Photo:
         """The same photo with XMP that forbids training AI with it and editing it by AI.

@@ -18,19 +18,16 @@ EMPTY = (
 _RDF_END = re.compile(rb"</[\w.-]{1,64}:RDF\s{0,8}>")
 
 
-def described(xmp: bytes, description: str) -> bytes:
+def described(xmp: bytes | None, description: str) -> bytes:
     """Add a description to an XMP packet and leave every other byte.
 
     Args:
-        xmp: The packet, in UTF-8.
+        xmp: The packet, in UTF-8; None for a new one, which also replaces one without ``rdf:RDF``.
         description: An ``rdf:Description`` element that declares its own prefixes.
-
-    Returns:
-        The packet with the description behind its others; unchanged if it has no ``rdf:RDF``.
     """
-    ends = list(_RDF_END.finditer(xmp))
-    if not ends:
-        return xmp
+    ends = list(_RDF_END.finditer(xmp or EMPTY))
+    if xmp is None or not ends:
+        xmp, ends = EMPTY, list(_RDF_END.finditer(EMPTY))
     at = ends[-1].start()
     return xmp[:at] + description.encode() + xmp[at:]
 
