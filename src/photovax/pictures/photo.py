@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.errors import AnimatedPhoto, UnreadablePhoto, UsageError
 from photovax.pictures.channels import as_image, bits_per_channel, eight_bit, raw_mode
+from photovax.pictures.compression import Compression, compression_of
 from photovax.pictures.exif import Metadata, tidied
 from photovax.pictures.pillow import (
     DECODER_ERRORS,
@@ -50,6 +51,7 @@ class Photo:
         metadata: Colour profile, EXIF, XMP and resolution.
         format: Pillow's name of the source's format: "JPEG", "PNG", "HEIF", ...
         notes: Lines, one for each property of the source that a saved copy cannot keep.
+        compression: Compression of the source; None unless it is JPEG.
     """
 
     pixels: NDArray[np.uint8]
@@ -57,6 +59,7 @@ class Photo:
     metadata: Metadata
     format: str
     notes: tuple[str, ...]
+    compression: Compression | None = None
 
     @classmethod
     def from_image(cls, image: Image.Image) -> Photo:
@@ -159,6 +162,12 @@ class Photo:
             )
         return replace(self, pixels=pixels)
 
+    def compressed(self, compression: Compression) -> Photo:
+        """The same photo as a file with this compression shows it."""
+        channels = self.pixels if compression.kind == "JPEG" else self.channels
+        shown = compression.decoded(channels)
+        return self.with_pixels(np.ascontiguousarray(shown[..., : self.pixels.shape[2]]))
+
     def without_gps(self) -> Photo:
         """The same photo without the location in its EXIF and XMP.
 
@@ -238,6 +247,7 @@ def _photo(image: Image.Image, name: str) -> Photo:
         metadata=replace(found, icc=icc),
         format=image_format,
         notes=tuple(notes),
+        compression=compression_of(image),
     )
 
 
