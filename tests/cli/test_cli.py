@@ -102,6 +102,18 @@ def test_edit_writes_a_seeded_picture_of_the_editors_size(
         (["immunize", "photo.jpg", "-o", f"{'x' * 300}.png"], 4, "File name too long"),
         (["immunize", "photo.jpg", "-o", "out.gif"], 4, "not a type that is written; use .png"),
         (["immunize", "photo.jpg", "-o", "o.png", "--type", "jpg"], 2, "leave out --type"),
+        (
+            ["immunize", "photo.jpg", "--quality", "80"],
+            2,
+            "only JPEG and WebP files have a quality",
+        ),
+        (["immunize", "photo.jpg", "-o", "o.jpg", "--quality", "101"], 2, "got '101'"),
+        (["immunize", "photo.jpg", "-o", "o.jpg", "--quality", "best"], 2, "or same, got 'best'"),
+        (
+            ["immunize", "photo.jpg", "--type", "jpg", "--quality", "80", "--lossless"],
+            2,
+            "--lossless and --quality 80 exclude each other",
+        ),
         (["check", "photo.jpg", "--original", "gone.jpg"], 3, "gone.jpg"),
     ],
 )

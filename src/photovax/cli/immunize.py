@@ -17,11 +17,12 @@ from photovax.attack.strength import Aim
 from photovax.cli import options
 from photovax.errors import Interrupted, UsageError
 from photovax.machine.precision import Precision
-from photovax.pictures.types import FileType
+from photovax.pictures.types import LOSSY_SUFFIXES, FileType
 
 if TYPE_CHECKING:
     from photovax.batch.local import Outcome
     from photovax.immunized import Immunized, Saved
+    from photovax.pictures.compression import Quality
 
 
 Target = Literal["pass"]
@@ -98,10 +99,27 @@ def command(
         typer.Option(
             "--type",
             help="File type of results; same is the photo's own, or png if that is not written. "
-            "JPEG loses a little of the effect, the others none. [default: png]",
+            "[default: png]",
             show_default=False,
         ),
     ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1-100|same",
+            help="Quality of JPEG and WebP results. same keeps the compression of the photo's own "
+            "JPEG file. [default: same; 90 for JPEG from other files; WebP is lossless]",
+            show_default=False,
+        ),
+    ] = None,
+    lossless: Annotated[
+        bool,
+        typer.Option(
+            "--lossless",
+            help="Keep the budget in the decoded pixels of JPEG results, too: their files are "
+            "several times as large.",
+        ),
+    ] = False,
     device: options.Device = "auto",
     memory: Annotated[
         int | None,
@@ -141,6 +159,7 @@ def command(
         seed=seed,
     )
     outputs = _outputs(photos, output, file_type)
+    kept = _quality(quality, lossless=lossless, outputs=outputs)
     from photovax.batch.local import MaskOptions, immunize_files
     from photovax.immunizer import Immunizer
     from photovax.pictures.pillow import MAX_PIXELS
@@ -156,6 +175,7 @@ def command(
             mask=MaskOptions(mask, edit_region) if mask else None,
             aim=aim,
             seconds=seconds,
+            quality=kept,
             overwrite=overwrite,
             strip_gps=strip_gps,
             forbid_ai=forbid_ai,
@@ -192,6 +212,30 @@ def _outputs(
     return plan_outputs(photos, folder=output, suffix=suffix)
 
 
+def _quality(asked: str | None, *, lossless: bool, outputs: dict[Path, Path]) -> Quality:
+    """The quality of the results.
+
+    Raises:
+        UsageError: If it is no quality, or no result can have one.
+    """
+    if lossless:
+        if asked is not None:
+            raise UsageError(f"--lossless and --quality {asked} exclude each other: leave out one")
+        return "lossless"
+    if asked is None:
+        return "same"
+    if not any(path.suffix.lower() in LOSSY_SUFFIXES for path in outputs.values()):
+        raise UsageError(
+            f"--quality {asked}: only JPEG and WebP files have a quality",
+            hint="add --type same, --type jpg or --type webp",
+        )
+    if asked == "same":
+        return "same"
+    if not (asked.isdecimal() and 1 <= int(asked) <= 100):
+        raise UsageError(f"--quality must be from 1 to 100, or same, got {asked!r}")
+    return int(asked)
+
+
 def _show(outcome: Outcome, recipe: Recipe) -> None:
     if outcome.saved is None or outcome.result is None:
         typer.echo(f"photovax: {outcome.failure}", err=True)
@@ -209,6 +253,7 @@ def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
         f"  size        {result.photo.width} x {result.photo.height}",
         f"  change      {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, "
         f"PSNR {seen.psnr:.1f} dB{ssim}",
+        *([] if saved.compressed is None else [f"  compressed  {saved.compressed.line}"]),
         f"  seen        {saved.seen.line}",
     ]
     for name, effect in saved.effects.items():
