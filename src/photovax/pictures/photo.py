@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.errors import AnimatedPhoto, UnreadablePhoto, UsageError
 from photovax.pictures.channels import as_image, bits_per_channel, eight_bit, raw_mode
+from photovax.pictures.colour import FileColour, colour_in_file, profile_of
 from photovax.pictures.compression import Compression, compression_of
 from photovax.pictures.exif import Metadata, tidied
 from photovax.pictures.pillow import (
@@ -232,12 +233,13 @@ def _photo(image: Image.Image, name: str) -> Photo:
     bits, mode_in_file = bits_per_channel(image), raw_mode(image)
     if bits != 8:
         notes.append(f"{bits}-bit channels: a saved copy has 8 bits")
-    image.load()
-    found, orientation, lost = tidied(_metadata(image, notes))
-    notes += lost
-    if image.format in ("TIFF", "HEIF"):
-        orientation = 1  # Pillow's readers of these turn the pixels themselves
     try:
+        colour = colour_in_file(image)
+        image.load()
+        found, orientation, lost = tidied(_metadata(image, colour, notes))
+        notes += lost
+        if image.format in ("TIFF", "HEIF"):
+            orientation = 1  # Pillow's readers of these turn the pixels themselves
         pixels, alpha, icc = eight_bit(image, bits, mode_in_file, found.icc, notes)
     except UnreadablePhoto as error:
         raise UnreadablePhoto(f"{name}: {error}") from error
@@ -282,7 +284,7 @@ def _note_other_pictures(image: Image.Image, name: str, notes: list[str]) -> Non
         notes.append("auxiliary pictures (depth, gain map): not kept")
 
 
-def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
+def _metadata(image: Image.Image, colour: FileColour, notes: list[str]) -> Metadata:
     """The metadata that Pillow found in the file, without values of wrong types."""
     info = image.info
     exif = info.get("exif")
@@ -294,13 +296,13 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
     except DECODER_ERRORS:
         notes.append("damaged EXIF: not kept")
     xmp = info.get("xmp")
-    icc = info.get("icc_profile")
+    exif = exif if isinstance(exif, bytes) and exif else None
     texts = set(getattr(image, "text", ())) - {"XML:com.adobe.xmp", "Raw profile type exif"}
     if texts or "comment" in info or _IPTC in info.get("photoshop", ()):
         notes.append("text beside EXIF and XMP (comments, IPTC): not kept")
     return Metadata(
-        icc=icc if isinstance(icc, bytes) and icc else None,
-        exif=exif if isinstance(exif, bytes) and exif else None,
+        icc=profile_of(image, colour, exif, notes),
+        exif=exif,
         xmp=xmp.rstrip(b"\0") or None if isinstance(xmp, bytes) else None,
         dpi=_dpi(info.get("dpi")),
     )
