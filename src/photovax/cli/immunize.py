@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from photovax.attack.budgets import LEVELS
 from photovax.attack.presets import DEFAULT, PRESETS, load_recipe
 from photovax.attack.recipe import Recipe
-from photovax.attack.strength import Aim
+from photovax.attack.strength import JODS, Aim
 from photovax.cli import options
 from photovax.errors import Interrupted, UsageError
 from photovax.machine.precision import Precision
 from photovax.pictures.types import FileType
+from photovax.ranges import SEEDS, Range
 
 if TYPE_CHECKING:
     from photovax.batch.local import Outcome
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 
 Target = Literal["pass"]
+TIMES = Range(least=0.001)
 
 
 def command(
@@ -46,7 +49,10 @@ def command(
     weights: options.Weights = None,
     visibility: Annotated[
         str | None,
-        typer.Option(
+        options.checked(
+            "--visibility",
+            options.read_visibility,
+            f"a word or a JOD {JODS}",
             metavar="low|medium|high|JOD",
             help="How visible the change may be. A number is a lower bound in JOD of "
             "ColorVideoVDP, where 10 is invisible, such as 9.7. [default: medium]",
@@ -63,7 +69,9 @@ def command(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(
+        options.number(
+            "--budget",
+            LEVELS,
             help="Bound on the largest change instead of visibility, in 8-bit levels of 255, "
             "such as 8. [default: the recipe's]",
             show_default=False,
@@ -82,13 +90,18 @@ def command(
     size: options.Size = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Seed of random draws. [default: the recipe's]", show_default=False),
+        options.number(
+            "--seed",
+            SEEDS,
+            help="Seed of random draws. [default: the recipe's]",
+            show_default=False,
+        ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
+        options.number(
             "--time",
-            min=0.001,
+            TIMES,
             help="Time for each photo, in seconds, instead of the recipe's number of steps.",
             show_default=False,
         ),
@@ -105,8 +118,10 @@ def command(
     device: options.Device = "auto",
     memory: Annotated[
         int | None,
-        typer.Option(
-            parser=options.parse_bytes,
+        options.checked(
+            "--memory",
+            options.read_bytes,
+            "a size such as 4GiB or 800MiB",
             metavar="SIZE",
             help="Memory limit of the process on a CPU, such as 4GiB; lower limits are slower, and "
             "refused if too low.",
@@ -131,7 +146,7 @@ def command(
     overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
 ) -> None:
     """Immunize photos. Results keep the size of the photo, and are measured as saved files."""
-    jod = options.as_jod(visibility)
+    jod = options.as_number(visibility)
     aim = None if jod is None and target is None else Aim(jod=jod, passing=target is not None)
     chosen = load_recipe(recipe).adjusted(
         levels=budget,
