@@ -15,6 +15,7 @@ from photovax.errors import UsageError
 from photovax.pictures.channels import as_image
 from photovax.pictures.pillow import strict_pillow
 from photovax.pictures.types import JPEG_SUFFIXES
+from photovax.ranges import QUALITIES
 
 __all__ = ["LEAST_LOSS", "Compression", "Quality", "compression_for", "compression_of"]
 
@@ -52,10 +53,8 @@ class Compression:
     compact: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise UsageError(
-                f"a quality must be from 1 to 100, got {self.quality}", hint="give --quality 90"
-            )
+        if self.quality not in QUALITIES:
+            raise UsageError(f"a quality must be {QUALITIES}, got {self.quality}")
 
     @property
     def label(self) -> str:
