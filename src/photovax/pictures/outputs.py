@@ -11,13 +11,16 @@ from pathlib import Path
 
 from photovax.errors import SaveError, UsageError
 from photovax.pictures.atomic import as_save_error, check_free
+from photovax.pictures.iptc import LARGEST_IN_JPEG
 from photovax.pictures.photo import Photo
 from photovax.pictures.pillow import printable_name
+from photovax.pictures.texts import comment_of, jpeg_xmp
 from photovax.pictures.types import JPEG_SUFFIXES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
 
 __all__ = ["Destination", "default_output", "plan_outputs", "record_of"]
 
-_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504}  # bytes of a segment, less its identifier
+# Bytes of a segment, less its identifier.
+_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,8 @@ class Destination:
             masked: Whether pixels outside a mask must stay as they are.
 
         Raises:
-            SaveError: If WebP is to hold a grey photo, or JPEG transparency, a mask, or more EXIF
-                or XMP than fits.
+            SaveError: If WebP is to hold a grey photo, or JPEG transparency, a mask, or more
+                metadata than fits.
         """
         name, suffix = self._name, self.suffix
         if suffix == ".webp" and photo.grey:
@@ -121,7 +124,13 @@ class Destination:
             raise SaveError(
                 f"{name}: JPEG would change pixels outside the mask, too; use .png, .tif or .webp"
             )
-        held = {"EXIF": photo.metadata.exif, "XMP": photo.metadata.xmp}
+        known = photo.metadata
+        held = {
+            "EXIF": known.exif,
+            "XMP": jpeg_xmp(known),
+            "IPTC": known.iptc,
+            "comment": comment_of(known),
+        }
         for kind, block in held.items():
             if block is not None and len(block) > _JPEG_BLOCKS[kind]:
                 raise SaveError(
