@@ -162,9 +162,12 @@ def _of_code_points(primaries: int, transfer: int) -> ColourSpace | None:
 
 def _of_chunks(info: dict[Any, Any]) -> ColourSpace | None:
     """The colour space of PNG's sRGB, or gAMA and cHRM, which Pillow reads."""
-    if "srgb" in info:
+    # A text may have the same keyword, hence the types.
+    kinds = {"srgb": int, "gamma": float, "chromaticity": tuple}
+    found = {key: info[key] for key, kind in kinds.items() if isinstance(info.get(key), kind)}
+    if "srgb" in found:
         return ColourSpace()
-    gamma, primaries = info.get("gamma"), info.get("chromaticity")
+    gamma, primaries = found.get("gamma"), found.get("chromaticity")
     if not gamma and primaries is None:  # a gamma of zero means nothing
         return None
     curve = (1 / gamma,) if gamma else SRGB_CURVE

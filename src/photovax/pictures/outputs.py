@@ -12,13 +12,16 @@ from pathlib import Path
 from photovax.errors import SaveError, UsageError
 from photovax.pictures.atomic import as_save_error, check_free
 from photovax.pictures.compression import Compression
+from photovax.pictures.iptc import LARGEST_IN_JPEG
 from photovax.pictures.photo import Photo
 from photovax.pictures.pillow import printable_name
+from photovax.pictures.texts import comment_of, jpeg_xmp
 from photovax.pictures.types import JPEG_SUFFIXES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
 
 __all__ = ["Destination", "default_output", "plan_outputs", "record_of"]
 
-_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504}  # bytes of a segment, less its identifier
+# Bytes of a segment, less its identifier.
+_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,8 @@ class Destination:
             compression: Compression of lossy files, ignored for other types.
 
         Raises:
-            SaveError: If WebP is to hold a grey photo, JPEG transparency or more EXIF or XMP than
-                fits, or a lossy file a mask.
+            SaveError: If WebP is to hold a grey photo, JPEG transparency or more metadata than fits,
+                or a lossy file a mask.
         """
         name, suffix = self._name, self.suffix
         if suffix == ".webp" and photo.grey:
@@ -131,7 +134,13 @@ class Destination:
             raise SaveError(
                 f"{name}: the photo is transparent, which JPEG cannot hold; use .png, .tif or .webp"
             )
-        held = {"EXIF": photo.metadata.exif, "XMP": photo.metadata.xmp}
+        known = photo.metadata
+        held = {
+            "EXIF": known.exif,
+            "XMP": jpeg_xmp(known),
+            "IPTC": known.iptc,
+            "comment": comment_of(known),
+        }
         for kind, block in held.items():
             if block is not None and len(block) > _JPEG_BLOCKS[kind]:
                 raise SaveError(

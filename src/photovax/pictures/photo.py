@@ -28,11 +28,11 @@ from photovax.pictures.pillow import (
     printable_name,
 )
 from photovax.pictures.rights import forbidding_ai
+from photovax.pictures.texts import KEYWORDS, carried, iptc_of, raw_profile, text_notes, texts_of
 
 __all__ = ["Metadata", "Photo", "read_photo"]
 
 _SUBFILE, _DNG_VERSION = 254, 50706
-_IPTC = 0x0404  # among Photoshop's blocks
 _EXIF_TABLE, _GPS_TABLE, _INTEROP_TABLE = 0x8769, 0x8825, 0xA005
 # Tags of a TIFF that describe the photo rather than how its pixels are stored.
 _TIFF_FACTS = (
@@ -49,7 +49,7 @@ class Photo:
         pixels: Pixel values, uint8 (H, W, C); C is 1 (grey) or 3 (RGB). They are in the photo's
             own colour space, which ``metadata.icc`` describes.
         alpha: Opacity, uint8 (H, W), 0 is transparent; None where everything is opaque.
-        metadata: Colour profile, EXIF, XMP and resolution.
+        metadata: Colour profile, EXIF, XMP, IPTC, other texts and resolution.
         format: Pillow's name of the source's format: "JPEG", "PNG", "HEIF", ...
         notes: Lines, one for each property of the source that a saved copy cannot keep.
         compression: Compression of the source; None unless it is JPEG.
@@ -88,16 +88,17 @@ class Photo:
         return cls(
             pixels=np.ascontiguousarray(shaped[..., :colours]),
             alpha=None if opaque else np.ascontiguousarray(shaped[..., colours]),
-            metadata=Metadata(icc=None, exif=None, xmp=None, dpi=None),
+            metadata=Metadata(),
             format="",
             notes=(),
         )
 
     def to_image(self) -> Image.Image:
-        """The photo as a Pillow image, with its colour profile, EXIF and XMP."""
+        """The photo as a Pillow image, with its colour profile, EXIF, and XMP with its texts."""
         image = as_image(self.channels)
         known = self.metadata
-        given = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp, "dpi": known.dpi}
+        xmp = carried(known, iptc=True, keywords=KEYWORDS)
+        given = {"icc_profile": known.icc, "exif": known.exif, "xmp": xmp, "dpi": known.dpi}
         image.info.update({key: value for key, value in given.items() if value is not None})
         return image
 
@@ -170,7 +171,7 @@ class Photo:
         return self.with_pixels(np.ascontiguousarray(shown[..., : self.pixels.shape[2]]))
 
     def without_gps(self) -> Photo:
-        """The same photo without the location in its EXIF and XMP.
+        """The same photo without the location in its EXIF, XMP and IPTC.
 
         A maker note, which only its camera can read, is left unchanged.
         """
@@ -285,27 +286,32 @@ def _note_other_pictures(image: Image.Image, name: str, notes: list[str]) -> Non
 
 
 def _metadata(image: Image.Image, colour: FileColour, notes: list[str]) -> Metadata:
-    """The metadata that Pillow found in the file, without values of wrong types."""
+    """The metadata of a loaded image, without values of wrong types."""
     info = image.info
-    exif = info.get("exif")
+    exif, xmp, iptc = info.get("exif"), info.get("xmp"), None
     try:
         if isinstance(image, TiffImageFile):
             exif = _exif_of_tiff(image)
-        elif exif is None and "Raw profile type exif" in info:
-            exif = bytes.fromhex("".join(info["Raw profile type exif"].split("\n")[3:]))
+        elif exif is None:
+            exif = raw_profile(image, "exif")
     except DECODER_ERRORS:
         notes.append("damaged EXIF: not kept")
-    xmp = info.get("xmp")
+    try:
+        iptc = iptc_of(image)
+        xmp = xmp or raw_profile(image, "xmp")
+    except DECODER_ERRORS:
+        notes.append("damaged IPTC or XMP: not kept")
     exif = exif if isinstance(exif, bytes) and exif else None
-    texts = set(getattr(image, "text", ())) - {"XML:com.adobe.xmp", "Raw profile type exif"}
-    if texts or "comment" in info or _IPTC in info.get("photoshop", ()):
-        notes.append("text beside EXIF and XMP (comments, IPTC): not kept")
-    return Metadata(
+    found = Metadata(
         icc=profile_of(image, colour, exif, notes),
         exif=exif,
         xmp=xmp.rstrip(b"\0") or None if isinstance(xmp, bytes) else None,
         dpi=_dpi(info.get("dpi")),
+        iptc=iptc,
+        texts=texts_of(image, notes),
     )
+    notes += text_notes(found)
+    return found
 
 
 def _exif_of_tiff(image: TiffImageFile) -> bytes | None:

@@ -12,8 +12,10 @@ from PIL import PngImagePlugin
 from photovax.pictures.atomic import write_atomically
 from photovax.pictures.channels import as_image
 from photovax.pictures.compression import LEAST_LOSS, Compression
+from photovax.pictures.iptc import jpeg_segment
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
+from photovax.pictures.texts import KEYWORDS, carried, comment_of, jpeg_xmp
 from photovax.pictures.tiff import write_tiff
 from photovax.pictures.types import JPEG_SUFFIXES
 
@@ -34,7 +36,8 @@ def write_photo(
     The suffix names the type. .png and .tif/.tiff are lossless, and so is .webp by default; .jpg
     and .jpeg are written with the least loss by default. The lossless types keep pixels, alpha,
     colour profile, EXIF and XMP. WebP has no grey (it becomes RGB) and no resolution, and drops an
-    alpha that is opaque everywhere; so does JPEG, which has no alpha.
+    alpha that is opaque everywhere; so does JPEG, which has no alpha. JPEG and TIFF hold IPTC, PNG
+    holds texts; the other types have them in XMP.
 
     Args:
         photo: The photo.
@@ -64,8 +67,10 @@ def _write_png(photo: Photo, file: BinaryIO, compression: Compression | None) ->
     known, more = photo.metadata, PngImagePlugin.PngInfo()
     if known.icc is not None and len(known.icc) > PngImagePlugin.MAX_TEXT_CHUNK:
         raise ValueError("its colour profile is longer than PNG readers accept; use .tif")
-    if known.xmp is not None:
-        more.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + known.xmp)
+    if (xmp := carried(known, iptc=True)) is not None:
+        more.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    for key, text in known.texts:
+        more.add_text(key, text)
     options = {"icc_profile": known.icc, "exif": known.exif, "dpi": known.dpi}
     as_image(photo.channels).save(file, "PNG", compress_level=6, pnginfo=more, **options)
 
@@ -76,7 +81,8 @@ def _write_webp(photo: Photo, file: BinaryIO, compression: Compression | None) -
             f"{photo.width} x {photo.height}, and WebP takes {_WEBP_SIDE} a side; use .png"
         )
     known = photo.metadata
-    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp}
+    xmp = carried(known, iptc=True, keywords=KEYWORDS)
+    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": xmp}
     given = {key: value for key, value in options.items() if value is not None}
     how: dict[str, Any]
     if compression is None:
@@ -89,7 +95,14 @@ def _write_webp(photo: Photo, file: BinaryIO, compression: Compression | None) -
 
 def _write_jpeg(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
     known = photo.metadata
-    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp, "dpi": known.dpi}
+    options = {
+        "icc_profile": known.icc,
+        "exif": known.exif,
+        "xmp": jpeg_xmp(known),
+        "dpi": known.dpi,
+        "comment": comment_of(known),
+        "extra": known.iptc and jpeg_segment(known.iptc),
+    }
     given = {key: value for key, value in options.items() if value is not None}
     as_image(photo.pixels).save(file, "JPEG", **(compression or LEAST_LOSS).options(), **given)
 

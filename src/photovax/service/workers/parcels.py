@@ -11,13 +11,13 @@ from photovax.pictures.photo import Metadata, Photo
 
 __all__ = ["read_parcel", "write_parcel"]
 
-_BYTES = ("icc", "exif", "xmp")
+_BYTES = ("icc", "exif", "xmp", "iptc")
 
 
 def write_parcel(photo: Photo, path: Path) -> None:
     """Write a photo to a ``.npz`` file."""
     known = photo.metadata
-    facts = {"format": photo.format, "notes": photo.notes, "dpi": known.dpi}
+    facts = {"format": photo.format, "notes": photo.notes, "dpi": known.dpi, "texts": known.texts}
     arrays = {"pixels": photo.pixels, "facts": _array(json.dumps(facts).encode())}
     if photo.alpha is not None:
         arrays["alpha"] = photo.alpha
@@ -36,7 +36,11 @@ def read_parcel(path: Path) -> Photo:
         return Photo(
             pixels=arrays["pixels"],
             alpha=arrays.get("alpha"),
-            metadata=Metadata(**found, dpi=facts["dpi"] and tuple(facts["dpi"])),
+            metadata=Metadata(
+                **found,
+                dpi=facts["dpi"] and tuple(facts["dpi"]),
+                texts=tuple((key, text) for key, text in facts["texts"]),
+            ),
             format=facts["format"],
             notes=tuple(facts["notes"]),
         )
