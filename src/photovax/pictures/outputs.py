@@ -117,8 +117,8 @@ class Destination:
             compression: Compression of lossy files, ignored for other types.
 
         Raises:
-            SaveError: If WebP is to hold a grey photo, JPEG transparency or more metadata than fits,
-                or a lossy file a mask.
+            SaveError: If WebP is to hold a grey photo, JPEG transparency or more metadata than
+                fits, or a lossy file a mask.
         """
         name, suffix = self._name, self.suffix
         if suffix == ".webp" and photo.grey:
