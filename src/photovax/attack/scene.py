@@ -49,11 +49,13 @@ class Scene:
         return images if self.compression is None else compressed(images, self.compression)
 
     def through(self, view: View, images: Tensor, generator: Generator) -> Tensor:
-        """Images of this scene as a model is fed them through a view."""
-        if self.kept_region_only and self.repaint is not None:
-            # Inpainting editors encode the photo with the repainted region in mid grey.
-            images = torch.where(self.repaint, 0.5, images)
-        return view(images, generator)
+        """Images of this scene as a model is fed them through a view, in float32."""
+        # Views filter and resize photos, where bfloat16 would lose the change.
+        with torch.autocast(images.device.type, enabled=False):
+            if self.kept_region_only and self.repaint is not None:
+                # Inpainting editors encode the photo with the repainted region in mid grey.
+                images = torch.where(self.repaint, 0.5, images)
+            return view(images, generator)
 
     def bind(
         self, surrogate: Any, objective: Objective[Any], view: View, generator: Generator
