@@ -210,7 +210,7 @@ def test_a_pillow_image_has_them_in_its_xmp() -> None:
 def test_raw_profiles_are_read_or_noted() -> None:
     photo = read_photo(png(**as_imagemagick("xmp", XMP), **as_imagemagick("8bim", b"x")))
     assert b"Ann" in photo.metadata.xmp
-    assert photo.notes == ("raw profiles in PNG text (8bim): not kept",)
+    assert photo.notes == ("raw profiles in PNG text ('8bim'): not kept",)
     assert photo.metadata.texts == ()
 
 

@@ -79,8 +79,7 @@ def colour_in_file(image: Image.Image) -> FileColour:
         image: Opened image that is not loaded yet: Pillow lets the file go then.
 
     Raises:
-        UnreadablePhoto: If a PNG has values of narrow range, or PQ by the name of its profile
-            (without the file's name).
+        UnreadablePhoto: If a PNG has values of narrow range (without the file's name).
     """
     reader = _READERS.get(image.format or "")
     file: BinaryIO | None = getattr(image, "fp", None)
@@ -189,14 +188,14 @@ def _of_tiff(image: Image.Image, notes: list[str]) -> ColourSpace | None:
 
 def _of_exif(exif: bytes | None) -> ColourSpace | None:
     """Adobe RGB where EXIF says so: the index "R03" (DCF 2.0, section 3.3.4)."""
-    if exif is None:
-        return None
     tables = Image.Exif()
-    tables.load(exif)
-    index = tables.get_ifd(_INTEROP_TABLE).get(1)
-    if index != "R03" or tables.get_ifd(_EXIF_TABLE).get(_COLOUR_SPACE) == 1:
-        return None
-    return ColourSpace(ADOBE_RGB, (_ADOBE_GAMMA,))
+    try:
+        tables.load(exif or b"")
+        index = tables.get_ifd(_INTEROP_TABLE).get(1)
+        srgb = tables.get_ifd(_EXIF_TABLE).get(_COLOUR_SPACE) == 1
+    except DECODER_ERRORS:
+        return None  # the damage is noted where EXIF is kept
+    return ColourSpace(ADOBE_RGB, (_ADOBE_GAMMA,)) if index == "R03" and not srgb else None
 
 
 def _png(file: BinaryIO) -> FileColour:

@@ -117,16 +117,17 @@ def without_places(iim: bytes) -> bytes | None:
 
 def iim_in_blocks(blocks: bytes) -> bytes | None:
     """The IIM among Photoshop's blocks; the bytes themselves where they are IIM."""
-    blocks = blocks.removeprefix(_SIGNATURE)
-    while blocks.startswith(b"8BIM") and len(blocks) >= 12:
-        (code,) = struct.unpack_from(">H", blocks, 4)
-        start = 6 + (blocks[6] + 2) // 2 * 2  # a name, padded to an even length
-        size = int.from_bytes(blocks[start : start + 4], "big")
-        start += 4
+    at = len(_SIGNATURE) if blocks.startswith(_SIGNATURE) else 0
+    while blocks.startswith(b"8BIM", at) and at + 12 <= len(blocks):
+        (code,) = struct.unpack_from(">H", blocks, at + 4)
+        at += 6 + (blocks[at + 6] + 2) // 2 * 2  # a name, padded to an even length
+        size = int.from_bytes(blocks[at : at + 4], "big")
+        at += 4
         if code == IIM_BLOCK:
-            return blocks[start : start + size]
-        blocks = blocks[start + size + size % 2 :]
-    return blocks if blocks.startswith(b"\x1c") else None
+            blocks, at = blocks[at : at + size], 0
+            break
+        at += size + size % 2
+    return blocks if at == 0 and blocks.startswith(b"\x1c") else None
 
 
 def jpeg_segment(iim: bytes) -> bytes:

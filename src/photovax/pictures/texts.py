@@ -87,7 +87,7 @@ def texts_of(image: Image.Image, notes: list[str]) -> tuple[tuple[str, str], ...
         if key not in _USED_PROFILES | {_PACKET}
     }
     if raw := [key.removeprefix(_RAW) for key in found if key.startswith(_RAW)]:
-        notes.append(f"raw profiles in PNG text ({', '.join(raw)}): not kept")
+        notes.append(f"raw profiles in PNG text ({', '.join(map(repr, raw))}): not kept")
     texts = {key: text for key, text in found.items() if not key.startswith(_RAW)}
     comment = image.info.get("comment")
     if isinstance(comment, bytes) and (comment := comment.rstrip(b"\0")):
