@@ -120,7 +120,10 @@ def save(
         if not destination.overwrite:
             destination.path.unlink(missing_ok=True)
         raise
-    named = dict(zip((model.name for model in models), digests, strict=True))
+    named = [
+        {"name": model.name, "sha256": digest, "identified_by": model.identified_by}
+        for model, digest in zip(models, digests, strict=True)
+    ]
     _write_record(result, saved, named, device, destination)
     return saved
 
@@ -160,7 +163,7 @@ def _measured(
 def _write_record(
     result: Immunized,
     saved: Saved,
-    digests: Mapping[str, str],
+    models: Sequence[Mapping[str, str]],
     device: torch.device,
     destination: Destination,
 ) -> None:
@@ -171,7 +174,8 @@ def _write_record(
     Args:
         result: Result that was written.
         saved: Saved file and its measurements.
-        digests: SHA-256 of the attacked weights, by the name of the model.
+        models: For each model its name, the SHA-256 of the attacked weights, and what says that
+            they are of that model.
         device: Device of the immunization.
         destination: Destination of the photo.
     """
@@ -181,7 +185,7 @@ def _write_record(
         "sha256": file_digest(saved.path),
         "recipe": asdict(result.recipe),
         "recipe_digest": result.recipe.digest(),
-        "models": [{"name": name, "sha256": digest} for name, digest in digests.items()],
+        "models": list(models),
         "budget": asdict(result.recipe.budget),
         "realised": saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
         "effects": {name: asdict(effect) for name, effect in saved.effects.items()},
