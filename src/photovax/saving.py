@@ -126,7 +126,10 @@ def save(
         if not destination.overwrite:
             destination.path.unlink(missing_ok=True)
         raise
-    named = dict(zip((model.name for model in models), digests, strict=True))
+    named = [
+        {"name": model.name, "sha256": digest, "identified_by": model.identified_by}
+        for model, digest in zip(models, digests, strict=True)
+    ]
     _write_record(result, saved, named, device, destination)
     return saved
 
@@ -177,7 +180,7 @@ def _compressed(result: Immunized, compression: Compression) -> Compressed:
 def _write_record(
     result: Immunized,
     saved: Saved,
-    digests: Mapping[str, str],
+    models: Sequence[Mapping[str, str]],
     device: torch.device,
     destination: Destination,
 ) -> None:
@@ -188,7 +191,8 @@ def _write_record(
     Args:
         result: Result that was written.
         saved: Saved file and its measurements.
-        digests: SHA-256 of the attacked weights, by the name of the model.
+        models: For each model its name, the SHA-256 of the attacked weights, and what says that
+            they are of that model.
         device: Device of the immunization.
         destination: Destination of the photo.
     """
@@ -198,7 +202,7 @@ def _write_record(
         "sha256": file_digest(saved.path),
         "recipe": asdict(result.recipe),
         "recipe_digest": result.recipe.digest(),
-        "models": [{"name": name, "sha256": digest} for name, digest in digests.items()],
+        "models": list(models),
         "budget": asdict(result.recipe.budget),
         "realised": saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
         "compressed": None if saved.compressed is None else saved.compressed.figures(),
