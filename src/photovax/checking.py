@@ -16,6 +16,7 @@ from photovax.metrics.distortion import Visibility, visibility
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visibility import VisibleDifference, visible_difference
 from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.fits import check_used
 from photovax.models.catalog.places import each_once, fed_size
 from photovax.models.contracts import Autoencoder
 from photovax.models.load import load_autoencoder
@@ -137,6 +138,7 @@ def check(
     if not names:
         raise UsageError("a check needs at least one model")
     folder = None if weights is None else Path(weights)
+    check_used(names, folder)
     loaded = {name: load_autoencoder(name, device=place, weights=folder) for name in names}
     return check_loaded(photo, original, loaded, device=place, size=size)
 

@@ -23,6 +23,7 @@ from photovax.machine.host import own_settings
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.load import usual_edit
 from photovax.pictures.already import refuse_immunized
+from photovax.pictures.compression import Quality, compression_for
 from photovax.pictures.masks import load_mask, white_of
 from photovax.pictures.photo import Photo, read_photo
 
@@ -50,6 +51,8 @@ def immunize(
     mask: Mask | None = None,
     size: int | None = None,
     seed: int | None = None,
+    suffix: str | None = None,
+    quality: Quality = "same",
     weights: str | Path | None = None,
     device: str = "auto",
     again: bool = False,
@@ -70,6 +73,10 @@ def immunize(
             a bool array (H, W). Everything when None.
         size: Short side in pixels at which models are fed the photo; each model's own when None.
         seed: Seed of all random choices; the recipe's when None.
+        suffix: Suffix of the file that the result will be saved to, such as ``.jpg``, if that is
+            compressed with loss. The change is then made to survive the compression.
+        quality: Quality of that file: from 1 to 100, or ``same`` for the compression of the
+            picture's own JPEG file (90 for JPEG from other pictures; WebP is lossless).
         weights: Folder of weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         again: Whether to immunize a file that is immunized already, instead of refusing it.
@@ -92,7 +99,8 @@ def immunize(
     names = (models,) if isinstance(models, str) else tuple(models)
     immunizer = _immunizer(names, None if weights is None else Path(weights), device)
     given = None if mask is None else _mask(mask, photo)
-    result = immunizer.immunize(photo, chosen, mask=given, aim=aim)
+    compression = compression_for((suffix or "").lower(), photo.compression, quality)
+    result = immunizer.immunize(photo, chosen, mask=given, aim=aim, compression=compression)
     if isinstance(picture, str | Path):
         result = replace(result, source=Path(picture))
     if isinstance(picture, Image.Image):

@@ -16,12 +16,13 @@ from photovax.attack.budgets import TOLERANCE
 from photovax.attack.decoded_jpeg import within_jpeg
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, MetricUnavailable, first_line
-from photovax.immunized import Immunized, Saved
+from photovax.immunized import Compressed, Immunized, Saved
 from photovax.metrics.distortion import visibility
 from photovax.metrics.latent import latent_effect
 from photovax.metrics.visibility import VIEWING, visible_difference
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.atomic import write_text
+from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.rights import forbids_training
@@ -33,34 +34,36 @@ from photovax.version import VERSION
 __all__ = ["check_promises", "save"]
 
 
-def check_promises(result: Immunized, reopened: Photo) -> None:
+def check_promises(result: Immunized, reopened: Photo, shown: Photo | None = None) -> None:
     """Verify a reopened file against the result it was written from.
 
     Args:
         result: Result that was written.
         reopened: Photo that was read from the file.
+        shown: Photo that the file must show, where its compression changes pixels on purpose. The
+            budget then bounds ``result.photo``, which was compressed.
 
     Raises:
         BudgetExceeded: If size, channels, pixels, transparency, rights or a JPEG's gain map differ,
             a pixel outside the mask changed, or the change exceeds the budget.
     """
-    given = result.original
+    given, promised = result.original, result.photo
     in_jpeg = reopened.format in ("JPEG", "MPO")
     broken = None
     if reopened.pixels.shape != given.pixels.shape:
         broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
-    elif not np.array_equal(reopened.pixels, result.photo.pixels):
+    elif not np.array_equal(reopened.pixels, (shown or promised).pixels):
         broken = "pixels other than those that were written"
     elif not _same(given.alpha, reopened.alpha):
         broken = "a different transparency"
-    elif forbids_training(result.photo.metadata) and not forbids_training(reopened.metadata):
+    elif forbids_training(promised.metadata) and not forbids_training(reopened.metadata):
         broken = "no statement against AI training"
-    elif in_jpeg and reopened.gain_map != result.photo.gain_map:
+    elif in_jpeg and reopened.gain_map != promised.gain_map:
         broken = "a different gain map"
-    elif (reopened.pixels != given.pixels)[~result.allowed].any():
+    elif (promised.pixels != given.pixels)[~result.allowed].any():
         broken = "changes outside the mask"
     else:
-        after, before = (tensor(photo.visible()) for photo in (reopened, given))
+        after, before = (tensor(photo.visible()) for photo in (promised, given))
         size = result.constraint.size(after, before).item()
         if size > 1 + TOLERANCE:
             broken = f"{size:.4f} of the budget"
@@ -97,18 +100,21 @@ def save(
     else:
         destination = Destination(Path(path), overwrite)
         destination.check()
-        destination.check_fits(result.photo, masked=not result.allowed.all())
-    asked = result.photo
-    if destination.suffix in JPEG_SUFFIXES:
-        pixels = within_jpeg(asked.pixels, result.original.pixels, result.constraint)
-        asked, shown = (result.photo.with_pixels(each) for each in pixels)
+        destination.check_fits(
+            result.photo, masked=not result.allowed.all(), compression=result.compression
+        )
+    result = replace(result, compression=destination.fitting(result.compression))
+    written = result.photo
+    if result.compression is None and destination.suffix in JPEG_SUFFIXES:
+        pixels = within_jpeg(written.pixels, result.original.pixels, result.constraint)
+        written, shown = (written.with_pixels(each) for each in pixels)
         result = replace(result, photo=shown)
 
-    def verify(written: Path) -> None:
+    def verify(file: Path) -> None:
         most = result.photo.height * result.photo.width
-        check_promises(result, read_photo(written, max_pixels=most))
+        check_promises(result, read_photo(file, max_pixels=most), result.shown)
 
-    write_photo(asked, destination, verify=verify)
+    write_photo(written, destination, compression=result.compression, verify=verify)
     if destination.overwrite:  # the record of the photo that was replaced
         destination.record.unlink(missing_ok=True)
     # Measured after the photo is written, so that the work is kept if memory runs out here.
@@ -123,7 +129,10 @@ def save(
         if not destination.overwrite:
             destination.path.unlink(missing_ok=True)
         raise
-    named = dict(zip((model.name for model in models), digests, strict=True))
+    named = [
+        {"name": model.name, "sha256": digest, "identified_by": model.identified_by}
+        for model, digest in zip(models, digests, strict=True)
+    ]
     _write_record(result, saved, named, device, destination)
     return saved
 
@@ -136,7 +145,7 @@ def _measured(
     *,
     memory: int | None,
 ) -> Saved:
-    """Measure a written file, whose pixels are those of ``result.photo``.
+    """Measure a written file, whose pixels are those of ``result.shown``.
 
     Args:
         result: Result that was written.
@@ -145,7 +154,7 @@ def _measured(
         device: Device of the models.
         memory: Memory limit of the process in bytes; all that the system has left when None.
     """
-    before, after = result.original.visible(), result.photo.visible()
+    before, after = result.original.visible(), result.shown.visible()
     return Saved(
         path=destination.path,
         record=destination.record,
@@ -158,13 +167,24 @@ def _measured(
             )
             for model in models
         },
+        compressed=None if result.compression is None else _compressed(result, result.compression),
+    )
+
+
+def _compressed(result: Immunized, compression: Compression) -> Compressed:
+    original = result.original
+    before = original.visible()
+    return Compressed(
+        compression,
+        asked=visibility(before, result.photo.visible()),
+        alone=visibility(before, original.compressed(compression).visible()),
     )
 
 
 def _write_record(
     result: Immunized,
     saved: Saved,
-    digests: Mapping[str, str],
+    models: Sequence[Mapping[str, str]],
     device: torch.device,
     destination: Destination,
 ) -> None:
@@ -175,7 +195,8 @@ def _write_record(
     Args:
         result: Result that was written.
         saved: Saved file and its measurements.
-        digests: SHA-256 of the attacked weights, by the name of the model.
+        models: For each model its name, the SHA-256 of the attacked weights, and what says that
+            they are of that model.
         device: Device of the immunization.
         destination: Destination of the photo.
     """
@@ -185,9 +206,10 @@ def _write_record(
         "sha256": file_digest(saved.path),
         "recipe": asdict(result.recipe),
         "recipe_digest": result.recipe.digest(),
-        "models": [{"name": name, "sha256": digest} for name, digest in digests.items()],
+        "models": list(models),
         "budget": asdict(result.recipe.budget),
         "realised": saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
+        "compressed": None if saved.compressed is None else saved.compressed.figures(),
         "effects": {name: asdict(effect) for name, effect in saved.effects.items()},
         "loss": result.loss,
         "steps": result.steps,

@@ -13,6 +13,7 @@ from photovax.errors import PhotovaxError
 from photovax.immunized import Immunized, Saved
 from photovax.immunizer import Immunizer
 from photovax.pictures.already import refuse_immunized
+from photovax.pictures.compression import Quality, compression_for
 from photovax.pictures.masks import load_mask
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
@@ -64,6 +65,7 @@ def immunize_files(
     mask: MaskOptions | None = None,
     aim: Aim | None = None,
     seconds: float | None = None,
+    quality: Quality = "same",
     overwrite: bool = False,
     strip_gps: bool = False,
     forbid_ai: bool = False,
@@ -83,6 +85,7 @@ def immunize_files(
         mask: Mask for all photos; None if every pixel may change.
         aim: Strength to search for; None for the recipe's.
         seconds: Time for each photo, in seconds; None for the recipe's number of steps.
+        quality: Quality of JPEG and WebP files; see ``compression_for``.
         overwrite: Whether files that exist may be replaced.
         strip_gps: Whether to remove the location from the metadata.
         forbid_ai: Whether to state in XMP that training AI and AI editing are forbidden.
@@ -104,12 +107,15 @@ def immunize_files(
             allowed = (
                 None if mask is None else load_mask(mask.path, photo, edit_region=mask.edit_region)
             )
-            destination.check_fits(photo, masked=allowed is not None and not allowed.all())
+            compression = compression_for(destination.suffix, photo.compression, quality)
+            masked = allowed is not None and not allowed.all()
+            destination.check_fits(photo, masked=masked, compression=compression)
             result = immunizer.immunize(
                 photo,
                 recipe,
                 mask=allowed,
                 aim=aim,
+                compression=compression,
                 seconds=seconds,
                 callback=callback and (lambda step, at=source: callback(at, step)),
             )

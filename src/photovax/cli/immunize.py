@@ -5,26 +5,35 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from photovax.attack.budgets import LEVELS
 from photovax.attack.presets import DEFAULT, PRESETS, load_recipe
 from photovax.attack.recipe import Recipe
-from photovax.attack.strength import Aim
+from photovax.attack.strength import JODS, Aim
 from photovax.cli import options
 from photovax.errors import Interrupted, UsageError
 from photovax.machine.precision import Precision
-from photovax.pictures.types import FileType
+from photovax.pictures.types import LOSSY_SUFFIXES, FileType
+from photovax.ranges import QUALITIES, SEEDS, Range
 
 if TYPE_CHECKING:
     from photovax.batch.local import Outcome
     from photovax.immunized import Immunized, Saved
+    from photovax.pictures.compression import Quality
 
 
 Target = Literal["pass"]
+TIMES = Range(least=0.001)
+
+
+def _read_quality(text: str) -> int | Literal["same"]:
+    return "same" if text == "same" else int(QUALITIES.read(text))
 
 
 def command(
@@ -46,7 +55,10 @@ def command(
     weights: options.Weights = None,
     visibility: Annotated[
         str | None,
-        typer.Option(
+        options.checked(
+            "--visibility",
+            options.read_visibility,
+            f"a word or a JOD {JODS}",
             metavar="low|medium|high|JOD",
             help="How visible the change may be. A number is a lower bound in JOD of "
             "ColorVideoVDP, where 10 is invisible, such as 9.7. [default: medium]",
@@ -63,7 +75,9 @@ def command(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(
+        options.number(
+            "--budget",
+            LEVELS,
             help="Bound on the largest change instead of visibility, in 8-bit levels of 255, "
             "such as 8. [default: the recipe's]",
             show_default=False,
@@ -82,13 +96,18 @@ def command(
     size: options.Size = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Seed of random draws. [default: the recipe's]", show_default=False),
+        options.number(
+            "--seed",
+            SEEDS,
+            help="Seed of random draws. [default: the recipe's]",
+            show_default=False,
+        ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
+        options.number(
             "--time",
-            min=0.001,
+            TIMES,
             help="Time for each photo, in seconds, instead of the recipe's number of steps.",
             show_default=False,
         ),
@@ -98,15 +117,37 @@ def command(
         typer.Option(
             "--type",
             help="File type of results; same is the photo's own, or png if that is not written. "
-            "JPEG loses a little of the effect, the others none. [default: png]",
+            "[default: png]",
             show_default=False,
         ),
     ] = None,
+    quality: Annotated[
+        Any,
+        options.checked(
+            "--quality",
+            _read_quality,
+            f"{QUALITIES}, or same",
+            metavar="1-100|same",
+            help="Quality of JPEG and WebP results. same keeps the compression of the photo's own "
+            "JPEG file. [default: same; 90 for JPEG from other files; WebP is lossless]",
+            show_default=False,
+        ),
+    ] = None,
+    lossless: Annotated[
+        bool,
+        typer.Option(
+            "--lossless",
+            help="Keep the budget in the decoded pixels of JPEG results, too: their files are "
+            "several times as large.",
+        ),
+    ] = False,
     device: options.Device = "auto",
     memory: Annotated[
         int | None,
-        typer.Option(
-            parser=options.parse_bytes,
+        options.checked(
+            "--memory",
+            options.read_bytes,
+            "a size such as 4GiB or 800MiB",
             metavar="SIZE",
             help="Memory limit of the process on a CPU, such as 4GiB; lower limits are slower, and "
             "refused if too low.",
@@ -134,7 +175,7 @@ def command(
     overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
 ) -> None:
     """Immunize photos. Results keep the size of the photo, and are measured as saved files."""
-    jod = options.as_jod(visibility)
+    jod = options.as_number(visibility)
     aim = None if jod is None and target is None else Aim(jod=jod, passing=target is not None)
     chosen = load_recipe(recipe).adjusted(
         levels=budget,
@@ -144,6 +185,7 @@ def command(
         seed=seed,
     )
     outputs = _outputs(photos, output, file_type)
+    kept = _quality(quality, lossless=lossless, paths=outputs.values())
     from photovax.batch.local import MaskOptions, immunize_files
     from photovax.immunizer import Immunizer
     from photovax.pictures.pillow import MAX_PIXELS
@@ -159,6 +201,7 @@ def command(
             mask=MaskOptions(mask, edit_region) if mask else None,
             aim=aim,
             seconds=seconds,
+            quality=kept,
             overwrite=overwrite,
             strip_gps=strip_gps,
             forbid_ai=forbid_ai,
@@ -196,6 +239,26 @@ def _outputs(
     return plan_outputs(photos, folder=output, suffix=suffix)
 
 
+def _quality(
+    asked: int | Literal["same"] | None, *, lossless: bool, paths: Iterable[Path]
+) -> Quality:
+    """The quality of the results.
+
+    Raises:
+        UsageError: If no result can have the quality.
+    """
+    if lossless:
+        if asked is not None:
+            raise UsageError(f"--lossless and --quality {asked} exclude each other: leave out one")
+        return "lossless"
+    if asked is not None and not any(path.suffix.lower() in LOSSY_SUFFIXES for path in paths):
+        raise UsageError(
+            f"--quality {asked}: only JPEG and WebP files have a quality",
+            hint="add --type same, --type jpg or --type webp",
+        )
+    return "same" if asked is None else asked
+
+
 def _show(outcome: Outcome, recipe: Recipe) -> None:
     if outcome.saved is None or outcome.result is None:
         typer.echo(f"photovax: {outcome.failure}", err=True)
@@ -213,6 +276,7 @@ def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
         f"  size        {result.photo.width} x {result.photo.height}",
         f"  change      {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, "
         f"PSNR {seen.psnr:.1f} dB{ssim}",
+        *([] if saved.compressed is None else [f"  compressed  {saved.compressed.line}"]),
         f"  seen        {saved.seen.line}",
     ]
     for name, effect in saved.effects.items():

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from photovax.pictures import multi_picture
+from photovax.pictures.compression import LEAST_LOSS
 from photovax.pictures.exif import Metadata, tidied
 from photovax.pictures.jpeg_segments import Jpeg, segment
 from photovax.pictures.orientation import upright
 from photovax.pictures.pillow import DECODER_ERRORS
-from photovax.pictures.types import LEAST_LOSS
 from photovax.pictures.xmp import RDF, described
 
 __all__ = ["CONTAINER", "HDRGM", "ISO", "ITEM", "GainMap", "is_gain_map"]
@@ -101,7 +101,7 @@ class GainMap:
         except (*DECODER_ERRORS, Image.DecompressionBombError):
             return None
         file = io.BytesIO()
-        Image.fromarray(array).save(file, "JPEG", **LEAST_LOSS)
+        Image.fromarray(array).save(file, "JPEG", **LEAST_LOSS.options())
         fresh = Jpeg.at(file.getvalue())
         if fresh is None:
             return None

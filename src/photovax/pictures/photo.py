@@ -16,7 +16,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.errors import AnimatedPhoto, UnreadablePhoto, UsageError
 from photovax.pictures.channels import as_image, bits_per_channel, eight_bit, raw_mode
+from photovax.pictures.colour import FileColour, colour_in_file, profile_of
 from photovax.pictures.companions import companions, without_pointers
+from photovax.pictures.compression import Compression, compression_of
 from photovax.pictures.exif import Metadata, tidied
 from photovax.pictures.gain_map import GainMap
 from photovax.pictures.orientation import upright
@@ -29,11 +31,11 @@ from photovax.pictures.pillow import (
     printable_name,
 )
 from photovax.pictures.rights import forbidding_ai
+from photovax.pictures.texts import KEYWORDS, carried, iptc_of, raw_profile, text_notes, texts_of
 
 __all__ = ["Metadata", "Photo", "read_photo"]
 
 _SUBFILE, _DNG_VERSION = 254, 50706
-_IPTC = 0x0404  # among Photoshop's blocks
 _EXIF_TABLE, _GPS_TABLE, _INTEROP_TABLE = 0x8769, 0x8825, 0xA005
 # Tags of a TIFF that describe the photo rather than how its pixels are stored.
 _TIFF_FACTS = (
@@ -50,9 +52,10 @@ class Photo:
         pixels: Pixel values, uint8 (H, W, C); C is 1 (grey) or 3 (RGB). They are in the photo's
             own colour space, which ``metadata.icc`` describes.
         alpha: Opacity, uint8 (H, W), 0 is transparent; None where everything is opaque.
-        metadata: Colour profile, EXIF, XMP and resolution.
+        metadata: Colour profile, EXIF, XMP, IPTC, other texts and resolution.
         format: Pillow's name of the source's format: "JPEG", "PNG", "HEIF", ...
         notes: Lines, one for each property of the source that a saved copy cannot keep.
+        compression: Compression of the source; None unless it is JPEG.
         gain_map: Gain map of an HDR photo, which JPEG files keep; None where there is none.
     """
 
@@ -61,6 +64,7 @@ class Photo:
     metadata: Metadata
     format: str
     notes: tuple[str, ...]
+    compression: Compression | None = None
     gain_map: GainMap | None = None
 
     @classmethod
@@ -89,16 +93,17 @@ class Photo:
         return cls(
             pixels=np.ascontiguousarray(shaped[..., :colours]),
             alpha=None if opaque else np.ascontiguousarray(shaped[..., colours]),
-            metadata=Metadata(icc=None, exif=None, xmp=None, dpi=None),
+            metadata=Metadata(),
             format="",
             notes=(),
         )
 
     def to_image(self) -> Image.Image:
-        """The photo as a Pillow image, with its colour profile, EXIF and XMP."""
+        """The photo as a Pillow image, with its colour profile, EXIF, and XMP with its texts."""
         image = as_image(self.channels)
         known = self.metadata
-        given = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp, "dpi": known.dpi}
+        xmp = carried(known, iptc=True, keywords=KEYWORDS)
+        given = {"icc_profile": known.icc, "exif": known.exif, "xmp": xmp, "dpi": known.dpi}
         image.info.update({key: value for key, value in given.items() if value is not None})
         return image
 
@@ -164,8 +169,14 @@ class Photo:
             )
         return replace(self, pixels=pixels)
 
+    def compressed(self, compression: Compression) -> Photo:
+        """The same photo as a file with this compression shows it."""
+        channels = self.pixels if compression.kind == "JPEG" else self.channels
+        shown = compression.decoded(channels)
+        return self.with_pixels(np.ascontiguousarray(shown[..., : self.pixels.shape[2]]))
+
     def without_gps(self) -> Photo:
-        """The same photo without the location in its EXIF and XMP, and in those of a gain map.
+        """The same photo without the location in its EXIF, XMP and IPTC, and in its gain map's.
 
         A maker note, which only its camera can read, is left unchanged.
         """
@@ -232,13 +243,14 @@ def _photo(image: Image.Image, name: str, file: BinaryIO | None) -> Photo:
     bits, mode_in_file = bits_per_channel(image), raw_mode(image)
     if bits != 8:
         notes.append(f"{bits}-bit channels: a saved copy has 8 bits")
-    image.load()
-    found, orientation, lost = tidied(_metadata(image, notes))
-    notes += lost
-    found = without_pointers(found)
-    if image.format in ("TIFF", "HEIF"):
-        orientation = 1  # Pillow's readers of these turn the pixels themselves
     try:
+        colour = colour_in_file(image)
+        image.load()
+        found, orientation, lost = tidied(_metadata(image, colour, notes))
+        notes += lost
+        found = without_pointers(found)
+        if image.format in ("TIFF", "HEIF"):
+            orientation = 1  # Pillow's readers of these turn the pixels themselves
         pixels, alpha, icc = eight_bit(image, bits, mode_in_file, found.icc, notes)
     except UnreadablePhoto as error:
         raise UnreadablePhoto(f"{name}: {error}") from error
@@ -249,6 +261,7 @@ def _photo(image: Image.Image, name: str, file: BinaryIO | None) -> Photo:
         metadata=replace(found, icc=icc),
         format=image_format,
         notes=(*beside.notes, *notes),
+        compression=compression_of(image),
         gain_map=beside.gain_map,
     )
 
@@ -278,28 +291,33 @@ def _refuse_several(image: Image.Image, name: str) -> None:
         )
 
 
-def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
-    """The metadata that Pillow found in the file, without values of wrong types."""
+def _metadata(image: Image.Image, colour: FileColour, notes: list[str]) -> Metadata:
+    """The metadata of a loaded image, without values of wrong types."""
     info = image.info
-    exif = info.get("exif")
+    exif, xmp, iptc = info.get("exif"), info.get("xmp"), None
     try:
         if isinstance(image, TiffImageFile):
             exif = _exif_of_tiff(image)
-        elif exif is None and "Raw profile type exif" in info:
-            exif = bytes.fromhex("".join(info["Raw profile type exif"].split("\n")[3:]))
+        elif exif is None:
+            exif = raw_profile(image, "exif")
     except DECODER_ERRORS:
         notes.append("damaged EXIF: not kept")
-    xmp = info.get("xmp")
-    icc = info.get("icc_profile")
-    texts = set(getattr(image, "text", ())) - {"XML:com.adobe.xmp", "Raw profile type exif"}
-    if texts or "comment" in info or _IPTC in info.get("photoshop", ()):
-        notes.append("text beside EXIF and XMP (comments, IPTC): not kept")
-    return Metadata(
-        icc=icc if isinstance(icc, bytes) and icc else None,
-        exif=exif if isinstance(exif, bytes) and exif else None,
+    try:
+        iptc = iptc_of(image)
+        xmp = xmp or raw_profile(image, "xmp")
+    except DECODER_ERRORS:
+        notes.append("damaged IPTC or XMP: not kept")
+    exif = exif if isinstance(exif, bytes) and exif else None
+    found = Metadata(
+        icc=profile_of(image, colour, exif, notes),
+        exif=exif,
         xmp=xmp.rstrip(b"\0") or None if isinstance(xmp, bytes) else None,
         dpi=_dpi(info.get("dpi")),
+        iptc=iptc,
+        texts=texts_of(image, notes),
     )
+    notes += text_notes(found)
+    return found
 
 
 def _exif_of_tiff(image: TiffImageFile) -> bytes | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 __all__ = [
     "JPEG_SUFFIXES",
-    "LEAST_LOSS",
+    "LOSSY_SUFFIXES",
     "MEDIA_TYPES",
     "PICTURE_SUFFIXES",
     "WRITTEN_SUFFIXES",
@@ -21,12 +21,12 @@ PICTURE_SUFFIXES = {
 """Suffixes of files that count as pictures."""
 
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
-"""Suffixes of JPEG, the lossy type: decoded pixels differ from those that were written."""
+"""Suffixes of JPEG, which is always lossy: decoded pixels differ from those that were written."""
 
-LEAST_LOSS: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
-"""Options of JPEG files: a decoded channel is then seldom more than two levels off."""
+LOSSY_SUFFIXES = {".webp", *JPEG_SUFFIXES}
+"""Suffixes of types that can be compressed with loss."""
 
-WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", ".webp", *JPEG_SUFFIXES}
+WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", *LOSSY_SUFFIXES}
 """Suffixes of files that photovax writes."""
 
 FileType = Literal["same", "png", "tif", "webp", "jpg"]

@@ -10,7 +10,7 @@ import pytest
 
 from photovax.errors import TooManyPixels, UnreadablePhoto
 from photovax.pictures.gain_map import GainMap
-from photovax.pictures.photo import read_photo
+from photovax.pictures.photo import Metadata, read_photo
 from photovax.service.settings import Settings
 from photovax.service.workers.decode import decode, decoded
 from photovax.service.workers.parcels import read_parcel, write_parcel
@@ -30,7 +30,7 @@ def test_photos_are_decoded_elsewhere_and_come_back_whole(tmp_path, photo_file):
         given,
         alpha=given.pixels[..., 0],
         notes=("one",),
-        metadata=replace(given.metadata, exif=b"Exif", dpi=(72.0, 72.5)),
+        metadata=Metadata(b"icc", b"Exif", b"xmp", (72.0, 72.5), b"iptc", (("Title", "写"),)),
         gain_map=GainMap(b"a map", "1.0", bytes(4)),
     )
     write_parcel(whole, tmp_path / "whole.npz")

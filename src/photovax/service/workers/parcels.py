@@ -12,7 +12,7 @@ from photovax.pictures.photo import Metadata, Photo
 
 __all__ = ["read_parcel", "write_parcel"]
 
-_BYTES = ("icc", "exif", "xmp")
+_BYTES = ("icc", "exif", "xmp", "iptc")
 
 
 def write_parcel(photo: Photo, path: Path) -> None:
@@ -23,6 +23,7 @@ def write_parcel(photo: Photo, path: Path) -> None:
         "format": photo.format,
         "notes": photo.notes,
         "dpi": known.dpi,
+        "texts": known.texts,
         "gain_map_version": more.version,
     }
     arrays = {"pixels": photo.pixels, "facts": _array(json.dumps(facts).encode())}
@@ -49,7 +50,11 @@ def read_parcel(path: Path) -> Photo:
         return Photo(
             pixels=arrays["pixels"],
             alpha=arrays.get("alpha"),
-            metadata=Metadata(**found, dpi=facts["dpi"] and tuple(facts["dpi"])),
+            metadata=Metadata(
+                **found,
+                dpi=facts["dpi"] and tuple(facts["dpi"]),
+                texts=tuple((key, text) for key, text in facts["texts"]),
+            ),
             format=facts["format"],
             notes=tuple(facts["notes"]),
             gain_map=more,
