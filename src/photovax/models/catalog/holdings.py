@@ -271,11 +271,9 @@ def _family(keys: Sequence[str], shape: Callable[[str], list[int]]) -> tuple[str
         return "Stable Diffusion 3", ("sd3",)
     text = next((key for key in own if key.endswith(".attn2.to_k.weight")), None)
     first = next((key for key in ("input_blocks.0.0.weight", "conv_in.weight") if key in own), None)
-    width = next((w for start, w in _TEXT_ENCODERS.items() if _any(keys, start)), 0)
-    width = shape(own[text])[-1] if text is not None else width
+    encoders = [start for start in _TEXT_ENCODERS if any(key.startswith(start) for key in keys)]
+    width = _TEXT_ENCODERS[encoders[0]] if encoders else 0
+    if text is not None:
+        width = shape(own[text])[-1]
     channels = None if first is None else shape(own[first])[1]
     return denoiser_of(width, channels) or ("", ())
-
-
-def _any(keys: Sequence[str], start: str) -> bool:
-    return any(key.startswith(start) for key in keys)
