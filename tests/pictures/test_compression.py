@@ -29,11 +29,8 @@ def test_a_copy_has_the_compression_of_the_file(tmp_path, pixels, quality, sampl
         assert first.info.get("progressive") == second.info.get("progressive")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(("kind", "channels"), [("JPEG", 1), ("JPEG", 3), ("WEBP", 3), ("WEBP", 4)])
 def test_a_file_decodes_to_what_was_foretold(tmp_path, pixels, kind, channels):
-    if (kind, channels) in {("JPEG", 4), ("WEBP", 1)}:
-        pytest.skip("a type without such channels")
     alpha = (np.arange(pixels.shape[1]) * 3 % 256).astype(np.uint8)
     shown = np.dstack([pixels, np.broadcast_to(alpha, pixels.shape[:2])])[..., :channels]
     photo = Photo.from_array(np.ascontiguousarray(shown))
