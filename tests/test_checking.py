@@ -12,7 +12,7 @@ from photovax.checking import Check, Verdict, check, noisy
 from photovax.demo import SAMPLE
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
-from photovax.metrics.served import jpeg_of
+from photovax.metrics.jpeg import jpeg_of
 from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
 
@@ -96,6 +96,13 @@ def test_a_clean_copy_by_an_unknown_resize_does_not_pass(original):
     small = cv2.resize(original.pixels, (168, 140), interpolation=cv2.INTER_LINEAR)  # aliased
     found = checked(saved(Image.fromarray(small), "JPEG", quality=82), original)
     assert found.verdict is Verdict.FAIL
+
+
+def test_a_changed_pixel_in_a_clean_copy_is_no_immunization(original):
+    pytest.importorskip("cv2")
+    crop = original.pixels[20:180, 24:216].copy()
+    crop[80, 90] ^= 128
+    assert checked(saved(Image.fromarray(crop), "PNG"), original).verdict is Verdict.FAIL
 
 
 def test_a_grey_photo_may_come_back_in_three_channels(original):

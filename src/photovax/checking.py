@@ -14,8 +14,10 @@ import torch
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.metrics.distortion import Visibility, visibility
+from photovax.metrics.jpeg import Jpeg
 from photovax.metrics.latent import LatentEffect, latent_effect
-from photovax.metrics.served import Jpeg, Step, find_step
+from photovax.metrics.profiles import conversion
+from photovax.metrics.served import Step, find_step
 from photovax.metrics.visibility import VisibleDifference, visible_difference
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.catalog.places import each_once, fed_size
@@ -166,24 +168,22 @@ def check(
     names = each_once(models)
     if not names:
         raise UsageError("a check needs at least one model")
-    sides = {name: fed_size(name, size) for name in names}
-    grey = original.grey and photo.grey  # platforms also save grey photos in three channels
-    whole = original.visible() if grey else original.visible_rgb()
-    after = photo.visible()
-    if photo.grey and not grey:
+    if photo.grey and not original.grey:
         raise UsageError("the copy is grey and the original in colour: they cannot be compared")
-    step = find_step(after, whole, jpeg)
+    # Platforms also save grey photos in three channels.
+    whole = original.visible() if photo.grey else original.visible_rgb()
+    after = photo.visible()
+    step = find_step(after, whole, jpeg, conversion(original.metadata.icc, photo.metadata.icc))
     folder = None if weights is None else Path(weights)
     loaded = {name: load_autoencoder(name, device=place, weights=folder) for name in names}
     before = step(whole)
     visible = visibility(before, after)
     level = _level(step, whole, before, after) if step.changes else visible.linf
-    found = {
-        model.name: _check_model(
-            model, before, after, lambda seed: step(noisy(whole, level, seed)), place, sides[name]
-        )
-        for name, model in loaded.items()
-    }
+
+    def spoilt(seed: int) -> np.ndarray:
+        return step(noisy(whole, level, seed))
+
+    found = _check_all(loaded, before, after, spoilt, place, size)
     seen = visible_difference(before, after)
     return Check(visible, seen, found, step if step.changes else None)
 
@@ -237,17 +237,11 @@ def check_models(
         device: Device of the models.
         size: Short side in pixels at which models are fed photos; each model's own when None.
     """
-    return {
-        model.name: _check_model(
-            model,
-            before,
-            after,
-            lambda seed: noisy(before, largest, seed),
-            device,
-            fed_size(name, size),
-        )
-        for name, model in models.items()
-    }
+
+    def spoilt(seed: int) -> np.ndarray:
+        return noisy(before, largest, seed)
+
+    return _check_all(models, before, after, spoilt, device, size)
 
 
 def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
@@ -255,6 +249,21 @@ def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     noise = random.integers(-level, level, pixels.shape, dtype=np.int16, endpoint=True)
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def _check_all(
+    models: Mapping[str, Autoencoder],
+    before: np.ndarray,
+    after: np.ndarray,
+    spoilt: Callable[[int], np.ndarray],
+    device: torch.device,
+    size: int | None,
+) -> dict[str, ModelCheck]:
+    """The effect on each model; ``spoilt`` returns the original with the noise of a seed."""
+    return {
+        model.name: _check_model(model, before, after, spoilt, device, fed_size(name, size))
+        for name, model in models.items()
+    }
 
 
 def _check_model(
@@ -282,7 +291,8 @@ def _level(step: Step, original: np.ndarray, before: np.ndarray, after: np.ndarr
     def left(level: int) -> int:
         return _size_of_change(before, step(noisy(original, level, FLOOR_SEEDS[0])))
 
-    return bisect_left(range(256), wanted, key=left)
+    # At least 1, or a change of few pixels would be compared with no noise at all.
+    return max(1, bisect_left(range(256), wanted, key=left))
 
 
 def _size_of_change(before: np.ndarray, after: np.ndarray) -> int:

@@ -124,7 +124,7 @@ def check(
             ``photovax.errors``.
     """
     from photovax import checking
-    from photovax.metrics.served import jpeg_of
+    from photovax.metrics.jpeg import jpeg_of
 
     return checking.check(
         _photo(picture),

@@ -1,5 +1,8 @@
 """Pictures and sizes that several tests of metrics use."""
 
+from io import BytesIO
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -14,3 +17,14 @@ def sample(width: int, height: int) -> np.ndarray:
         pixels = np.array(sample.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
     pixels.setflags(write=False)
     return pixels
+
+
+def as_jpeg(picture: np.ndarray | Image.Image, **options: Any) -> bytes:
+    file = BytesIO()
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def opened(data: bytes) -> np.ndarray:
+    return np.array(Image.open(BytesIO(data)))

@@ -42,7 +42,7 @@ def command(
     Exit codes are 0 for PASS, 10 for WEAK and 11 for FAIL; others are errors.
     """
     from photovax.checking import check
-    from photovax.metrics.served import jpeg_of
+    from photovax.metrics.jpeg import jpeg_of
     from photovax.pictures.photo import read_photo
     from photovax.pictures.pillow import MAX_PIXELS
 

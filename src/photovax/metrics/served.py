@@ -1,4 +1,4 @@
-"""What a platform did to a photo: the part that it kept, the size, and the JPEG it wrote.
+"""What a platform did to a photo: the part that it kept, the size, the colours, and the JPEG.
 
 The same is done to the original, so that a copy is compared with what the platform would have made
 of the photo without immunization.
@@ -6,79 +6,26 @@ of the photo without immunization.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
-from io import BytesIO
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from PIL.JpegImagePlugin import JpegImageFile, get_sampling
+from PIL import Image
 
 from photovax.errors import MetricUnavailable, UsageError
+from photovax.metrics.jpeg import Jpeg
+from photovax.metrics.profiles import Conversion
 from photovax.metrics.registration import Box, alike, find_box
 from photovax.pictures.channels import as_image
-from photovax.pictures.pillow import MAX_PIXELS, decoding, strict_pillow
 
-__all__ = ["Jpeg", "Step", "find_step", "jpeg_of"]
+__all__ = ["Step", "find_step"]
 
-_SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 # The likelier come first, and stay where another explains the copy no better.
 _FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box")
 _NEAR = 0.5  # pixels; a box with edges that near to whole pixels is tried there, too
 # The squared error that is allowed, in units of the least. Immunization is an error that no step
 # explains. A JPEG is not compressed twice: as the original itself, if that is the copy.
 _AS_GOOD, _TWICE = 1.05, 2.0
-
-
-@dataclass(frozen=True)
-class Jpeg:
-    """How a JPEG was compressed.
-
-    Attributes:
-        tables: Quantisation tables, each of 64 divisors in rows (ISO/IEC 10918-1, B.2.4.1).
-        sampling: Pillow's number of the chroma subsampling, 0 to 2; -1 is another, or grey.
-    """
-
-    tables: tuple[tuple[int, ...], ...]
-    sampling: int
-
-    @property
-    def quality(self) -> int:
-        """The quality of libjpeg, 1 to 100, whose tables are the nearest."""
-        return min(range(1, 101), key=self._off)
-
-    @property
-    def exact(self) -> bool:
-        """Whether the tables are those of libjpeg at that quality."""
-        return self._off(self.quality) == 0
-
-    @property
-    def line(self) -> str:
-        """The compression in words."""
-        about = "" if self.exact else "about "
-        chroma = f", {_SAMPLINGS[self.sampling]}" if self.sampling in _SAMPLINGS else ""
-        return f"JPEG quality {about}{self.quality}{chroma}"
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """A uint8 picture (H, W, 1 or 3) compressed so, and reopened."""
-        file = BytesIO()
-        tables = [list(table) for table in self.tables]
-        as_image(pixels).save(file, "JPEG", qtables=tables, subsampling=self.sampling)
-        with strict_pillow(pixels.size), Image.open(file) as image:
-            return np.asarray(image).reshape(pixels.shape)
-
-    def figures(self) -> dict[str, object]:
-        """The compression for JSON."""
-        sampling = _SAMPLINGS.get(self.sampling)
-        return {"quality": self.quality, "exact": self.exact, "sampling": sampling}
-
-    def _off(self, quality: int) -> int:
-        pairs = zip(self.tables, _libjpeg(quality), strict=False)
-        return sum(abs(a - b) for mine, theirs in pairs for a, b in zip(mine, theirs, strict=True))
 
 
 @dataclass(frozen=True)
@@ -92,6 +39,7 @@ class Step:
         resampling: Pillow's filter, by name, that explains the copy best; None if the pixels are
             those of the box, not resized.
         jpeg: Compression of the copy; None if it is no JPEG, or that of the original.
+        colours: Conversion to the copy's colour profile; None if there was none.
     """
 
     original: tuple[int, int]
@@ -99,6 +47,7 @@ class Step:
     size: tuple[int, int]
     resampling: str | None
     jpeg: Jpeg | None
+    colours: Conversion | None = None
 
     @property
     def whole(self) -> bool:
@@ -108,7 +57,8 @@ class Step:
     @property
     def changes(self) -> bool:
         """Whether anything was done."""
-        return not self.whole or self.resampling is not None or self.jpeg is not None
+        done = (self.resampling, self.jpeg, self.colours)
+        return not self.whole or any(each is not None for each in done)
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -129,6 +79,8 @@ class Step:
             across, down = (f"{scale:.1%}" for scale in self.scale)
             by = across if across == down else f"{across} by {down}"
             done.append(f"resized to {by} ({self.resampling})")
+        if self.colours is not None:
+            done.append("colours converted to its profile")
         if self.jpeg is not None:
             done.append(self.jpeg.line)
         return ", ".join(done) or "none"
@@ -140,6 +92,7 @@ class Step:
             "size": list(self.size),
             "scale": [round(scale, 5) for scale in self.scale],
             "resampling": self.resampling,
+            "converted": self.colours is not None,
             "jpeg": None if self.jpeg is None else self.jpeg.figures(),
         }
 
@@ -153,10 +106,17 @@ class Step:
         elif not self.whole:
             left, top, right, bottom = map(int, self.box)
             made = pixels[top:bottom, left:right]
+        if self.colours is not None:
+            made = self.colours(made)
         return made if self.jpeg is None else self.jpeg(made)
 
 
-def find_step(copy: np.ndarray, original: np.ndarray, jpeg: Jpeg | None = None) -> Step:
+def find_step(
+    copy: np.ndarray,
+    original: np.ndarray,
+    jpeg: Jpeg | None = None,
+    colours: Conversion | None = None,
+) -> Step:
     """Find out what was done to a picture before a copy of it was served.
 
     Of the boxes and filters that are possible, those are taken that make of the original what is
@@ -166,59 +126,30 @@ def find_step(copy: np.ndarray, original: np.ndarray, jpeg: Jpeg | None = None) 
         copy: The copy, uint8 (h, w, C), which may be immunized.
         original: The original, uint8 (H, W, C).
         jpeg: Compression of the copy's file, if it is a JPEG.
+        colours: Conversion to the copy's colour profile, if that is another.
 
     Raises:
         UsageError: If the copy shows another picture, or is turned, mirrored, framed or distorted.
         MetricUnavailable: If it was resized or cropped, and OpenCV is missing.
     """
-    size, whole = _size(copy), _size(original)
+    size = _size(copy)
 
-    def step(box: Box, resampling: str) -> Step:
-        return Step(whole, box, size, None if _on_pixels(box, size) else resampling, jpeg)
+    def at(box: Box, step: Step) -> Step:
+        return replace(step, box=box, resampling=_needed(box, size, step.resampling))
 
     *simple, found = _boxes(copy, original)
-    filters = _FILTERS if step(found, _FILTERS[0]).resampling else _FILTERS[:1]
-    placed = _nearest([step(found, name) for name in filters], copy, original)
+    how = _needed(found, size, _FILTERS[0])
+    step = Step(_size(original), found, size, how, jpeg)
+    if colours is not None:  # platforms also drop a profile without converting anything
+        tried = [step, replace(step, colours=colours)]
+        step = _nearest(tried, copy, original, slack=_AS_GOOD)
+    if step.resampling is not None:
+        tried = [replace(step, resampling=name) for name in _FILTERS]
+        step = _nearest(tried, copy, original)
     if simple:
-        how = placed.resampling or _FILTERS[0]
-        tried = [step(box, how) for box in (*simple, found)]
-        placed = _nearest(tried, copy, original, slack=_AS_GOOD)
-    return _nearest([placed, replace(placed, jpeg=None)], copy, original, slack=_TWICE)
-
-
-def jpeg_of(
-    source: str | os.PathLike[str] | bytes | Image.Image, *, max_pixels: int = MAX_PIXELS
-) -> Jpeg | None:
-    """The compression of a picture that is a JPEG, by its path, bytes or opened image.
-
-    None for other types of pictures, and for JPEGs in CMYK.
-
-    Raises:
-        PhotoError: If it cannot be read.
-    """
-    if isinstance(source, Image.Image):
-        return _jpeg(source)
-    with decoding("the copy", max_pixels), suppress(UnidentifiedImageError):
-        file = BytesIO(source) if isinstance(source, bytes) else Path(source)
-        with Image.open(file, formats=("JPEG",)) as image:
-            return _jpeg(image)
-    return None
-
-
-def _jpeg(image: Image.Image) -> Jpeg | None:
-    if not isinstance(image, JpegImageFile) or image.mode not in ("L", "RGB"):
-        return None
-    tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
-    return Jpeg(tables, get_sampling(image) if image.mode == "RGB" else -1) if tables else None
-
-
-@cache
-def _libjpeg(quality: int) -> tuple[tuple[int, ...], ...]:
-    """The quantisation tables of libjpeg for luma and chroma."""
-    file = BytesIO()
-    Image.new("RGB", (1, 1)).save(file, "JPEG", quality=quality)
-    found = _jpeg(Image.open(file))
-    return () if found is None else found.tables
+        tried = [*(at(box, step) for box in simple), step]
+        step = _nearest(tried, copy, original, slack=_AS_GOOD)
+    return _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
 
 
 def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:
@@ -258,10 +189,10 @@ def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:
     return [*dict.fromkeys(kept), found]
 
 
-def _on_pixels(box: Box, size: tuple[int, int]) -> bool:
-    """Whether a copy of this size has the pixels of the box, not resized."""
+def _needed(box: Box, size: tuple[int, int], resampling: str | None) -> str | None:
+    """The filter; None if a copy of this size has the pixels of the box, not resized."""
     left, top, right, bottom = box
-    return left % 1 == top % 1 == 0 and (right - left, bottom - top) == size
+    return None if left % 1 == top % 1 == 0 and (right - left, bottom - top) == size else resampling
 
 
 def _nearest(
