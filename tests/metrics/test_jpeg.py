@@ -44,6 +44,8 @@ def test_where_a_jpeg_is_read_from(original, tmp_path):
     Image.fromarray(original).save(tmp_path / "copy.png")
     assert jpeg_of(tmp_path / "copy.png") is None
     assert jpeg_of(Image.fromarray(original)) is None
+    assert jpeg_of(as_jpeg(original, quality=100, subsampling=0)) is None
+    assert jpeg_of(as_jpeg(original, quality=100)) is not None
     assert jpeg_of(as_jpeg(Image.fromarray(original).convert("CMYK"))) is None
     with pytest.raises(PhotoError):
         jpeg_of(tmp_path / "gone.jpg")

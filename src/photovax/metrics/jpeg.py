@@ -73,7 +73,8 @@ def jpeg_of(
 ) -> Jpeg | None:
     """The compression of a picture that is a JPEG, by its path, bytes or opened image.
 
-    None for other types of pictures, and for JPEGs in CMYK.
+    None for other types of pictures, for JPEGs in CMYK, and for those that only round: with all
+    divisors 1 and whole chroma, as photovax writes them.
 
     Raises:
         PhotoError: If it cannot be read.
@@ -91,7 +92,11 @@ def _jpeg(image: Image.Image) -> Jpeg | None:
     if not isinstance(image, JpegImageFile) or image.mode not in ("L", "RGB"):
         return None
     tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
-    return Jpeg(tables, get_sampling(image) if image.mode == "RGB" else -1) if tables else None
+    sampling = get_sampling(image) if image.mode == "RGB" else -1
+    rounds = image.mode == "L" or sampling == 0
+    if rounds and all(divisor == 1 for table in tables for divisor in table):
+        return None
+    return Jpeg(tables, sampling)
 
 
 @cache
