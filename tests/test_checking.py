@@ -13,8 +13,10 @@ from photovax.demo import SAMPLE
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.jpeg import jpeg_of
-from photovax.pictures.photo import Photo, read_photo
+from photovax.metrics.profiles import conversion
+from photovax.pictures.photo import Metadata, Photo, read_photo
 from photovax.registry import Part
+from tests.metrics.samples import display_p3
 
 LEVELS = 12
 
@@ -96,6 +98,19 @@ def test_a_clean_copy_by_an_unknown_resize_does_not_pass(original):
     small = cv2.resize(original.pixels, (168, 140), interpolation=cv2.INTER_LINEAR)  # aliased
     found = checked(saved(Image.fromarray(small), "JPEG", quality=82), original)
     assert found.verdict is Verdict.FAIL
+
+
+def test_a_copy_converted_to_srgb_is_compared_with_the_converted_original(original, immunized):
+    p3 = display_p3()
+    tagged = Photo(original.pixels, None, Metadata(icc=p3), "PNG", ())
+    convert = conversion(p3, None)
+    assert convert is not None
+    for photo, verdict in ((original, Verdict.FAIL), (immunized, Verdict.PASS)):
+        served = Image.fromarray(convert(photo.pixels))
+        found = checked(saved(served, "JPEG", quality=90), tagged)
+        assert found.verdict is verdict
+        assert found.step is not None
+        assert found.step.line == "colours converted to its profile, JPEG quality 90, 4:2:0"
 
 
 def test_a_changed_pixel_in_a_clean_copy_is_no_immunization(original):

@@ -1,30 +1,10 @@
-import struct
-
 import numpy as np
 import pytest
 
 from photovax.metrics.profiles import conversion
 from photovax.metrics.served import find_step
-from tests.metrics.samples import sample
+from tests.metrics.samples import display_p3, sample
 from tests.pictures.made import SRGB
-
-# Colorants of Display P3, adapted to D50, as in Apple's profile.
-P3 = {
-    b"rXYZ": (0.51512, 0.24120, -0.00105),
-    b"gXYZ": (0.29198, 0.69225, 0.04189),
-    b"bXYZ": (0.15710, 0.06657, 0.78407),
-}
-
-
-def display_p3() -> bytes:
-    """The profile of sRGB with other colorants."""
-    profile = bytearray(SRGB)
-    (count,) = struct.unpack_from(">I", profile, 128)
-    for index in range(count):
-        name, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * index)
-        if name in P3:
-            struct.pack_into(">3i", profile, offset + 8, *(round(x * 65536) for x in P3[name]))
-    return bytes(profile)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from photovax.checking import noisy
 from photovax.errors import MetricUnavailable, UsageError
@@ -94,3 +94,12 @@ def test_without_opencv_copies_of_the_same_size_are_compared(original, monkeypat
     for copy in (original[20:180], original[:, ::-1]):
         with pytest.raises(MetricUnavailable, match="needs the package cv2"):
             find_step(copy, original)
+
+
+@pytest.mark.parametrize(
+    "change", [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+)
+def test_a_copy_under_a_filter_is_refused(original, change):
+    data = as_jpeg(change(Image.fromarray(original)).enhance(1.3), quality=85)
+    with pytest.raises(UsageError, match="colours were changed by a filter"):
+        find_step(opened(data), original, jpeg_of(data))

@@ -25,7 +25,9 @@ _FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box")
 _NEAR = 0.5  # pixels; a box with edges that near to whole pixels is tried there, too
 # The squared error that is allowed, in units of the least. Immunization is an error that no step
 # explains. A JPEG is not compressed twice: as the original itself, if that is the copy.
-_AS_GOOD, _TWICE = 1.05, 2.0
+_ALIKE, _AS_GOOD, _TWICE = 1.01, 1.05, 2.0
+_FILTERED = 4.0  # squared levels; of less, a change of all colours cannot be told from rounding
+_SAMPLE = 200_000  # pixels
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def find_step(
         colours: Conversion to the copy's colour profile, if that is another.
 
     Raises:
-        UsageError: If the copy shows another picture, or is turned, mirrored, framed or distorted.
+        UsageError: If the copy shows another picture, is turned, mirrored, framed or distorted, or
+            a filter changed its colours.
         MetricUnavailable: If it was resized or cropped, and OpenCV is missing.
     """
     size = _size(copy)
@@ -142,14 +145,21 @@ def find_step(
     step = Step(_size(original), found, size, how, jpeg)
     if colours is not None:  # platforms also drop a profile without converting anything
         tried = [step, replace(step, colours=colours)]
-        step = _nearest(tried, copy, original, slack=_AS_GOOD)
+        step = _nearest(tried, copy, original, slack=_ALIKE)
     if step.resampling is not None:
         tried = [replace(step, resampling=name) for name in _FILTERS]
         step = _nearest(tried, copy, original)
     if simple:
         tried = [*(at(box, step) for box in simple), step]
         step = _nearest(tried, copy, original, slack=_AS_GOOD)
-    return _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
+    step = _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
+    if _filtered(step(original), copy):
+        raise UsageError(
+            "the copy's colours were changed by a filter (brightness, contrast, saturation): it "
+            "cannot be told from immunization what that does to models",
+            hint="check a copy without the filter, or apply it to the original, too",
+        )
+    return step
 
 
 def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:
@@ -203,6 +213,19 @@ def _nearest(
     return next(
         step for step, error in zip(steps, errors, strict=True) if error <= slack * min(errors)
     )
+
+
+def _filtered(before: np.ndarray, copy: np.ndarray) -> bool:
+    """Whether a linear change of colours explains more than half of what differs."""
+    channels = copy.shape[2]
+    every = -(-copy.size // channels // _SAMPLE)
+    first, second = (each.reshape(-1, channels)[::every].astype(float) for each in (before, copy))
+    error = float(np.square(first - second).mean())
+    if error < _FILTERED:
+        return False
+    mixed = np.hstack([first, np.ones((len(first), 1))])
+    left = second - mixed @ np.linalg.lstsq(mixed, second, rcond=None)[0]
+    return float(np.square(left).mean()) * _TWICE < error
 
 
 def _squared_error(first: np.ndarray, second: np.ndarray) -> float:
