@@ -17,7 +17,7 @@ from photovax.metrics.distortion import Visibility, visibility
 from photovax.metrics.jpeg import Jpeg
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.profiles import conversion
-from photovax.metrics.served import Step, find_step
+from photovax.metrics.served import Step, filtered, find_step
 from photovax.metrics.visibility import VisibleDifference, visible_difference
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.catalog.places import each_once, fed_size
@@ -107,12 +107,14 @@ class Check:
         models: Effect on each model, by its name.
         step: What was done to the copy before it was served, and in the comparison to the original
             and to noise, too; None where nothing was.
+        filtered: Whether the change is mostly one of all colours, as by a filter, which counts.
     """
 
     visible: Visibility
     seen: VisibleDifference
     models: dict[str, ModelCheck]
     step: Step | None = None
+    filtered: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -185,7 +187,8 @@ def check(
 
     found = _check_all(loaded, before, after, spoilt, place, size)
     seen = visible_difference(before, after)
-    return Check(visible, seen, found, step if step.changes else None)
+    done = step if step.changes else None
+    return Check(visible, seen, found, done, filtered(before, after))
 
 
 def check_loaded(

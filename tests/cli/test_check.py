@@ -2,7 +2,7 @@ import json
 import sys
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from photovax.checking import noisy
 from photovax.pictures.photo import read_photo
@@ -62,3 +62,11 @@ def test_a_resized_copy_without_opencv_says_what_to_install(served, monkeypatch,
         "photovax: a copy that was resized or cropped needs the package cv2; type: pip install "
         "'photovax[evaluate]'\n"
     )
+
+
+def test_a_filter_is_noted(photo_file, tmp_path, photovax):
+    pytest.importorskip("cv2")
+    bright = ImageEnhance.Brightness(Image.open(photo_file)).enhance(0.7)
+    bright.save(tmp_path / "dark.jpg", quality=85)
+    _, out, _ = photovax("check", "dark.jpg", "--original", "photo.jpg", "--device", "cpu")
+    assert out.splitlines()[-3].startswith("note: most of the change is one of all colours")

@@ -70,6 +70,7 @@ def _data(found: Check) -> dict[str, object]:
         "meaning": found.meaning,
         "next": _next(found),
         "step": None if found.step is None else found.step.figures(),
+        "filtered": found.filtered,
         "visible": found.visible.figures() | found.seen.figures(),
         "models": {
             name: asdict(model) | {"verdict": model.verdict.value}
@@ -99,6 +100,11 @@ def _lines(found: Check) -> list[str]:
                 f"  reconstruction damage  {effect.damage:.2f} dB  noise of the same size "
                 f"{floor.damage:.2f} dB"
             )
+    if found.filtered:
+        lines.append(
+            "note: most of the change is one of all colours, as by a filter (brightness, contrast, "
+            "saturation), and counts: clean photos under strong filters can pass"
+        )
     lines.append(f"{found.verdict.value}: {found.meaning}")
     if (advice := _next(found)) is not None:
         lines.append(f"next: {advice}")

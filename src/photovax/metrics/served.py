@@ -18,7 +18,7 @@ from photovax.metrics.profiles import Conversion
 from photovax.metrics.registration import Box, alike, find_box
 from photovax.pictures.channels import as_image
 
-__all__ = ["Step", "find_step"]
+__all__ = ["Step", "filtered", "find_step"]
 
 # The likelier come first, and stay where another explains the copy no better.
 _FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box")
@@ -131,8 +131,7 @@ def find_step(
         colours: Conversion to the copy's colour profile, if that is another.
 
     Raises:
-        UsageError: If the copy shows another picture, is turned, mirrored, framed or distorted, or
-            a filter changed its colours.
+        UsageError: If the copy shows another picture, or is turned, mirrored, framed or distorted.
         MetricUnavailable: If it was resized or cropped, and OpenCV is missing.
     """
     size = _size(copy)
@@ -152,14 +151,28 @@ def find_step(
     if simple:
         tried = [*(at(box, step) for box in simple), step]
         step = _nearest(tried, copy, original, slack=_AS_GOOD)
-    step = _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
-    if _filtered(step(original), copy):
-        raise UsageError(
-            "the copy's colours were changed by a filter (brightness, contrast, saturation): it "
-            "cannot be told from immunization what that does to models",
-            hint="check a copy without the filter, or apply it to the original, too",
-        )
-    return step
+    return _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
+
+
+def filtered(before: np.ndarray, copy: np.ndarray) -> bool:
+    """Whether a linear change of all colours explains more than half of what differs.
+
+    That is so under filters (brightness, contrast, saturation), and where an immunization draws a
+    photo to grey.
+
+    Args:
+        before: The original after the step, uint8 (H, W, C).
+        copy: The copy, of the same shape.
+    """
+    channels = copy.shape[2]
+    every = -(-copy.size // channels // _SAMPLE)
+    first, second = (each.reshape(-1, channels)[::every].astype(float) for each in (before, copy))
+    error = float(np.square(first - second).mean())
+    if error < _FILTERED:
+        return False
+    mixed = np.hstack([first, np.ones((len(first), 1))])
+    left = second - mixed @ np.linalg.lstsq(mixed, second, rcond=None)[0]
+    return float(np.square(left).mean()) * _TWICE < error
 
 
 def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:
@@ -213,19 +226,6 @@ def _nearest(
     return next(
         step for step, error in zip(steps, errors, strict=True) if error <= slack * min(errors)
     )
-
-
-def _filtered(before: np.ndarray, copy: np.ndarray) -> bool:
-    """Whether a linear change of colours explains more than half of what differs."""
-    channels = copy.shape[2]
-    every = -(-copy.size // channels // _SAMPLE)
-    first, second = (each.reshape(-1, channels)[::every].astype(float) for each in (before, copy))
-    error = float(np.square(first - second).mean())
-    if error < _FILTERED:
-        return False
-    mixed = np.hstack([first, np.ones((len(first), 1))])
-    left = second - mixed @ np.linalg.lstsq(mixed, second, rcond=None)[0]
-    return float(np.square(left).mean()) * _TWICE < error
 
 
 def _squared_error(first: np.ndarray, second: np.ndarray) -> float:
