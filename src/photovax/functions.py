@@ -121,7 +121,8 @@ def check(
     """Measure how strongly a picture is immunized, compared with its original.
 
     Args:
-        picture: Immunized picture, of any kind that ``immunize`` takes.
+        picture: Immunized picture, of any kind that ``immunize`` takes, or a copy that was resized,
+            cropped or saved as JPEG.
         original: Original picture, of any such kind.
         models: Catalogue names or folders; a string is one model.
         weights: Folder of weights that do not ship with photovax.
@@ -136,6 +137,7 @@ def check(
             ``photovax.errors``.
     """
     from photovax import checking
+    from photovax.metrics.jpeg import jpeg_of
 
     return checking.check(
         _photo(picture),
@@ -144,6 +146,7 @@ def check(
         weights=weights,
         size=size,
         device=device,
+        jpeg=None if isinstance(picture, np.ndarray | Photo) else jpeg_of(picture),
     )
 
 

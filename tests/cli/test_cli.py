@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from photovax.cli import main
 from photovax.immunizer import Immunizer
 
 EDIT = ["edit", "photo.jpg", "--prompt", "x", "-o", "o.png"]
@@ -17,20 +16,6 @@ preset = "fast"
 steps = 4
 views = [{name = "short_side", options = {pixels = 256}}]
 """
-
-
-@pytest.fixture
-def photovax(tmp_path, monkeypatch, capsys):
-    """The command line in a folder of its own: exit code, what is printed, and what is said."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["photovax", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code, *capsys.readouterr())
-
-    return run
 
 
 def interrupted(*_args, **_options):
