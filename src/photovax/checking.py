@@ -14,7 +14,6 @@ import torch
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.metrics.distortion import Visibility, visibility
-from photovax.metrics.jpeg import Jpeg
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.profiles import conversion
 from photovax.metrics.served import Step, filtered, find_step
@@ -144,7 +143,6 @@ def check(
     weights: str | Path | None = None,
     size: int | None = None,
     device: str = "auto",
-    jpeg: Jpeg | None = None,
 ) -> Check:
     """Measure a photo, or a copy of it that a platform serves, against its original.
 
@@ -158,7 +156,6 @@ def check(
         weights: Folder of weights that do not ship with photovax.
         size: Short side in pixels at which models are fed photos; each model's own when None.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
-        jpeg: Compression of the copy's file, from ``jpeg_of``; None if it is no JPEG.
 
     Raises:
         UsageError: If the copy shows another photo or is turned, only it is grey, ``size`` is not a
@@ -176,7 +173,8 @@ def check(
     # Platforms also save grey photos in three channels.
     whole = original.visible() if photo.grey else original.visible_rgb()
     after = photo.visible()
-    step = find_step(after, whole, jpeg, conversion(original.metadata.icc, photo.metadata.icc))
+    colours = conversion(original.metadata.icc, photo.metadata.icc)
+    step = find_step(after, whole, photo.compression, colours)
     folder = None if weights is None else Path(weights)
     check_used(names, folder)
     loaded = {name: load_autoencoder(name, device=place, weights=folder) for name in names}

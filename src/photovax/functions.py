@@ -137,7 +137,6 @@ def check(
             ``photovax.errors``.
     """
     from photovax import checking
-    from photovax.metrics.jpeg import jpeg_of
 
     return checking.check(
         _photo(picture),
@@ -146,7 +145,6 @@ def check(
         weights=weights,
         size=size,
         device=device,
-        jpeg=None if isinstance(picture, np.ndarray | Photo) else jpeg_of(picture),
     )
 
 

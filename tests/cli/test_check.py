@@ -24,7 +24,7 @@ def test_what_was_done_to_a_copy_is_printed(served, photovax):
     first, *_, verdict, advice = out.splitlines()
     assert first == (
         "step: cropped to columns 11 to 136 and rows 7 to 107, resized to 80.0% (bicubic), "
-        "JPEG quality 80, 4:2:0; the original likewise"
+        "JPEG, quality 80, 4:2:0; the original likewise"
     )
     assert verdict.startswith("FAIL: these models see hardly more than noise")
     assert advice == (

@@ -78,3 +78,34 @@ def test_a_compression_is_only_for_its_own_files(tmp_path, pixels):
         write_photo(photo, tmp_path / name, compression=Compression("JPEG", 20))
         assert np.array_equal(read_photo(tmp_path / name).pixels, pixels)
     assert LEAST_LOSS.label == "JPEG, quality 100, 4:4:4"
+
+
+def test_tables_of_other_programs_are_named_by_the_nearest_quality(tmp_path, pixels):
+    tables = [[min(255, 3 + each) for each in range(64)], [40] * 64]
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", qtables=tables, subsampling=0)
+    own = read_photo(tmp_path / "a.jpg").compression
+    assert own is not None
+    assert not own.exact
+    assert own.label.startswith("JPEG, quality about ")
+    assert own.tables == tuple(map(tuple, tables))
+    assert Compression("JPEG", 80).exact
+
+
+def test_what_has_no_compression_to_keep(tmp_path, pixels):
+    picture = Image.fromarray(pixels)
+    picture.convert("CMYK").save(tmp_path / "a.jpg")
+    picture.save(tmp_path / "a.png")
+    for name in ("a.jpg", "a.png"):
+        assert read_photo(tmp_path / name).compression is None
+    picture.save(tmp_path / "b.jpg", quality=100, subsampling=0)
+    finest = read_photo(tmp_path / "b.jpg")
+    assert finest.compression is not None
+    assert finest.compression.only_rounds
+    assert finest.with_pixels(pixels).compression is None
+
+
+def test_grey_files_keep_their_table(tmp_path, pixels):
+    Image.fromarray(pixels).convert("L").save(tmp_path / "a.jpg", quality=60)
+    own = read_photo(tmp_path / "a.jpg").compression
+    assert own is not None
+    assert (own.quality, own.exact) == (60, True)

@@ -42,7 +42,6 @@ def command(
     Exit codes are 0 for PASS, 10 for WEAK and 11 for FAIL; others are errors.
     """
     from photovax.checking import check
-    from photovax.metrics.jpeg import jpeg_of
     from photovax.pictures.photo import read_photo
     from photovax.pictures.pillow import MAX_PIXELS
 
@@ -54,7 +53,6 @@ def command(
         weights=weights,
         size=size,
         device=device,
-        jpeg=jpeg_of(photo, max_pixels=cap),
     )
     if as_json:
         typer.echo(json.dumps(_data(found), indent=1))

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from photovax.errors import MetricUnavailable, UsageError
-from photovax.metrics.jpeg import Jpeg
 from photovax.metrics.profiles import Conversion
 from photovax.metrics.registration import Box, alike, find_box
 from photovax.pictures.channels import as_image
+from photovax.pictures.compression import Compression
 
 __all__ = ["Step", "filtered", "find_step"]
 
@@ -48,7 +48,7 @@ class Step:
     box: Box
     size: tuple[int, int]
     resampling: str | None
-    jpeg: Jpeg | None
+    jpeg: Compression | None
     colours: Conversion | None = None
 
     @property
@@ -84,7 +84,7 @@ class Step:
         if self.colours is not None:
             done.append("colours converted to its profile")
         if self.jpeg is not None:
-            done.append(self.jpeg.line)
+            done.append(self.jpeg.label)
         return ", ".join(done) or "none"
 
     def figures(self) -> dict[str, object]:
@@ -110,13 +110,13 @@ class Step:
             made = pixels[top:bottom, left:right]
         if self.colours is not None:
             made = self.colours(made)
-        return made if self.jpeg is None else self.jpeg(made)
+        return made if self.jpeg is None else self.jpeg.decoded(made)
 
 
 def find_step(
     copy: np.ndarray,
     original: np.ndarray,
-    jpeg: Jpeg | None = None,
+    jpeg: Compression | None = None,
     colours: Conversion | None = None,
 ) -> Step:
     """Find out what was done to a picture before a copy of it was served.
@@ -127,7 +127,7 @@ def find_step(
     Args:
         copy: The copy, uint8 (h, w, C), which may be immunized.
         original: The original, uint8 (H, W, C).
-        jpeg: Compression of the copy's file, if it is a JPEG.
+        jpeg: Compression of the copy's file, if it is a JPEG. One that only rounds does not count.
         colours: Conversion to the copy's colour profile, if that is another.
 
     Raises:
@@ -141,7 +141,8 @@ def find_step(
 
     *simple, found = _boxes(copy, original)
     how = _needed(found, size, _FILTERS[0])
-    step = Step(_size(original), found, size, how, jpeg)
+    lossy = None if jpeg is None or jpeg.only_rounds else jpeg
+    step = Step(_size(original), found, size, how, lossy)
     if colours is not None:  # platforms also drop a profile without converting anything
         tried = [step, replace(step, colours=colours)]
         step = _nearest(tried, copy, original, slack=_ALIKE)

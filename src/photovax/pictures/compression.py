@@ -57,11 +57,31 @@ class Compression:
             raise UsageError(f"a quality must be {QUALITIES}, got {self.quality}")
 
     @property
+    def exact(self) -> bool:
+        """Whether the quality says it all: there are no other tables than libjpeg's for it."""
+        return self.tables is None or _off(self.tables, self.quality) == 0
+
+    @property
+    def only_rounds(self) -> bool:
+        """Whether all divisors are 1 and colours whole, so that a file is as good as lossless."""
+        finest = self.tables is not None and all(set(table) == {1} for table in self.tables)
+        return finest and self.subsampling == "4:4:4"
+
+    @property
     def label(self) -> str:
         """The settings in words, such as ``JPEG, quality 90, 4:2:0``."""
         name = "WebP" if self.kind == "WEBP" else "JPEG"
-        own = "" if self.tables is None else "the photo's own tables, about "
-        return f"{name}, {own}quality {self.quality}, {self.subsampling}"
+        about = "" if self.exact else "about "
+        return f"{name}, quality {about}{self.quality}, {self.subsampling}"
+
+    def figures(self) -> dict[str, object]:
+        """The settings for JSON."""
+        return {
+            "kind": self.kind,
+            "quality": self.quality,
+            "exact": self.exact,
+            "subsampling": self.subsampling,
+        }
 
     def fits(self, suffix: str) -> bool:
         """Whether files with this suffix, in lower case, are compressed so."""
@@ -130,8 +150,8 @@ def compression_for(
 
 
 def compression_of(image: Image.Image) -> Compression | None:
-    """The compression of an opened file; None unless it is JPEG."""
-    if not isinstance(image, JpegImagePlugin.JpegImageFile) or not image.quantization:
+    """The compression of an opened file; None unless it is JPEG, in grey or RGB."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode not in ("L", "RGB"):
         return None
     tables = tuple(tuple(table) for _, table in sorted(image.quantization.items())[:2])
     # Pillow names the three customary ones; grey has no colours to halve.
@@ -139,24 +159,24 @@ def compression_of(image: Image.Image) -> Compression | None:
     sampling = _SUBSAMPLINGS.get(JpegImagePlugin.get_sampling(image), usual)
     return Compression(
         "JPEG",
-        _nearest_quality(tables[0]),
+        min(range(1, 101), key=lambda quality: _off(tables, quality)),
         subsampling=sampling,
         tables=tables,
         progressive=bool(image.info.get("progressive")),
     )
 
 
-def _nearest_quality(luminance: tuple[int, ...]) -> int:
-    """The quality whose luminance table is nearest to a given one."""
-    given = np.array(luminance)
-    return min(range(1, 101), key=lambda quality: float(abs(_table(quality) - given).sum()))
+def _off(tables: tuple[tuple[int, ...], ...], quality: int) -> int:
+    """The sum of the differences between tables and those of libjpeg for a quality."""
+    pairs = zip(tables, _libjpeg(quality), strict=False)
+    return sum(abs(a - b) for mine, theirs in pairs for a, b in zip(mine, theirs, strict=True))
 
 
 @cache
-def _table(quality: int) -> NDArray[np.int64]:
-    """The luminance table of libjpeg for a quality, 64 numbers."""
+def _libjpeg(quality: int) -> tuple[tuple[int, ...], ...]:
+    """The quantisation tables of libjpeg for luma and chroma."""
     file = io.BytesIO()
-    Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
-    with Image.open(file) as image:
-        tables: dict[int, list[int]] = image.quantization  # type: ignore[attr-defined]
-        return np.array(tables[0])
+    Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
+    file.seek(0)
+    with JpegImagePlugin.JpegImageFile(file) as image:
+        return tuple(tuple(table) for _, table in sorted(image.quantization.items()))

@@ -55,7 +55,7 @@ class Photo:
         metadata: Colour profile, EXIF, XMP, IPTC, other texts and resolution.
         format: Pillow's name of the source's format: "JPEG", "PNG", "HEIF", ...
         notes: Lines, one for each property of the source that a saved copy cannot keep.
-        compression: Compression of the source; None unless it is JPEG.
+        compression: Compression that the pixels went through; None unless their file is JPEG.
         gain_map: Gain map of an HDR photo, which JPEG files keep; None where there is none.
     """
 
@@ -158,7 +158,7 @@ class Photo:
             pixels: uint8, of the shape of the present ones.
 
         Returns:
-            A new photo; alpha, metadata and notes are shared.
+            A new photo, not compressed; alpha, metadata and notes are shared.
 
         Raises:
             ValueError: If the type or the shape differs.
@@ -167,13 +167,13 @@ class Photo:
             raise ValueError(
                 f"pixels are {pixels.dtype} {pixels.shape}, must be uint8 {self.pixels.shape}"
             )
-        return replace(self, pixels=pixels)
+        return replace(self, pixels=pixels, compression=None)
 
     def compressed(self, compression: Compression) -> Photo:
         """The same photo as a file with this compression shows it."""
         channels = self.pixels if compression.kind == "JPEG" else self.channels
-        shown = compression.decoded(channels)
-        return self.with_pixels(np.ascontiguousarray(shown[..., : self.pixels.shape[2]]))
+        shown = compression.decoded(channels)[..., : self.pixels.shape[2]]
+        return replace(self, pixels=np.ascontiguousarray(shown), compression=compression)
 
     def without_gps(self) -> Photo:
         """The same photo without the location in its EXIF, XMP and IPTC, and in its gain map's.
