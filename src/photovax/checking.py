@@ -168,6 +168,33 @@ def check(
     names = each_once(models)
     if not names:
         raise UsageError("a check needs at least one model")
+    folder = None if weights is None else Path(weights)
+    check_used(names, folder)
+    loaded = {name: load_autoencoder(name, device=place, weights=folder) for name in names}
+    return check_copy(photo, original, loaded, device=place, size=size)
+
+
+def check_copy(
+    photo: Photo,
+    original: Photo,
+    models: Mapping[str, Autoencoder],
+    *,
+    device: torch.device,
+    size: int | None = None,
+) -> Check:
+    """Measure a photo, or a copy of it that a platform serves, with loaded models.
+
+    Args:
+        photo: The immunized photo or the copy.
+        original: The photo before it was immunized.
+        models: Loaded models by catalogue name or folder.
+        device: Device of the models.
+        size: Short side in pixels at which models are fed photos; each model's own when None.
+
+    Raises:
+        UsageError: If the copy shows another photo or is turned, or only it is grey.
+        MetricUnavailable: If the copy was resized or cropped, and OpenCV is missing.
+    """
     if photo.grey and not original.grey:
         raise UsageError("the copy is grey and the original in colour: they cannot be compared")
     # Platforms also save grey photos in three channels.
@@ -175,9 +202,6 @@ def check(
     after = photo.visible()
     colours = conversion(original.metadata.icc, photo.metadata.icc)
     step = find_step(after, whole, photo.compression, colours)
-    folder = None if weights is None else Path(weights)
-    check_used(names, folder)
-    loaded = {name: load_autoencoder(name, device=place, weights=folder) for name in names}
     before = step(whole)
     visible = visibility(before, after)
     level = _level(step, whole, before, after) if step.changes else visible.linf
@@ -185,7 +209,7 @@ def check(
     def spoilt(seed: int) -> np.ndarray:
         return step(noisy(whole, level, seed))
 
-    found = _check_all(loaded, before, after, spoilt, place, size)
+    found = _check_all(models, before, after, spoilt, device, size)
     seen = visible_difference(before, after)
     done = step if step.changes else None
     return Check(visible, seen, found, done, filtered(before, after))

@@ -25,6 +25,8 @@ def test_photos_are_decoded_elsewhere_and_come_back_whole(tmp_path, photo_file):
     assert found.metadata == given.metadata
     assert (found.alpha, found.format, found.notes) == (None, "JPEG", given.notes)
     assert found.gain_map is None
+    assert found.compression is not None
+    assert found.compression == given.compression
     assert not photo_file.exists()
     whole = replace(
         given,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from photovax.pictures.compression import Compression
 from photovax.pictures.gain_map import GainMap
 from photovax.pictures.photo import Metadata, Photo
 
@@ -25,6 +28,7 @@ def write_parcel(photo: Photo, path: Path) -> None:
         "dpi": known.dpi,
         "texts": known.texts,
         "gain_map_version": more.version,
+        "compression": None if photo.compression is None else asdict(photo.compression),
     }
     arrays = {"pixels": photo.pixels, "facts": _array(json.dumps(facts).encode())}
     if photo.alpha is not None:
@@ -58,7 +62,15 @@ def read_parcel(path: Path) -> Photo:
             format=facts["format"],
             notes=tuple(facts["notes"]),
             gain_map=more,
+            compression=_compression(facts["compression"]),
         )
+
+
+def _compression(facts: dict[str, Any] | None) -> Compression | None:
+    if facts is None:
+        return None
+    tables = facts["tables"] and tuple(tuple(table) for table in facts["tables"])
+    return Compression(**(facts | {"tables": tables}))
 
 
 def _array(data: bytes) -> np.ndarray:
