@@ -98,9 +98,7 @@ class Supervisor:
             UsageError: If another service runs on the same folder with its own table of jobs.
         """
         self.claim()
-        if (
-            not self._jobs.shared
-        ):  # else other services may have these jobs, and uploads in progress
+        if not self._jobs.shared:  # else jobs and uploads may be other services'
             self._jobs.release_all()
             self._jobs.sweep()
         self._thread.start()
