@@ -12,15 +12,15 @@ from tests.hub_cache import keep
 from tests.places import ROOT
 
 pytestmark = pytest.mark.usefixtures("cache")
-NEEDS = [
-    "here>=1",
-    "old>=2",
-    "gone>=1",
-    "there>=1; extra == 'full'",
-    "photovax[part]; extra == 'full'",
-    "lost>=1; extra == 'part'",
-    "elsewhere>=1; sys_platform == 'atari' and extra == 'part'",
-]
+NEEDS = {
+    "photovax": [
+        *("here>=1", "old>=2", "gone>=1"),
+        "there[pool]>=1; extra == 'full'",
+        "here>=1; extra == 'part'",
+        "elsewhere>=1; sys_platform == 'atari' and extra == 'part'",
+    ],
+    "there": ["lost>=1; extra == 'pool'", "other>=1; extra == 'more'"],
+}
 INSTALLED = {"here": "1.5", "old": "1.9", "there": "1.1rc1"}
 
 
@@ -43,7 +43,7 @@ def packages(monkeypatch, untried):
         def get_all(_name, _missing):
             return ["full", "part"]
 
-    monkeypatch.setattr(doctor, "requires", lambda _name: NEEDS)
+    monkeypatch.setattr(doctor, "requires", NEEDS.get)
     monkeypatch.setattr(doctor, "metadata", lambda _name: Metadata)
     monkeypatch.setattr(doctor, "version", installed)
 
@@ -81,7 +81,7 @@ def test_what_computes_wrongly_cannot_work(monkeypatch, part, stands_for, proble
 def test_packages_that_are_missing_or_old_are_named(packages):
     found = doctor.diagnose(device="cpu")
     assert found.extras["full"].lacking == ("lost",)
-    assert found.extras["part"].lacking == ("lost",)
+    assert found.extras["part"].lacking == ()
     assert (found.versions["here"], found.versions["gone"]) == ("1.5", None)
     assert any("old>=2 instead of 1.9, gone: pip install" in change for change in found.changes)
 
@@ -100,8 +100,13 @@ def test_weights_are_found_where_models_look_for_them(cache, editor_folder, tmp_
         "sd15": False,
         "sd2": True,
     }
-    # Of a folder that is a model itself, nobody knows which one.
-    assert "sd2" not in doctor.diagnose(device="cpu", weights=editor_folder).weights
+    # Of a folder or a file that is a model itself, nobody knows which one.
+    file = next((editor_folder / "vae").glob("*.safetensors"))
+    for unnamed in (editor_folder, file):
+        assert set(doctor.diagnose(device="cpu", weights=unnamed).weights) == {"embedded"}
+    for part in ("encoder", "decoder"):
+        (tmp_path / f"taesd_{part}.pth").touch()
+    assert "taesd" in doctor.diagnose(device="cpu", weights=tmp_path).weights
 
 
 def test_what_slows_or_stops_it_is_said(monkeypatch, untried):

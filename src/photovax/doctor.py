@@ -18,7 +18,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from photovax.errors import PhotovaxError, UsageError, first_line
+from photovax.errors import PhotovaxError, first_line
 from photovax.machine.allocator import chosen_by_user, is_glibc
 from photovax.machine.device import pick_device
 from photovax.machine.memory import available_bytes
@@ -44,8 +44,8 @@ EXTRAS = {
 SCARCE = 2**30
 """Bytes of available memory below which an immunization may fail."""
 
+_NAME = "photovax"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_PROMPT = "paint it in sepia"
 _SIDE = 128
 _STEPS = 4
 
@@ -152,7 +152,7 @@ def diagnose(*, device: str = "auto", weights: Path | None = None) -> Diagnosis:
     Raises:
         UsageError: If the device is unknown or not available.
     """
-    needed = [need for need in _requirements() if need.marker is None]
+    needed = [need for need in _requirements(_NAME) if need.marker is None]
     computing, broken = _computing(device)
     cores: int = getattr(os, "process_cpu_count", os.cpu_count)() or 1
     available = available_bytes()
@@ -170,16 +170,16 @@ def diagnose(*, device: str = "auto", weights: Path | None = None) -> Diagnosis:
         available=available,
         weights=_held(weights),
         extras={
-            name: Extra(EXTRAS.get(name, ""), tuple(dict.fromkeys(_lacking(name))))
-            for name in metadata("photovax").get_all("Provides-Extra", [])
+            name: Extra(EXTRAS.get(name, ""), tuple(_lacking(_NAME, name)))
+            for name in metadata(_NAME).get_all("Provides-Extra", [])
         },
         trial=trial,
         changes=tuple(_changes(needed, computing, cores, available, trial)),
     )
 
 
-def _requirements() -> list[Requirement]:
-    return [Requirement(text) for text in requires("photovax") or ()]
+def _requirements(package: str) -> list[Requirement]:
+    return [Requirement(text) for text in requires(package) or ()]
 
 
 def _version(package: str) -> str | None:
@@ -197,15 +197,16 @@ def _unmet(need: Requirement) -> str | None:
     return None if fits else f"{need.name}{need.specifier} instead of {found}"
 
 
-def _lacking(extra: str) -> Iterator[str]:
-    for need in _requirements():
+def _lacking(package: str, extra: str) -> Iterator[str]:
+    """What is wrong with the packages of an extra, and with those of extras that they need."""
+    for need in _requirements(package):
         if need.marker is None or not need.marker.evaluate({"extra": extra}):
             continue
-        if need.name == "photovax":  # an extra that contains another one
-            for other in need.extras:
-                yield from _lacking(other)
-        elif unmet := _unmet(need):
+        if unmet := _unmet(need):
             yield unmet
+            continue
+        for other in sorted(need.extras):
+            yield from _lacking(need.name, other)
 
 
 def _computing(device: str) -> tuple[Computing | None, str | None]:
@@ -244,7 +245,8 @@ def _held(weights: Path | None) -> dict[str, Held]:
             continue
         # Weights that --weights names itself would be taken for those of any name.
         unnamed = weights is not None and place in (weights, autoencoder_in(weights))
-        if unnamed and not entry.files:
+        own_files = [place / file for file in entry.files]
+        if unnamed and not (own_files and all(file.is_file() for file in own_files)):
             continue
         whole = True
         if entry.whole:
@@ -272,7 +274,7 @@ def _tried(device: str) -> str | None:
     import numpy as np
 
     from photovax.attack.presets import DEFAULT, PRESETS
-    from photovax.evaluation.true_edits import find_true_edit, truth
+    from photovax.evaluation.true_edits import TRUE_EDITS, truth
     from photovax.functions import edit, immunize
     from photovax.metrics.distortion import psnr
     from photovax.pictures.photo import read_photo
@@ -284,17 +286,15 @@ def _tried(device: str) -> str | None:
     quick = replace(PRESETS[DEFAULT], steps=_STEPS)
     if np.array_equal(immunize(picture, recipe=quick, **options), picture):
         return "an immunization changes no pixel"
-    asked = find_true_edit(_PROMPT)
-    if asked is None:
-        raise UsageError(f"no exact result is known of {_PROMPT!r}")
-    true = truth(asked, picture)
-    made = edit(picture, _PROMPT, **options)
+    asked = TRUE_EDITS["sepia"]
+    prompt = asked.orders[0]
+    true, made = truth(asked, picture), edit(picture, prompt, **options)
     # A device that computes wrongly gives noise or a plain surface.
     near, before = psnr(true, made), psnr(true, picture)
     if near > before:
         return None
     return (
-        f"the embedded editor does not do what it is told: its {_PROMPT!r} is {near:.1f} dB from "
+        f"the embedded editor does not do what it is told: its {prompt!r} is {near:.1f} dB from "
         f"the exact result, the unedited photo {before:.1f} dB"
     )
 
