@@ -10,7 +10,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 IN_SDIST = ("src", "tests", "docs", "benchmarks", "training")
-ALONE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "constraints.txt")
+ALONE = (
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "constraints.txt"),
+    *("SECURITY.md", "CODE_OF_CONDUCT.md", "CITATION.cff"),
+)
 # Named one by one, since a repository without them would pass for whole.
 NEEDED = (
     *("vae", "unet", "unet_instruct", "unet_inpaint"),

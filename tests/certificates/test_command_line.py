@@ -1,6 +1,7 @@
 """``photovax certificate`` and ``renew``."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typer.testing import CliRunner, Result
 from photovax.certificates.read import read_certificate
 from photovax.certificates.register import Register
 from photovax.cli import app
+from photovax.errors import PhotovaxError
 
 
 def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
@@ -48,6 +50,7 @@ def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):
     made = photovax("certificate", "issue", photo, "--original", original, "--total", 16,
                     "--recipe", tmp_path / "quick.json", "--device", "cpu")  # fmt: skip
     assert made.exit_code == 0, made.stderr
+    assert re.search(r"^  embedded: (PASS|WEAK|FAIL), latent shift", made.stdout, re.MULTILINE)
     certificate = data / "photo.png.certificate.json"
     held = photovax("certificate", "verify", certificate, "--photo", photo)
     assert held.exit_code == 0, held.stderr
@@ -68,3 +71,20 @@ def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):
     assert other.exit_code == 9
     assert "another file" in other.stdout
     assert read_certificate(certificate) != read_certificate(Path(f"{result}.certificate.json"))
+
+
+def test_what_is_missing_is_not_taken_for_forged(provider, tmp_path):
+    def verified(*arguments: object) -> PhotovaxError:
+        done = CliRunner().invoke(app, ["certificate", "verify", *map(str, arguments)])
+        assert isinstance(done.exception, PhotovaxError)
+        return done.exception
+
+    certificate = tmp_path / "c.json"
+    certificate.write_text(provider.text)
+    gone = verified(tmp_path / "gone.json", "--data", provider.folder)
+    assert (gone.exit_code, str(gone)) == (2, f"{tmp_path / 'gone.json'}: no such file")
+    keyless = verified(certificate, "--data", tmp_path)
+    assert keyless.exit_code == 2
+    assert "--keys FILE" in keyless.line
+    certificate.write_text(provider.text.replace('"levels"', '"level"'))
+    assert verified(certificate, "--data", provider.folder).exit_code == 9

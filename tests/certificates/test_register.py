@@ -136,3 +136,18 @@ def test_the_command_line_adds_ends_and_lists(tmp_path: Path, editor_folder: Pat
     wrong = photovax("add", editor_folder, "--version", "8", "--since", "soon")
     assert isinstance(wrong.exception, UsageError)
     assert "YYYY-MM-DD" in str(wrong.exception)
+
+
+def test_listing_creates_nothing(tmp_path):
+    folder = tmp_path / "mistyped"
+    listed = CliRunner().invoke(app, ["register", "list", "--data", str(folder)])
+    assert (listed.exit_code, listed.stdout[:15]) == (0, "no register at ")
+    listed = CliRunner().invoke(app, ["register", "list", "--json", "--data", str(folder)])
+    assert json.loads(listed.stdout) == []
+    assert not folder.exists()
+
+
+def test_the_day_that_ends_a_model_is_told_once():
+    helped = CliRunner().invoke(app, ["register", "end", "--help"], env={"COLUMNS": "200"}).stdout
+    assert "Last day of support. [default: today]" in helped
+    assert "open" not in helped

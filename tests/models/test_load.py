@@ -68,4 +68,4 @@ def test_unknown_names_suggest_the_nearest():
         with pytest.raises(UnknownName, match="did you mean 'kandinsky22'"):
             called("kandinsky2", device=CPU)
     with pytest.raises(UnknownName, match="did you mean 'flux1'"):
-        pull("flux11")
+        pull("flux11", whole=True)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from photovax.certificates.locks import locked
-from photovax.errors import CertificateError
+from photovax.errors import CertificateError, UsageError
 from photovax.pictures.atomic import write_text
 
 __all__ = ["KeyRing", "PublicKey", "key_set", "read_keys", "timestamp"]
@@ -81,8 +81,14 @@ def read_keys(path: Path) -> dict[str, PublicKey]:
 
     Raises:
         CertificateError: If the file cannot be read or is not a key set.
+        UsageError: If there is no such file.
     """
     file = path / _PUBLIC if path.is_dir() else path
+    if not file.exists():
+        raise UsageError(
+            f"{file}: no such file, so there are no public keys",
+            hint="give the issuer's with --keys FILE, or the provider's folder with --data",
+        )
     try:
         listed = json.loads(file.read_text(encoding="utf-8"))["keys"]
         keys = [_parsed(each) for each in listed]
@@ -118,6 +124,7 @@ class KeyRing:
 
     Raises:
         CertificateError: If its files cannot be read or do not belong together.
+        UsageError: If there is a private key without public keys.
         SaveError: If the first key cannot be written.
     """
 

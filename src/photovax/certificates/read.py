@@ -6,7 +6,7 @@ from pathlib import Path
 
 from photovax.certificates.container import media_type
 from photovax.certificates.document import MAX_BYTES
-from photovax.errors import CertificateError
+from photovax.errors import CertificateError, UsageError
 from photovax.extras import extra_installed
 
 __all__ = ["read_certificate"]
@@ -17,7 +17,8 @@ def read_certificate(path: Path) -> str:
 
     Raises:
         CertificateError: If it cannot be read.
-        UsageError: If it is in a photo and the package that reads manifests is missing.
+        UsageError: If there is no such file, or it is in a photo and the package that reads
+            manifests is missing.
     """
     try:
         if media_type(path) is not None:
@@ -26,5 +27,7 @@ def read_certificate(path: Path) -> str:
             return embedded_certificate(path)
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise CertificateError(f"{path}: cannot be read: {error}") from None

@@ -12,6 +12,7 @@ from photovax.cli import (
     certificate,
     check,
     demo,
+    doctor,
     edit,
     evaluate,
     immunize,
@@ -50,6 +51,7 @@ app.add_typer(models.app, name="models")
 app.command("renew")(renew.command)
 app.command("serve")(serve.command)
 app.command("demo")(demo.command)
+app.command("doctor")(doctor.command)
 app.add_typer(certificate.app, name="certificate")
 app.add_typer(register.app, name="register")
 

@@ -16,6 +16,7 @@ from photovax.extras import extra_installed
 from photovax.service.settings import Settings
 
 if TYPE_CHECKING:
+    from photovax.certificates.document import Certificate
     from photovax.certificates.register import Gap
     from photovax.certificates.verification import Verification
 
@@ -80,6 +81,7 @@ def issue(
     with extra_installed("certificates"):
         from photovax.certificates.issuing import Issuer
         from photovax.certificates.keys import KeyRing
+    from photovax.certificates.document import parse_certificate
     from photovax.certificates.register import Register
     from photovax.pictures.atomic import write_text
     from photovax.pictures.photo import read_photo
@@ -93,6 +95,8 @@ def issue(
     target = output or certificate_of(photo)
     write_text(text, target, overwrite=overwrite)
     typer.echo(f"{target}: signed with key {issuer.ring.current}")
+    for line in _effects(parse_certificate(text)[0]):
+        typer.echo(line)
 
 
 @app.command("verify")
@@ -114,7 +118,8 @@ def verify_file(
 
     CERTIFICATE can be a signed photo that holds its certificate; --photo is then not needed.
 
-    Exit code 0: valid, 10: valid but stale, 9: not valid.
+    Exit code 0: valid, 10: valid but stale, 9: not valid, 2: a file or the keys are missing, so
+    that nothing could be verified.
     """
     with extra_installed("certificates"):
         from photovax.certificates.keys import read_keys
@@ -176,11 +181,16 @@ def _lines(found: Verification, lacks: tuple[Gap, ...]) -> list[str]:
         f"  changed  {says.budget.used:g} of {says.budget.total:g} {says.budget.unit} "
         f"({says.budget.norm})"
     )
-    lines += [
+    lines += _effects(says)
+    lines += [f"  not covered: {limit}" for limit in says.not_covered]
+    lines += [f"stale: {gap.model.name} {gap.model.version}: {gap.reason}" for gap in lacks]
+    return lines
+
+
+def _effects(says: Certificate) -> list[str]:
+    """The verdict on each model of a certificate."""
+    return [
         f"  {model.name}: {model.verdict}, latent shift {model.effect.shift:.2f}, by noise of the "
         f"same size {model.floor.shift:.2f} ({model.measured})"
         for model in says.models
     ]
-    lines += [f"  not covered: {limit}" for limit in says.not_covered]
-    lines += [f"stale: {gap.model.name} {gap.model.version}: {gap.reason}" for gap in lacks]
-    return lines

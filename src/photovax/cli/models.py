@@ -36,7 +36,9 @@ def list_command(as_json: options.AsJson = False) -> None:
         typer.echo(json.dumps(rows, indent=1))
         return
     for name, row in rows.items():
-        typer.echo(f"{name:<17}{'here' if row['here'] else '':<6}{row['summary']}")
+        state = "here" if row["whole"] else "part" if row["here"] else ""
+        typer.echo(f"{name:<17}{state:<6}{row['summary']}")
+    typer.echo("part: only its autoencoder, which is all that attacks on latents need.")
     typer.echo("'photovax models show NAME' shows details, 'photovax models pull NAME' downloads.")
     typer.echo(
         "--model also takes a diffusers folder or a cached hub id, of a pipeline or an autoencoder."
@@ -44,26 +46,38 @@ def list_command(as_json: options.AsJson = False) -> None:
 
 
 @app.command("show")
-def show_command(name: Name, as_json: options.AsJson = False) -> None:
+def show_command(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name in the list, a diffusers folder, or a cached hub id."
+        ),
+    ],
+    as_json: options.AsJson = False,
+) -> None:
     """Show details of a model, and how to get its weights."""
     row = described(name)
     if as_json:
         typer.echo(json.dumps(row, indent=1))
         return
     typer.echo(name)
-    for key in [key for key in row if key not in ("here", "megabytes") and row[key]]:
+    for key in [key for key in row if key not in ("here", "whole", "megabytes") and row[key]]:
         lines = row[key] if isinstance(row[key], list) else [row[key]]
         for number, line in enumerate(lines):
-            typer.echo(f"  {key if number == 0 else '':<8} {line}")
+            typer.echo(f"  {key if number == 0 else '':<11} {line}")
 
 
 @app.command("pull")
 def pull_command(
     name: Name,
-    autoencoder: Annotated[
+    editor: Annotated[
         bool,
-        typer.Option("--autoencoder", help="Only the autoencoder, for attacks on latents."),
+        typer.Option(
+            "--editor/--autoencoder",
+            help="The whole editor, for edits and attacks on them, or only its autoencoder, for "
+            "attacks on latents such as the default.",
+        ),
     ] = False,
 ) -> None:
     """Download a model's safetensors and configurations into the Hugging Face cache."""
-    typer.echo(pull(name, whole=not autoencoder))
+    typer.echo(pull(name, whole=editor))

@@ -60,10 +60,13 @@ def add(
 def end(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
     version: Annotated[str, typer.Argument(metavar="VERSION", show_default=False)],
-    until: Until = None,
+    until: Annotated[
+        date | None,
+        _day("--until", help="Last day of support. [default: today]", show_default=False),
+    ] = None,
     data: Data = DATA,
 ) -> None:
-    """Set the last day of a model's support, today by default."""
+    """Set the last day of a model's support."""
     with extra_installed("certificates"):
         from photovax.certificates.register import Register, today
 
@@ -74,15 +77,20 @@ def end(
 
 @app.command("list")
 def show(data: Data = DATA, as_json: options.AsJson = False) -> None:
-    """List all models of the register, past ones included."""
+    """List all models of the register, past ones included. Creates nothing."""
     with extra_installed("certificates"):
         from photovax.certificates.register import Register, today
 
-    models = list(Register(Settings(data).register))
+    path = Settings(data).register
+    models = list(Register(path)) if path.exists() else []
     if as_json:
         rows = [asdict(each) for each in models]
         typer.echo(json.dumps(rows, indent=1, default=date.isoformat))
         return
+    if not models:
+        typer.echo(
+            f"no register at {path}; 'register add', 'certificate issue' and 'serve' start one"
+        )
     for each in models:
         state = "" if each.supported(today()) else "  (not supported today)"
         until = f" until {each.until}" if each.until else ""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +21,7 @@ from photovax.ranges import Range
 from photovax.service import service_installed
 
 PORTS = Range(least=1, most=65535, whole=True)
+_WAITING = 2048  # connections that wait to be accepted, as uvicorn has it
 
 
 def command(
@@ -131,7 +136,7 @@ def command(
     with service_installed():
         import uvicorn
 
-        from photovax.service.app import build_app
+        from photovax.service.app import build_app, claim
         from photovax.service.http.tokens import Tokens
         from photovax.service.settings import Settings, is_loopback
 
@@ -177,13 +182,14 @@ def command(
             f"a service on {host} needs the host name in its clients' requests",
             hint="give it, such as --name photos.example.org",
         )
+    app = build_app(settings)
+    claim(app)
+    sockets = _listening(host, port)
     typer.echo(
         f"http://{host}:{port}/ (Ctrl-C stops it; unfinished jobs are repeated at the next start)"
     )
-    uvicorn.run(
-        build_app(settings),
-        host=host,
-        port=port,
+    config = uvicorn.Config(
+        app,
         access_log=False,
         log_level="warning",
         server_header=False,
@@ -192,3 +198,40 @@ def command(
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
     )
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+        server.run(sockets)
+    if not server.started:
+        sys.exit(1)
+
+
+def _listening(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on each address of a host, which may have one of IPv4 and one of IPv6.
+
+    Raises:
+        UsageError: If the port is in use, or this machine has none of the addresses.
+    """
+    sockets, absent = [], None
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((each[0], each[4]) for each in found):
+            try:
+                sockets.append(socket.create_server(address, family=family, backlog=_WAITING))
+            except OSError as error:
+                # Such as ::1 of localhost, where IPv6 is turned off.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                absent = error
+        if absent is not None and not sockets:
+            raise absent
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UsageError(
+                f"port {port} of {host} is in use", hint="give another one with --port"
+            ) from None
+        raise UsageError(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}"
+        ) from None
+    return sockets

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
-__all__ = ["KEPT", "kept_memory", "returned_memory"]
+__all__ = ["KEPT", "chosen_by_user", "is_glibc", "kept_memory", "returned_memory"]
 
 KEPT = 1.2
 """Largest factor by which a step needs more memory if freed memory is kept."""
@@ -74,9 +74,19 @@ def _allocating(options: Mapping[int, int]) -> Iterator[None]:
             libc.malloc_trim(0)
 
 
+def is_glibc() -> bool:
+    """Whether this process runs on the GNU C library."""
+    return platform.libc_ver()[0] == "glibc"
+
+
+def chosen_by_user() -> tuple[str, ...]:
+    """The environment variables with which the user has set the allocator, which is then left."""
+    return tuple(name for name in _SETTINGS if name in os.environ)
+
+
 @cache
 def _glibc() -> ctypes.CDLL | None:
     """The GNU C library; None if there is another, or the user has set its allocator."""
-    if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _SETTINGS):
+    if not is_glibc() or chosen_by_user():
         return None
     return ctypes.CDLL(None)

@@ -162,12 +162,13 @@ def load_denoiser(
     return load_flow(folder, name=called(name), device=device, autoencoder=autoencoder)
 
 
-def pull(name: str, *, whole: bool = True) -> Path:
+def pull(name: str, *, whole: bool) -> Path:
     """Download the weights of a catalogue's model into the hub's cache.
 
     Args:
         name: Catalogue name.
-        whole: Whether to download its denoiser and text encoders as well, where it has them.
+        whole: Whether to download its denoiser and text encoders as well, where it has them, and
+            not its autoencoder alone.
 
     Returns:
         The folder that holds them.

@@ -20,6 +20,7 @@ __all__ = [
     "kept_precision",
     "load_encoder",
     "load_module",
+    "misfit",
 ]
 
 
@@ -56,11 +57,16 @@ def load_module(
     # diffusers only warns of these, and initialises them at random.
     missing = [*found["missing_keys"], *found["mismatched_keys"]]
     if missing:
-        raise ModelError(
-            f"model {name}: {shown} cannot be loaded: {len(missing)} weights are missing or of "
-            f"other shapes, {missing[0]} for one"
-        )
+        raise misfit(name, shown, missing)
     return model
+
+
+def misfit(name: str, shown: Path, missing: Sequence[str]) -> ModelError:
+    """The error for weights that are missing, or of other shapes than the model's."""
+    return ModelError(
+        f"model {name}: {shown} cannot be loaded: {len(missing)} weights are missing or of "
+        f"other shapes, {missing[0]} for one"
+    )
 
 
 def load_encoder(folder: Path, kind: str, *, variant: str | None = None) -> Any:

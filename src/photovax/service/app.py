@@ -28,7 +28,7 @@ from photovax.service.workers.intake import Intake
 from photovax.service.workers.supervisor import Supervisor
 from photovax.version import VERSION
 
-__all__ = ["build_app"]
+__all__ = ["build_app", "claim"]
 
 PAGE = Path(__file__).parent / "page"
 
@@ -84,6 +84,16 @@ def build_app(settings: Settings) -> FastAPI:
         Guard, settings=settings, tokens=Tokens(settings.token_file), registry=registry
     )
     return app
+
+
+def claim(app: FastAPI) -> None:
+    """Claim the service's folder now instead of when the application starts.
+
+    Raises:
+        UsageError: If another service runs on the same folder.
+    """
+    context: Context = app.state.context
+    context.supervisor.claim()
 
 
 class _JobFigures(Collector):

@@ -255,16 +255,21 @@ def ldm_name(key):
     return key
 
 
+def checkpoint_of(model, prefix=""):
+    checkpoint = {}
+    for key, value in model.state_dict().items():
+        attention = ".attentions." in key and ".to_" in key and key.endswith("weight")
+        checkpoint[prefix + ldm_name(key)] = value[..., None, None] if attention else value
+    return checkpoint
+
+
 @pytest.mark.parametrize("prefix", ["first_stage_model.", ""])
 def test_the_autoencoder_is_taken_out_of_a_checkpoint(prefix, images, tmp_path):
     config = {**LEVELS, "scaling_factor": 0.18215}
     model = untrained("AutoencoderKL", config)
     model.save_pretrained(tmp_path)
     folder = load_folder(tmp_path, name="x", device=CPU)
-    checkpoint = {}
-    for key, value in model.state_dict().items():
-        attention = ".attentions." in key and ".to_" in key and key.endswith("weight")
-        checkpoint[prefix + ldm_name(key)] = value[..., None, None] if attention else value
+    checkpoint = checkpoint_of(model, prefix)
     if prefix:
         checkpoint["model.diffusion_model.x"] = torch.zeros(1)
         text = "cond_stage_model.transformer.text_model.encoder.layers.0.x"
@@ -281,6 +286,14 @@ def test_the_autoencoder_is_taken_out_of_a_checkpoint(prefix, images, tmp_path):
             loaded.encode(images), folder.encode(images), atol=5e-3, rtol=5e-3
         )
     assert loaded.model.dtype == torch.float32
+
+
+def test_a_checkpoint_of_another_shape_says_what_does_not_fit(tmp_path):
+    checkpoint = checkpoint_of(untrained("AutoencoderKL", LEVELS))
+    save_file(checkpoint, tmp_path / "a.safetensors")
+    wider = {"_class_name": "AutoencoderKL", **LEVELS, "latent_channels": 16}
+    with pytest.raises(ModelError, match=r"\d weights are missing or of other shapes, \S+ for one"):
+        load_file(tmp_path / "a.safetensors", wider, name="x", device=CPU)
 
 
 def test_halves_are_widened_and_used_only_where_there_are_no_others(tmp_path, images):

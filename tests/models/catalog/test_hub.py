@@ -1,10 +1,13 @@
 """Weights from the hub: what is asked of it, and what is said where it gives nothing."""
 
+import socket
+
 import huggingface_hub
 import pytest
 from huggingface_hub import constants, errors
 
 from photovax.errors import ModelError
+from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.load import pull
 from tests.hub_cache import Hub, refusal
@@ -13,14 +16,19 @@ ON_HUB = {name: entry for name, entry in CATALOG.items() if entry.sources}
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-def test_pull_asks_for_the_pinned_files_and_no_more(monkeypatch, tmp_path):
+@pytest.fixture
+def reached(monkeypatch):
+    monkeypatch.setattr(hub, "_reach", lambda _name: None)
+
+
+def test_pull_asks_for_the_pinned_files_and_no_more(monkeypatch, tmp_path, reached):
     asked = Hub([str(tmp_path)])
     monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
     assert pull("sd15", whole=False) == tmp_path
-    pull("sd15")
-    pull("kandinsky22")
+    pull("sd15", whole=True)
+    pull("kandinsky22", whole=True)
     pull("sd15-inpaint", whole=False)
-    pull("taef2")
+    pull("taef2", whole=True)
     source = CATALOG["sd15"].sources[0]
     vae = ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"]
     assert asked.asked[0] == (source.repository, source.revision, vae)
@@ -30,7 +38,7 @@ def test_pull_asks_for_the_pinned_files_and_no_more(monkeypatch, tmp_path):
         ["vae/config.json", "vae/diffusion_pytorch_model.fp16.safetensors"],
         ["taef2.safetensors"],
     ]
-    pull("sd35")
+    pull("sd35", whole=True)
     assert {
         "transformer/diffusion_pytorch_model-*.safetensors",
         "text_encoder_3/model-*.safetensors",
@@ -38,7 +46,7 @@ def test_pull_asks_for_the_pinned_files_and_no_more(monkeypatch, tmp_path):
         "text_encoder/model.safetensors",
         "tokenizer_3/*",
     } < set(asked.asked[-1][2])
-    pull("sdxl-inpaint")
+    pull("sdxl-inpaint", whole=True)
     assert {
         "unet/diffusion_pytorch_model.safetensors",
         "text_encoder/model.safetensors",
@@ -46,7 +54,7 @@ def test_pull_asks_for_the_pinned_files_and_no_more(monkeypatch, tmp_path):
         "tokenizer_2/*",
         "model_index.json",
     } < set(asked.asked[-1][2])
-    pull("flux2-klein")
+    pull("flux2-klein", whole=True)
     assert {
         "transformer/diffusion_pytorch_model.safetensors",
         "text_encoder/model-*.safetensors",
@@ -56,36 +64,50 @@ def test_pull_asks_for_the_pinned_files_and_no_more(monkeypatch, tmp_path):
     assert not any(".bin" in pattern or ".ckpt" in pattern for pattern in asked.asked[1][2])
 
 
-def test_pull_passes_gated_and_vanished_sources_over(monkeypatch, tmp_path):
+def test_pull_passes_gated_and_vanished_sources_over(monkeypatch, tmp_path, reached):
     gated, gone = refusal(errors.GatedRepoError), refusal(errors.RepositoryNotFoundError)
     asked = Hub([gated, str(tmp_path)])
     monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
-    assert pull("flux1") == tmp_path
+    assert pull("flux1", whole=True) == tmp_path
     assert [repository for repository, *_ in asked.asked] == [
         source.repository for source in CATALOG["flux1"].sources[:2]
     ]
     monkeypatch.setattr(huggingface_hub, "snapshot_download", Hub([gated]))
     with pytest.raises(ModelError, match=r"model sd3: the licence at \S+ is not") as caught:
-        pull("sd3")
+        pull("sd3", whole=True)
     assert "'hf auth login'" in (caught.value.hint or "")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", Hub([gone]))
     with pytest.raises(ModelError, match=r"sd35: \S*3.5-medium is gone or private$"):
-        pull("sd35")  # of large there is only the autoencoder
+        pull("sd35", whole=True)  # of large there is only the autoencoder
     with pytest.raises(ModelError, match=r"Wan2\.1-T2V-1\.3B-Diffusers is gone or private"):
-        pull("wan")
+        pull("wan", whole=True)
 
 
 def test_pull_without_a_network_is_one_line(monkeypatch):
     # The client reads HF_HUB_OFFLINE when it is imported, which was long ago.
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="model sd15: the hub cannot be reached") as caught:
-        pull("sd15")
+        pull("sd15", whole=True)
     assert len(caught.value.line.splitlines()) == 1
     assert "'photovax models show sd15'" in (caught.value.hint or "")
     with pytest.raises(ModelError, match="taesana is not on the hub") as caught:
-        pull("taesana")
+        pull("taesana", whole=True)
     assert "put taesana_encoder.pth" in (caught.value.hint or "")
-    assert pull("embedded") == CATALOG["embedded"].folder
+    assert pull("embedded", whole=True) == CATALOG["embedded"].folder
+
+
+def test_a_hub_out_of_reach_is_asked_once(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with socket.socket() as closed:  # bound, but nobody listens
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        # What it would repeat for half a minute is not even begun.
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", None)
+        with pytest.raises(ModelError, match=r"sd15: the hub cannot be reached \(.*refused"):
+            pull("sd15", whole=False)
 
 
 def test_revisions_are_pinned_where_they_could_be_made_sure_of():

@@ -61,7 +61,7 @@ def test_missing_weights_say_in_a_line_what_to_get(name, cache):
 def test_missing_editors_say_in_a_line_what_to_get(name):
     with pytest.raises(ModelError, match=f"model {name}: no weights") as caught:
         load_editor(name, device=CPU)
-    assert re.search(f"pull {name}'.*the pipeline folder of", caught.value.line)
+    assert re.search(f"pull {name} --editor'.*the pipeline folder of", caught.value.line)
 
 
 def test_another_cached_revision_or_a_mirror_will_do(cache, sd):

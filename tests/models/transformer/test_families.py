@@ -226,7 +226,7 @@ def test_a_cached_model_loads_by_its_name(kind, fitting, cache, image, repaint):
     source = CATALOG[name].sources[0]
     with pytest.raises(ModelError, match=f"model {name}: no weights") as caught:
         load_denoiser(name, device=CPU)
-    assert f"pull {name}'" in caught.value.line
+    assert f"pull {name} --editor'" in caught.value.line
     assert ("must be accepted" in caught.value.line) == source.gated
     keep(cache, source.repository, fitting)
     found = load_denoiser(name, device=CPU)

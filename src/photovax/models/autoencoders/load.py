@@ -31,7 +31,7 @@ from photovax.models.catalog.objects import json_object
 from photovax.models.catalog.places import WANTED, fed_size, weight_files
 from photovax.models.damaged import loading
 from photovax.models.quiet import quiet_loading
-from photovax.models.weights import load_module
+from photovax.models.weights import load_module, misfit
 
 __all__ = [
     "load_file",
@@ -86,7 +86,7 @@ def load_file(
         model = _from_lone_file(file, config, name)
     else:
         with loading(name, file), quiet_loading():
-            model = _from_checkpoint(_autoencoder_tensors(file, keys), config)
+            model = _from_checkpoint(file, _autoencoder_tensors(file, keys), config, name)
     return FAMILIES[kind](model.to(device), name=name, digest=file_digest(file), size=size)
 
 
@@ -149,7 +149,9 @@ def _autoencoder_tensors(file: Path, keys: Sequence[str]) -> dict[str, torch.Ten
         }
 
 
-def _from_checkpoint(tensors: dict[str, torch.Tensor], config: Mapping[str, Any]) -> Any:
+def _from_checkpoint(
+    file: Path, tensors: dict[str, torch.Tensor], config: Mapping[str, Any], name: str
+) -> Any:
     """Build a model from weights in its maker's layout."""
     kind = str(config["_class_name"])
     if kind == "AutoencoderKL":
@@ -159,6 +161,14 @@ def _from_checkpoint(tensors: dict[str, torch.Tensor], config: Mapping[str, Any]
     else:
         raise ValueError(f"{kind} is loaded from files in diffusers' layout only")
     model = getattr(diffusers, kind).from_config(dict(config))
+    # The error of load_state_dict takes a line for each of them.
+    missing = [
+        key
+        for key, own in model.state_dict().items()
+        if key not in converted or converted[key].shape != own.shape
+    ]
+    if missing:
+        raise misfit(name, file, missing)
     model.load_state_dict({key: value.float() for key, value in converted.items()})
     return model
 

@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from photovax.errors import ModelError
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG, Entry, Source
-from photovax.models.catalog.places import no_model
+from photovax.models.catalog.objects import json_object, unloadable
+from photovax.models.catalog.places import (
+    WANTED,
+    autoencoder_in,
+    denoiser_folders,
+    fed_size,
+    holds_transformer,
+    model_folder,
+)
 
 __all__ = ["described"]
 
 
 def described(name: str) -> dict[str, Any]:
-    """Describe a model of the catalogue, and where its weights are.
+    """Describe a model, and where its weights are.
+
+    Args:
+        name: Catalogue name, folder, or ``owner/name`` of a cached repository.
 
     Returns:
-        Texts by topic, some of them empty; ``here``, whether the weights are on this machine (not
-        counting folders given with ``--weights``); ``megabytes`` of weights that ship with
-        photovax; and ``sources``, a list.
+        Texts by topic, some of them empty; ``here``, whether weights are on this machine (not
+        counting folders given with ``--weights``), and ``whole``, whether these are all of them
+        and not the autoencoder alone; ``megabytes`` of weights that ship with photovax, or are in
+        the folder; and, of catalogue names, ``sources``, a list.
 
     Raises:
-        UnknownName: If the name is not in the catalogue.
-        ModelError: If it is a file.
+        UnknownName: If the name is none of these.
+        ModelError: If it is a file, or a folder without a model.
     """
     if name not in CATALOG:
-        raise no_model(name)
+        return _described_folder(name, model_folder(name))
     entry = CATALOG[name]
     whole = entry.whole
-    megabytes = 0.0
-    if entry.folder is not None:
-        files = entry.folder.glob("*/*.safetensors")
-        megabytes = round(sum(file.stat().st_size for file in files) / 1e6, 1)
-    place = entry.folder or next(
-        filter(None, (hub.cached(source, whole=whole) for source in entry.sources)), None
-    )
+    complete = entry.folder or _cached(entry, whole=whole)
+    part = None if complete is not None else _cached(entry, whole=False)
     return {
         "summary": entry.summary,
-        "here": place is not None,
-        "weights": _weights(name, entry) if place is None else str(place),
-        "megabytes": megabytes,
+        "here": complete is not None or part is not None,
+        "whole": complete is not None,
+        "weights": _weights(name, entry, complete, part),
+        "megabytes": 0.0 if entry.folder is None else _megabytes(entry.folder),
         "latent": str(entry.latent),
         "licence": entry.licence + (" (to be accepted on the hub)" if entry.gated else ""),
         "memory": f"about {entry.memory} for a step of an encoder attack at its own size",
@@ -54,10 +64,54 @@ def described(name: str) -> dict[str, Any]:
     }
 
 
-def _weights(name: str, entry: Entry) -> str:
+def _described_folder(name: str, folder: Path) -> dict[str, Any]:
+    own = autoencoder_in(folder)
+    file = own / "config.json"
+    if not file.is_file():
+        raise ModelError(f"model {name}: no config.json in {own}; {WANTED}")
+    transformer = folder / "transformer" / "config.json"
+    try:
+        config = json_object(file)
+        denoiser = json_object(transformer) if holds_transformer(folder) else {}
+    except (OSError, ValueError) as error:
+        raise unloadable(name, folder, error) from None
+    unets = any(folder.glob("unet*/config.json"))
+    edits = list(denoiser_folders(folder, name=name)) if unets else []
+    attacks = ["latent", *["denoiser"] * bool(unets or denoiser), *["edit"] * unets]
+    channels = config.get("latent_channels", config.get("z_dim"))
+    return {
+        "summary": f"{'a pipeline' if own != folder else 'an autoencoder'} in a folder",
+        "here": True,
+        "whole": True,
+        "weights": str(folder),
+        "megabytes": _megabytes(folder),
+        "autoencoder": str(config.get("_class_name", "unknown")),
+        "latent": "" if channels is None else f"{channels} channels",
+        "size": f"{fed_size(name)} pixels on the short side",
+        "attacks": ", ".join(attacks),
+        "edits": ", ".join(edits),
+        "denoiser": str(denoiser.get("_class_name", "")),
+    }
+
+
+def _megabytes(folder: Path) -> float:
+    return round(sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6, 1)
+
+
+def _cached(entry: Entry, *, whole: bool) -> Path | None:
+    places = (hub.cached(source, whole=whole) for source in entry.sources)
+    return next(filter(None, places), None)
+
+
+def _weights(name: str, entry: Entry, complete: Path | None, part: Path | None) -> str:
+    if complete is not None:
+        return str(complete)
     if not entry.sources:
         return f"{' and '.join(entry.files)}, in the folder that --weights names"
-    return f"photovax models pull {name} ({entry.download})"
+    pull = f"photovax models pull {name}"
+    if part is not None:
+        return f"{part}, the autoencoder alone; {pull} --editor ({entry.download})"
+    return f"{pull}{' [--editor]' if entry.whole else ''} ({entry.download})"
 
 
 def _source(source: Source) -> str:

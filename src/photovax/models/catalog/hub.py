@@ -30,6 +30,7 @@ _REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*/\w[\w.-]*(?<![.-])", re.AS
 _HALVES = ".fp16"
 _INDEX, _HALVES_INDEX = ".safetensors.index.json", ".safetensors.index.fp16.json"  # of shards
 VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # a tokenizer has one of them
+_PATIENCE = 10.0  # seconds until a hub that does not answer counts as out of reach
 STEMS = ("diffusion_pytorch_model", "model")  # in diffusers and in transformers
 
 
@@ -100,6 +101,7 @@ def pull(name: str, entry: Entry, *, whole: bool) -> Path:
 
     if not entry.sources:
         raise ModelError(f"model {name} is not on the hub", hint=by_hand(name, entry, whole=whole))
+    _reach(name)
     refusals, hint = [], None
     for source in filter(lambda source: source.pipeline or not whole, entry.sources):
         there = f"https://huggingface.co/{source.repository}"
@@ -127,6 +129,22 @@ def pull(name: str, entry: Entry, *, whole: bool) -> Path:
                 hint=_elsewhere(name),
             ) from error
     raise ModelError(f"model {name}: {', and '.join(refusals)}", hint=hint)
+
+
+def _reach(name: str) -> None:
+    """Ask the hub once for anything, since its client repeats what fails for half a minute.
+
+    Raises:
+        ModelError: If there is no answer.
+    """
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+    except Exception as error:
+        raise ModelError(
+            f"model {name}: the hub cannot be reached ({first_line(error)})", hint=_elsewhere(name)
+        ) from error
 
 
 def by_hand(name: str, entry: Entry, *, whole: bool) -> str:

@@ -113,8 +113,8 @@ def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
     if entry.sources:
         places.append(f"the hub's cache ({hub.cache_folder()})")
     where = f" in {' or '.join(places)}" if places else ""
-    short = "" if whole or not entry.whole else " --autoencoder"
-    ways = [f"run 'photovax models pull {name}{short}'"] if entry.sources else []
+    long = " --editor" if whole else ""
+    ways = [f"run 'photovax models pull {name}{long}'"] if entry.sources else []
     if entry.gated:
         ways[0] += " (its licence must be accepted on the hub first)"
     ways.append(hub.by_hand(name, entry, whole=whole))

@@ -71,12 +71,14 @@ class Supervisor:
         self._peak = 0
         self._short = False
 
-    def start(self) -> None:
-        """Release the jobs of an earlier run and start the workers.
+    def claim(self) -> None:
+        """Claim the folder for this service, until ``stop``; ``start`` does so, too.
 
         Raises:
             UsageError: If another service runs on the same folder with its own table of jobs.
         """
+        if self._lock is not None:
+            return
         shared = self._jobs.shared
         lock = (self._settings.data / "serve.lock").open("a+")
         try:
@@ -88,7 +90,15 @@ class Supervisor:
                 "be running on it"
             ) from None
         self._lock = lock
-        if not shared:  # else other services may have these jobs, and uploads in progress
+
+    def start(self) -> None:
+        """Release the jobs of an earlier run and start the workers.
+
+        Raises:
+            UsageError: If another service runs on the same folder with its own table of jobs.
+        """
+        self.claim()
+        if not self._jobs.shared:  # else jobs and uploads may be other services'
             self._jobs.release_all()
             self._jobs.sweep()
         self._thread.start()
