@@ -101,27 +101,34 @@ def save(
         asked, shown = (result.photo.with_pixels(each) for each in pixels)
         result = replace(result, photo=shown)
 
-    def verify(written: Path) -> None:
+    named = dict(zip((model.name for model in models), digests, strict=True))
+    saved: Saved | None = None
+    unmeasured: MemoryError | RuntimeError | None = None
+    recorded = False
+
+    def finish(written: Path) -> None:
+        nonlocal saved, unmeasured, recorded
         most = result.photo.height * result.photo.width
         check_promises(result, read_photo(written, max_pixels=most))
+        try:
+            saved = _measured(result, destination, models, device, memory=memory)
+        except (MemoryError, RuntimeError) as error:  # which must not throw away the work
+            unmeasured = error
+        # The record comes first: a photo without one would be nobody's after a loss of power.
+        _write_record(result, saved, named, device, destination, file_digest(written))
+        recorded = True
 
-    write_photo(asked, destination, verify=verify)
-    if destination.overwrite:  # the record of the photo that was replaced
-        destination.record.unlink(missing_ok=True)
-    # Measured after the photo is written, so that the work is kept if memory runs out here.
     try:
-        saved = _measured(result, destination, models, device, memory=memory)
-    except (MemoryError, RuntimeError) as error:
+        write_photo(asked, destination, verify=finish)
+    except BaseException:
+        if recorded:
+            destination.record.unlink(missing_ok=True)
+        raise
+    if saved is None:
         raise MetricUnavailable(
             f"{destination.path} is written and verified, but it could not be measured: "
-            f"{first_line(error)}"
-        ) from error
-    except KeyboardInterrupt:
-        if not destination.overwrite:
-            destination.path.unlink(missing_ok=True)
-        raise
-    named = dict(zip((model.name for model in models), digests, strict=True))
-    _write_record(result, saved, named, device, destination)
+            f"{first_line(unmeasured or MemoryError())}"
+        ) from unmeasured
     return saved
 
 
@@ -159,10 +166,11 @@ def _measured(
 
 def _write_record(
     result: Immunized,
-    saved: Saved,
+    saved: Saved | None,
     digests: Mapping[str, str],
     device: torch.device,
     destination: Destination,
+    sha256: str,
 ) -> None:
     """Write the record: a JSON file with all settings and measurements.
 
@@ -170,21 +178,22 @@ def _write_record(
 
     Args:
         result: Result that was written.
-        saved: Saved file and its measurements.
+        saved: Saved file and its measurements; None if it could not be measured.
         digests: SHA-256 of the attacked weights, by the name of the model.
         device: Device of the immunization.
         destination: Destination of the photo.
+        sha256: SHA-256 of the photo's file, in hexadecimal digits.
     """
     record = {
         "photovax": VERSION,
-        "photo": saved.path.name,
-        "sha256": file_digest(saved.path),
+        "photo": destination.path.name,
+        "sha256": sha256,
         "recipe": asdict(result.recipe),
         "recipe_digest": result.recipe.digest(),
         "models": [{"name": name, "sha256": digest} for name, digest in digests.items()],
         "budget": asdict(result.recipe.budget),
-        "realised": saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
-        "effects": {name: asdict(effect) for name, effect in saved.effects.items()},
+        "realised": saved and saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
+        "effects": saved and {name: asdict(effect) for name, effect in saved.effects.items()},
         "loss": result.loss,
         "steps": result.steps,
         "passes": result.passes,
@@ -198,9 +207,10 @@ def _write_record(
             "diffusers": diffusers.__version__,
         },
         "notes": list(result.original.notes),
+        **destination.facts,
     }
     text = json.dumps(record, indent=1) + "\n"
-    write_text(text, saved.record, overwrite=destination.overwrite)
+    write_text(text, destination.record, overwrite=destination.overwrite)
 
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:

@@ -1,21 +1,15 @@
-"""Options that several verbs share, and the progress bar."""
+"""Options that several verbs share, and what they are parsed into."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from photovax.errors import UsageError
 from photovax.models.catalog.entries import CATALOG, DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from photovax.attack.optimise import Step
 
 DEFAULT_MODELS = [DEFAULT_MODEL]
 
@@ -88,37 +82,27 @@ def as_jod(visibility: str | None) -> float | None:
         return None
 
 
-@contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[Path, Step], None] | None]:
-    """A callback that shows loss, step time and time left, if stderr is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def parse_shard(text: str) -> tuple[int, int]:
+    """Parse a part such as ``2/8`` into (2, 8).
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TextColumn("{task.fields[seconds]:.2f} s/step"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[Path, int] = {}
+    Raises:
+        UsageError: If it is none.
+    """
+    try:
+        index, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise UsageError(f"--shard takes I/N, such as 2/8, got {text!r}") from None
+    return index, count
 
-        def show(source: Path, step: Step) -> None:
-            if source not in tasks:
-                for finished in tasks.values():
-                    bar.remove_task(finished)  # type: ignore[arg-type]
-                tasks.clear()
-                tasks[source] = bar.add_task(source.name, total=step.steps, loss=0.0, seconds=0.0)
-            bar.update(
-                tasks[source],  # type: ignore[arg-type]
-                completed=step.index + 1,
-                loss=step.losses.mean().item(),
-                seconds=step.seconds,
-            )
 
-        yield show
+def parse_workers(text: str) -> int | None:
+    """Parse a number of workers, or ``auto``, which is None.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--workers takes a number from 1 up, or auto, got {text!r}")
+    return int(text)
