@@ -6,11 +6,11 @@ import multiprocessing as mp
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from photovax.batch.order import Order
 from photovax.batch.outcome import Outcome, Show
@@ -18,6 +18,9 @@ from photovax.batch.plan import Task
 from photovax.errors import PhotovaxError
 from photovax.machine.memory import available_bytes, peak_resident_bytes
 from photovax.pictures.pillow import printable_name
+
+if TYPE_CHECKING:
+    from photovax.batch.work import Work
 
 __all__ = ["Processes", "cores"]
 
@@ -33,19 +36,33 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def _load_work(order: Order, threads: int) -> Work:
+    from photovax.batch.work import Work  # imports PyTorch, in the new process only
+
+    work = Work(order)
+    work.use(threads)
+    return work
+
+
+Load = Callable[[Order, int], Any]
+"""A function of what is asked and a number of threads, which returns loaded models: what
+``photovax.batch.work.Work`` is."""
+
+
 class _Worker:
     """A process with models of its own.
 
     Args:
         order: What is asked of every photo.
         threads: Number of threads that it computes with.
+        load: Function that loads the models, in that process.
 
     Attributes:
         task: Photo that it works on, or None.
     """
 
-    def __init__(self, order: Order, threads: int) -> None:
-        self._order, self._threads = order, threads
+    def __init__(self, order: Order, threads: int, load: Load) -> None:
+        self._asked = (order, threads, load)
         self.task: Task | None = None
         self._start()
 
@@ -53,9 +70,7 @@ class _Worker:
         # A new process instead of a copy of this one, whose threads would be missing in it.
         context = mp.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_serve, args=(theirs, self._order, self._threads), daemon=True
-        )
+        self.process = context.Process(target=_serve, args=(theirs, *self._asked), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -105,6 +120,7 @@ class Processes:
         order: What is asked of every photo.
         count: Number of processes.
         threads: Number of threads of each.
+        load: Function that loads the models, in each process.
 
     Attributes:
         digests: SHA-256 of the attacked weights of each model.
@@ -114,9 +130,9 @@ class Processes:
         PhotovaxError: If a model cannot be loaded.
     """
 
-    def __init__(self, order: Order, count: int, threads: int) -> None:
-        self._order, self.threads = order, threads
-        self._workers = [_Worker(order, threads) for _ in range(count)]
+    def __init__(self, order: Order, count: int, threads: int, load: Load = _load_work) -> None:
+        self._order, self._load, self.threads = order, load, threads
+        self._workers = [_Worker(order, threads, load) for _ in range(count)]
         try:
             self.digests, self._device = self._workers[0].answer()[1]
         except EOFError:
@@ -185,7 +201,8 @@ class Processes:
             worker.end()
         del self._workers[count:]
         self._workers += [
-            _Worker(self._order, self.threads) for _ in range(count - len(self._workers))
+            _Worker(self._order, self.threads, self._load)
+            for _ in range(count - len(self._workers))
         ]
 
     def _rate(self, count: int, threads: int) -> float:
@@ -252,7 +269,7 @@ class Processes:
                     yield content
 
 
-def _serve(pipe: Connection, order: Order, threads: int) -> None:
+def _serve(pipe: Connection, order: Order, threads: int, load: Load) -> None:
     """The work of a process: photos and questions in, progress and outcomes out."""
     # Ctrl-C reaches every process of a terminal. The first one decides what it means, and
     # interrupts this one with SIGTERM if there is a result to keep.
@@ -260,13 +277,8 @@ def _serve(pipe: Connection, order: Order, threads: int) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
-        import torch
-
-        from photovax.batch.work import Work
-
-        torch.set_num_threads(threads)
         try:
-            work = Work(order)
+            work = load(order, threads)
         except PhotovaxError as error:
             pipe.send(("error", error))
             return
@@ -277,7 +289,7 @@ def _serve(pipe: Connection, order: Order, threads: int) -> None:
                 told = work.do(content, lambda _, progress: pipe.send(("progress", progress)))
                 pipe.send(("outcome", told))
                 continue
-            torch.set_num_threads(content)
+            work.use(content)
             if kind == "time":
                 pipe.send(("time", work.step_seconds(_SAMPLE)))
 

@@ -93,7 +93,7 @@ def open_runner(order: Order, workers: int | None, plan: Plan, manifest: Manifes
         return Processes(order, count, max(1, every // count))
     known = manifest.noted(_ARRANGEMENT)
     if known.get("cores") == every:
-        return Processes(order, known["workers"], known["threads"])
+        return Processes(order, min(count, known["workers"]), known["threads"])
     processes = Processes(order, 1, every)
     best, threads = processes.fastest()
     manifest.note(_ARRANGEMENT, {"cores": every, "workers": best, "threads": threads})

@@ -53,6 +53,7 @@ class Watch:
             yield_on_timeout=True,
             ignore_permission_denied=True,
         )
+        next(self._changes)  # it begins only now, and must see what comes from here on
         self._clock = clock
         self._looked = clock()
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from photovax.attack.optimise import Step
 from photovax.batch.manifest import Entry
@@ -152,6 +153,10 @@ class Work:
     def device(self) -> str:
         """The kind of device, such as ``cpu``."""
         return self._immunizer.device.type
+
+    def use(self, threads: int) -> None:
+        """Compute with so many threads from now on, in this process."""
+        torch.set_num_threads(threads)
 
     def step_seconds(self, source: Path) -> float:
         """Measure the duration of a step on a photo, in seconds."""
