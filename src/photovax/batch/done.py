@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from photovax.batch.manifest import Entry, Manifest
 from photovax.batch.outcome import figures_of, stamp_of
@@ -17,19 +17,18 @@ from photovax.pictures.outputs import record_of
 __all__ = ["Seen", "look"]
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """What was found of a photo.
 
     Attributes:
         task: Photo, with the path of its result of earlier runs, and whether that may be replaced.
-        done: Entry of the finished result; None if there is none.
-        known: Whether the manifest has that entry.
+        done: Whether it is done.
+        entry: Entry of a finished result that the manifest lacks, or None.
     """
 
     task: Task
-    done: Entry | None = None
-    known: bool = True
+    done: bool = False
+    entry: Entry | None = None
 
 
 def look(task: Task, manifest: Manifest, order: str, *, existing: bool = False) -> Seen:
@@ -45,19 +44,26 @@ def look(task: Task, manifest: Manifest, order: str, *, existing: bool = False) 
         order: Digest of what is asked; see ``Order.digest``.
         existing: Whether any file at the place of the result counts as done.
     """
+    try:  # first what is fast, since there may be millions
+        stamp, made = stamp_of(task.source), stamp_of(task.output)
+    except OSError:
+        pass
+    else:
+        if manifest.unchanged(task.key, order, manifest.inside(task.output), stamp, made):
+            return Seen(task, done=True)
     entry = manifest.get(task.key)
     if entry is not None and entry.output and entry.order == order:
         # Names depend on what else is given; results stay where they are.
         task = replace(task, output=os.path.join(manifest.folder, entry.output))
     if existing and os.path.lexists(task.output):
-        return Seen(task, entry or Entry(task.key, "done", output=task.output))
+        return Seen(task, done=True)
     if (
         entry is not None
         and (entry.state, entry.order) == ("done", order)
         and _same(task.source, entry.stamp, entry.sha256)
         and _same(task.output, entry.output_stamp, entry.output_sha256)
     ):
-        return Seen(task, entry)
+        return Seen(task, done=True)
     record = _record(task.output)
     if record is None:
         return Seen(task)
@@ -81,7 +87,7 @@ def look(task: Task, manifest: Manifest, order: str, *, existing: bool = False) 
         output_stamp=stamp_of(task.output),
         figures=figures_of(record),
     )
-    return Seen(task, done, known=False)
+    return Seen(task, done=True, entry=done)
 
 
 def _same(path: str, stamp: tuple[int, int], sha256: str) -> bool:

@@ -79,7 +79,7 @@ class Run:
     def _left(self, task: Task) -> Task | None:
         """A task as it is to be done; None if it is done."""
         seen = look(task, self._manifest, self._digest, existing=self._existing)
-        if seen.done is None:
+        if not seen.done:
             return seen.task
         if self._order.keep_times:
             try:
@@ -87,8 +87,8 @@ class Run:
             except PhotovaxError as error:
                 self._failed.append((seen.task, error))
                 return None
-        if not seen.known:
-            self._add(seen.done)
+        if seen.entry is not None:
+            self._add(seen.entry)
         self.done += 1
         return None
 
@@ -106,8 +106,6 @@ class Run:
             yield task
 
     def _add(self, entry: Entry) -> None:
-        root = self._plan.folder
-        if root is not None and entry.output:
-            inside = entry.output[len(os.path.join(root, "")) :]
-            entry = replace(entry, output=inside)
+        if entry.output:
+            entry = replace(entry, output=self._manifest.inside(entry.output))
         self._manifest.add(entry)
