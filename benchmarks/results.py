@@ -113,6 +113,15 @@ EXPERIMENTS = {
         every=6,
         edits=ONE_EACH[:1],
     ),
+    # 800 steps through the editor take minutes a photo.
+    "frontier-of-others": Experiment(
+        (ENCODER[0], "sds", "diffusionguard"),
+        (4, 8),
+        5,
+        every=12,
+        edits=ONE_EACH[:1],
+        metrics=SEEN,
+    ),
     "all-photos": Experiment(ENCODER, (16,), 60, every=1),
     "through-the-edit": Experiment((*ENCODER, THROUGH), (16,), 6),
     "purified": Experiment(ENCODER, (16,), 3, edits=ONE_EACH, purifications=PURIFIERS),

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
+from photovax.attack.strength import Aim
 from photovax.batch.order import MaskOptions, Order
 from photovax.batch.work import immunize_file
 from photovax.checking import Verdict, check, noisy
@@ -21,6 +23,7 @@ from photovax.errors import (
 )
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
+from photovax.pictures.compression import Compression
 from photovax.pictures.masks import load_mask
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
@@ -29,9 +32,9 @@ from photovax.saving import check_promises
 from tests.places import SHARED
 
 
-def immunized(immunizer, recipe, source, output, *, mask=None, overwrite=False, show=None):
+def immunized(immunizer, recipe, source, output, *, overwrite=False, show=None, **options):
     destination = Destination(output, overwrite, source)
-    return immunize_file(immunizer, source, destination, Order(recipe, mask=mask), show=show)
+    return immunize_file(immunizer, source, destination, Order(recipe, **options), show=show)
 
 
 def test_the_saved_file_keeps_the_budget_and_moves_the_model(
@@ -57,7 +60,7 @@ def test_a_jpeg_keeps_the_budget_as_it_is_decoded(immunizer, quick, photo_file, 
     exif[0x010E] = "a beach"
     with Image.open(photo_file) as picture:
         picture.convert("L" if grey else "RGB").save(source, dpi=(300, 300), exif=exif)
-    outcome = immunized(immunizer, quick, source, tmp_path / "out.jpg")
+    outcome = immunized(immunizer, quick, source, tmp_path / "out.jpg", quality="lossless")
     original, saved = read_photo(source), read_photo(tmp_path / "out.jpg")
     change = np.abs(saved.pixels.astype(int) - original.pixels)
     assert change.max() == outcome.saved.visible.linf <= 8
@@ -67,6 +70,62 @@ def test_a_jpeg_keeps_the_budget_as_it_is_decoded(immunizer, quick, photo_file, 
     assert saved.metadata.exif == original.metadata.exif
     found = check(saved, original, device="cpu").models["embedded"]
     assert found.effect.shift > 1.5 * found.floor.shift
+
+
+def shift_of(immunizer, original, pixels):
+    return latent_effect(immunizer.models[0], original, pixels, immunizer.device, size=64).shift
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_jpeg_is_compressed_like_the_photo_and_stronger_than_a_copy(
+    immunizer, quick, photo_file, tmp_path, grey
+):
+    source, out = tmp_path / "in.jpg", tmp_path / "out.jpg"
+    with Image.open(photo_file) as picture:
+        picture.convert("L" if grey else "RGB").save(source, quality=60)
+    recipe = dataclasses.replace(quick, steps=16)
+    outcome = immunized(immunizer, recipe, source, out)
+    immunized(immunizer, recipe, source, tmp_path / "out.png")
+    with JpegImageFile(source) as before, JpegImageFile(out) as after:
+        assert after.quantization == before.quantization
+        assert after.layer == before.layer
+    assert out.stat().st_size < 1.5 * source.stat().st_size
+    record = json.loads(outcome.saved.record.read_text())["compressed"]
+    assert record["asked"]["linf"] == outcome.result.largest == 8
+    assert record["settings"].startswith("JPEG, quality 60")
+    assert record["alone"]["psnr"] > outcome.saved.visible.psnr
+    original, png = read_photo(source), read_photo(tmp_path / "out.png")
+    assert original.compression is not None
+    copy = png.compressed(original.compression).visible()
+    left = shift_of(immunizer, original.visible(), read_photo(out).visible())
+    assert left > 1.03 * shift_of(immunizer, original.visible(), copy)
+
+
+def test_a_webp_of_some_quality_keeps_transparency(immunizer, quick, pixels, tmp_path):
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    alpha[:, :20] = 90
+    Image.fromarray(np.dstack([pixels, alpha])).save(tmp_path / "in.png")
+    outcome = immunized(immunizer, quick, tmp_path / "in.png", tmp_path / "out.webp", quality=80)
+    kept = read_photo(tmp_path / "out.webp").alpha
+    assert kept is not None
+    assert np.array_equal(kept, alpha)
+    assert outcome.saved.compressed.asked.linf == 8
+    assert outcome.saved.effects["embedded"].shift > 0.1
+    lossless = immunized(immunizer, quick, tmp_path / "in.png", tmp_path / "full.webp")
+    assert lossless.saved.compressed is None
+    size = (tmp_path / "out.webp").stat().st_size
+    assert size < (tmp_path / "full.webp").stat().st_size / 2
+
+
+def test_the_verdict_that_is_aimed_at_is_that_of_the_file(immunizer, quick, photo_file):
+    photo, rough = read_photo(photo_file), Compression("JPEG", 15)
+    recipe = dataclasses.replace(quick, steps=8, size=64).with_levels(24)
+    result = immunizer.immunize(photo, recipe, aim=Aim(passing=True), compression=rough)
+    assert result.reached
+    before = photo.visible()
+    assert 0.30 <= shift_of(immunizer, before, result.shown.visible()) < 0.4
+    # The file's own coarseness is part of that: without it the same change is not enough.
+    assert shift_of(immunizer, before, result.photo.visible()) != pytest.approx(0.3, abs=0.01)
 
 
 def test_what_jpeg_cannot_hold_is_said_before_the_work(immunizer, quick, photo_file, tmp_path):
@@ -86,7 +145,9 @@ def test_what_jpeg_cannot_hold_is_said_before_the_work(immunizer, quick, photo_f
     with pytest.raises(
         BudgetExceeded, match=r"no JPEG file was found .* 1 of 255 levels; use .png"
     ):
-        immunized(immunizer, quick.with_levels(1), photo_file, tmp_path / "out.jpg")
+        immunized(
+            immunizer, quick.with_levels(1), photo_file, tmp_path / "out.jpg", quality="lossless"
+        )
     assert not list(tmp_path.glob("*out*"))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,8 +15,11 @@ from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.metrics.distortion import Visibility, visibility
 from photovax.metrics.latent import LatentEffect, latent_effect
+from photovax.metrics.profiles import conversion
+from photovax.metrics.served import Step, filtered, find_step
 from photovax.metrics.visibility import VisibleDifference, visible_difference
 from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.fits import check_used
 from photovax.models.catalog.places import each_once, fed_size
 from photovax.models.contracts import Autoencoder
 from photovax.models.load import load_autoencoder
@@ -36,6 +40,13 @@ FLOOR_SEEDS = (0, 1, 2)
 PASS_SHIFT = 0.30
 PASS_RATIO = 5.0
 WEAK_RATIO = 2.0
+_SIZED = 0.999  # quantile of changes that decides how large noise is; one pixel must not decide it
+
+_MEANING = {
+    "PASS": "edits by these models usually come out worse, though one can still succeed",
+    "WEAK": "edits by these models come out a little worse, and many succeed",
+    "FAIL": "these models see hardly more than noise: edits come out as those of the original",
+}
 
 
 class Verdict(StrEnum):
@@ -57,10 +68,15 @@ class Verdict(StrEnum):
         """0, 10 or 11, which no error uses."""
         return {"PASS": 0, "WEAK": 10, "FAIL": 11}[self.value]
 
+    @property
+    def meaning(self) -> str:
+        """What it means for edits, in words."""
+        return _MEANING[self.value]
+
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """The effect on one model, and that of random noise with the same largest change.
+    """The effect on one model, and that of random noise of the same size.
 
     Attributes:
         effect: Effect of the immunization.
@@ -89,16 +105,28 @@ class Check:
         visible: Distortion of the photo: norms, PSNR and SSIM.
         seen: Visibility of the change to people.
         models: Effect on each model, by its name.
+        step: What was done to the copy before it was served, and in the comparison to the original
+            and to noise, too; None where nothing was.
+        filtered: Whether the change is mostly one of all colours, as by a filter, which counts.
     """
 
     visible: Visibility
     seen: VisibleDifference
     models: dict[str, ModelCheck]
+    step: Step | None = None
+    filtered: bool = False
 
     @property
     def verdict(self) -> Verdict:
         """The worst verdict of all models."""
         return weakest(self.models)
+
+    @property
+    def meaning(self) -> str:
+        """What the verdict means for edits, in words."""
+        if self.visible.linf == 0:
+            return "no change was found: this is the original, or none of its immunization is left"
+        return self.verdict.meaning
 
 
 def weakest(models: Mapping[str, ModelCheck]) -> Verdict:
@@ -116,10 +144,13 @@ def check(
     size: int | None = None,
     device: str = "auto",
 ) -> Check:
-    """Measure a photo against its original.
+    """Measure a photo, or a copy of it that a platform serves, against its original.
+
+    A copy may be resized, cropped and recompressed. The same is then done to the original, so that
+    only the immunization makes a difference.
 
     Args:
-        photo: The immunized photo.
+        photo: The immunized photo or the copy.
         original: The photo before it was immunized.
         models: Catalogue names or folders of the models; a string is one model.
         weights: Folder of weights that do not ship with photovax.
@@ -127,18 +158,66 @@ def check(
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
-        UsageError: If the photos differ in size or only one is grey, ``size`` is not a multiple of
-            8 from 64 up, two models have one folder name, or no model is given.
+        UsageError: If the copy shows another photo or is turned, only it is grey, ``size`` is not a
+            multiple of 8 from 64 up, two models have one folder name, or no model is given.
         UnknownName: If a model is not known.
         ModelError: If its weights cannot be loaded.
+        MetricUnavailable: If the copy was resized or cropped, and OpenCV is missing.
     """
     place = pick_device(device)
     names = each_once(models)
     if not names:
         raise UsageError("a check needs at least one model")
     folder = None if weights is None else Path(weights)
+    check_used(names, folder)
     loaded = {name: load_autoencoder(name, device=place, weights=folder) for name in names}
-    return check_loaded(photo, original, loaded, device=place, size=size)
+    return check_copy(photo, original, loaded, device=place, size=size)
+
+
+def check_copy(
+    photo: Photo,
+    original: Photo,
+    models: Mapping[str, Autoencoder],
+    *,
+    device: torch.device,
+    size: int | None = None,
+    step: Step | None = None,
+    known: VisibleDifference | None = None,
+) -> Check:
+    """Measure a photo, or a copy of it that a platform serves, with loaded models.
+
+    Args:
+        photo: The immunized photo or the copy.
+        original: The photo before it was immunized.
+        models: Loaded models by catalogue name or folder.
+        device: Device of the models.
+        size: Short side in pixels at which models are fed photos; each model's own when None.
+        step: What was done to the copy, if that is known; it is searched for when None.
+        known: Visibility of the change, if it was measured before.
+
+    Raises:
+        UsageError: If the copy shows another photo or is turned, or only it is grey.
+        MetricUnavailable: If the copy was resized or cropped, and OpenCV is missing.
+    """
+    if photo.grey and not original.grey:
+        raise UsageError("the copy is grey and the original in colour: they cannot be compared")
+    # Platforms also save grey photos in three channels.
+    whole = original.visible() if photo.grey else original.visible_rgb()
+    after = photo.visible()
+    if step is None:
+        colours = conversion(original.metadata.icc, photo.metadata.icc)
+        step = find_step(after, whole, photo.compression, colours)
+    before = step(whole)
+    visible = visibility(before, after)
+    level = _level(step, whole, before, after) if step.changes else visible.linf
+
+    def spoilt(seed: int) -> np.ndarray:
+        return step(noisy(whole, level, seed))
+
+    found = _check_all(models, before, after, spoilt, device, size)
+    seen = known or visible_difference(before, after)
+    done = step if step.changes else None
+    return Check(visible, seen, found, done, filtered(before, after))
 
 
 def check_loaded(
@@ -150,9 +229,20 @@ def check_loaded(
     size: int | None = None,
     known: VisibleDifference | None = None,
 ) -> Check:
-    """``check`` with loaded models, by catalogue name or folder.
+    """Measure a photo of the original's size with loaded models, by catalogue name or folder.
 
-    ``known`` is the visibility of the change, where it was measured before.
+    The photo is compared as it is, whatever was done to it.
+
+    Args:
+        photo: The immunized photo.
+        original: The photo before it was immunized.
+        models: Loaded models by catalogue name or folder.
+        device: Device of the models.
+        size: Short side in pixels at which models are fed photos; each model's own when None.
+        known: Visibility of the change, if it was measured before.
+
+    Raises:
+        UsageError: If the photos differ in size or only one is grey.
     """
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
@@ -179,10 +269,11 @@ def check_models(
         device: Device of the models.
         size: Short side in pixels at which models are fed photos; each model's own when None.
     """
-    return {
-        model.name: _check_model(model, before, after, largest, device, fed_size(name, size))
-        for name, model in models.items()
-    }
+
+    def spoilt(seed: int) -> np.ndarray:
+        return noisy(before, largest, seed)
+
+    return _check_all(models, before, after, spoilt, device, size)
 
 
 def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
@@ -192,18 +283,30 @@ def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)
 
 
+def _check_all(
+    models: Mapping[str, Autoencoder],
+    before: np.ndarray,
+    after: np.ndarray,
+    spoilt: Callable[[int], np.ndarray],
+    device: torch.device,
+    size: int | None,
+) -> dict[str, ModelCheck]:
+    """The effect on each model; ``spoilt`` returns the original with the noise of a seed."""
+    return {
+        model.name: _check_model(model, before, after, spoilt, device, fed_size(name, size))
+        for name, model in models.items()
+    }
+
+
 def _check_model(
     model: Autoencoder,
     before: np.ndarray,
     after: np.ndarray,
-    largest: int,
+    spoilt: Callable[[int], np.ndarray],
     device: torch.device,
     size: int,
 ) -> ModelCheck:
-    floors = [
-        latent_effect(model, before, noisy(before, largest, seed), device, size=size)
-        for seed in FLOOR_SEEDS
-    ]
+    floors = [latent_effect(model, before, spoilt(seed), device, size=size) for seed in FLOOR_SEEDS]
     damages = [found.damage for found in floors if found.damage is not None]
     floor = LatentEffect(
         size=size,
@@ -211,3 +314,21 @@ def _check_model(
         damage=float(np.mean(damages)) if damages else None,
     )
     return ModelCheck(latent_effect(model, before, after, device, size=size), floor)
+
+
+def _level(step: Step, original: np.ndarray, before: np.ndarray, after: np.ndarray) -> int:
+    """The level of noise on the original that is as large after the step as a copy's change."""
+    wanted = _size_of_change(before, after)
+
+    def left(level: int) -> int:
+        return _size_of_change(before, step(noisy(original, level, FLOOR_SEEDS[0])))
+
+    # At least 1, or a change of few pixels would be compared with no noise at all.
+    return max(1, bisect_left(range(256), wanted, key=left))
+
+
+def _size_of_change(before: np.ndarray, after: np.ndarray) -> int:
+    """The largest change, in levels, but for the largest 0.1 % of all changes."""
+    changes = np.abs(after.astype(np.int16) - before)
+    counts = np.cumsum(np.bincount(changes.ravel(), minlength=256))
+    return int(np.searchsorted(counts, _SIZED * changes.size))

@@ -22,11 +22,11 @@ from photovax.models.load import usual_edit
 from photovax.pictures.masks import load_mask
 from photovax.pictures.photo import read_photo
 from photovax.pictures.resize import resized
+from photovax.pictures.sample import SAMPLE
 from photovax.pictures.strip import stacked, strip
 
 __all__ = ["SAMPLE", "Demo", "EditFigures", "run_demo"]
 
-SAMPLE = Path(__file__).parent / "data" / "sample.jpg"
 SAMPLE_MASK = SAMPLE.with_suffix(".mask.png")
 VISIBILITY = "high"  # so that the effect on edits is visible in small pictures
 SEED = 1

@@ -22,6 +22,8 @@ from photovax.errors import UsageError
 from photovax.machine.host import own_settings
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.load import usual_edit
+from photovax.pictures.already import refuse_immunized
+from photovax.pictures.compression import Quality, compression_for
 from photovax.pictures.masks import load_mask, white_of
 from photovax.pictures.photo import Photo, read_photo
 
@@ -49,8 +51,11 @@ def immunize(
     mask: Mask | None = None,
     size: int | None = None,
     seed: int | None = None,
+    suffix: str | None = None,
+    quality: Quality = "same",
     weights: str | Path | None = None,
     device: str = "auto",
+    again: bool = False,
 ) -> Any:
     """Immunize a picture.
 
@@ -68,8 +73,13 @@ def immunize(
             a bool array (H, W). Everything when None.
         size: Short side in pixels at which models are fed the photo; each model's own when None.
         seed: Seed of all random choices; the recipe's when None.
+        suffix: Suffix of the file that the result will be saved to, such as ``.jpg``, if that is
+            compressed with loss. The change is then made to survive the compression.
+        quality: Quality of that file: from 1 to 100, or ``same`` for the compression of the
+            picture's own JPEG file (90 for JPEG from other pictures; WebP is lossless).
         weights: Folder of weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+        again: Whether to immunize a file that is immunized already, instead of refusing it.
 
     Returns:
         An image for an image, an array of the same shape and type for an array, and ``Immunized``
@@ -81,13 +91,16 @@ def immunize(
             ``photovax.errors``.
     """
     photo = _photo(picture)
+    if isinstance(picture, str | Path) and not again:
+        refuse_immunized(Path(picture), photo)
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     aim = None if visibility is None or isinstance(visibility, str) else Aim(jod=visibility)
     chosen = chosen.adjusted(levels=budget, visibility=visibility, mode=mode, size=size, seed=seed)
     names = (models,) if isinstance(models, str) else tuple(models)
     immunizer = _immunizer(names, None if weights is None else Path(weights), device)
     given = None if mask is None else _mask(mask, photo)
-    result = immunizer.immunize(photo, chosen, mask=given, aim=aim)
+    compression = compression_for((suffix or "").lower(), photo.compression, quality)
+    result = immunizer.immunize(photo, chosen, mask=given, aim=aim, compression=compression)
     if isinstance(picture, str | Path):
         result = replace(result, source=Path(picture))
     if isinstance(picture, Image.Image):
@@ -108,7 +121,8 @@ def check(
     """Measure how strongly a picture is immunized, compared with its original.
 
     Args:
-        picture: Immunized picture, of any kind that ``immunize`` takes.
+        picture: Immunized picture, of any kind that ``immunize`` takes, or a copy that was resized,
+            cropped or saved as JPEG.
         original: Original picture, of any such kind.
         models: Catalogue names or folders; a string is one model.
         weights: Folder of weights that do not ship with photovax.

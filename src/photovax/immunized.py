@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from photovax.metrics.distortion import Visibility
 from photovax.metrics.latent import LatentEffect
 from photovax.metrics.visibility import VisibleDifference, jod
 from photovax.models.contracts import Autoencoder
+from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
 
@@ -44,7 +46,7 @@ class Immunized:
     """An immunized photo, and the settings and figures of its immunization.
 
     Attributes:
-        photo: Immunized photo, 8-bit, exactly as it is saved.
+        photo: Immunized photo, 8-bit, exactly as it is saved without loss, or before compression.
         original: Original photo.
         allowed: Pixels that were allowed to change, bool (H, W).
         recipe: Recipe, with the radius that was used.
@@ -57,6 +59,8 @@ class Immunized:
         seconds: Duration of the immunization, in seconds.
         saver: Immunizer that made the photo and can save it.
         reached: Whether the goal of the strength was reached; if not, the strength is the recipe's.
+        compression: Compression of the JPEG or WebP file to save it to, which the change is made to
+            survive; None to keep the budget in the file.
         source: File of the original, which ``save`` never replaces; None where it has none.
     """
 
@@ -73,6 +77,7 @@ class Immunized:
     seconds: float
     saver: Saver = field(repr=False)
     reached: bool = True
+    compression: Compression | None = None
     source: Path | None = None
 
     @property
@@ -84,14 +89,52 @@ class Immunized:
         """Write and verify the photo, and write its record; see ``Immunizer.save``."""
         destination = Destination(Path(path), overwrite, self.source)
         destination.check()
-        destination.check_fits(self.photo, masked=not self.allowed.all())
+        destination.check_fits(
+            self.photo, masked=not self.allowed.all(), compression=self.compression
+        )
         return self.saver.save(self, destination)
+
+    @cached_property
+    def shown(self) -> Photo:
+        """The immunized photo as a file with its compression shows it."""
+        return self.photo if self.compression is None else self.photo.compressed(self.compression)
 
     @property
     def largest(self) -> int:
-        """The largest change of any visible channel, in 8-bit levels."""
+        """The largest change of any visible channel before compression, in 8-bit levels."""
         before, after = self.original.visible(), self.photo.visible()
         return int(np.abs(after.astype(np.int16) - before).max())
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What compression does to a saved photo, in addition to the change that was asked for.
+
+    Attributes:
+        compression: Settings of the file.
+        asked: Distortion before compression, which the budget bounds.
+        alone: Distortion of the untouched photo by the same compression.
+    """
+
+    compression: Compression
+    asked: Visibility
+    alone: Visibility
+
+    def figures(self) -> dict[str, object]:
+        """All figures for JSON."""
+        return {
+            "settings": self.compression.label,
+            "asked": self.asked.figures(),
+            "alone": self.alone.figures(),
+        }
+
+    @property
+    def line(self) -> str:
+        """The figures in words."""
+        return (
+            f"{self.compression.label}: {self.asked.linf} of 255 levels at most before it; it "
+            f"alone changes the original by {self.alone.linf}"
+        )
 
 
 @dataclass(frozen=True)
@@ -101,17 +144,21 @@ class Saved:
     Attributes:
         path: File of the photo.
         record: JSON file next to it.
+        notes: Lines, one for each property of the original that the file does not keep.
         visible: Distortion of the photo: norms, PSNR and SSIM.
         seen: Visibility of the change: JOD of ColorVideoVDP (arXiv 2401.11485) and FLIP (doi
             10.1145/3406183).
         effects: Effect on the latents of each model, by its name, at the size that the recipe uses.
+        compressed: What compression did; None if the file keeps the budget.
     """
 
     path: Path
     record: Path
+    notes: tuple[str, ...]
     visible: Visibility
     seen: VisibleDifference
     effects: dict[str, LatentEffect]
+    compressed: Compressed | None = None
 
 
 class Found:
@@ -174,6 +221,7 @@ class Found:
             stopped=self._descent.stopped,
             seconds=time.perf_counter() - self._began,
             saver=self._saver,
+            compression=problem.compression,
         )
 
     def passes(self, share: float, models: Mapping[str, Autoencoder], device: torch.device) -> bool:
@@ -188,7 +236,7 @@ class Found:
             result = self.at(share)
         except BudgetExceeded:  # so small a change rounds to zero
             return False
-        before, after = result.original.visible(), result.photo.visible()
+        before, after = result.original.visible(), result.shown.visible()
         found = check_models(
             before, after, models, largest=result.largest, device=device, size=result.recipe.size
         )

@@ -30,6 +30,7 @@ from photovax.metrics.cvvdp import load_cvvdp
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.contracts import Autoencoder
 from photovax.models.surrogates import Surrogates
+from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
 from photovax.saving import save
@@ -101,6 +102,7 @@ class Immunizer:
         *,
         mask: np.ndarray | None = None,
         aim: Aim | None = None,
+        compression: Compression | None = None,
         seconds: float | None = None,
         callback: Callable[[Step], None] | None = None,
     ) -> Immunized:
@@ -112,6 +114,9 @@ class Immunizer:
             mask: Pixels that may change, bool (H, W); all when None.
             aim: Goal that decides the strength; the recipe's radius does when None. The recipe of
                 the result has the radius that was found.
+            compression: Compression of the JPEG or WebP file that the result will be saved to. The
+                change is then made to survive it, and the budget bounds the change before it. None
+                keeps the budget in the saved file.
             seconds: Time limit in seconds, used instead of the recipe's number of steps. The result
                 then depends on the machine.
             callback: Function called after every step.
@@ -131,7 +136,7 @@ class Immunizer:
         began = time.perf_counter()
         if aim is not None and aim.jod is not None:
             load_cvvdp()  # fails before the work if the package is missing
-        problem = Problem(photo, recipe, mask, self.models, self.device)
+        problem = Problem(photo, recipe, mask, self.models, self.device, compression)
         descent = self._descent(problem, None if seconds is None else began + seconds, callback)
         found = Found(problem, descent, began=began, saver=self)
         if aim is None:

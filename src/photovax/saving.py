@@ -16,12 +16,13 @@ from photovax.attack.budgets import TOLERANCE
 from photovax.attack.decoded_jpeg import within_jpeg
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, MetricUnavailable, first_line
-from photovax.immunized import Immunized, Saved
+from photovax.immunized import Compressed, Immunized, Saved
 from photovax.metrics.distortion import visibility
 from photovax.metrics.latent import latent_effect
 from photovax.metrics.visibility import VIEWING, visible_difference
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.atomic import write_text
+from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.rights import forbids_training
@@ -33,31 +34,36 @@ from photovax.version import VERSION
 __all__ = ["check_promises", "save"]
 
 
-def check_promises(result: Immunized, reopened: Photo) -> None:
+def check_promises(result: Immunized, reopened: Photo, shown: Photo | None = None) -> None:
     """Verify a reopened file against the result it was written from.
 
     Args:
         result: Result that was written.
         reopened: Photo that was read from the file.
+        shown: Photo that the file must show, where its compression changes pixels on purpose. The
+            budget then bounds ``result.photo``, which was compressed.
 
     Raises:
-        BudgetExceeded: If size, channels, pixels, transparency or rights differ, a pixel outside
-            the mask changed, or the change exceeds the budget.
+        BudgetExceeded: If size, channels, pixels, transparency, rights or a JPEG's gain map differ,
+            a pixel outside the mask changed, or the change exceeds the budget.
     """
-    given = result.original
+    given, promised = result.original, result.photo
+    in_jpeg = reopened.format in ("JPEG", "MPO")
     broken = None
     if reopened.pixels.shape != given.pixels.shape:
         broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
-    elif not np.array_equal(reopened.pixels, result.photo.pixels):
+    elif not np.array_equal(reopened.pixels, (shown or promised).pixels):
         broken = "pixels other than those that were written"
     elif not _same(given.alpha, reopened.alpha):
         broken = "a different transparency"
-    elif forbids_training(result.photo.metadata) and not forbids_training(reopened.metadata):
+    elif forbids_training(promised.metadata) and not forbids_training(reopened.metadata):
         broken = "no statement against AI training"
-    elif (reopened.pixels != given.pixels)[~result.allowed].any():
+    elif in_jpeg and reopened.gain_map != promised.gain_map:
+        broken = "a different gain map"
+    elif (promised.pixels != given.pixels)[~result.allowed].any():
         broken = "changes outside the mask"
     else:
-        after, before = (tensor(photo.visible()) for photo in (reopened, given))
+        after, before = (tensor(photo.visible()) for photo in (promised, given))
         size = result.constraint.size(after, before).item()
         if size > 1 + TOLERANCE:
             broken = f"{size:.4f} of the budget"
@@ -94,32 +100,38 @@ def save(
     else:
         destination = Destination(Path(path), overwrite)
         destination.check()
-        destination.check_fits(result.photo, masked=not result.allowed.all())
-    asked = result.photo
-    if destination.suffix in JPEG_SUFFIXES:
-        pixels = within_jpeg(asked.pixels, result.original.pixels, result.constraint)
-        asked, shown = (result.photo.with_pixels(each) for each in pixels)
+        destination.check_fits(
+            result.photo, masked=not result.allowed.all(), compression=result.compression
+        )
+    result = replace(result, compression=destination.fitting(result.compression))
+    written = result.photo
+    if result.compression is None and destination.suffix in JPEG_SUFFIXES:
+        pixels = within_jpeg(written.pixels, result.original.pixels, result.constraint)
+        written, shown = (written.with_pixels(each) for each in pixels)
         result = replace(result, photo=shown)
 
-    named = dict(zip((model.name for model in models), digests, strict=True))
+    named = [
+        {"name": model.name, "sha256": digest, "identified_by": model.identified_by}
+        for model, digest in zip(models, digests, strict=True)
+    ]
     saved: Saved | None = None
     unmeasured: MemoryError | RuntimeError | None = None
     recorded = False
 
-    def finish(written: Path) -> None:
+    def finish(file: Path) -> None:
         nonlocal saved, unmeasured, recorded
         most = result.photo.height * result.photo.width
-        check_promises(result, read_photo(written, max_pixels=most))
+        check_promises(result, read_photo(file, max_pixels=most), result.shown)
         try:
             saved = _measured(result, destination, models, device, memory=memory)
         except (MemoryError, RuntimeError) as error:  # which must not throw away the work
             unmeasured = error
         # The record comes first: a photo without one would be nobody's after a loss of power.
-        _write_record(result, saved, named, device, destination, file_digest(written))
+        _write_record(result, saved, named, device, destination, file_digest(file))
         recorded = True
 
     try:
-        write_photo(asked, destination, verify=finish)
+        write_photo(written, destination, compression=result.compression, verify=finish)
     except BaseException:
         if recorded:
             destination.record.unlink(missing_ok=True)
@@ -140,7 +152,7 @@ def _measured(
     *,
     memory: int | None,
 ) -> Saved:
-    """Measure a written file, whose pixels are those of ``result.photo``.
+    """Measure a written file, whose pixels are those of ``result.shown``.
 
     Args:
         result: Result that was written.
@@ -149,10 +161,11 @@ def _measured(
         device: Device of the models.
         memory: Memory limit of the process in bytes; all that the system has left when None.
     """
-    before, after = result.original.visible(), result.photo.visible()
+    before, after = result.original.visible(), result.shown.visible()
     return Saved(
         path=destination.path,
         record=destination.record,
+        notes=destination.notes(result.original),
         visible=visibility(before, after),
         seen=visible_difference(before, after, memory=memory),
         effects={
@@ -161,13 +174,24 @@ def _measured(
             )
             for model in models
         },
+        compressed=None if result.compression is None else _compressed(result, result.compression),
+    )
+
+
+def _compressed(result: Immunized, compression: Compression) -> Compressed:
+    original = result.original
+    before = original.visible()
+    return Compressed(
+        compression,
+        asked=visibility(before, result.photo.visible()),
+        alone=visibility(before, original.compressed(compression).visible()),
     )
 
 
 def _write_record(
     result: Immunized,
     saved: Saved | None,
-    digests: Mapping[str, str],
+    models: Sequence[Mapping[str, str]],
     device: torch.device,
     destination: Destination,
     sha256: str,
@@ -179,7 +203,8 @@ def _write_record(
     Args:
         result: Result that was written.
         saved: Saved file and its measurements; None if it could not be measured.
-        digests: SHA-256 of the attacked weights, by the name of the model.
+        models: For each model its name, the SHA-256 of the attacked weights, and what says that
+            they are of that model.
         device: Device of the immunization.
         destination: Destination of the photo.
         sha256: SHA-256 of the photo's file, in hexadecimal digits.
@@ -190,9 +215,10 @@ def _write_record(
         "sha256": sha256,
         "recipe": asdict(result.recipe),
         "recipe_digest": result.recipe.digest(),
-        "models": [{"name": name, "sha256": digest} for name, digest in digests.items()],
+        "models": list(models),
         "budget": asdict(result.recipe.budget),
         "realised": saved and saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
+        "compressed": saved and saved.compressed and saved.compressed.figures(),
         "effects": saved and {name: asdict(effect) for name, effect in saved.effects.items()},
         "loss": result.loss,
         "steps": result.steps,
@@ -206,7 +232,7 @@ def _write_record(
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
         },
-        "notes": list(result.original.notes),
+        "notes": list(destination.notes(result.original)),
         **destination.facts,
     }
     text = json.dumps(record, indent=1) + "\n"

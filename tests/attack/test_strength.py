@@ -50,7 +50,7 @@ def test_the_searches_give_nothing_where_nothing_fits():
 
 @pytest.mark.parametrize("value", [4, 10, float("nan")])
 def test_visibilities_that_mean_nothing_are_refused(value: float):
-    with pytest.raises(UsageError, match=r"JOD must be from 5 .* to below 10"):
+    with pytest.raises(UsageError, match="JOD must be from 5 to below 10"):
         Aim(jod=value)
 
 
@@ -108,7 +108,7 @@ def test_a_jod_needs_its_package(
     ("arguments", "message"),
     [
         (["--visibility", "lo"], "no visibility named 'lo'; did you mean 'low'"),
-        (["--visibility", "3"], "JOD must be from 5"),
+        (["--visibility", "3"], "--visibility must be a word or a JOD from 5 to below 10, got 3"),
         (["--visibility", "low", "--budget", "8"], "leave out one"),
         (["--visibility", "9.5", "--budget", "8"], "leave out one"),
         (["--visibility", "low", "--recipe", "fast-linf"], "leave out --visibility, or use"),

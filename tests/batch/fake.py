@@ -41,7 +41,7 @@ class FakeWork:
             time.sleep(60 if name.startswith("slow") else 0)
         except KeyboardInterrupt:
             partial = True
-        made = Made(1, 1, {}, "", {}, "PASS", True, partial, 0.0)
+        made = Made(1, 1, {}, "", {}, "PASS", "", None, True, partial, 0.0)
         return Outcome(task, Entry(task.key, "done"), made)
 
 

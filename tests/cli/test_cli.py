@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from photovax.cli import main
 from photovax.immunizer import Immunizer
 
 EDIT = ["edit", "photo.jpg", "--prompt", "x", "-o", "o.png"]
@@ -17,20 +16,6 @@ preset = "fast"
 steps = 4
 views = [{name = "short_side", options = {pixels = 256}}]
 """
-
-
-@pytest.fixture
-def photovax(tmp_path, monkeypatch, capsys):
-    """The command line in a folder of its own: exit code, what is printed, and what is said."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["photovax", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code, *capsys.readouterr())
-
-    return run
 
 
 def interrupted(*_args, **_options):
@@ -95,13 +80,29 @@ def test_edit_writes_a_seeded_picture_of_the_editors_size(
         ),
         (["immunize", "photo.jpg", "--mode", "inpaint"], 2, "goes through no edit"),
         (["immunize", "photo.jpg", "--size", "100"], 2, "multiple of 8 from 64 up, got 100"),
-        (["immunize", "photo.jpg", "--memory", "4"], 2, "such as 4GiB or 800MiB, got '4'"),
+        (["immunize", "photo.jpg", "--memory", "4"], 2, "such as 4GiB or 800MiB, got 4"),
         (["immunize", "photo.jpg", "--memory", "1 MiB"], 2, "0.00 GiB of memory are too little"),
         (["immunize", "photo.jpg", "--recipe", "fats"], 2, "did you mean 'fast'"),
         (["immunize", "photo.jpg", "--model", "embeded"], 2, "did you mean 'embedded'"),
         (["immunize", "photo.jpg", "-o", f"{'x' * 300}.png"], 4, "File name too long"),
         (["immunize", "photo.jpg", "-o", "out.gif"], 4, "not a type that is written; use .png"),
         (["immunize", "photo.jpg", "-o", "o.png", "--type", "jpg"], 2, "leave out --type"),
+        (
+            ["immunize", "photo.jpg", "--quality", "80"],
+            2,
+            "only JPEG and WebP files have a quality",
+        ),
+        (
+            ["immunize", "photo.jpg", "-o", "o.jpg", "--quality", "101"],
+            2,
+            "from 1 to 100, or same, got 101",
+        ),
+        (["immunize", "photo.jpg", "-o", "o.jpg", "--quality", "best"], 2, "or same, got 'best'"),
+        (
+            ["immunize", "photo.jpg", "--type", "jpg", "--quality", "80", "--lossless"],
+            2,
+            "--lossless and --quality 80 exclude each other",
+        ),
         (["check", "photo.jpg", "--original", "gone.jpg"], 3, "gone.jpg"),
     ],
 )

@@ -47,7 +47,7 @@ def test_recipes_of_one_label_are_refused(tmp_path: Path):
         ('[[edit]]\nmode = "instruct"\nstep = 3', UnknownName, "did you mean 'steps'"),
         ('[[edit]]\nmode = "inpaint"\nmask = "boxes"', UnknownName, "did you mean 'box'"),
         ('[[edit]]\nmode = "instruct"\nprompts = []', UsageError, "prompts must be a list"),
-        ('[[edit]]\nmode = "instruct"\nsteps = 0', UsageError, "1 to 1000 steps"),
+        ('[[edit]]\nmode = "instruct"\nsteps = 0', UsageError, "steps must be from 1 to 1000"),
         ('[[edit]]\nmode = "instruct"\n' * 2, UsageError, "two edits are called"),
         ("[[edit]", UsageError, "edits .*: "),
     ],

@@ -59,6 +59,13 @@ def plain(pixels: np.ndarray, alpha: np.ndarray | None = None, **metadata) -> Ph
     return Photo(pixels, alpha, Metadata(**metadata), "PNG", ())
 
 
+def dataset(number: int, value: bytes, record: int = 2) -> bytes:
+    """A dataset of IPTC-IIM."""
+    size = len(value)
+    length = struct.pack(">H", size) if size < 1 << 15 else struct.pack(">HI", 0x8004, size)
+    return bytes([0x1C, record, number]) + length + value
+
+
 def png(
     width: int, height: int, bits: int, colour: int, rows: bytes, *more: tuple[bytes, bytes]
 ) -> bytes:

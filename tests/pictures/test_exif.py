@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from photovax.pictures.photo import read_photo
 from photovax.pictures.write import write_photo
@@ -118,13 +118,3 @@ def test_exif_too_damaged_to_search_is_dropped(tmp_path: Path) -> None:
     assert photo.metadata.exif is None
     assert "damaged EXIF" in photo.notes[0]
     assert plain(noise(1, 1, 3), exif=cut).without_gps().metadata.exif is None
-
-
-def test_text_that_cannot_be_kept_is_noted(tmp_path: Path) -> None:
-    info = PngImagePlugin.PngInfo()
-    info.add_text("Author", "Ann")
-    for path in (
-        saved(tmp_path / "x.png", noise(4, 4, 3), pnginfo=info),
-        saved(tmp_path / "x.jpg", noise(4, 4, 3), comment=b"by Ann"),
-    ):
-        assert "not kept" in read_photo(path).notes[0]

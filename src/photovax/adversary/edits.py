@@ -15,7 +15,7 @@ from photovax.digests import combined_digest, file_digest
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.models.catalog.entries import DEFAULT_MODEL
-from photovax.models.catalog.objects import unloadable
+from photovax.models.catalog.objects import json_object, unloadable
 from photovax.models.catalog.places import (
     denoiser_folders,
     fed_size,
@@ -27,6 +27,7 @@ from photovax.models.catalog.places import (
 from photovax.models.damaged import DAMAGED
 from photovax.models.edit import Edit, Mode
 from photovax.models.quiet import FROM_DISK, quiet_loading
+from photovax.models.unet.prompts import load_prompts
 from photovax.models.unet.schedules import load_scheduler, own_scheduler_file
 from photovax.models.weights import load_module
 from photovax.pictures.resize import resized
@@ -173,7 +174,7 @@ class Adversary:
                     folder, "UNet2DConditionModel", variant, name=self.model, shown=folder
                 )
                 others = next(iter(self._pipelines.values()), None)
-                shared = {} if others is None else others.components
+                shared = self._parts() if others is None else others.components
                 steps = own_scheduler_file(self._folder, mode)
                 scheduled = {} if steps is None else {"scheduler": load_scheduler(steps)}
                 # Safety checkers and watermarks, which pipelines add to edits, are left out.
@@ -184,10 +185,21 @@ class Adversary:
                     **{part: shared[part] for part in _SHARED if part in shared},
                     **scheduled,
                     **left_out,
-                    variant=variant,
                     **FROM_DISK,
                 )
         except DAMAGED as error:
             raise unloadable(self.model, self._folder, error) from error
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
+
+    def _parts(self) -> dict[str, Any]:
+        """The autoencoder, text encoders and tokenizers, each from the weights that it has.
+
+        A pipeline loads all its parts from weights of one variant, which folders may mix.
+        """
+        folder = self._folder / "vae"
+        variant = weight_files(folder, name=self.model)[1]
+        kind = str(json_object(folder / "config.json")["_class_name"])
+        vae = load_module(folder, kind, variant, name=self.model, shown=folder)
+        prompts, _ = load_prompts(self._folder, name=self.model, device=self.device)
+        return {"vae": vae, **prompts.encoders, **prompts.tokenizers}

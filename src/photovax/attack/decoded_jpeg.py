@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import torch
-from PIL import Image
 
 from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
-from photovax.pictures.channels import as_image
-from photovax.pictures.pillow import strict_pillow
-from photovax.pictures.write import LEAST_LOSS
+from photovax.pictures.compression import LEAST_LOSS
 from photovax.tensors import tensor
 
 __all__ = ["within_jpeg"]
@@ -46,7 +41,7 @@ def within_jpeg(
     origin, goal = tensor(original, cpu), tensor(levels, cpu)
     for done in range(_ROUNDS):
         asked = goal.mul(255).round_()[0].permute(1, 2, 0).to(torch.uint8).numpy()
-        shown = _decoded(asked)
+        shown = LEAST_LOSS.decoded(asked)
         x = tensor(shown, cpu)
         if constraint.size(x, origin).item() <= 1 + TOLERANCE:
             return asked, shown
@@ -56,10 +51,3 @@ def within_jpeg(
         f"no JPEG file was found that keeps a budget of {constraint.shown(constraint.radius)}; "
         "use .png, or a larger budget"
     )
-
-
-def _decoded(pixels: np.ndarray) -> np.ndarray:
-    file = io.BytesIO()
-    as_image(pixels).save(file, "JPEG", **LEAST_LOSS)
-    with strict_pillow(pixels.shape[0] * pixels.shape[1]), Image.open(file) as image:
-        return np.array(image).reshape(pixels.shape)

@@ -20,6 +20,7 @@ from photovax.errors import UsageError
 from photovax.machine.plan import Copies, MemoryPlan
 from photovax.models.contracts import Autoencoder
 from photovax.models.views import VIEWS, View, interpolated
+from photovax.pictures.compression import Compression
 from photovax.pictures.photo import Photo
 from photovax.tensors import tensor
 
@@ -35,10 +36,12 @@ class Problem:
         mask: Pixels that may change, bool (H, W); all when None.
         models: Autoencoders of the models.
         device: Device of the tensors.
+        compression: Compression of the file that the result is saved to; None if it is lossless.
 
     Attributes:
         allowed: Pixels that may change, bool (H, W): not transparent, and inside the mask.
         origin: Visible colours of the photo, float32 (1, C, H, W) in [0, 1].
+        compression: Compression of the file that the result is saved to, or None.
         scene: Photo at the size at which the change is optimised.
         views: Views of each model, through which it is fed the photo.
 
@@ -54,6 +57,7 @@ class Problem:
         mask: np.ndarray | None,
         models: Sequence[Autoencoder],
         device: torch.device,
+        compression: Compression | None = None,
     ) -> None:
         if recipe.needs_mask and mask is None:
             raise UsageError(
@@ -62,6 +66,7 @@ class Problem:
                 hint="give one with --mask FILE",
             )
         self.photo, self.recipe, self._models = photo, recipe, models
+        self.compression = compression
         self.allowed = _allowed(photo, mask)
         self.origin = tensor(photo.visible(), device)
         self._inside = torch.from_numpy(self.allowed).to(device)[None, None]
@@ -73,7 +78,7 @@ class Problem:
         short = min(photo.height, photo.width)
         # Frequencies that one of a model's views removes would be wasted in that view.
         self._side = max(min(view.fed_side(short) for view in fed) for fed in self.views)
-        whole = Scene(self.origin, self._inside, repaint, recipe.kept_region_only)
+        whole = Scene(self.origin, self._inside, repaint, recipe.kept_region_only, compression)
         self.scene = whole.at(*self._set_of(recipe).working_size(photo.height, photo.width))
 
     def constraint(self, recipe: Recipe) -> Constraint:
@@ -177,6 +182,8 @@ class Problem:
         # exact gradient while a quick one is compared. A sweep over windows fills a gradient of its
         # own in addition to that of other views.
         during = 2 + (self.recipe.momentum > 0) + adaptive + (len(self.views) > 1) + 2 * pieces
+        # As the file shows it, with colours at a lower resolution, and their difference.
+        during += 0 if self.scene.compression is None else 3
         return Copies(
             working=self.scene.origin.nbytes,
             whole=self.origin.nbytes,

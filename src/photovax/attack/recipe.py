@@ -12,9 +12,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from photovax.attack.budgets import BUDGETS, VISIBILITY, Constraint, largest_change, radius_near
+from photovax.attack.budgets import (
+    BUDGETS,
+    LEVELS,
+    VISIBILITY,
+    Constraint,
+    largest_change,
+    radius_near,
+)
 from photovax.errors import UsageError
-from photovax.models.edit import SIZES, valid_size
+from photovax.models.edit import MODES, SIZES, valid_size
+from photovax.ranges import SEEDS
 from photovax.registry import Part, unknown
 
 if TYPE_CHECKING:
@@ -88,7 +96,7 @@ class Recipe:
                 "draws": (self.draws is None or self.draws >= 1, "1 or more"),
                 "patience": (self.patience is None or self.patience >= 1, "1 or more"),
                 "size": (self.size is None or valid_size(self.size), SIZES),
-                "seed": (0 <= self.seed < 2**63, "from 0 to below 2 to the power of 63"),
+                "seed": (self.seed in SEEDS, str(SEEDS)),
                 "views": (len(self.views) >= 1, "at least one view"),
                 "schedule": (
                     self.schedule in ("constant", "cosine", "linear"),
@@ -176,8 +184,11 @@ class Recipe:
         """The recipe with an l-infinity budget of ``levels`` 8-bit levels.
 
         Raises:
-            UsageError: If its budget bounds the length of the change.
+            UsageError: If the levels are not above 0 and up to 255, or the recipe's budget bounds
+                the length of the change.
         """
+        if levels not in LEVELS:
+            raise UsageError(f"the largest change must be {LEVELS} levels, got {levels:g}")
         if self.constraint.bounds_seen:
             share = self.step_size / self.radius
             return replace(self, budget=largest_change(levels), step_size=levels / 255 * share / 2)
@@ -239,9 +250,12 @@ class Recipe:
         """The recipe against another way of editing: ``instruct``, ``inpaint`` or ``img2img``.
 
         Raises:
+            UnknownName: If there is no such way of editing.
             UsageError: If its objective does not depend on a way of editing, or cannot attack this
                 one.
         """
+        if mode not in MODES:
+            raise unknown("mode", mode, dict.fromkeys(MODES))
         changed = self._objective.options_for(mode)
         if changed is None:
             raise UsageError(

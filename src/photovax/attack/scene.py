@@ -16,6 +16,8 @@ from photovax.machine.footprint import peak_bytes
 from photovax.machine.random import twin
 from photovax.models.contracts import Autoencoder
 from photovax.models.views import Identity, View, Window, resize
+from photovax.models.views.compressed import compressed
+from photovax.pictures.compression import Compression
 
 __all__ = ["Scene", "view_loss"]
 
@@ -32,19 +34,28 @@ class Scene:
         inside: Pixels that may change, bool (1, 1, H, W).
         repaint: Pixels that an inpainting editor repaints, bool (1, 1, H, W); None without a mask.
         kept_region_only: Whether models are fed the photo with the repainted region in mid grey.
+        compression: Compression of the file in which models get the photo; None if it is lossless.
+            None in windows and at other sizes, where the codec's blocks would lie elsewhere.
     """
 
     origin: Tensor
     inside: Tensor
     repaint: Tensor | None
     kept_region_only: bool
+    compression: Compression | None = None
+
+    def saved(self, images: Tensor) -> Tensor:
+        """Images of this scene as their file shows them."""
+        return images if self.compression is None else compressed(images, self.compression)
 
     def through(self, view: View, images: Tensor, generator: Generator) -> Tensor:
-        """Images of this scene as a model is fed them through a view."""
-        if self.kept_region_only and self.repaint is not None:
-            # Inpainting editors encode the photo with the repainted region in mid grey.
-            images = torch.where(self.repaint, 0.5, images)
-        return view(images, generator)
+        """Images of this scene as a model is fed them through a view, in float32."""
+        # Views filter and resize photos, where bfloat16 would lose the change.
+        with torch.autocast(images.device.type, enabled=False):
+            if self.kept_region_only and self.repaint is not None:
+                # Inpainting editors encode the photo with the repainted region in mid grey.
+                images = torch.where(self.repaint, 0.5, images)
+            return view(images, generator)
 
     def bind(
         self, surrogate: Any, objective: Objective[Any], view: View, generator: Generator
@@ -141,9 +152,13 @@ def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: Sce
         def drawn_loss(images: Tensor, generator: Generator) -> Tensor:
             # Photo, original and mask must get the same random view, or the loss measures the view.
             bound = scene.bind(surrogate, objective, view, generator)
-            return bound(scene.through(view, images, generator), generator)
+            return bound(scene.through(view, scene.saved(images), generator), generator)
 
         return drawn_loss
 
     bound = scene.bind(surrogate, objective, view, Generator(scene.origin.device))
-    return lambda images, generator: bound(scene.through(view, images, generator), generator)
+
+    def loss(images: Tensor, generator: Generator) -> Tensor:
+        return bound(scene.through(view, scene.saved(images), generator), generator)
+
+    return loss

@@ -10,13 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from photovax.errors import UsageError
+from photovax.ranges import Range
 
-__all__ = ["MOST", "Aim", "aimed", "largest_share", "least_share"]
+__all__ = ["JODS", "MOST", "Aim", "aimed", "largest_share", "least_share"]
 
 MOST = 3.0
 """Largest share of a change, which may be above 1; above it another descent would find a better
 change."""
 _TRIES = 8
+
+JODS = Range(least=5, below=10)
+"""Visibilities in JOD that can be aimed at: 5 is plainly visible, 10 invisible."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,8 @@ class Aim:
     passing: bool = False
 
     def __post_init__(self) -> None:
-        if self.jod is not None and not 5 <= self.jod < 10:
-            raise UsageError(
-                "a visibility in JOD must be from 5 (plainly visible) to below 10 (invisible), "
-                f"got {self.jod:g}"
-            )
+        if self.jod is not None and self.jod not in JODS:
+            raise UsageError(f"a visibility in JOD must be {JODS}, got {self.jod:g}")
 
 
 def aimed(

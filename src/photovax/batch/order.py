@@ -14,6 +14,7 @@ from photovax.digests import file_digest
 from photovax.errors import UnreadablePhoto
 from photovax.machine.precision import Precision
 from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.pictures.compression import Quality
 from photovax.pictures.pillow import MAX_PIXELS
 
 __all__ = ["MaskOptions", "Order"]
@@ -49,6 +50,8 @@ class Order:
             of steps.
         strip_gps: Whether to remove the location from the metadata.
         forbid_ai: Whether to state in XMP that training AI and AI editing are forbidden.
+        quality: Quality of JPEG and WebP files; see ``compression_for``.
+        again: Whether to immunize photos that are immunized already, instead of refusing them.
         max_pixels: Largest width x height that is decoded.
         overwrite: Whether files that exist may be replaced.
         keep_times: Whether results get the times of change of their photos.
@@ -67,6 +70,8 @@ class Order:
     seconds: float | None = None
     strip_gps: bool = False
     forbid_ai: bool = False
+    quality: Quality = "same"
+    again: bool = False
     max_pixels: int = MAX_PIXELS
     overwrite: bool = False
     keep_times: bool = False
@@ -90,6 +95,7 @@ class Order:
             "mask": self._mask_digest(),
             "strip_gps": self.strip_gps,
             "forbid_ai": self.forbid_ai,
+            "quality": self.quality,
             "naming": self.naming,
         }
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

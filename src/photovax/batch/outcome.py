@@ -49,6 +49,8 @@ class Made:
         seen: Visibility of the change in one line.
         verdicts: Verdict of ``photovax check`` by model.
         verdict: The worst of them.
+        meaning: What it means for edits, in words.
+        compressed: What the compression of the file did, in one line; None where it is lossless.
         reached: Whether the goal of the strength was reached.
         partial: Whether it is the best result so far of an interrupted photo.
         seconds: Time from start to file, in seconds.
@@ -60,6 +62,8 @@ class Made:
     seen: str
     verdicts: dict[str, str]
     verdict: str
+    meaning: str
+    compressed: str | None
     reached: bool
     partial: bool
     seconds: float

@@ -17,15 +17,19 @@ from photovax.batch.order import Order
 from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, figures_of, stamp_of
 from photovax.batch.pace import Pace
 from photovax.batch.plan import Task
-from photovax.checking import ModelCheck, check_models, weakest
+from photovax.checking import Check, check_copy, check_loaded
 from photovax.digests import file_digest
 from photovax.errors import PhotovaxError, UnreadablePhoto, first_line
 from photovax.immunized import Immunized, Saved
 from photovax.immunizer import Immunizer
+from photovax.metrics import served
+from photovax.metrics.registration import Box
 from photovax.models.catalog.places import each_once
+from photovax.pictures.already import refuse_immunized
+from photovax.pictures.compression import compression_for
 from photovax.pictures.masks import load_mask
 from photovax.pictures.outputs import Destination, copy_times
-from photovax.pictures.photo import read_photo
+from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.pillow import printable_name
 
 __all__ = ["Finished", "Work", "immunize_file"]
@@ -40,12 +44,12 @@ class Finished:
     Attributes:
         result: Immunized photo.
         saved: Saved file and its measurements.
-        models: Effect on each model beside that of noise, as ``photovax check`` measures it.
+        check: What ``photovax check`` finds in the file.
     """
 
     result: Immunized
     saved: Saved
-    models: dict[str, ModelCheck]
+    check: Check
 
 
 def immunize_file(
@@ -77,13 +81,17 @@ def immunize_file(
     tell(Progress("reading"))
     destination.check()
     photo = read_photo(source, max_pixels=order.max_pixels)
+    if not order.again:
+        refuse_immunized(source, photo)
     if order.strip_gps:
         photo = photo.without_gps()
     if order.forbid_ai:
         photo = photo.forbidding_ai()
     mask = order.mask
     allowed = None if mask is None else load_mask(mask.path, photo, edit_region=mask.edit_region)
-    destination.check_fits(photo, masked=allowed is not None and not allowed.all())
+    compression = compression_for(destination.suffix, photo.compression, order.quality)
+    masked = allowed is not None and not allowed.all()
+    destination.check_fits(photo, masked=masked, compression=compression)
     seconds = None
     if order.seconds is not None:
         rest = pace.rest(immunizer.models, photo, immunizer.device, size=order.recipe.size)
@@ -97,7 +105,13 @@ def immunize_file(
         pace.stepped()
 
     result = immunizer.immunize(
-        photo, order.recipe, mask=allowed, aim=order.aim, seconds=seconds, callback=step
+        photo,
+        order.recipe,
+        mask=allowed,
+        aim=order.aim,
+        compression=compression,
+        seconds=seconds,
+        callback=step,
     )
     if result.stopped == "interrupted" and not order.keep_partial:
         raise KeyboardInterrupt
@@ -105,17 +119,21 @@ def immunize_file(
     tell(Progress("saving", *at))
     saved = immunizer.save(result, destination)
     tell(Progress("checking", *at))
-    written = read_photo(saved.path, max_pixels=photo.width * photo.height)
-    models = check_models(
-        photo.visible(),
-        written.visible(),
-        dict(zip(each_once(order.models), immunizer.models, strict=True)),
-        largest=saved.visible.linf,
-        device=immunizer.device,
-        size=order.recipe.size,
-    )
+    check = _checked(immunizer, photo, saved, order)
     pace.finished()
-    return Finished(result, saved, models)
+    return Finished(result, saved, check)
+
+
+def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> Check:
+    """What ``photovax check`` finds in the saved file."""
+    written = read_photo(saved.path, max_pixels=photo.width * photo.height)
+    models = dict(zip(each_once(order.models), immunizer.models, strict=True))
+    device, size = immunizer.device, order.recipe.size
+    if saved.compressed is None:
+        return check_loaded(written, photo, models, device=device, size=size, known=saved.seen)
+    sides = (photo.width, photo.height)
+    step = served.Step(sides, Box(0, 0, *sides), sides, None, saved.compressed.compression)
+    return check_copy(written, photo, models, device=device, size=size, step=step, known=saved.seen)
 
 
 class Work:
@@ -214,15 +232,17 @@ def _outcome(
 ) -> Outcome:
     result, saved = finished.result, finished.saved
     record = json.loads(saved.record.read_text(encoding="utf-8"))
-    verdict = weakest(finished.models).value
+    check = finished.check
     partial = result.stopped == "interrupted"
     made = Made(
         width=result.photo.width,
         height=result.photo.height,
         record=record,
         seen=saved.seen.line,
-        verdicts={name: model.verdict.value for name, model in finished.models.items()},
-        verdict=verdict,
+        verdicts={name: model.verdict.value for name, model in check.models.items()},
+        verdict=check.verdict.value,
+        meaning=check.meaning,
+        compressed=None if saved.compressed is None else saved.compressed.line,
         reached=result.reached,
         partial=partial,
         seconds=seconds,
@@ -237,7 +257,7 @@ def _outcome(
         output_sha256=record["sha256"],
         output_stamp=stamp_of(task.output),
         seconds=round(seconds, 2),
-        verdict=verdict,
+        verdict=check.verdict.value,
         figures=figures_of(record),
     )
     return Outcome(task, entry, made)

@@ -1,9 +1,8 @@
-"""Finds the C2PA manifest in a photo's file, and reconstructs the file before it was signed.
+"""Reconstructs a PNG, WebP or TIFF file before a C2PA manifest was added, for its digest.
 
-The places are those of appendix A of the C2PA specification: a ``caBX`` chunk in PNG, a ``C2PA``
-chunk in WebP, tag 52545 in TIFF. The C2PA library inserts the manifest and, in TIFF, writes a new
-first table behind the old one. Every other byte stays the same, so a digest of the unsigned file
-can be computed from the signed one.
+The C2PA library inserts the manifest (``photovax.pictures.content_credentials`` says where) and, in
+TIFF, writes a new first table behind the old one. Every other byte stays the same, so a digest of
+the unsigned file can be computed from the signed one.
 """
 
 from __future__ import annotations
@@ -11,23 +10,23 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from photovax.pictures import content_credentials
+from photovax.pictures.content_credentials import TIFF_TAG, png_chunks, read_at, webp_chunks
+
 __all__ = ["holds_manifest", "media_type", "photo_digest", "stream_digest"]
 
-_TAG = 52545
 _PADDING = 3  # bytes at most before a table, which starts at a multiple of four
-_MOST_CHUNKS = 1000  # more chunks before the pixels mean damage or an attack
 _BLOCK = 1 << 20
 
 
 def media_type(file: Path) -> str | None:
     """Media type of a PNG, TIFF or WebP file by its content; None for other files."""
     with file.open("rb") as stream:
-        return _media_type(stream.read(12))
+        return content_credentials.media_type(stream.read(12))
 
 
 def holds_manifest(file: Path) -> bool:
@@ -72,23 +71,15 @@ class _Manifest:
     head: bytes = b""
 
 
-def _media_type(head: bytes) -> str | None:
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith((b"II*\0", b"MM\0*")):
-        return "image/tiff"
-    return "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
-
-
 def _manifest(file: BinaryIO) -> _Manifest | None:
-    head = _read(file, 0, 12)
+    head = read_at(file, 0, 12)
     try:
-        match _media_type(head):
+        match content_credentials.media_type(head):
             case "image/png":
-                places = [place for name, place in _png_chunks(file) if name == b"caBX"]
+                places = [place for name, place in png_chunks(file) if name == b"caBX"]
                 return _Manifest(tuple(places)) if places else None
             case "image/webp":
-                places = [place for name, place in _webp_chunks(file) if name == b"C2PA"]
+                places = [place for name, place in webp_chunks(file) if name == b"C2PA"]
                 (size,) = struct.unpack_from("<I", head, 4)
                 before = struct.pack("<I", size - sum(map(len, places)))
                 return _Manifest(tuple(places), b"RIFF" + before + b"WEBP") if places else None
@@ -99,47 +90,21 @@ def _manifest(file: BinaryIO) -> _Manifest | None:
     return None
 
 
-def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
-    """The chunks before the pixels."""
-    at = 8
-    for _ in range(_MOST_CHUNKS):
-        size, name = struct.unpack(">I4s", _read(file, at, 8))
-        if name == b"IDAT":
-            return
-        yield name, range(at, at + 12 + size)
-        at += 12 + size
-
-
-def _webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
-    at = 12
-    for _ in range(_MOST_CHUNKS):
-        if len(header := _read(file, at, 8)) < 8:
-            return
-        name, size = struct.unpack("<4sI", header)
-        yield name, range(at, at + 8 + size + size % 2)
-        at += 8 + size + size % 2
-
-
 def _in_tiff(file: BinaryIO, head: bytes) -> _Manifest | None:
     order = "<" if head.startswith(b"II") else ">"
     (at,) = struct.unpack_from(order + "I", head, 4)
-    (count,) = struct.unpack(order + "H", _read(file, at, 2))
-    table = _read(file, at + 2, 12 * count + 4)
+    (count,) = struct.unpack(order + "H", read_at(file, at, 2))
+    table = read_at(file, at + 2, 12 * count + 4)
     entries = [table[i : i + 12] for i in range(0, 12 * count, 12)]
-    kept = [entry for entry in entries if struct.unpack_from(order + "H", entry) != (_TAG,)]
+    kept = [entry for entry in entries if struct.unpack_from(order + "H", entry) != (TIFF_TAG,)]
     if len(kept) == count:
         return None
     # The old table must have the same entries but the manifest's: else a new table could point at
     # other pixels behind the certified ones.
     old = struct.pack(order + "H", len(kept)) + b"".join(kept) + table[12 * count :]
     for start in range(at - len(old), at - len(old) - _PADDING - 1, -1):
-        if start >= 8 and _read(file, start, len(old)) == old:
+        if start >= 8 and read_at(file, start, len(old)) == old:
             end = file.seek(0, os.SEEK_END)
             before = head[:4] + struct.pack(order + "I", start)
             return _Manifest((range(start + len(old), end),), before)
     return _Manifest()
-
-
-def _read(file: BinaryIO, at: int, size: int) -> bytes:
-    file.seek(at)
-    return file.read(size)

@@ -25,7 +25,7 @@ from photovax.certificates.document import (
 from photovax.certificates.keys import KeyRing, timestamp
 from photovax.certificates.register import Registered, check_weights
 from photovax.certificates.verification import Seen
-from photovax.checking import Check, ModelCheck, check_loaded
+from photovax.checking import Check, ModelCheck, check_copy, check_loaded
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect
@@ -99,9 +99,17 @@ class Issuer:
         known: VisibleDifference | None = None,
     ) -> Check:
         """Measure a photo against its original on all models; see ``photovax.check``."""
-        loaded = {m.model: found for m, found in zip(self.models, self._loaded, strict=True)}
         device = self.immunizer.device
-        return check_loaded(photo, original, loaded, device=device, size=size, known=known)
+        return check_loaded(photo, original, self._by_name, device=device, size=size, known=known)
+
+    def check_copy(self, photo: Photo, original: Photo, *, size: int | None = None) -> Check:
+        """Measure a photo, or a copy that a platform serves; see ``photovax.check``."""
+        device = self.immunizer.device
+        return check_copy(photo, original, self._by_name, device=device, size=size)
+
+    @property
+    def _by_name(self) -> dict[str, Autoencoder]:
+        return {each.model: model for each, model in zip(self.models, self._loaded, strict=True)}
 
     def certify(
         self,

@@ -14,29 +14,23 @@ import numpy as np
 
 from photovax.certificates.container import holds_manifest, media_type, photo_digest
 from photovax.certificates.credential import Credential
+from photovax.certificates.provenance import READING, Original, read_original
 from photovax.errors import CertificateError, SaveError, UsageError, first_line
 from photovax.extras import extra_installed
 from photovax.pictures.atomic import write_bytes
+from photovax.pictures.content_credentials import CERTIFICATE, IMMUNIZATION
 from photovax.pictures.outputs import Destination, record_of
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.pillow import printable_name
 from photovax.pictures.rights import cawg_entries
 from photovax.version import VERSION
 
-__all__ = ["CERTIFICATE", "IMMUNIZATION", "Signed", "embedded_certificate", "sign_photo"]
-
-IMMUNIZATION = "photovax.immunization"
-"""Label of the assertion with the SHA-256 of the record and of the photo before it was signed."""
-CERTIFICATE = "photovax.certificate"
-"""Label of the assertion that is the signed certificate."""
+__all__ = ["Signed", "embedded_certificate", "sign_photo"]
 
 _TYPES = {"image/png": (".png",), "image/tiff": (".tif", ".tiff"), "image/webp": (".webp",)}
 _SOFTWARE = {"name": "photovax", "version": VERSION}
-_SETTINGS = {
-    # A thumbnail would be a second picture of 400 KB. No other machine is asked.
-    "builder": {"thumbnail": {"enabled": False}},
-    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
-}
+# A thumbnail would be a second picture of 400 KB.
+_SETTINGS = {"builder": {"thumbnail": {"enabled": False}}, **READING}
 
 
 @dataclass(frozen=True)
@@ -47,11 +41,14 @@ class Signed:
         path: Path of the file.
         assertions: Labels of the manifest's assertions.
         trusted: Whether the C2PA library's list of trusted signers has the signer.
+        original: What the library says of the original's manifest: ``Trusted``, ``Valid``,
+            ``Invalid``, or empty if it has none; None if no original was given.
     """
 
     path: Path
     assertions: tuple[str, ...]
     trusted: bool
+    original: str | None = None
 
 
 def sign_photo(
@@ -60,6 +57,7 @@ def sign_photo(
     credential: Credential,
     *,
     certificate: str | None = None,
+    original: Path | None = None,
     overwrite: bool = False,
 ) -> Signed:
     """Write a copy of an immunized photo with a C2PA manifest.
@@ -74,11 +72,14 @@ def sign_photo(
         credential: The signer.
         certificate: The photo's signed certificate, to be embedded. Without one, the photo's record
             must be beside it.
+        original: Photo before its immunization, to be named as the parent, with its manifests but
+            for their previews (``photovax.certificates.provenance``). Without one, the parent is
+            the photo before it was signed.
         overwrite: Whether a file of that name may be replaced.
 
     Raises:
         UsageError: If the photo has neither a record nor a certificate, has a manifest, or is of
-            another type than ``output``.
+            another type than ``output``, or the original is another picture.
         CertificateError: If the certificate is about another file, or C2PA rejects the signer.
         PhotoError: If the photo cannot be read.
         SaveError: If the copy cannot be written or would differ in more than the manifest.
@@ -98,8 +99,9 @@ def sign_photo(
     if holds_manifest(photo):
         raise UsageError(f"{name}: holds a C2PA manifest already; sign it as photovax saved it")
     digest = photo_digest(photo)
-    manifest = _manifest(before, _evidence(photo, digest, certificate))
-    data = _signed(photo.read_bytes(), kind, manifest, credential, name)
+    parent = None if original is None else read_original(original, before)
+    manifest = _manifest(before, _evidence(photo, digest, certificate), parent)
+    data = _signed(photo.read_bytes(), kind, manifest, credential, name, parent)
 
     def verify(written: Path) -> None:
         if photo_digest(written) != digest or not _alike(before, read_photo(written)):
@@ -111,7 +113,8 @@ def sign_photo(
     store = json.loads(_read(io.BytesIO(data), kind))
     write_bytes(data, output, overwrite=overwrite, verify=verify)
     labels = [each["label"] for each in store["manifests"][store["active_manifest"]]["assertions"]]
-    return Signed(output, tuple(labels), store.get("validation_state") == "Trusted")
+    trusted = store.get("validation_state") == "Trusted"
+    return Signed(output, tuple(labels), trusted, None if parent is None else parent.state)
 
 
 def embedded_certificate(photo: Path) -> str:
@@ -168,9 +171,12 @@ def _evidence(photo: Path, digest: str, certificate: str | None) -> dict[str, di
     return evidence
 
 
-def _manifest(photo: Photo, evidence: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _manifest(
+    photo: Photo, evidence: dict[str, dict[str, Any]], parent: Original | None
+) -> dict[str, Any]:
     edited = {"action": "c2pa.edited", "softwareAgent": _SOFTWARE}
-    said: dict[str, Any] = {"c2pa.actions.v2": {"actions": [edited]}}
+    redacted = [] if parent is None else parent.actions()
+    said: dict[str, Any] = {"c2pa.actions.v2": {"actions": [edited, *redacted]}}
     if entries := cawg_entries(photo.metadata):
         said["cawg.training-mining"] = {"entries": entries}
     assertions = [{"label": label, "data": data} for label, data in said.items()]
@@ -178,11 +184,17 @@ def _manifest(photo: Photo, evidence: dict[str, dict[str, Any]]) -> dict[str, An
     assertions += [
         {"label": label, "data": data, "kind": "Json"} for label, data in evidence.items()
     ]
-    return {"claim_generator_info": [_SOFTWARE], "assertions": assertions}
+    manifest: dict[str, Any] = {"claim_generator_info": [_SOFTWARE], "assertions": assertions}
+    return manifest if parent is None else manifest | {"redactions": list(parent.redacted)}
 
 
 def _signed(
-    data: bytes, kind: str, manifest: dict[str, Any], credential: Credential, name: str
+    data: bytes,
+    kind: str,
+    manifest: dict[str, Any],
+    credential: Credential,
+    name: str,
+    parent: Original | None,
 ) -> bytes:
     """Return a file's bytes with the manifest; the library verifies its signature."""
     info = c2pa.C2paSignerInfo(credential.algorithm, credential.chain, credential.key, None)
@@ -193,8 +205,11 @@ def _signed(
             c2pa.Signer.from_info(info) as signer,
             c2pa.Builder(manifest, context) as builder,
         ):
-            # Adds the action c2pa.opened for the photo before signing, which must come first.
+            # Adds the action c2pa.opened, which must come first, for the parent: the original, or
+            # the photo before signing.
             builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
+            if parent is not None:
+                parent.add_to(builder)
             builder.sign(signer, kind, io.BytesIO(data), target)
     except c2pa.C2paError as error:
         raise CertificateError(f"{name}: cannot be signed: {_one_line(error)}") from None

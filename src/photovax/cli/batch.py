@@ -192,6 +192,7 @@ def _summary(outcome: Outcome, made: Made, order: Order) -> list[str]:
         outcome.task.output,
         f"  size        {made.width} x {made.height}",
         f"  change      {seen['linf']} of 255 levels at most, l2 {seen['l2']:.2f}{psnr}{ssim}",
+        *([] if made.compressed is None else [f"  compressed  {made.compressed}"]),
         f"  seen        {made.seen}",
     ]
     for name, effect in record["effects"].items():
@@ -217,7 +218,9 @@ def _summary(outcome: Outcome, made: Made, order: Order) -> list[str]:
         lines.append("  note        the strength asked for cannot be reached; the recipe's is used")
     if made.partial:
         lines.append("  note        interrupted: this is the best result so far")
-    lines += [f"  verdict     {name}: {verdict}" for name, verdict in made.verdicts.items()]
+    if len(made.verdicts) > 1:
+        lines += [f"  {name:<11} {verdict}" for name, verdict in made.verdicts.items()]
+    lines.append(f"  verdict     {made.verdict}: {made.meaning}")
     return lines
 
 

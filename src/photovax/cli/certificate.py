@@ -47,14 +47,18 @@ def issue(
     recipe: Annotated[str, typer.Option(help="Recipe of the immunization.")] = DEFAULT,
     visibility: Annotated[
         str | None,
-        typer.Option(
-            help=f"Its visibility: {', '.join(VISIBILITY)}. [default: the recipe's]",
+        options.word(
+            "--visibility",
+            VISIBILITY,
+            help="Its visibility. [default: the recipe's]",
             show_default=False,
         ),
     ] = None,
     total: Annotated[
         float | None,
-        typer.Option(
+        options.number(
+            "--total",
+            options.TOTALS,
             help="Largest change by all renewals together, in the unit of the recipe's budget: "
             "levels, or a length. [default: the recipe's budget]",
             show_default=False,

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 def command(
     photo: Annotated[
-        Path, typer.Argument(metavar="PHOTO", help="The immunized photo.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="PHOTO",
+            help="The immunized photo, or a copy of it that was resized, cropped or recompressed.",
+            show_default=False,
+        ),
     ],
     original: Annotated[
         Path, typer.Option(help="The photo before it was immunized.", show_default=False)
@@ -32,6 +37,8 @@ def command(
 ) -> None:
     """Compare a photo with its original, and its effect on models with that of random noise.
 
+    What a platform did to the photo (crop, scale, JPEG) is found, and done to the original, too.
+
     Exit codes are 0 for PASS, 10 for WEAK and 11 for FAIL; others are errors.
     """
     from photovax.checking import check
@@ -39,8 +46,14 @@ def command(
     from photovax.pictures.pillow import MAX_PIXELS
 
     cap = max_pixels or MAX_PIXELS
-    photos = (read_photo(path, max_pixels=cap) for path in (photo, original))
-    found = check(*photos, models=model, weights=weights, size=size, device=device)
+    photos = [read_photo(path, max_pixels=cap) for path in (photo, original)]
+    found = check(
+        *photos,
+        models=model,
+        weights=weights,
+        size=size,
+        device=device,
+    )
     if as_json:
         typer.echo(json.dumps(_data(found), indent=1))
     else:
@@ -52,6 +65,10 @@ def command(
 def _data(found: Check) -> dict[str, object]:
     return {
         "verdict": found.verdict.value,
+        "meaning": found.meaning,
+        "next": _next(found),
+        "step": None if found.step is None else found.step.figures(),
+        "filtered": found.filtered,
         "visible": found.visible.figures() | found.seen.figures(),
         "models": {
             name: asdict(model) | {"verdict": model.verdict.value}
@@ -63,7 +80,8 @@ def _data(found: Check) -> dict[str, object]:
 def _lines(found: Check) -> list[str]:
     seen = found.visible
     ssim = "" if seen.ssim is None else f", SSIM {seen.ssim:.4f}"
-    lines = [
+    lines = [] if found.step is None else [f"step: {found.step.line}; the original likewise"]
+    lines += [
         f"change: {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, "
         f"{seen.changed:.0%} of pixels, PSNR {seen.psnr:.1f} dB{ssim}",
         f"seen: {found.seen.line}",
@@ -80,5 +98,25 @@ def _lines(found: Check) -> list[str]:
                 f"  reconstruction damage  {effect.damage:.2f} dB  noise of the same size "
                 f"{floor.damage:.2f} dB"
             )
-    lines.append(f"{found.verdict.value}")
+    if found.filtered:
+        lines.append(
+            "note: most of the change is one of all colours, as by a filter (brightness, contrast, "
+            "saturation), and counts: clean photos under strong filters can pass"
+        )
+    lines.append(f"{found.verdict.value}: {found.meaning}")
+    if (advice := _next(found)) is not None:
+        lines.append(f"next: {advice}")
     return lines
+
+
+def _next(found: Check) -> str | None:
+    """What to do about a verdict; None where nothing is left to do."""
+    step = found.step
+    if found.verdict.value == "PASS":
+        return None if step is not None else "check the copy that is served after an upload, too"
+    stronger = "immunize the original with --visibility high"
+    if step is None or step.resampling is None:
+        return stronger
+    width, height = step.size
+    first = "resize" if step.whole else "crop and resize"
+    return f"{first} the original to {width} x {height} as here, then {stronger}"

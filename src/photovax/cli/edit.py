@@ -11,7 +11,9 @@ import typer
 from photovax.cli import options
 from photovax.errors import UsageError
 from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.edit import GUIDANCES, STEPS, STRENGTHS
 from photovax.models.load import usual_edit
+from photovax.ranges import SEEDS
 
 
 def command(
@@ -43,23 +45,36 @@ def command(
     ] = "",
     strength: Annotated[
         float | None,
-        typer.Option(
+        options.number(
+            "--strength",
+            STRENGTHS,
             help="Strength of img2img and inpaint: the share of the denoising schedule, up to 1.",
             show_default=False,
         ),
     ] = None,
     guidance: Annotated[
         float | None,
-        typer.Option(help="Guidance scale of the prompt; 1 means no guidance.", show_default=False),
+        options.number(
+            "--guidance",
+            GUIDANCES,
+            help="Guidance scale of the prompt; 1 means no guidance.",
+            show_default=False,
+        ),
     ] = None,
     image_guidance: Annotated[
         float | None,
-        typer.Option(help="Guidance scale of the photo, for instruct.", show_default=False),
+        options.number(
+            "--image-guidance",
+            GUIDANCES,
+            help="Guidance scale of the photo, for instruct.",
+            show_default=False,
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Number of denoising steps.", show_default=False)
+        int | None,
+        options.number("--steps", STEPS, help="Number of denoising steps.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
+    seed: Annotated[int, options.number("--seed", SEEDS, help="Seed of the noise.")] = 0,
     model: Annotated[
         str, typer.Option(help="Catalogue name or diffusers pipeline folder.")
     ] = DEFAULT_MODEL,

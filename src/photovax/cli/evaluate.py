@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from photovax.attack.budgets import LEVELS
 from photovax.cli import options
 from photovax.errors import Interrupted, UsageError
 from photovax.models.catalog.entries import DEFAULT_MODEL
@@ -71,7 +72,9 @@ def command(
     purify: Annotated[
         str, typer.Option(help="Purifications before an edit, separated by commas, or all.")
     ] = "none",
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds of each edit.")] = 3,
+    seeds: Annotated[
+        int, options.number("--seeds", options.COUNTS, help="Number of seeds of each edit.")
+    ] = 3,
     metrics: Annotated[
         str, typer.Option(help="Pair metrics, separated by commas.")
     ] = DEFAULT_METRICS,
@@ -152,8 +155,8 @@ def _numbers(text: str | None) -> tuple[float, ...]:
         raise UsageError(
             f"--budget takes numbers separated by commas, such as 8,16, got {text!r}"
         ) from None
-    if any(not 0 < number <= 255 for number in found):
-        raise UsageError(f"--budget takes levels above 0 and up to 255, got {text}")
+    if any(number not in LEVELS for number in found):
+        raise UsageError(f"--budget takes levels {LEVELS}, got {text}")
     return found
 
 

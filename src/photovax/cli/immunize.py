@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from photovax.attack.budgets import LEVELS
 from photovax.attack.presets import DEFAULT, PRESETS, load_recipe
-from photovax.attack.strength import Aim
+from photovax.attack.strength import JODS, Aim
 from photovax.cli import options
 from photovax.errors import UsageError
 from photovax.machine.precision import Precision
-from photovax.pictures.types import FileType
+from photovax.pictures.types import LOSSY_SUFFIXES, FileType
+from photovax.ranges import QUALITIES, SEEDS, Range
 
 if TYPE_CHECKING:
-    from photovax.batch.plan import Plan
+    from photovax.batch.plan import Plan, Task
+    from photovax.pictures.compression import Quality
 
 Target = Literal["pass"]
+TIMES = Range(least=0.001)
+
+
+def _read_quality(text: str) -> int | Literal["same"]:
+    return "same" if text == "same" else int(QUALITIES.read(text))
 
 
 def command(
@@ -43,7 +52,10 @@ def command(
     weights: options.Weights = None,
     visibility: Annotated[
         str | None,
-        typer.Option(
+        options.checked(
+            "--visibility",
+            options.read_visibility,
+            f"a word or a JOD {JODS}",
             metavar="low|medium|high|JOD",
             help="How visible the change may be. A number is a lower bound in JOD of "
             "ColorVideoVDP, where 10 is invisible, such as 9.7. [default: medium]",
@@ -60,7 +72,9 @@ def command(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(
+        options.number(
+            "--budget",
+            LEVELS,
             help="Bound on the largest change instead of visibility, in 8-bit levels of 255, "
             "such as 8. [default: the recipe's]",
             show_default=False,
@@ -79,13 +93,18 @@ def command(
     size: options.Size = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Seed of random draws. [default: the recipe's]", show_default=False),
+        options.number(
+            "--seed",
+            SEEDS,
+            help="Seed of random draws. [default: the recipe's]",
+            show_default=False,
+        ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
+        options.number(
             "--time",
-            min=0.001,
+            TIMES,
             help="Time for each photo from start to file, in seconds, instead of the recipe's "
             "number of steps.",
             show_default=False,
@@ -96,15 +115,37 @@ def command(
         typer.Option(
             "--type",
             help="File type of results; same is the photo's own, or png if that is not written. "
-            "JPEG loses a little of the effect, the others none. [default: png]",
+            "[default: png]",
             show_default=False,
         ),
     ] = None,
+    quality: Annotated[
+        Any,
+        options.checked(
+            "--quality",
+            _read_quality,
+            f"{QUALITIES}, or same",
+            metavar="1-100|same",
+            help="Quality of JPEG and WebP results. same keeps the compression of the photo's own "
+            "JPEG file. [default: same; 90 for JPEG from other files; WebP is lossless]",
+            show_default=False,
+        ),
+    ] = None,
+    lossless: Annotated[
+        bool,
+        typer.Option(
+            "--lossless",
+            help="Keep the budget in the decoded pixels of JPEG results, too: their files are "
+            "several times as large.",
+        ),
+    ] = False,
     device: options.Device = "auto",
     memory: Annotated[
         int | None,
-        typer.Option(
-            parser=options.parse_bytes,
+        options.checked(
+            "--memory",
+            options.read_bytes,
+            "a size such as 4GiB or 800MiB",
             metavar="SIZE",
             help="Memory limit of the process on a CPU, such as 4GiB; lower limits are slower, and "
             "refused if too low.",
@@ -123,6 +164,9 @@ def command(
     forbid_ai: Annotated[
         bool,
         typer.Option(help="State in XMP that AI training and AI editing are forbidden."),
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also immunize photos that are immunized already.")
     ] = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
@@ -144,13 +188,17 @@ def command(
         ),
     ] = None,
     workers: Annotated[
-        str,
-        typer.Option(
+        int,
+        options.checked(
+            "--workers",
+            options.read_workers,
+            f"{options.COUNTS}, or auto",
             metavar="N|auto",
             help="Number of photos at a time, each in a process of its own; auto measures how many "
-            "are fastest on this machine.",
+            "are fastest on this machine. [default: 1]",
+            show_default=False,
         ),
-    ] = "1",
+    ] = 1,
     shard: Annotated[
         str,
         typer.Option(
@@ -203,7 +251,7 @@ def command(
     from photovax.cli.pipes import piped
     from photovax.pictures.pillow import MAX_PIXELS
 
-    jod = options.as_jod(visibility)
+    jod = options.as_number(visibility)
     suffix = None if file_type == "same" else f".{file_type or 'png'}"
     order = Order(
         recipe=load_recipe(recipe).adjusted(
@@ -224,6 +272,8 @@ def command(
         strip_gps=strip_gps,
         forbid_ai=forbid_ai,
         max_pixels=max_pixels or MAX_PIXELS,
+        quality=_quality(quality, lossless=lossless),
+        again=again,
         overwrite=overwrite,
         keep_times=keep_times,
         keep_partial=keep_partial,
@@ -231,7 +281,7 @@ def command(
     )
     wish = Wish(
         order=order,
-        workers=options.parse_workers(workers),
+        workers=workers or None,
         shard=options.parse_shard(shard),
         existing=skip_existing,
         watched=[path for path in photos if path.is_dir()] if watch else None,
@@ -250,10 +300,31 @@ def command(
                 addition=addition,
                 recursive=recursive,
                 shard=wish.shard,
+                results=again,
             )
             named = output is not None and not pipe.to_stdout and found.folder is None
             if named and file_type is not None:
                 raise UsageError(f"-o {output} names the type by its suffix: leave out --type")
+            if quality is not None and not any(map(_lossy, found.tasks)) and found.tasks:
+                raise UsageError(
+                    f"--quality {quality}: only JPEG and WebP files have a quality",
+                    hint="add --type same, --type jpg or --type webp",
+                )
             return found
 
         immunize(wish, plan, pipe)
+
+
+def _quality(asked: int | Literal["same"] | None, *, lossless: bool) -> Quality:
+    """The quality of the results.
+
+    Raises:
+        UsageError: If two are asked for.
+    """
+    if lossless and asked is not None:
+        raise UsageError(f"--lossless and --quality {asked} exclude each other: leave out one")
+    return "lossless" if lossless else "same" if asked is None else asked
+
+
+def _lossy(task: Task) -> bool:
+    return os.path.splitext(task.output)[1].lower() in LOSSY_SUFFIXES

@@ -5,23 +5,30 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
-from photovax.errors import UsageError
 from photovax.extras import extra_installed
 from photovax.service.settings import Settings
 
 app = typer.Typer(help="The models that certificates are compared with.", no_args_is_help=True)
 
+
+def _day(name: str, **settings: Any) -> Any:
+    """An option that takes a day."""
+    return options.checked(
+        name, date.fromisoformat, "a day, YYYY-MM-DD", metavar="YYYY-MM-DD", **settings
+    )
+
+
 Since = Annotated[
-    str | None, typer.Option(help="First day, YYYY-MM-DD. [default: today]", show_default=False)
+    date | None, _day("--since", help="First day. [default: today]", show_default=False)
 ]
 Until = Annotated[
-    str | None, typer.Option(help="Last day of support. [default: open]", show_default=False)
+    date | None, _day("--until", help="Last day of support. [default: open]", show_default=False)
 ]
 
 
@@ -44,9 +51,7 @@ def add(
     with extra_installed("certificates"):
         from photovax.certificates.register import Register, registered
 
-    entry = registered(
-        model, name=name, version=version, since=_day(since), until=_day(until), weights=weights
-    )
+    entry = registered(model, name=name, version=version, since=since, until=until, weights=weights)
     Register(Settings(data).register).add(entry)
     typer.echo(f"{entry.name} {entry.version}, sha256 {entry.sha256}, since {entry.since}")
 
@@ -62,7 +67,7 @@ def end(
     with extra_installed("certificates"):
         from photovax.certificates.register import Register, today
 
-    last = _day(until) or today()
+    last = until or today()
     Register(Settings(data).register).end(name, version, last)
     typer.echo(f"{name} {version}: supported until {last}")
 
@@ -83,10 +88,3 @@ def show(data: Data = DATA, as_json: options.AsJson = False) -> None:
         until = f" until {each.until}" if each.until else ""
         typer.echo(f"{each.name} {each.version}: since {each.since}{until}{state}")
         typer.echo(f"  sha256 {each.sha256}")
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"a day is written YYYY-MM-DD, got {text!r}") from None

@@ -7,18 +7,21 @@ from typing import Annotated
 
 import typer
 
-from photovax.attack.budgets import VISIBILITY
+from photovax.attack.budgets import LEVELS, VISIBILITY
 from photovax.attack.presets import DEFAULT
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
 from photovax.errors import UsageError
 from photovax.extras import extra_installed
+from photovax.ranges import Range
 from photovax.service import service_installed
+
+PORTS = Range(least=1, most=65535, whole=True)
 
 
 def command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
+    port: Annotated[int, options.number("--port", PORTS)] = 8765,
     data: Data = DATA,
     database: Annotated[
         str | None,
@@ -37,23 +40,27 @@ def command(
     ] = None,
     visibility: Annotated[
         str | None,
-        typer.Option(
-            metavar="|".join(VISIBILITY),
+        options.word(
+            "--visibility",
+            VISIBILITY,
             help="Default visibility of the change. [default: the recipe's]",
             show_default=False,
         ),
     ] = None,
     levels: Annotated[
         float | None,
-        typer.Option(
+        options.number(
             "--budget",
+            LEVELS,
             help="Largest change in levels, instead of --visibility. [default: the recipe's]",
             show_default=False,
         ),
     ] = None,
     total: Annotated[
         float | None,
-        typer.Option(
+        options.number(
+            "--total",
+            options.TOTALS,
             help="Largest change by all renewals together, in the unit of the recipe's budget: "
             "levels, or a length. [default: the budget]",
             show_default=False,
@@ -68,16 +75,28 @@ def command(
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Number of worker processes, if memory allows.")
+        int,
+        options.number(
+            "--workers", options.COUNTS, help="Number of worker processes, if memory allows."
+        ),
     ] = 1,
-    keep: Annotated[float, typer.Option(min=1, help="Seconds for which results are kept.")] = 3600,
+    keep: Annotated[
+        float,
+        options.number("--keep", options.SECONDS, help="Seconds for which results are kept."),
+    ] = 3600,
     job_time: Annotated[
-        float, typer.Option(min=1, help="Time limit of one job in seconds.")
+        float,
+        options.number("--job-time", options.SECONDS, help="Time limit of one job in seconds."),
     ] = 1800,
-    max_megabytes: Annotated[int, typer.Option(min=1, help="Largest size of one upload.")] = 64,
-    max_megapixels: Annotated[int, typer.Option(min=1, help="Largest size of one picture.")] = 50,
+    max_megabytes: Annotated[
+        int, options.number("--max-megabytes", options.COUNTS, help="Largest size of one upload.")
+    ] = 64,
+    max_megapixels: Annotated[
+        int, options.number("--max-megapixels", options.COUNTS, help="Largest size of one picture.")
+    ] = 50,
     per_minute: Annotated[
-        int, typer.Option(min=1, help="Requests of one client in a minute.")
+        int,
+        options.number("--per-minute", options.COUNTS, help="Requests of one client in a minute."),
     ] = 600,
     tokens: Annotated[
         bool, typer.Option("--tokens", help="Require tokens on this machine, too.")

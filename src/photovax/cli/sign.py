@@ -9,6 +9,12 @@ import typer
 
 from photovax.errors import UsageError
 
+_ORIGINAL = {
+    "": "the original has no Content Credentials; it is named as what was edited",
+    "Invalid": "the Content Credentials of the original do not fit it, which readers will show",
+    **dict.fromkeys(["Trusted", "Valid"], "the Content Credentials of the original go on"),
+}
+
 
 def command(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", show_default=False)],
@@ -25,6 +31,13 @@ def command(
     certificate: Annotated[
         Path | None,
         typer.Option(help="The photo's certificate, to be embedded.", show_default=False),
+    ] = None,
+    original: Annotated[
+        Path | None,
+        typer.Option(
+            help="The photo before its immunization, whose Content Credentials go on.",
+            show_default=False,
+        ),
     ] = None,
     key: Annotated[
         Path | None,
@@ -44,7 +57,9 @@ def command(
     """Write a copy of an immunized photo with a signed C2PA manifest.
 
     The manifest says that the photo was edited, what its XMP says on AI, and names its record or
-    certificate. It shows everyone that the photo is immunized. Editors need not respect it.
+    certificate. With --original, it continues the Content Credentials of a camera or another tool,
+    but for previews of the photo. It shows everyone that the photo is immunized. Editors need not
+    respect it.
     """
     from photovax.extras import extra_installed
 
@@ -63,7 +78,11 @@ def command(
             from photovax.certificates.read import read_certificate
         text = read_certificate(certificate)
     target = output or photo.with_suffix(f".signed{photo.suffix}")
-    signed = sign_photo(photo, target, credential, certificate=text, overwrite=overwrite)
+    signed = sign_photo(
+        photo, target, credential, certificate=text, original=original, overwrite=overwrite
+    )
     typer.echo(f"{signed.path}: {', '.join(signed.assertions)}")
+    if signed.original is not None:
+        typer.echo(_ORIGINAL[signed.original])
     if not signed.trusted:
         typer.echo("readers of C2PA will show its signer as untrusted")

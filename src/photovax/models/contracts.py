@@ -45,6 +45,9 @@ class Autoencoder(Encoder, Protocol):
     size: int
     """Short side, in pixels, at which its editors are usually fed a photo."""
 
+    identified_by: str
+    """What says that the weights are of the named model, in words."""
+
     @property
     def decodes(self) -> bool:
         """Whether there is a decoder."""

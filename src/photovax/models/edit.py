@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from photovax.errors import UsageError
+from photovax.ranges import Range
 from photovax.registry import unknown
 
 __all__ = [
+    "GUIDANCES",
     "MODES",
     "SIZES",
+    "STEPS",
+    "STRENGTHS",
     "USUAL_STRENGTH",
     "Edit",
     "Mode",
@@ -23,6 +27,10 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 USUAL_STRENGTH = 0.5
 """Strength of img2img in PhotoGuard's paper (arXiv 2302.06588)."""
 
+STRENGTHS = Range(above=0, most=1)
+GUIDANCES = Range(least=1)
+STEPS = Range(least=1, most=1000, whole=True)
+_ETAS = Range(least=0, most=1)
 SIZES = "a multiple of 8 from 64 up"
 
 
@@ -65,17 +73,17 @@ class Edit:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise unknown("mode", self.mode, dict.fromkeys(MODES))
-        if not 0 < self.strength <= 1:
-            raise UsageError(f"strength must be above 0 and up to 1, got {self.strength:g}")
-        if not 1 <= self.steps <= 1000:
-            raise UsageError(f"an edit needs 1 to 1000 steps, got {self.steps}")
-        if self.guidance < 1 or self.image_guidance < 1:
-            raise UsageError(
-                "guidance must be 1 (none) or more, got "
-                f"{self.guidance:g} and {self.image_guidance:g} for the image"
-            )
-        if not 0 <= self.eta <= 1:
-            raise UsageError(f"eta must be in [0, 1], got {self.eta:g}")
+        allowed = {
+            "strength": STRENGTHS,
+            "steps": STEPS,
+            "guidance": GUIDANCES,
+            "image_guidance": GUIDANCES,
+            "eta": _ETAS,
+        }
+        for name, within in allowed.items():
+            value = getattr(self, name)
+            if value not in within:
+                raise UsageError(f"{name} must be {within}, got {value:g}")
         if self.mode != "instruct" and int(self.steps * self.strength) < 1:
             raise UsageError(
                 f"{self.steps} steps at strength {self.strength:g} leave none to take",

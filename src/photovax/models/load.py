@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING
 
 from photovax.errors import ModelError, UsageError
 from photovax.models.catalog.entries import CATALOG, USUAL_EDITS, Entry
+from photovax.models.catalog.fits import check_fits
+from photovax.models.catalog.holdings import (
+    NAMED_BY_CONFIGURATION,
+    NAMED_BY_HUB,
+    NAMED_BY_TENSORS,
+    PACKAGED,
+    check_holding,
+)
 from photovax.models.catalog.places import (
     autoencoder_in,
     autoencoder_place,
     called,
-    check_fits,
     fed_size,
     holds_transformer,
     model_folder,
+    no_model,
     no_whole_edit,
 )
 from photovax.models.edit import MODES, Edit
@@ -58,20 +66,37 @@ def load_autoencoder(
 
     Raises:
         UnknownName: If the name is none of these.
-        ModelError: If its weights are missing or cannot be loaded.
+        ModelError: If its weights are missing, cannot be loaded, or are of another model.
     """
-    from photovax.models.autoencoders.load import load_file, load_folder
+    from photovax.models.autoencoders.load import load_folder
 
     if name not in CATALOG:
-        if Path(name).suffix == ".safetensors":
-            raise ModelError(
-                f"model {name}: a file does not name its model",
-                hint=f"give --model NAME --weights {name}, with NAME one of {', '.join(CATALOG)}",
-            )
         folder = autoencoder_in(model_folder(name))
         return load_folder(folder, name=called(name), device=device, size=fed_size(name))
-    entry = CATALOG[name]
     place = autoencoder_place(name, weights)
+    by = None
+    if place.is_file():
+        by = NAMED_BY_TENSORS if check_holding(name, place).names else None
+    elif check_fits(name, place):
+        by = NAMED_BY_CONFIGURATION
+    loaded = _load_known(name, place, device)
+    if CATALOG[name].folder is not None:
+        by = PACKAGED
+    elif weights is None or not place.is_relative_to(weights):
+        by = NAMED_BY_HUB
+    elif by is None:
+        from photovax.models.autoencoders.likeness import named_by_weights
+
+        by = named_by_weights(name, loaded, place)
+    loaded.identified_by = by
+    return loaded
+
+
+def _load_known(name: str, place: Path, device: torch.device) -> Autoencoder:
+    """Load the autoencoder of a catalogue's model from the folder or file that holds it."""
+    from photovax.models.autoencoders.load import load_file, load_folder
+
+    entry = CATALOG[name]
     loose = bool(entry.files) and all((place / file).is_file() for file in entry.files)
     if loose or (not entry.config and entry.folder is None):
         from photovax.models.autoencoders.tiny import TinyAutoencoder
@@ -79,7 +104,6 @@ def load_autoencoder(
         return TinyAutoencoder.load(place, name=name, device=device, size=entry.size)
     if place.is_file():
         return load_file(place, entry.config, name=name, device=device, size=entry.size)
-    check_fits(name, place)
     return load_folder(place, name=name, device=device, size=entry.size)
 
 
@@ -155,7 +179,7 @@ def pull(name: str, *, whole: bool = True) -> Path:
     from photovax.models.catalog import hub
 
     if name not in CATALOG:
-        raise unknown("model", name, CATALOG)
+        raise no_model(name)
     entry = CATALOG[name]
     if entry.folder is not None:
         return entry.folder

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from photovax.errors import ModelError
 from photovax.models.autoencoders.base import PosteriorAutoencoder
+from photovax.models.catalog.fits import check_used
 from photovax.models.catalog.places import each_once, no_whole_edit
 from photovax.models.load import load_autoencoder, load_denoiser, load_editor
 from photovax.models.transformer.denoiser import FlowDenoiser
@@ -43,9 +44,10 @@ class Surrogates:
         self, names: Sequence[str] | str, *, device: torch.device, weights: Path | None = None
     ) -> None:
         self._device, self._weights = device, weights
+        once = each_once(names)
+        check_used(once, weights)
         self.autoencoders: dict[str, Autoencoder] = {
-            name: load_autoencoder(name, device=device, weights=weights)
-            for name in each_once(names)
+            name: load_autoencoder(name, device=device, weights=weights) for name in once
         }
         self._denoisers: dict[str, LatentEditor | FlowDenoiser] = {}
 

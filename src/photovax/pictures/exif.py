@@ -12,7 +12,8 @@ import re
 import struct
 from dataclasses import dataclass, replace
 
-from photovax.pictures.xmp import without_properties
+from photovax.pictures.iptc import without_places
+from photovax.pictures.xmp import IPTC_CORE, PHOTOSHOP, without_properties
 
 __all__ = [
     "ExifTable",
@@ -31,8 +32,8 @@ _NS_XMP = b"http://ns.adobe.com/xap/1.0/"
 # Properties with the location, by namespace. Those called GPS... are removed in any namespace,
 # since makers of drones have their own.
 _PLACES = {
-    b"http://ns.adobe.com/photoshop/1.0/": rb"(?:City|State|Country)",
-    b"http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": rb"(?:Location|CountryCode)",
+    PHOTOSHOP.encode(): rb"(?:City|State|Country)",
+    IPTC_CORE.encode(): rb"(?:Location|CountryCode)",
     b"http://iptc.org/std/Iptc4xmpExt/2008-02-29/": rb"Location(?:Created|Shown)",
 }
 
@@ -46,15 +47,19 @@ class Metadata:
         exif: EXIF block as in a JPEG, with its ``Exif`` prefix, without orientation and thumbnails.
         xmp: XMP packet, XML in UTF-8, without orientation and thumbnails.
         dpi: Dots per inch, (horizontal, vertical), both above 1 and finite.
+        iptc: IPTC-IIM as in the file.
+        texts: Keywords and texts, as in PNG; ``Comment`` is also that of a JPEG.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    iptc: bytes | None = None
+    texts: tuple[tuple[str, str], ...] = ()
 
     def without_gps(self) -> Metadata:
-        """The same without the EXIF GPS table, XMP's ``GPS…`` properties and its place names.
+        """The same without the EXIF GPS table, ``GPS…`` of XMP and texts, and names of places.
 
         A block that is too damaged to be searched is removed as a whole. A maker note, which only
         its camera can read, is left unchanged.
@@ -69,7 +74,9 @@ class Metadata:
             xmp = without_properties(xmp, None, rb"(?i:gps)\w*")
             for namespace, names in _PLACES.items():
                 xmp = xmp and without_properties(xmp, namespace, names)
-        return replace(self, exif=exif, xmp=xmp)
+        iptc = self.iptc and without_places(self.iptc)
+        texts = tuple(each for each in self.texts if "gps" not in each[0].lower())
+        return replace(self, exif=exif, xmp=xmp, iptc=iptc, texts=texts)
 
 
 def tidied(metadata: Metadata) -> tuple[Metadata, int, list[str]]:

@@ -3,19 +3,30 @@
 A mask is a picture of the photo's size. White (brightness and opacity of 128 and above) marks the
 subject, which an inpainting editor keeps while it repaints the rest, as in arXiv 2302.06588. Some
 tools mark the region that is repainted instead; such masks are read with ``edit_region``.
+
+Two more forms leave no doubt, and are read as they are meant. Of exactly two values, such as the
+labels 0 and 1, the larger one is white. Paint of one brightness on a transparent layer, and a
+coloured cut-out, mark where they are opaque.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from photovax.errors import UsageError
 from photovax.pictures.photo import Photo, read_photo
-from photovax.pictures.pillow import MAX_PIXELS
+from photovax.pictures.pillow import MAX_PIXELS, decoding, printable_name
 
 __all__ = ["load_mask", "read_mask", "white_of"]
+
+_WHITE = 128
+# Channels of a grey that was stored as a lossy JPEG differ by no more.
+_GREY_SPREAD = 24
 
 
 def load_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndarray:
@@ -45,26 +56,70 @@ def read_mask(path: Path, photo: Photo, *, edit_region: bool = False) -> np.ndar
 
     Raises:
         PhotoError: If the mask cannot be read.
-        UsageError: If its size is not the photo's.
+        UsageError: If its size is not the photo's, or it is not black but marks nothing.
     """
     # A photo that was accepted above the usual limit has a mask as large.
     most = max(MAX_PIXELS, photo.width * photo.height)
-    white = white_of(read_photo(path, max_pixels=most), photo, name=f"mask {path}")
+    mask = read_photo(path, max_pixels=most)
+    if not mask.pixels.any():
+        mask = _labelled(path, mask, most)
+    white = white_of(mask, photo, name=f"mask {path}")
     return ~white if edit_region else white
 
 
 def white_of(mask: Photo, photo: Photo, *, name: str) -> np.ndarray:
-    """Where a mask is white and opaque, bool (H, W).
+    """Where a mask is white and opaque, bool (H, W); see the head of this file for other forms.
 
     Raises:
-        UsageError: If its size is not the photo's.
+        UsageError: If its size is not the photo's, or it is not black but marks nothing.
     """
     if (mask.height, mask.width) != (photo.height, photo.width):
         raise UsageError(
             f"{name} is {mask.width} x {mask.height} pixels, the photo "
             f"{photo.width} x {photo.height}; a mask needs the photo's size"
         )
-    white: np.ndarray = mask.visible().mean(axis=2) >= 128
-    if mask.alpha is not None:  # transparent pixels mark nothing
-        white &= mask.alpha >= 128
-    return white
+    brightness = mask.pixels.mean(axis=2)
+    if mask.alpha is None:
+        marked = _upper(brightness)
+    else:
+        opaque = _upper(mask.alpha)
+        painted = mask.pixels[opaque]
+        bright = painted.mean(axis=1) >= _WHITE
+        if not opaque.all() and (bright.all() or not bright.any() or _coloured(painted)):
+            marked = opaque
+        else:
+            marked = opaque & (_upper(brightness) if opaque.all() else brightness >= _WHITE)
+    if not marked.any() and (mask.alpha is not None or mask.pixels.any()):
+        raise UsageError(f"{name} marks nothing: {_seen(mask, brightness)}")
+    return marked
+
+
+def _labelled(path: Path, mask: Photo, most: int) -> Photo:
+    """A mask that seems black, with the labels of 16 bits that are none in 8: 0 and 1."""
+    with decoding(printable_name(path), most), Image.open(path) as image:
+        deep = image.mode.startswith("I") and np.asarray(image)
+    if deep is False or deep.shape != mask.pixels.shape[:2]:
+        return mask
+    return mask.with_pixels(np.minimum(deep, 255).astype(np.uint8)[..., None])
+
+
+def _upper(plane: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a plane (H, W) is white, or has the larger one of exactly two values."""
+    low, high = plane.min(), plane.max()
+    two = low < high and bool(((plane == low) | (plane == high)).all())
+    marked: NDArray[np.bool_] = plane == high if two else plane >= _WHITE
+    return marked
+
+
+def _coloured(pixels: NDArray[np.uint8]) -> bool:
+    """Whether some pixels (N, 1 or 3) are coloured, so that their brightness means nothing."""
+    return bool((np.ptp(pixels, axis=1) > _GREY_SPREAD).mean() > 0.01)
+
+
+def _seen(mask: Photo, brightness: NDArray[Any]) -> str:
+    """What was read of a mask that marks nothing, and what would mark."""
+    share = (brightness > 0).mean()
+    read = f"its largest value is {brightness.max():.0f} of 255, {share:.0%} of it are above 0"
+    if mask.alpha is not None:
+        read += f", its largest opacity is {mask.alpha.max()}"
+    return f"{read}; white and opaque are {_WHITE} and above, or the larger of exactly two values"

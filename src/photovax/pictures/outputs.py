@@ -12,13 +12,17 @@ from typing import Any
 
 from photovax.errors import SaveError, UsageError
 from photovax.pictures.atomic import as_save_error, check_free
+from photovax.pictures.compression import Compression
+from photovax.pictures.iptc import LARGEST_IN_JPEG
 from photovax.pictures.photo import Photo
 from photovax.pictures.pillow import printable_name
+from photovax.pictures.texts import comment_of, jpeg_xmp
 from photovax.pictures.types import JPEG_SUFFIXES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
 
 __all__ = ["Destination", "copy_times", "plan_outputs", "record_of", "result_name"]
 
-_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504}  # bytes of a segment, less its identifier
+# Bytes of a segment, less its identifier.
+_JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class Destination:
         """The record of the photo; see ``record_of``."""
         return record_of(self.path)
 
+    def fitting(self, compression: Compression | None) -> Compression | None:
+        """The compression, if files of this type can have it; None otherwise."""
+        fits = compression is not None and compression.fits(self.suffix)
+        return compression if fits else None
+
     def check(self, *, recorded: bool = True) -> None:
         """Refuse before the work what could not be written after it.
 
@@ -100,37 +109,53 @@ class Destination:
                 f"{self._name} is the photo itself, which is never replaced", hint="use another -o"
             )
 
-    def check_fits(self, photo: Photo, *, masked: bool) -> None:
+    def check_fits(
+        self, photo: Photo, *, masked: bool, compression: Compression | None = None
+    ) -> None:
         """Refuse a photo that the type of the file cannot hold.
 
         Args:
             photo: The photo that is to be written.
             masked: Whether pixels outside a mask must stay as they are.
+            compression: Compression of lossy files, ignored for other types.
 
         Raises:
-            SaveError: If WebP is to hold a grey photo, or JPEG transparency, a mask, or more EXIF
-                or XMP than fits.
+            SaveError: If WebP is to hold a grey photo, JPEG transparency or more metadata than
+                fits, or a lossy file a mask.
         """
         name, suffix = self._name, self.suffix
         if suffix == ".webp" and photo.grey:
             raise SaveError(f"{name}: the photo is grey, which WebP cannot hold; use .png or .tif")
+        if masked and (suffix in JPEG_SUFFIXES or self.fitting(compression) is not None):
+            kind = "JPEG" if suffix in JPEG_SUFFIXES else "lossy WebP"
+            raise SaveError(
+                f"{name}: {kind} would change pixels outside the mask, too; use .png or .tif"
+            )
         if suffix not in JPEG_SUFFIXES:
             return
         if photo.alpha is not None and (photo.alpha < 255).any():
             raise SaveError(
                 f"{name}: the photo is transparent, which JPEG cannot hold; use .png, .tif or .webp"
             )
-        if masked:
-            raise SaveError(
-                f"{name}: JPEG would change pixels outside the mask, too; use .png, .tif or .webp"
-            )
-        held = {"EXIF": photo.metadata.exif, "XMP": photo.metadata.xmp}
+        known = photo.metadata
+        held = {
+            "EXIF": known.exif,
+            "XMP": jpeg_xmp(known, photo.gain_map),
+            "IPTC": known.iptc,
+            "comment": comment_of(known),
+        }
         for kind, block in held.items():
             if block is not None and len(block) > _JPEG_BLOCKS[kind]:
                 raise SaveError(
                     f"{name}: the photo has {len(block)} bytes of {kind}, and JPEG holds "
                     f"{_JPEG_BLOCKS[kind]}; use .png or .tif"
                 )
+
+    def notes(self, photo: Photo) -> tuple[str, ...]:
+        """Lines, one for each property of a photo that the file does not keep."""
+        if photo.gain_map is None or self.suffix in JPEG_SUFFIXES:
+            return photo.notes
+        return (*photo.notes, f"an HDR gain map: kept in .jpg, but not in {self.suffix}")
 
     @property
     def _name(self) -> str:

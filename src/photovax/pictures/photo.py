@@ -16,7 +16,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.errors import AnimatedPhoto, UnreadablePhoto, UsageError
 from photovax.pictures.channels import as_image, bits_per_channel, eight_bit, raw_mode
+from photovax.pictures.colour import FileColour, colour_in_file, profile_of
+from photovax.pictures.companions import companions, without_pointers
+from photovax.pictures.compression import Compression, compression_of
 from photovax.pictures.exif import Metadata, tidied
+from photovax.pictures.gain_map import GainMap
+from photovax.pictures.orientation import upright
 from photovax.pictures.pillow import (
     DECODER_ERRORS,
     MAX_PIXELS,
@@ -26,11 +31,11 @@ from photovax.pictures.pillow import (
     printable_name,
 )
 from photovax.pictures.rights import forbidding_ai
+from photovax.pictures.texts import KEYWORDS, carried, iptc_of, raw_profile, text_notes, texts_of
 
 __all__ = ["Metadata", "Photo", "read_photo"]
 
 _SUBFILE, _DNG_VERSION = 254, 50706
-_IPTC = 0x0404  # among Photoshop's blocks
 _EXIF_TABLE, _GPS_TABLE, _INTEROP_TABLE = 0x8769, 0x8825, 0xA005
 # Tags of a TIFF that describe the photo rather than how its pixels are stored.
 _TIFF_FACTS = (
@@ -47,9 +52,11 @@ class Photo:
         pixels: Pixel values, uint8 (H, W, C); C is 1 (grey) or 3 (RGB). They are in the photo's
             own colour space, which ``metadata.icc`` describes.
         alpha: Opacity, uint8 (H, W), 0 is transparent; None where everything is opaque.
-        metadata: Colour profile, EXIF, XMP and resolution.
+        metadata: Colour profile, EXIF, XMP, IPTC, other texts and resolution.
         format: Pillow's name of the source's format: "JPEG", "PNG", "HEIF", ...
         notes: Lines, one for each property of the source that a saved copy cannot keep.
+        compression: Compression that the pixels went through; None unless their file is JPEG.
+        gain_map: Gain map of an HDR photo, which JPEG files keep; None where there is none.
     """
 
     pixels: NDArray[np.uint8]
@@ -57,6 +64,8 @@ class Photo:
     metadata: Metadata
     format: str
     notes: tuple[str, ...]
+    compression: Compression | None = None
+    gain_map: GainMap | None = None
 
     @classmethod
     def from_image(cls, image: Image.Image) -> Photo:
@@ -67,7 +76,7 @@ class Photo:
             AnimatedPhoto: If it has several frames.
         """
         with decoding("the image", MAX_PIXELS):
-            return _photo(image, "the image")
+            return _photo(image, "the image", getattr(image, "fp", None))
 
     @classmethod
     def from_array(cls, array: NDArray[Any]) -> Photo:
@@ -84,16 +93,17 @@ class Photo:
         return cls(
             pixels=np.ascontiguousarray(shaped[..., :colours]),
             alpha=None if opaque else np.ascontiguousarray(shaped[..., colours]),
-            metadata=Metadata(icc=None, exif=None, xmp=None, dpi=None),
+            metadata=Metadata(),
             format="",
             notes=(),
         )
 
     def to_image(self) -> Image.Image:
-        """The photo as a Pillow image, with its colour profile, EXIF and XMP."""
+        """The photo as a Pillow image, with its colour profile, EXIF, and XMP with its texts."""
         image = as_image(self.channels)
         known = self.metadata
-        given = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp, "dpi": known.dpi}
+        xmp = carried(known, iptc=True, keywords=KEYWORDS)
+        given = {"icc_profile": known.icc, "exif": known.exif, "xmp": xmp, "dpi": known.dpi}
         image.info.update({key: value for key, value in given.items() if value is not None})
         return image
 
@@ -148,7 +158,7 @@ class Photo:
             pixels: uint8, of the shape of the present ones.
 
         Returns:
-            A new photo; alpha, metadata and notes are shared.
+            A new photo, not compressed; alpha, metadata and notes are shared.
 
         Raises:
             ValueError: If the type or the shape differs.
@@ -157,14 +167,23 @@ class Photo:
             raise ValueError(
                 f"pixels are {pixels.dtype} {pixels.shape}, must be uint8 {self.pixels.shape}"
             )
-        return replace(self, pixels=pixels)
+        return replace(self, pixels=pixels, compression=None)
+
+    def compressed(self, compression: Compression) -> Photo:
+        """The same photo as a file with this compression shows it."""
+        channels = self.pixels if compression.kind == "JPEG" else self.channels
+        shown = compression.decoded(channels)[..., : self.pixels.shape[2]]
+        return replace(self, pixels=np.ascontiguousarray(shown), compression=compression)
 
     def without_gps(self) -> Photo:
-        """The same photo without the location in its EXIF and XMP.
+        """The same photo without the location in its EXIF, XMP and IPTC, and in its gain map's.
 
         A maker note, which only its camera can read, is left unchanged.
         """
-        return replace(self, metadata=self.metadata.without_gps())
+        known, more = self.metadata.without_gps(), self.gain_map and self.gain_map.without_gps()
+        lost = self.gain_map is not None and more is None
+        notes = (*self.notes, "an HDR gain map with damaged XMP: not kept") if lost else self.notes
+        return replace(self, metadata=known, notes=notes, gain_map=more)
 
     def forbidding_ai(self) -> Photo:
         """The same photo with XMP that forbids training AI with it and editing it by AI.
@@ -199,7 +218,7 @@ def read_photo(source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_
         Image.open(file, formats=formats_of(file, name)) as image,
     ):
         check_pixels(image, name, max_pixels)
-        return _photo(image, name)
+        return _photo(image, name, file)
 
 
 def _opened(source: str | os.PathLike[str] | bytes, name: str) -> BinaryIO:
@@ -215,29 +234,35 @@ def _opened(source: str | os.PathLike[str] | bytes, name: str) -> BinaryIO:
     return Path(source).open("rb")
 
 
-def _photo(image: Image.Image, name: str) -> Photo:
+def _photo(image: Image.Image, name: str, file: BinaryIO | None) -> Photo:
     notes: list[str] = []
     image_format = image.format or ""
     _refuse_what_would_mislead(image, name)
-    _note_other_pictures(image, name, notes)
+    _refuse_several(image, name)
+    beside = companions(image, file)
     bits, mode_in_file = bits_per_channel(image), raw_mode(image)
     if bits != 8:
         notes.append(f"{bits}-bit channels: a saved copy has 8 bits")
-    image.load()
-    found, orientation, lost = tidied(_metadata(image, notes))
-    notes += lost
-    if image.format in ("TIFF", "HEIF"):
-        orientation = 1  # Pillow's readers of these turn the pixels themselves
     try:
+        colour = colour_in_file(image)
+        image.load()
+        found, orientation, lost = tidied(_metadata(image, colour, notes))
+        notes += lost
+        found = without_pointers(found)
+        if image.format in ("TIFF", "HEIF"):
+            orientation = 1  # Pillow's readers of these turn the pixels themselves
         pixels, alpha, icc = eight_bit(image, bits, mode_in_file, found.icc, notes)
     except UnreadablePhoto as error:
         raise UnreadablePhoto(f"{name}: {error}") from error
+    beside = beside.upright(orientation)
     return Photo(
-        pixels=_upright(pixels, orientation),
-        alpha=None if alpha is None else _upright(alpha, orientation),
+        pixels=upright(pixels, orientation),
+        alpha=None if alpha is None else upright(alpha, orientation),
         metadata=replace(found, icc=icc),
         format=image_format,
-        notes=tuple(notes),
+        notes=(*beside.notes, *notes),
+        compression=compression_of(image),
+        gain_map=beside.gain_map,
     )
 
 
@@ -257,43 +282,42 @@ def _refuse_what_would_mislead(image: Image.Image, name: str) -> None:
         )
 
 
-def _note_other_pictures(image: Image.Image, name: str, notes: list[str]) -> None:
+def _refuse_several(image: Image.Image, name: str) -> None:
     frames: int = getattr(image, "n_frames", 1) if getattr(image, "is_animated", False) else 1
-    if frames > 1 and image.format in ("MPO", "HEIF"):
-        notes.append(f"{frames} pictures in one file: only the primary one is kept")
-    elif frames > 1:
+    if frames > 1 and image.format not in ("MPO", "HEIF"):
         raise AnimatedPhoto(
             f"{name}: {frames} frames or pages ({image.format}), where one is allowed",
             hint=f"take one out first, such as: magick '{name}[0]' frame.png",
         )
-    if image.format == "JPEG" and "mp" in image.info:
-        notes.append("an HDR gain map or other hidden picture: not kept")
-    if image.info.get("aux") or image.info.get("depth_images"):
-        notes.append("auxiliary pictures (depth, gain map): not kept")
 
 
-def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
-    """The metadata that Pillow found in the file, without values of wrong types."""
+def _metadata(image: Image.Image, colour: FileColour, notes: list[str]) -> Metadata:
+    """The metadata of a loaded image, without values of wrong types."""
     info = image.info
-    exif = info.get("exif")
+    exif, xmp, iptc = info.get("exif"), info.get("xmp"), None
     try:
         if isinstance(image, TiffImageFile):
             exif = _exif_of_tiff(image)
-        elif exif is None and "Raw profile type exif" in info:
-            exif = bytes.fromhex("".join(info["Raw profile type exif"].split("\n")[3:]))
+        elif exif is None:
+            exif = raw_profile(image, "exif")
     except DECODER_ERRORS:
         notes.append("damaged EXIF: not kept")
-    xmp = info.get("xmp")
-    icc = info.get("icc_profile")
-    texts = set(getattr(image, "text", ())) - {"XML:com.adobe.xmp", "Raw profile type exif"}
-    if texts or "comment" in info or _IPTC in info.get("photoshop", ()):
-        notes.append("text beside EXIF and XMP (comments, IPTC): not kept")
-    return Metadata(
-        icc=icc if isinstance(icc, bytes) and icc else None,
-        exif=exif if isinstance(exif, bytes) and exif else None,
+    try:
+        iptc = iptc_of(image)
+        xmp = xmp or raw_profile(image, "xmp")
+    except DECODER_ERRORS:
+        notes.append("damaged IPTC or XMP: not kept")
+    exif = exif if isinstance(exif, bytes) and exif else None
+    found = Metadata(
+        icc=profile_of(image, colour, exif, notes),
+        exif=exif,
         xmp=xmp.rstrip(b"\0") or None if isinstance(xmp, bytes) else None,
         dpi=_dpi(info.get("dpi")),
+        iptc=iptc,
+        texts=texts_of(image, notes),
     )
+    notes += text_notes(found)
+    return found
 
 
 def _exif_of_tiff(image: TiffImageFile) -> bytes | None:
@@ -317,17 +341,6 @@ def _dpi(value: object) -> tuple[float, float] | None:
         return None
     # Pillow reports 1 dot per inch for a TIFF without a resolution
     return (x, y) if 1 < x < 1e6 and 1 < y < 1e6 else None
-
-
-def _upright(array: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation, 1 to 8; (H, W) or (H, W, C)."""
-    if orientation >= 5:
-        array = array.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return np.ascontiguousarray(array)
 
 
 def _levels(shaped: NDArray[Any], given: NDArray[Any]) -> NDArray[np.uint8]:

@@ -8,15 +8,21 @@ list covers training only, so that editing can be forbidden in the text only.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from xml.parsers.expat import ExpatError, ParserCreate
 
 from photovax.pictures.exif import Metadata
-from photovax.pictures.xmp import without_properties
+from photovax.pictures.xmp import (
+    EMPTY,
+    PLUS,
+    Property,
+    read_properties,
+    with_properties,
+    without_properties,
+)
 
 __all__ = ["cawg_entries", "forbidding_ai", "forbids_training"]
 
-_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-_PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
+_MINING = Property(PLUS, "DataMining")
+_CONSTRAINTS = Property(PLUS, "OtherConstraints", "Alt")
 _PROHIBITED = "http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED"
 # Training of any kind: -GENAIMLTRAINING would allow training of models that only recognise. Wider
 # terms also exclude search engines or research.
@@ -30,11 +36,6 @@ _WIDER = {
     _PROHIBITED + "-SEELINKEDRIGHTSEXPR",
 }
 _NO_EDITING = "No editing by generative AI without permission of the rights holder."
-
-_EMPTY = (
-    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    f'<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-).encode()
 
 
 def forbidding_ai(metadata: Metadata) -> tuple[Metadata, list[str]]:
@@ -52,9 +53,9 @@ def forbidding_ai(metadata: Metadata) -> tuple[Metadata, list[str]]:
         The metadata with both statements, and a note for each that was lost or could not be made.
     """
     try:
-        xmp, notes = _saying_so(metadata.xmp or _EMPTY)
+        xmp, notes = _saying_so(metadata.xmp or EMPTY)
     except ValueError as error:
-        xmp, notes = _saying_so(_EMPTY)
+        xmp, notes = _saying_so(EMPTY)
         notes.append(f"damaged XMP ({error}): not kept; a new packet forbids AI")
     return replace(metadata, xmp=xmp), notes
 
@@ -80,7 +81,7 @@ def cawg_entries(metadata: Metadata) -> dict[str, dict[str, str]]:
         nothing, or contradicts itself.
     """
     try:
-        said = _Statement.of(metadata.xmp or _EMPTY)
+        said = _Statement.of(metadata.xmp or EMPTY)
     except ValueError:
         return {}
     entries: dict[str, dict[str, str]] = {}
@@ -98,28 +99,19 @@ def cawg_entries(metadata: Metadata) -> dict[str, dict[str, str]]:
 
 def _saying_so(xmp: bytes) -> tuple[bytes, list[str]]:
     """A packet with the statements that it lacks, and notes; ValueError if it is not XMP."""
-    said, added, notes = _Statement.of(xmp), "", list[str]()
+    said, notes = _Statement.of(xmp), list[str]()
+    added: dict[Property, list[str]] = {}
     if not said.forbids_training:
-        xmp = without_properties(xmp, _PLUS.encode(), b"DataMining") or b""
+        xmp = without_properties(xmp, PLUS.encode(), b"DataMining") or b""
         said = _Statement.of(xmp)
         if said.terms:
             raise ValueError("a statement that cannot be taken out")
-        added += f"<plus:DataMining>{_NO_TRAINING}</plus:DataMining>"
+        added[_MINING] = [_NO_TRAINING]
     if not said.constraints:
-        added += (
-            f'<plus:OtherConstraints><rdf:Alt><rdf:li xml:lang="x-default">{_NO_EDITING}</rdf:li>'
-            "</rdf:Alt></plus:OtherConstraints>"
-        )
+        added[_CONSTRAINTS] = [_NO_EDITING]
     elif not said.forbids_editing:
         notes.append("its own XMP text of other constraints: kept, so AI editing is not forbidden")
-    if added:
-        # It declares its own prefixes, since the packet may use them for other namespaces.
-        description = (
-            f'<rdf:Description rdf:about="" xmlns:rdf="{_RDF}" xmlns:plus="{_PLUS}">{added}'
-            "</rdf:Description>"
-        )
-        xmp = xmp[: said.end] + description.encode() + xmp[said.end :]
-    return xmp, notes
+    return with_properties(xmp, said.end, added) if added else xmp, notes
 
 
 @dataclass
@@ -143,43 +135,5 @@ class _Statement:
     @classmethod
     def of(cls, xmp: bytes) -> _Statement:
         """Read a packet; ValueError if it is not well-formed, or no XMP."""
-        # Properties are attributes, elements with a text, or elements with an rdf:resource.
-        found: dict[str, list[str]] = {_PLUS + "DataMining": [], _PLUS + "OtherConstraints": []}
-        inside: list[str] = []
-        end = -1
-        parser = ParserCreate("utf-8", "")  # names are namespace and name, concatenated
-        parser.buffer_text = True
-
-        def doctype(*_: object) -> None:  # its entities could expand without end
-            raise ValueError("a document type, which XMP has no use for")
-
-        def start(name: str, attributes: dict[str, str]) -> None:
-            for key in found.keys() & attributes.keys():
-                found[key].append(attributes[key])
-            if name in found:
-                found[name].append(attributes.get(_RDF + "resource", ""))
-                inside.append(name)
-
-        def text(data: str) -> None:
-            if inside:
-                found[inside[-1]][-1] += data
-
-        def close(name: str) -> None:
-            nonlocal end
-            if name in found:
-                inside.pop()
-            if name == _RDF + "RDF":
-                end = parser.CurrentByteIndex
-
-        parser.StartDoctypeDeclHandler = doctype
-        parser.StartElementHandler = start
-        parser.CharacterDataHandler = text
-        parser.EndElementHandler = close
-        try:
-            parser.Parse(xmp, True)
-        except ExpatError as error:
-            raise ValueError(str(error)) from error
-        if not xmp.startswith(b"</", max(end, 0)):
-            raise ValueError("no rdf:RDF with a closing tag")
-        terms, constraints = found.values()
-        return cls([term.strip() for term in terms], constraints, end)
+        found, end = read_properties(xmp, (_MINING, _CONSTRAINTS))
+        return cls([term.strip() for term in found[_MINING]], found[_CONSTRAINTS], end)

@@ -10,7 +10,9 @@ from typing import BinaryIO
 import numpy as np
 
 from photovax.pictures.exif import ExifTable
+from photovax.pictures.iptc import IIM_TAG
 from photovax.pictures.photo import Photo
+from photovax.pictures.texts import KEYWORDS, carried
 
 __all__ = ["write_tiff"]
 
@@ -81,8 +83,10 @@ def write_tiff(photo: Photo, file: BinaryIO) -> None:
         for tag, dots in zip((282, 283), known.dpi, strict=True):
             values[tag] = (_RATIONAL, [round(dots * 1000), 1000])
         values[296] = (_SHORT, [2])  # an inch
-    if known.xmp is not None:
-        values[700] = (_BYTE, known.xmp)
+    if (xmp := carried(known, keywords=KEYWORDS)) is not None:
+        values[700] = (_BYTE, xmp)
+    if known.iptc is not None:
+        values[IIM_TAG] = (_UNDEFINED, known.iptc)
     if known.icc is not None:
         values[34675] = (_UNDEFINED, known.icc)
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["JPEG_SUFFIXES", "MEDIA_TYPES", "PICTURE_SUFFIXES", "WRITTEN_SUFFIXES", "FileType"]
+__all__ = [
+    "JPEG_SUFFIXES",
+    "LOSSY_SUFFIXES",
+    "MEDIA_TYPES",
+    "PICTURE_SUFFIXES",
+    "WRITTEN_SUFFIXES",
+    "FileType",
+]
 
 PICTURE_SUFFIXES = {
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2"),
@@ -14,9 +21,12 @@ PICTURE_SUFFIXES = {
 """Suffixes of files that count as pictures."""
 
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
-"""Suffixes of JPEG, the lossy type: decoded pixels differ from those that were written."""
+"""Suffixes of JPEG, which is always lossy: decoded pixels differ from those that were written."""
 
-WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", ".webp", *JPEG_SUFFIXES}
+LOSSY_SUFFIXES = {".webp", *JPEG_SUFFIXES}
+"""Suffixes of types that can be compressed with loss."""
+
+WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", *LOSSY_SUFFIXES}
 """Suffixes of files that photovax writes."""
 
 FileType = Literal["same", "png", "tif", "webp", "jpg"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,35 +12,39 @@ from PIL import PngImagePlugin
 
 from photovax.pictures.atomic import write_atomically
 from photovax.pictures.channels import as_image
+from photovax.pictures.compression import LEAST_LOSS, Compression
+from photovax.pictures.iptc import jpeg_segment
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
+from photovax.pictures.texts import KEYWORDS, carried, comment_of, jpeg_xmp
 from photovax.pictures.tiff import write_tiff
 from photovax.pictures.types import JPEG_SUFFIXES
 
-__all__ = ["LEAST_LOSS", "write_photo"]
+__all__ = ["write_photo"]
 
 _WEBP_SIDE = 16383
-
-LEAST_LOSS: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
-"""Options of JPEG files: a decoded channel is then seldom more than two levels off."""
 
 
 def write_photo(
     photo: Photo,
     destination: Destination | str | os.PathLike[str],
     *,
+    compression: Compression | None = None,
     verify: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a photo: the whole file appears at once, or nothing does.
 
-    The suffix names the type: .png, .tif/.tiff and .webp are lossless, .jpg/.jpeg is written with
-    the least loss. The lossless types keep pixels, alpha, colour profile, EXIF and XMP. WebP has
-    no grey (it becomes RGB) and no resolution, and drops an alpha that is opaque everywhere; so
-    does JPEG, which has no alpha.
+    The suffix names the type. .png and .tif/.tiff are lossless, and so is .webp by default; .jpg
+    and .jpeg are written with the least loss by default. The lossless types keep pixels, alpha,
+    colour profile, EXIF and XMP. WebP has no grey (it becomes RGB) and no resolution, and drops an
+    alpha that is opaque everywhere; so does JPEG, which has no alpha. JPEG and TIFF hold IPTC, PNG
+    holds texts; the other types have them in XMP. Only JPEG keeps a gain map.
 
     Args:
         photo: The photo.
         destination: Where to write it; a path stands for a file that must not exist yet.
+        compression: Compression of a JPEG or WebP file, ignored for other suffixes. By default
+            JPEG is written with the least loss, and WebP without loss.
         verify: Function that is called with the finished file under a temporary name in the same
             folder, before it is renamed; if it raises, nothing is left behind.
 
@@ -50,49 +55,69 @@ def write_photo(
     if not isinstance(destination, Destination):
         destination = Destination(Path(destination))
     writer = _WRITERS[destination.suffix]
+    fitting = destination.fitting(compression)
     write_atomically(
         destination.path,
-        lambda file: writer(photo, file),
+        lambda file: writer(photo, file, fitting),
         overwrite=destination.overwrite,
         verify=verify,
     )
 
 
-def _write_png(photo: Photo, file: BinaryIO) -> None:
+def _write_png(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
     known, more = photo.metadata, PngImagePlugin.PngInfo()
     if known.icc is not None and len(known.icc) > PngImagePlugin.MAX_TEXT_CHUNK:
         raise ValueError("its colour profile is longer than PNG readers accept; use .tif")
-    if known.xmp is not None:
-        more.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + known.xmp)
+    if (xmp := carried(known, iptc=True)) is not None:
+        more.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    for key, text in known.texts:
+        more.add_text(key, text)
     options = {"icc_profile": known.icc, "exif": known.exif, "dpi": known.dpi}
     as_image(photo.channels).save(file, "PNG", compress_level=6, pnginfo=more, **options)
 
 
-def _write_webp(photo: Photo, file: BinaryIO) -> None:
+def _write_webp(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
     if max(photo.height, photo.width) > _WEBP_SIDE:
         raise ValueError(
             f"{photo.width} x {photo.height}, and WebP takes {_WEBP_SIDE} a side; use .png"
         )
     known = photo.metadata
-    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp}
+    xmp = carried(known, iptc=True, keywords=KEYWORDS)
+    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": xmp}
     given = {key: value for key, value in options.items() if value is not None}
-    # exact: keeps colours under full transparency; more effort makes files hardly smaller
-    as_image(photo.channels).save(
-        file, "WEBP", lossless=True, exact=True, quality=25, method=1, **given
-    )
+    how: dict[str, Any]
+    if compression is None:
+        # exact: keeps colours under full transparency; more effort makes files hardly smaller
+        how = {"lossless": True, "exact": True, "quality": 25, "method": 1}
+    else:
+        how = compression.options()
+    as_image(photo.channels).save(file, "WEBP", **how, **given)
 
 
-def _write_jpeg(photo: Photo, file: BinaryIO) -> None:
-    known = photo.metadata
-    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": known.xmp, "dpi": known.dpi}
+def _write_jpeg(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
+    known, more = photo.metadata, photo.gain_map
+    options = {
+        "icc_profile": known.icc,
+        "exif": known.exif,
+        "xmp": jpeg_xmp(known, more),
+        "dpi": known.dpi,
+        "comment": comment_of(known),
+        "extra": known.iptc and jpeg_segment(known.iptc),
+    }
     given = {key: value for key, value in options.items() if value is not None}
-    as_image(photo.pixels).save(file, "JPEG", **LEAST_LOSS, **given)
+    base = io.BytesIO()
+    as_image(photo.pixels).save(base, "JPEG", **(compression or LEAST_LOSS).options(), **given)
+    file.write(base.getvalue() if more is None else more.appended(base.getvalue()))
 
 
-_WRITERS: dict[str, Callable[[Photo, BinaryIO], None]] = {
+def _write_tiff(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
+    write_tiff(photo, file)
+
+
+_WRITERS: dict[str, Callable[[Photo, BinaryIO, Compression | None], None]] = {
     ".png": _write_png,
-    ".tif": write_tiff,
-    ".tiff": write_tiff,
+    ".tif": _write_tiff,
+    ".tiff": _write_tiff,
     ".webp": _write_webp,
     **dict.fromkeys(JPEG_SUFFIXES, _write_jpeg),
 }

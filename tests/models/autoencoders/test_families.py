@@ -308,9 +308,10 @@ def test_pickled_weights_are_refused(folder):
     (folder / "diffusion_pytorch_model.safetensors").rename(folder / "diffusion_pytorch_model.bin")
     with pytest.raises(ModelError, match="only pickled weights, which are not loaded"):
         load_folder(folder, name="x", device=CPU)
-    with pytest.raises(ModelError, match=r"is no \.safetensors file"):
+    torch.save({}, folder / "model.ckpt")
+    with pytest.raises(ModelError, match=r"is pickled weights \(\.ckpt, \.pt, \.bin\)"):
         load_file(
-            folder / "diffusion_pytorch_model.bin",
+            folder / "model.ckpt",
             {"_class_name": "AutoencoderKL"},
             name="x",
             device=CPU,

@@ -131,7 +131,8 @@ def test_the_command_line_takes_a_folder_of_weights(photo_file, tmp_path):
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)[0]["record"]
     weights = load_autoencoder("taef2", device=CPU, weights=WEIGHTS).digest
-    assert record["models"] == [{"name": "taef2", "sha256": weights}]
+    told = "as told: nothing in its weights names their model"
+    assert record["models"] == [{"name": "taef2", "sha256": weights, "identified_by": told}]
     assert record["effects"]["taef2"]["shift"] > 0
     assert record["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
 

@@ -105,6 +105,30 @@ def test_half_precision_alone_is_enough(cache, sd):
     assert load_editor("sd15", device=CPU).name == "sd15"
 
 
+def test_shards_in_half_precision_are_enough(cache, sd):
+    model = parts.UNet2DConditionModel.from_pretrained(sd / "unet", low_cpu_mem_usage=False)
+    shutil.rmtree(sd / "unet")
+    model.save_pretrained(sd / "unet", variant="fp16", max_shard_size="20KB")
+    assert (sd / "unet" / "diffusion_pytorch_model.safetensors.index.fp16.json").is_file()
+    keep(cache, CATALOG["sd15"].sources[0].repository, sd)
+    assert load_editor("sd15", device=CPU).name == "sd15"
+
+
+def test_a_folder_of_lone_files_says_to_name_one(tmp_path):
+    (tmp_path / "v1-5-pruned.safetensors").write_bytes(b"x")
+    with pytest.raises(ModelError) as caught:
+        load_autoencoder("sd15", device=CPU, weights=tmp_path)
+    assert f"name a file, such as --weights {tmp_path}/v1-5-pruned" in caught.value.line
+
+
+def test_a_configuration_without_a_scale_has_that_of_diffusers(sd):
+    config = sd / "vae" / "config.json"
+    config.write_text(config.read_text().replace('"scaling_factor": 0.18215,', ""))
+    assert load_autoencoder("sd15", device=CPU, weights=sd).name == "sd15"
+    with pytest.raises(ModelError, match=r"scaling_factor is 0\.18215, expected 0\.13025"):
+        load_autoencoder("sdxl", device=CPU, weights=sd)
+
+
 def test_any_cached_repository_loads_by_its_id(cache, sd):
     keep(cache, "someone/model", sd)
     loaded = load_autoencoder("someone/model", device=CPU)

@@ -1,8 +1,11 @@
 """Prompts of transformers, by their pipelines' own text encoders."""
 
+import json
 import shutil
 
 import pytest
+import torch
+import transformers
 
 from photovax.errors import ModelError
 from photovax.models.transformer.prompts import PromptEncoder
@@ -21,6 +24,24 @@ def test_prompts_are_encoded_once_and_their_encoders_let_go(kind, folders, tmp_p
     with pytest.raises(ModelError, match="cannot be loaded") as caught:
         denoiser._prompts("a dog")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["sd3", "flux", "qwen"])
+def test_encoders_and_transformer_may_be_stored_in_different_forms(kind, folders, tmp_path):
+    folder = shutil.copytree(folders[kind], tmp_path / kind)
+    before = flow(folder)._prompts("")
+    index = json.loads((folder / "model_index.json").read_text())
+    forms = [{"variant": "fp16"}, {"max_shard_size": "8KB"}, {}]
+    encoders = [part for part in index if part.startswith("text_encoder") and index[part][0]]
+    for part, form in zip(encoders, forms, strict=False):
+        place = folder / part
+        model = getattr(transformers, index[part][1]).from_pretrained(place)
+        for file in place.glob("*.safetensors"):
+            file.unlink()
+        model.save_pretrained(place, **form)
+    (file,) = (folder / "transformer").glob("*.safetensors")
+    file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    torch.testing.assert_close(flow(folder)._prompts("").tokens, before.tokens)
 
 
 @pytest.mark.parametrize(

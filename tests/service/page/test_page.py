@@ -141,6 +141,8 @@ def test_a_photo_is_immunized_compared_edited_and_forgotten(
     assert page.evaluate("document.activeElement.id") == "outcome-title"
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert page.evaluate(UNNAMED) == []
+    verdict = r"embedded: (PASS|WEAK|FAIL) \(edits [^)]+ (worse|does more|change)\), latent shift"
+    assert re.search(verdict, page.inner_text("#figures"))
 
     page.focus("#slider")
     page.keyboard.press("Home")

@@ -78,6 +78,13 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     alone = client.wait(client.check(tmp_path / "photo.webp", original=photo))
     assert alone.result["models"] == checked.result["models"]
     assert "certificate" not in alone.result
+    assert alone.result["step"] is None
+    half = (made.width // 2, made.height // 2)
+    Image.fromarray(made.pixels).resize(half).save(tmp_path / "copy.jpg", quality=80)
+    copied = client.wait(client.check(tmp_path / "copy.jpg", original=photo)).result
+    assert "resized to" in copied["step"]
+    assert "quality 80" in copied["step"]
+    assert copied["models"]["embedded"]["effect"]["shift"] > 0
     # Signed with a C2PA manifest after it was certified, it is the same photo still.
     data = (tmp_path / "photo.webp").read_bytes()
     size, manifest = struct.pack("<I", len(data) + 4), b"C2PA\4\0\0\0jumb"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from photovax.errors import TooManyPixels, UnreadablePhoto
-from photovax.pictures.photo import read_photo
+from photovax.pictures.gain_map import GainMap
+from photovax.pictures.photo import Metadata, read_photo
 from photovax.service.settings import Settings
 from photovax.service.workers.decode import decode, decoded
 from photovax.service.workers.parcels import read_parcel, write_parcel
@@ -23,18 +24,23 @@ def test_photos_are_decoded_elsewhere_and_come_back_whole(tmp_path, photo_file):
     assert (found.pixels == given.pixels).all()
     assert found.metadata == given.metadata
     assert (found.alpha, found.format, found.notes) == (None, "JPEG", given.notes)
+    assert found.gain_map is None
+    assert found.compression is not None
+    assert found.compression == given.compression
     assert not photo_file.exists()
     whole = replace(
         given,
         alpha=given.pixels[..., 0],
         notes=("one",),
-        metadata=replace(given.metadata, exif=b"Exif", dpi=(72.0, 72.5)),
+        metadata=Metadata(b"icc", b"Exif", b"xmp", (72.0, 72.5), b"iptc", (("Title", "写"),)),
+        gain_map=GainMap(b"a map", "1.0", bytes(4)),
     )
     write_parcel(whole, tmp_path / "whole.npz")
     again = read_parcel(tmp_path / "whole.npz")
     assert again.alpha is not None
     assert (again.alpha == given.pixels[..., 0]).all()
     assert (again.metadata, again.notes) == (whole.metadata, ("one",))
+    assert again.gain_map == whole.gain_map
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from photovax.errors import UsageError
+from photovax.ranges import Range
 from photovax.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Generator, Tensor
 
-__all__ = ["BUDGETS", "TOLERANCE", "Constraint", "Unit", "check_options"]
+__all__ = ["BUDGETS", "LEVELS", "TOLERANCE", "Constraint", "Unit", "check_options"]
 
 TOLERANCE = 1e-4
 """Tolerance for float rounding where a size is compared with 1: 0.0008 levels at a radius of 8."""
+
+LEVELS = Range(above=0, most=255)
+"""Largest changes of any channel, in 8-bit levels."""
 
 Unit = Literal["levels", "length"]
 """Units: 8-bit levels of the largest change of any channel, or a length in units of [0, 1]."""

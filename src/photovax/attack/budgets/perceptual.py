@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from photovax.attack.budgets.balls import Levels
-from photovax.attack.budgets.contract import BUDGETS, check_options
+from photovax.attack.budgets.contract import BUDGETS, LEVELS, check_options
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -101,7 +101,7 @@ class Perceptual(Levels):
         check_options(
             "perceptual",
             radius=(self.radius > 0, self.radius, "above 0"),
-            levels=(0 < self.levels <= 255, self.levels, "above 0 and up to 255"),
+            levels=(self.levels in LEVELS, self.levels, str(LEVELS)),
             colour=(self.colour > 0, self.colour, "above 0"),
             texture=(self.texture >= 0, self.texture, "0 or more"),
             power=(self.power > 1, self.power, "above 1"),

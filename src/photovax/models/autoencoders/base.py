@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.machine.random import draw_noise
+from photovax.models.catalog.holdings import AS_TOLD
 from photovax.models.recompute import recompute
 
 __all__ = [
@@ -30,6 +31,7 @@ class FrozenAutoencoder:
         name: Name that the user gave.
         digest: SHA-256 of its weights, in hexadecimal digits.
         size: Short side, in pixels, at which its editors are usually fed a photo.
+        identified_by: What says that the weights are of the model of this name.
         multiple: Side of an image divided by that of its latent. Images are padded to multiples
             of it.
         model: Diffusers model, in evaluation mode and without weight gradients.
@@ -42,6 +44,7 @@ class FrozenAutoencoder:
         self.name = name
         self.size = size
         self.digest = digest
+        self.identified_by = AS_TOLD
         # Channels-last convolutions are faster on CPUs and on tensor cores.
         # Any, since a type checker sees no attributes in diffusers' classes.
         self.model: Any = model.eval().requires_grad_(False).to(memory_format=self.memory_format)

@@ -25,6 +25,7 @@ from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
 from photovax.models.autoencoders.base import FrozenAutoencoder
 from photovax.models.autoencoders.families import FAMILIES
+from photovax.models.catalog.holdings import AUTOENCODER_PREFIXES, check_bytes
 from photovax.models.catalog.hub import STEMS
 from photovax.models.catalog.objects import json_object
 from photovax.models.catalog.places import WANTED, fed_size, weight_files
@@ -39,9 +40,6 @@ __all__ = [
 ]
 
 _Family = TypeVar("_Family", bound=FrozenAutoencoder)
-
-# Prefixes of the autoencoder's weights in whole checkpoints.
-_PREFIXES = ("first_stage_model.", "vae.")
 
 # Prefixes that only diffusers' own layout has.
 _DIFFUSERS_MARKS = ("encoder.down_blocks.", "encoder.layers.")
@@ -80,8 +78,8 @@ def load_file(
         ModelError: If the file is missing, damaged or of another model.
     """
     kind = str(config["_class_name"])
-    if file.suffix != ".safetensors":
-        raise ModelError(f"model {name}: {file} is no .safetensors file; no others are loaded")
+    if file.exists():
+        check_bytes(name, file)
     with loading(name, file), safe_open(file, framework="pt") as opened:
         keys = list(opened.keys())
     if any(key.startswith(_DIFFUSERS_MARKS) for key in keys):
@@ -142,7 +140,7 @@ def _digest(files: Sequence[Path]) -> str:
 
 def _autoencoder_tensors(file: Path, keys: Sequence[str]) -> dict[str, torch.Tensor]:
     """The tensors of a file; of a whole checkpoint, only those of its autoencoder."""
-    prefix = next((p for p in _PREFIXES if any(key.startswith(p) for key in keys)), "")
+    prefix = next((p for p in AUTOENCODER_PREFIXES if any(key.startswith(p) for key in keys)), "")
     with safe_open(file, framework="pt") as opened:
         return {
             key.removeprefix(prefix): opened.get_tensor(key)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
 from photovax.models.autoencoders.base import continued
+from photovax.models.catalog.holdings import AS_TOLD, check_bytes
 from photovax.models.damaged import loading
 from photovax.models.recompute import Recomputed
 
@@ -101,6 +102,7 @@ class TinyAutoencoder:
         name: Name in ``TINY``.
         digest: SHA-256 over the digests of its weight files, in hexadecimal digits.
         size: Short side, in pixels, at which the editors that it stands for are fed a photo.
+        identified_by: What says that the weights are of the model of this name.
         multiple: Side of an image divided by that of its latent.
         decodes: Whether there is a decoder.
     """
@@ -117,6 +119,7 @@ class TinyAutoencoder:
         self.name = name
         self.size = size
         self.digest = digest
+        self.identified_by = AS_TOLD
         self.multiple = TINY[name][0]
         self.decodes = decoder is not None
         self._encoder = _frozen(encoder)
@@ -151,6 +154,7 @@ class TinyAutoencoder:
                     f"model {name}: no {file.name} in {place}",
                     hint="download it from the taesd project and give --weights FOLDER",
                 )
+            check_bytes(name, file, pickled=True)
             with loading(name, file):
                 state = _state(file, part)
                 module.load_state_dict({key: value.float() for key, value in state.items()})

@@ -6,7 +6,7 @@ from typing import Any
 
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG, Entry, Source
-from photovax.registry import unknown
+from photovax.models.catalog.places import no_model
 
 __all__ = ["described"]
 
@@ -21,9 +21,10 @@ def described(name: str) -> dict[str, Any]:
 
     Raises:
         UnknownName: If the name is not in the catalogue.
+        ModelError: If it is a file.
     """
     if name not in CATALOG:
-        raise unknown("model", name, CATALOG)
+        raise no_model(name)
     entry = CATALOG[name]
     whole = entry.whole
     megabytes = 0.0

@@ -13,6 +13,7 @@ from photovax.models.edit import USUAL_STRENGTH, Edit, Mode
 __all__ = [
     "CATALOG",
     "DEFAULT_MODEL",
+    "PUBLISHED",
     "USUAL_EDITS",
     "Entry",
     "Latent",
@@ -42,6 +43,8 @@ class Latent:
         scale: Factor of the encoder's output after ``shift`` is subtracted.
         shift: Offset in the encoder's own units.
         note: Remark on its normalisation.
+        means: Mean of each channel of the encoder's output over photos, where it is published.
+        deviations: Standard deviation of each channel, likewise.
     """
 
     channels: int
@@ -49,6 +52,8 @@ class Latent:
     scale: float = 1.0
     shift: float = 0.0
     note: str = ""
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{self.channels} channels, 1/{self.downscale} size"]
@@ -177,8 +182,22 @@ _SD3 = (
 )
 _FLUX1 = ("transformer", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 _ONE_ENCODER = ("transformer", "text_encoder", "tokenizer")
-_SD_LATENT = Latent(4, 8, scale=0.18215)
-_SDXL_LATENT = Latent(4, 8, scale=0.13025)
+# Moments on ImageNet: EDM2 (arXiv 2312.02696), for the encoder of Stable Diffusion 1 and 2.
+_SD_LATENT = Latent(
+    4,
+    8,
+    scale=0.18215,
+    means=(5.81, 3.25, 0.12, -2.15),
+    deviations=(4.17, 4.62, 3.71, 3.28),
+)
+# Moments: the autoencoder's configuration of Playground 2.5 (arXiv 2402.17245), which is SDXL's.
+_SDXL_LATENT = Latent(
+    4,
+    8,
+    scale=0.13025,
+    means=(-1.6574, 1.886, -1.383, 2.5155),
+    deviations=(8.4927, 5.9022, 6.5498, 5.2299),
+)
 _SD3_LATENT = Latent(16, 8, scale=1.5305, shift=0.0609)
 _FLUX1_LATENT = Latent(16, 8, scale=0.3611, shift=0.1159)
 _FLUX2_LATENT = Latent(128, 16, note="2 x 2 neighbours as channels, by a batch norm's statistics")
@@ -190,6 +209,26 @@ _UPCAST = (
 )
 _UNTRIED = "its denoiser was compared with diffusers' pipeline on untrained weights only"
 _TAESD_NOTE = "a cheap stand-in, not the autoencoder itself"
+
+# SHA-256 of lone autoencoders' files, from several public records each.
+_SD_FILES = (
+    "735e4c3a447a3255760d7f86845f09f937809baa529c17370d83e4c3758f3c75",  # ft-mse-840000, pruned
+    "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",  # diffusers' ft-mse
+)
+_SDXL_FILES = (
+    "63aeecb90ff7bc1c115395962d3e803571385b61938377bc7089b36e81e92e2e",  # sdxl_vae.safetensors
+    "1598f3d24932bcfe6634e8b618ea1e30ab1d57f5aad13a6d2de446d2199f2341",  # diffusers' sdxl-vae
+    "235745af8d86bf4a4c1b5b4f529868b37019a10f7c0b2e79ad0abca3a22bc6e1",  # sdxl-vae-fp16-fix
+)
+_FLUX1_FILES = (
+    "afc8e28272cd15db3919bacdb6918ce9c1ed22e96cb12c4d5ed0fba823529e38",  # ae.safetensors
+)
+PUBLISHED: dict[str, Latent] = {
+    **dict.fromkeys(_SD_FILES, _SD_LATENT),
+    **dict.fromkeys(_SDXL_FILES, _SDXL_LATENT),
+    **dict.fromkeys(_FLUX1_FILES, _FLUX1_LATENT),
+}
+"""Latents of published autoencoders, by the SHA-256 of the file."""
 
 CATALOG: dict[str, Entry] = {
     "embedded": Entry(

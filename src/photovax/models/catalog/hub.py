@@ -28,7 +28,7 @@ __all__ = [
 
 _REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*/\w[\w.-]*(?<![.-])", re.ASCII)
 _HALVES = ".fp16"
-_INDEX = ".safetensors.index.json"  # of sharded weights
+_INDEX, _HALVES_INDEX = ".safetensors.index.json", ".safetensors.index.fp16.json"  # of shards
 VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # a tokenizer has one of them
 STEMS = ("diffusion_pytorch_model", "model")  # in diffusers and in transformers
 
@@ -197,7 +197,8 @@ def _needed(source: Source, *, whole: bool) -> list[tuple[str, ...]]:
         return [(source.file,)]
 
     def weights(stem: str) -> tuple[str, ...]:
-        return (f"{stem}.safetensors", f"{stem}{_HALVES}.safetensors", f"{stem}{_INDEX}")
+        whole = (f"{stem}.safetensors", f"{stem}{_HALVES}.safetensors")
+        return (*whole, f"{stem}{_INDEX}", f"{stem}{_HALVES_INDEX}")
 
     part = f"{source.part}/" if source.part else ""
     groups = [(f"{part}config.json",), weights(f"{part}{STEMS[0]}")]

@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from photovax.digests import file_digest
-from photovax.errors import ModelError, UsageError
+from photovax.errors import ModelError, UnknownName, UsageError
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
+from photovax.models.catalog.fits import AUTOENCODER_FOLDERS, check_pipeline
+from photovax.models.catalog.holdings import check_bytes, check_holding, shown_file
 from photovax.models.catalog.objects import json_object, unloadable
 from photovax.models.edit import SIZES, Mode, valid_size
 from photovax.registry import unknown
@@ -22,13 +24,13 @@ __all__ = [
     "autoencoder_in",
     "autoencoder_place",
     "called",
-    "check_fits",
     "denoiser_folders",
     "each_once",
     "fed_size",
     "holds_sdxl",
     "holds_transformer",
     "model_folder",
+    "no_model",
     "no_whole_edit",
     "weight_digests",
     "weight_files",
@@ -51,8 +53,14 @@ def _pipeline_folder(name: str, weights: Path | None) -> Path:
         return entry.folder
     if not entry.whole:
         raise ModelError(f"model {name} is only an autoencoder: it cannot edit")
+    if weights is not None and weights.is_file():
+        whole = check_holding(name, weights)
+        raise ModelError(
+            f"model {name}: {weights} is {whole.what}; edits and denoisers need a pipeline's folder"
+        )
     for folder in _offered(name, weights):
         if holds_transformer(folder) or any(folder.glob("unet*/config.json")):
+            check_pipeline(name, folder)
             return folder
     for source in entry.sources:
         found = hub.cached(source, whole=True)
@@ -96,7 +104,7 @@ def _offered(name: str, weights: Path | None) -> list[Path]:
 
 def autoencoder_in(folder: Path) -> Path:
     """The autoencoder's folder in a pipeline's folder, or the folder itself if it has none."""
-    return next((folder / part for part in ("vae", "movq") if (folder / part).is_dir()), folder)
+    return next((folder / part for part in AUTOENCODER_FOLDERS if (folder / part).is_dir()), folder)
 
 
 def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
@@ -110,6 +118,9 @@ def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
     if entry.gated:
         ways[0] += " (its licence must be accepted on the hub first)"
     ways.append(hub.by_hand(name, entry, whole=whole))
+    lone = sorted(weights.glob("*.safetensors")) if weights is not None and not whole else []
+    if lone:
+        ways.insert(0, f"name a file, such as --weights {lone[0]}")
     return ModelError(f"model {name}: no weights{where}", hint=", or ".join(ways))
 
 
@@ -121,7 +132,7 @@ def _cached_repository(name: str) -> Path:
         ModelError: If it is not cached.
     """
     if not hub.looks_like_repository(name):
-        raise unknown("model", name, CATALOG)
+        raise no_model(name)
     marks = ("vae/config.json", "movq/config.json", "config.json")
     found = hub.snapshot(name, marks)
     if found is None:
@@ -153,22 +164,11 @@ def no_whole_edit(name: str) -> ModelError:
     )
 
 
-def check_fits(name: str, folder: Path) -> None:
-    """Refuse the autoencoder of another model.
-
-    Raises:
-        ModelError: If its configuration differs from the catalogue's.
-    """
-    entry = CATALOG[name]
-    config: dict[str, object] = {}
-    with suppress(OSError, ValueError):
-        config = json_object(folder / "config.json")
-    for key in ("_class_name", "latent_channels", "scaling_factor"):
-        wanted, got = entry.config.get(key), config.get(key)
-        if wanted is not None and got is not None and wanted != got:
-            raise ModelError(
-                f"model {name}: {folder} is of another model: {key} is {got}, expected {wanted}"
-            )
+def no_model(name: str) -> ModelError | UnknownName:
+    """The error for what is no catalogue name; of a file it says what that is."""
+    if Path(name).is_file():
+        return shown_file(name, Path(name))
+    return unknown("model", name, CATALOG)
 
 
 def weight_files(folder: Path, *, name: str) -> tuple[list[Path], str | None]:
@@ -184,11 +184,12 @@ def weight_files(folder: Path, *, name: str) -> tuple[list[Path], str | None]:
         mark = "" if variant is None else f".{variant}"
         for stem in hub.STEMS:
             file = folder / f"{stem}{mark}.safetensors"
-            if file.is_file():
-                return [file], variant
             cut = sorted(folder.glob(f"{stem}{mark}-*-of-*.safetensors"))
-            if cut:
-                return cut, variant
+            files = [file] if file.is_file() else cut
+            for each in files:
+                check_bytes(name, each)
+            if files:
+                return files, variant
     pickled = any(folder.glob("*.bin")) or any(folder.glob("*.ckpt"))
     found = "only pickled weights, which are not loaded," if pickled else "no safetensors weights"
     raise ModelError(f"model {name}: {found} in {folder}; {WANTED}")
@@ -213,6 +214,8 @@ def model_folder(name: str, *, weights: Path | None = None) -> Path:
         return _pipeline_folder(name, weights)
     if Path(name).is_dir():
         return Path(name)
+    if Path(name).is_file():
+        raise no_model(name)
     return _cached_repository(name)
 
 

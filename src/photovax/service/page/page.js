@@ -5,6 +5,11 @@ import * as service from "./service.js";
 
 const $ = (id) => document.getElementById(id);
 const inputs = [$("file"), $("camera")];
+const MEANING = {
+  PASS: "edits usually come out worse",
+  WEAK: "edits come out a little worse; a more visible change does more",
+  FAIL: "edits come out as before; choose a more visible change",
+};
 let job = null;
 
 function complain(error) {
@@ -76,7 +81,7 @@ async function outcome() {
   const seen = job.result.visible;
   const models = Object.entries(job.result.models).map(
     ([name, found]) =>
-      `${name}: ${found.verdict}, latent shift ${found.effect.shift.toFixed(2)}, by noise of the same size ${found.floor.shift.toFixed(2)}`,
+      `${name}: ${found.verdict} (${MEANING[found.verdict]}), latent shift ${found.effect.shift.toFixed(2)}, by noise of the same size ${found.floor.shift.toFixed(2)}`,
   );
   const notes = job.result.notes.map((note) => `Note: ${note}.`);
   const eye = job.result.seen ? [

@@ -168,7 +168,7 @@ class Bench:
             "flip": mapped,
             **_visible(saved),
             "models": _models(text),
-            "notes": list(photo.notes),
+            "notes": list(saved.notes),
         }
 
     def _renew(
@@ -245,9 +245,10 @@ class Bench:
         if first.exists():
             size = load_recipe(self._settings.recipe).size
             issuer = self._issuer(self._today)
-            checked = issuer.check(photo, read_parcel(first), size=size)
+            checked = issuer.check_copy(photo, read_parcel(first), size=size)
             found |= {
                 "verdict": checked.verdict.value,
+                "step": None if checked.step is None else checked.step.line,
                 **_visible(checked),
                 "models": {
                     name: {

@@ -1,126 +1,21 @@
-"""Views: differentiable transformations of a photo before a model is fed it.
-
-A view maps float32 images (N, C, H, W) in [0, 1] to images of the same kind, possibly of another
-size. The loss sees the photo through views, so that a change at the photo's own size survives the
-preprocessing of editors.
-"""
+"""Views of a photo at its own size, resized, cropped, or in tiles."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.errors import UsageError
+from photovax.models.views.contract import VIEWS, View, Window
+from photovax.models.views.resampling import resize
 from photovax.pictures.resize import fed_sides
-from photovax.registry import Registry
 
-__all__ = [
-    "VIEWS",
-    "Crop",
-    "Identity",
-    "ShortSide",
-    "Tiles",
-    "View",
-    "Window",
-    "interpolated",
-    "resize",
-]
-
-
-@dataclass(frozen=True)
-class Window:
-    """A rectangle of a photo that a model is fed, and its core.
-
-    The gradient of a pixel comes from the window whose core contains it. The margin around the core
-    is the halo. All numbers are in pixels of the photo.
-
-    Attributes:
-        top: First row.
-        left: First column.
-        height: Number of rows.
-        width: Number of columns.
-        core_top: First row of the core.
-        core_left: First column of the core.
-        core_height: Number of rows of the core.
-        core_width: Number of columns of the core.
-    """
-
-    top: int
-    left: int
-    height: int
-    width: int
-    core_top: int
-    core_left: int
-    core_height: int
-    core_width: int
-
-    @classmethod
-    def whole(cls, height: int, width: int) -> Window:
-        """The window whose core is a whole photo of this size."""
-        return cls(0, 0, height, width, 0, 0, height, width)
-
-    def cut(self, images: Tensor) -> Tensor:
-        """The window of images (..., H, W), not copied."""
-        bottom, right = self.top + self.height, self.left + self.width
-        return images[..., self.top : bottom, self.left : right]
-
-    def core_of(self, images: Tensor) -> Tensor:
-        """The core of images (..., H, W), not copied."""
-        bottom, right = self.core_top + self.core_height, self.core_left + self.core_width
-        return images[..., self.core_top : bottom, self.core_left : right]
-
-    def core_in(self, piece: Tensor) -> Tensor:
-        """The core of a result of ``cut``, not copied."""
-        top, left = self.core_top - self.top, self.core_left - self.left
-        return piece[..., top : top + self.core_height, left : left + self.core_width]
-
-
-class View(Protocol):
-    """A differentiable transformation of images before a model is fed them.
-
-    Views are hashable and compare equal if their options are equal, as frozen dataclasses do.
-    """
-
-    random: ClassVar[bool] = False
-    """Whether two calls with the same images may return different ones."""
-
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Transform images.
-
-        Args:
-            images: Images, float32 (N, C, H, W) in [0, 1], or a mask of this shape and type.
-            generator: Source of all randomness.
-
-        Returns:
-            Images (N, C, h, w) in [0, 1], as the model is fed them. They may share memory with the
-            input, which is not modified.
-        """
-        ...
-
-    def fitted(self, size: int) -> Self:
-        """The view for a model whose input has a short side of ``size`` pixels."""
-        return self
-
-    def fed_side(self, short: int) -> int:
-        """The short side, in pixels, to which the view resizes a photo with this short side."""
-        return short
-
-    def windows(self, height: int, width: int) -> list[Window]:
-        """The windows of a photo of this size over which the loss is averaged, one at a time.
-
-        A single whole window means that the photo goes through ``__call__``. Otherwise the model is
-        fed each window at its own size, and ``__call__`` returns one of the largest.
-        """
-        return [Window.whole(height, width)]
-
-
-VIEWS: Registry[View] = Registry("view")
+__all__ = ["Crop", "Identity", "ShortSide", "Tiles"]
 
 
 @VIEWS.register("identity")
@@ -296,40 +191,3 @@ class Tiles(View):
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """The last tile, which is as large as any; ``photovax.attack.sweep`` uses all tiles."""
         return self.windows(*images.shape[-2:])[-1].cut(images)
-
-
-def interpolated(planes: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic resize with antialiasing (Keys kernel, a = -0.5), not clipped.
-
-    Args:
-        planes: Values (N, C, H, W).
-        height: New height.
-        width: New width.
-
-    Returns:
-        Values (N, C, height, width); the input itself if it has that size.
-    """
-    if planes.shape[-2:] == (height, width):
-        return planes
-    return F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
-
-
-def resize(images: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic resize with antialiasing (Keys kernel, a = -0.5), clipped to [0, 1].
-
-    The definition is that of Pillow's BICUBIC without rounding to 8 bits.
-
-    Args:
-        images: Images (N, C, H, W) in [0, 1].
-        height: New height.
-        width: New width.
-
-    Returns:
-        Images (N, C, height, width); the input itself if it has that size.
-    """
-    if images.shape[-2:] == (height, width):
-        return images
-    resized = interpolated(images, height, width)
-    # Editors clip overshoot at edges when they convert to 8 bits. clamp has a gradient of 1 for all
-    # values inside [0, 1].
-    return resized.clamp(0, 1)

@@ -21,26 +21,6 @@ SIDES = ((64, 96), (97, 131), (41, 200), (7, 5), (1, 1))
 
 
 @pytest.mark.parametrize("sides", SIDES)
-@pytest.mark.parametrize("name", sorted(VIEWS))
-class TestContract:
-    def test_gives_pictures_with_gradients(self, name, sides):
-        view = VIEWS.create(Part(name)).fitted(80)
-        images = torch.rand(2, 3, *sides, requires_grad=True, generator=Generator().manual_seed(0))
-        seen = view(images, Generator().manual_seed(0))
-        assert seen.shape[:2] == images.shape[:2]
-        assert seen.min() >= 0
-        assert seen.max() <= 1
-        (gradient,) = torch.autograd.grad(seen.sum(), images)
-        assert gradient.any()
-
-    def test_the_same_draw_gives_the_same_picture(self, name, sides):
-        view = VIEWS.create(Part(name)).fitted(80)
-        images = torch.rand(1, 3, *sides, generator=Generator().manual_seed(0))
-        first, second = (view(images, Generator().manual_seed(0)) for _ in range(2))
-        assert torch.equal(first, second)
-
-
-@pytest.mark.parametrize("sides", SIDES)
 @pytest.mark.parametrize("shift", [(0, 0), (3, 7)])
 def test_cores_cover_the_photo_once_with_halos_around_them(sides, shift):
     tiles = Tiles(side=64, halo=12, down=shift[0], right=shift[1])

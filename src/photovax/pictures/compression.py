@@ -1,0 +1,182 @@
+"""Lossy compression of JPEG and WebP files: its settings, and what a file decodes to."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin
+
+from photovax.errors import UsageError
+from photovax.pictures.channels import as_image
+from photovax.pictures.pillow import strict_pillow
+from photovax.pictures.types import JPEG_SUFFIXES
+from photovax.ranges import QUALITIES
+
+__all__ = ["LEAST_LOSS", "Compression", "Quality", "compression_for", "compression_of"]
+
+Quality = int | Literal["same", "lossless"]
+"""The quality of files: from 1 to 100, that of the photo's own file, or without loss."""
+
+_USUAL = 90
+_SUBSAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # keys as Pillow's
+
+
+@dataclass(frozen=True)
+class Compression:
+    """Settings of a lossy file.
+
+    Attributes:
+        kind: Pillow's name of the format.
+        quality: Quality from 1 to 100, as libjpeg and libwebp define it; that of ``tables``, as
+            near as it can be told, where they are given.
+        subsampling: Resolution of the two colour channels: ``4:4:4`` (full), ``4:2:2`` (half of the
+            columns) or ``4:2:0`` (half of the rows, too). WebP has the last only.
+        tables: Quantisation tables of a JPEG file, 64 numbers each, row by row; those of
+            ``quality`` when None.
+        progressive: Whether a JPEG file is progressive.
+        compact: Whether the Huffman codes of a JPEG file are fitted to it.
+
+    Raises:
+        UsageError: If the quality is out of range.
+    """
+
+    kind: Literal["JPEG", "WEBP"]
+    quality: int
+    subsampling: str = "4:2:0"
+    tables: tuple[tuple[int, ...], ...] | None = None
+    progressive: bool = False
+    compact: bool = True
+
+    def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise UsageError(f"a quality must be {QUALITIES}, got {self.quality}")
+
+    @property
+    def exact(self) -> bool:
+        """Whether the quality says it all: there are no other tables than libjpeg's for it."""
+        return self.tables is None or _off(self.tables, self.quality) == 0
+
+    @property
+    def only_rounds(self) -> bool:
+        """Whether all divisors are 1 and colours whole, so that a file is as good as lossless."""
+        finest = self.tables is not None and all(set(table) == {1} for table in self.tables)
+        return finest and self.subsampling == "4:4:4"
+
+    @property
+    def label(self) -> str:
+        """The settings in words, such as ``JPEG, quality 90, 4:2:0``."""
+        name = "WebP" if self.kind == "WEBP" else "JPEG"
+        about = "" if self.exact else "about "
+        return f"{name}, quality {about}{self.quality}, {self.subsampling}"
+
+    def figures(self) -> dict[str, object]:
+        """The settings for JSON."""
+        return {
+            "kind": self.kind,
+            "quality": self.quality,
+            "exact": self.exact,
+            "subsampling": self.subsampling,
+        }
+
+    def fits(self, suffix: str) -> bool:
+        """Whether files with this suffix, in lower case, are compressed so."""
+        return suffix in JPEG_SUFFIXES if self.kind == "JPEG" else suffix == ".webp"
+
+    def options(self) -> dict[str, Any]:
+        """The settings as options of Pillow's ``save``."""
+        if self.kind == "WEBP":
+            # exact: keeps colours under full transparency
+            return {"quality": self.quality, "method": 4, "exact": True}
+        given: dict[str, Any] = {"subsampling": self.subsampling, "progressive": self.progressive}
+        if self.tables is None:
+            given["quality"] = self.quality
+        else:
+            given["qtables"] = [list(table) for table in self.tables]
+        # Fitted codes need the whole file in a buffer, which Pillow makes too small for the finest.
+        return given | {"optimize": self.compact and self.quality <= 95}
+
+    def decoded(self, channels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What a file with these settings decodes to.
+
+        Args:
+            channels: Pixels, uint8 (H, W, 1 to 4), with alpha where WebP holds it.
+
+        Returns:
+            Pixels of the same shape and type.
+        """
+        file = io.BytesIO()
+        as_image(channels).save(file, self.kind, **self.options())
+        with strict_pillow(channels.shape[0] * channels.shape[1]), Image.open(file) as image:
+            # WebP drops an alpha channel that is opaque everywhere.
+            shown = np.asarray(image.convert(as_image(channels[:1, :1]).mode))
+            return shown.reshape(channels.shape)
+
+
+LEAST_LOSS = Compression("JPEG", 100, subsampling="4:4:4", compact=False)
+"""JPEG whose decoded channels are seldom more than two levels off."""
+
+
+def compression_for(
+    suffix: str, own: Compression | None, quality: Quality = "same"
+) -> Compression | None:
+    """The compression of a result.
+
+    Args:
+        suffix: Suffix of the result, in lower case.
+        own: Compression of the photo's own file; None if it is not JPEG.
+        quality: Quality. With ``same``, a JPEG result is compressed as the photo's own file is,
+            and with quality 90 if that is not JPEG; a WebP result is lossless.
+
+    Returns:
+        The settings; None where pixels are kept, or kept within the budget.
+
+    Raises:
+        UsageError: If the quality is out of range.
+    """
+    if quality == "lossless":
+        return None
+    if suffix in JPEG_SUFFIXES:
+        if quality == "same":
+            return own or Compression("JPEG", _USUAL)
+        return Compression("JPEG", quality)
+    if suffix == ".webp" and quality != "same":
+        return Compression("WEBP", quality)
+    return None
+
+
+def compression_of(image: Image.Image) -> Compression | None:
+    """The compression of an opened file; None unless it is JPEG, in grey or RGB."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode not in ("L", "RGB"):
+        return None
+    tables = tuple(tuple(table) for _, table in sorted(image.quantization.items())[:2])
+    # Pillow names the three customary ones; grey has no colours to halve.
+    usual = "4:4:4" if image.layers == 1 else "4:2:0"
+    sampling = _SUBSAMPLINGS.get(JpegImagePlugin.get_sampling(image), usual)
+    return Compression(
+        "JPEG",
+        min(range(1, 101), key=lambda quality: _off(tables, quality)),
+        subsampling=sampling,
+        tables=tables,
+        progressive=bool(image.info.get("progressive")),
+    )
+
+
+def _off(tables: tuple[tuple[int, ...], ...], quality: int) -> int:
+    """The sum of the differences between tables and those of libjpeg for a quality."""
+    pairs = zip(tables, _libjpeg(quality), strict=False)
+    return sum(abs(a - b) for mine, theirs in pairs for a, b in zip(mine, theirs, strict=True))
+
+
+@cache
+def _libjpeg(quality: int) -> tuple[tuple[int, ...], ...]:
+    """The quantisation tables of libjpeg for luma and chroma."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
+    file.seek(0)
+    with JpegImagePlugin.JpegImageFile(file) as image:
+        return tuple(tuple(table) for _, table in sorted(image.quantization.items()))

@@ -1,0 +1,73 @@
+"""The index of several pictures in one JPEG file: CIPA DC-007, Multi-Picture Format."""
+
+from __future__ import annotations
+
+import struct
+
+from photovax.pictures.jpeg_segments import Jpeg, segment
+
+__all__ = ["PREFIX", "index", "offsets"]
+
+_APP2 = 0xE2
+PREFIX = b"MPF\0"
+"""Begin of the index's APP2 segment."""
+
+_VERSION, _COUNT, _ENTRIES = 0xB000, 0xB001, 0xB002
+_LONG, _UNDEFINED = 4, 7
+_PRIMARY = 0x030000  # type "baseline MP primary image", format JPEG
+_MOST = 1000  # more pictures mean damage or an attack
+
+
+def offsets(jpeg: Jpeg) -> list[int]:
+    """Offsets of all pictures but the first in the file, as the index of the first one says.
+
+    Args:
+        jpeg: First picture of the file.
+
+    Returns:
+        Offsets from the start of the file, unchecked; empty without an index, or with a damaged
+        one.
+    """
+    for each in jpeg.segments:
+        if each.marker == _APP2 and each.payload.startswith(PREFIX):
+            header = each.start + 4 + len(PREFIX)  # offsets count from here
+            try:
+                return [header + offset for offset in _entries(each.payload[len(PREFIX) :])[1:]]
+            except struct.error:
+                return []
+    return []
+
+
+def index(primary: int, second: int, *, at: int) -> bytes:
+    """A segment with the index of two pictures, the second right behind the first.
+
+    Args:
+        primary: Size of the first picture in bytes, without this segment.
+        second: Size of the second one.
+        at: Offset of this segment in the file.
+    """
+    head = len(PREFIX) + 4
+    behind = 8 + 2 + 3 * 12 + 4  # of the block, where the entries are
+    primary += head + behind + 2 * 16
+    entries = struct.pack(">IIIHH", _PRIMARY, primary, 0, 0, 0)
+    entries += struct.pack(">IIIHH", 0, second, primary - (at + head), 0, 0)
+    table = struct.pack(">HHI4s", _VERSION, _UNDEFINED, 4, b"0100")
+    table += struct.pack(">HHII", _COUNT, _LONG, 1, 2)
+    table += struct.pack(">HHII", _ENTRIES, _UNDEFINED, len(entries), behind)
+    block = b"MM\0*" + struct.pack(">IH", 8, 3) + table + bytes(4) + entries
+    return segment(_APP2, PREFIX + block)
+
+
+def _entries(block: bytes) -> list[int]:
+    """Offsets of all pictures from the start of the block, but for the first, which has 0."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    if order is None:
+        return []
+    (at,) = struct.unpack_from(order + "I", block, 4)
+    (count,) = struct.unpack_from(order + "H", block, at)
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, _, size, start = struct.unpack_from(order + "HHII", block, entry)
+        if tag == _ENTRIES:
+            rows = range(start, start + 16 * min(size // 16, _MOST), 16)
+            return [struct.unpack_from(order + "I", block, row + 8)[0] for row in rows]
+    return []

@@ -1,0 +1,111 @@
+"""Lossy compression: what is read from a file, and what a file decodes to."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from photovax.errors import UsageError
+from photovax.pictures.compression import LEAST_LOSS, Compression, compression_for
+from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.write import write_photo
+
+
+@pytest.mark.parametrize("quality", [5, 50, 83, 95, 100])
+@pytest.mark.parametrize("sampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_a_copy_has_the_compression_of_the_file(tmp_path, pixels, quality, sampling):
+    source, copy = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    Image.fromarray(pixels).save(
+        source, quality=quality, subsampling=sampling, progressive=quality > 50
+    )
+    photo = read_photo(source)
+    own = photo.compression
+    assert own is not None
+    assert (own.quality, own.subsampling, own.progressive) == (quality, sampling, quality > 50)
+    write_photo(photo, copy, compression=own)
+    assert read_photo(copy).compression == own
+    with JpegImageFile(source) as first, JpegImageFile(copy) as second:
+        assert first.quantization == second.quantization
+        assert first.info.get("progressive") == second.info.get("progressive")
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("JPEG", 1), ("JPEG", 3), ("WEBP", 3), ("WEBP", 4)])
+def test_a_file_decodes_to_what_was_foretold(tmp_path, pixels, kind, channels):
+    alpha = (np.arange(pixels.shape[1]) * 3 % 256).astype(np.uint8)
+    shown = np.dstack([pixels, np.broadcast_to(alpha, pixels.shape[:2])])[..., :channels]
+    photo = Photo.from_array(np.ascontiguousarray(shown))
+    compression = Compression(kind, 60)
+    file = tmp_path / f"a.{kind.lower()}"
+    write_photo(photo, file, compression=compression)
+    reopened = read_photo(file)
+    assert np.array_equal(photo.compressed(compression).pixels, reopened.pixels)
+    assert (photo.pixels != reopened.pixels).any()
+    if channels == 4:
+        assert photo.alpha is not None
+        assert reopened.alpha is not None
+        assert np.array_equal(photo.alpha, reopened.alpha)
+
+
+def test_noise_fits_into_the_finest_file(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg", quality=100, subsampling="4:4:4")
+    photo = read_photo(tmp_path / "a.jpg")
+    write_photo(photo, tmp_path / "b.jpg", compression=photo.compression)
+    shown = read_photo(tmp_path / "b.jpg").pixels.astype(int)
+    assert np.abs(shown - photo.pixels).max() <= 3
+
+
+def test_the_compression_of_a_result():
+    own = Compression("JPEG", 70, subsampling="4:4:4")
+    assert compression_for(".jpg", own) == own
+    assert compression_for(".jpeg", None) == Compression("JPEG", 90)
+    assert compression_for(".jpg", own, 55) == Compression("JPEG", 55)
+    assert compression_for(".jpg", own, "lossless") is None
+    assert compression_for(".webp", own) is None
+    assert compression_for(".webp", own, 55) == Compression("WEBP", 55)
+    assert compression_for(".png", own, 55) is None
+
+
+@pytest.mark.parametrize("quality", [0, 101])
+def test_a_quality_out_of_range_is_refused(quality):
+    with pytest.raises(UsageError, match=f"from 1 to 100, got {quality}"):
+        Compression("JPEG", quality)
+
+
+def test_a_compression_is_only_for_its_own_files(tmp_path, pixels):
+    photo = Photo.from_array(pixels)
+    for name in ("a.png", "a.tif", "a.webp"):
+        write_photo(photo, tmp_path / name, compression=Compression("JPEG", 20))
+        assert np.array_equal(read_photo(tmp_path / name).pixels, pixels)
+    assert LEAST_LOSS.label == "JPEG, quality 100, 4:4:4"
+
+
+def test_tables_of_other_programs_are_named_by_the_nearest_quality(tmp_path, pixels):
+    tables = [[min(255, 3 + each) for each in range(64)], [40] * 64]
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", qtables=tables, subsampling=0)
+    own = read_photo(tmp_path / "a.jpg").compression
+    assert own is not None
+    assert not own.exact
+    assert own.label.startswith("JPEG, quality about ")
+    assert own.tables == tuple(map(tuple, tables))
+    assert Compression("JPEG", 80).exact
+
+
+def test_what_has_no_compression_to_keep(tmp_path, pixels):
+    picture = Image.fromarray(pixels)
+    picture.convert("CMYK").save(tmp_path / "a.jpg")
+    picture.save(tmp_path / "a.png")
+    for name in ("a.jpg", "a.png"):
+        assert read_photo(tmp_path / name).compression is None
+    picture.save(tmp_path / "b.jpg", quality=100, subsampling=0)
+    finest = read_photo(tmp_path / "b.jpg")
+    assert finest.compression is not None
+    assert finest.compression.only_rounds
+    assert finest.with_pixels(pixels).compression is None
+
+
+def test_grey_files_keep_their_table(tmp_path, pixels):
+    Image.fromarray(pixels).convert("L").save(tmp_path / "a.jpg", quality=60)
+    own = read_photo(tmp_path / "a.jpg").compression
+    assert own is not None
+    assert (own.quality, own.exact) == (60, True)

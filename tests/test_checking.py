@@ -1,0 +1,145 @@
+"""A copy that a platform made of a photo is judged by what is left of the immunization."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from photovax.attack.recipe import Recipe
+from photovax.checking import Check, Verdict, check, noisy
+from photovax.demo import SAMPLE
+from photovax.errors import UsageError
+from photovax.immunizer import Immunizer
+from photovax.metrics.profiles import conversion
+from photovax.pictures.photo import Metadata, Photo, read_photo
+from photovax.registry import Part
+from tests.metrics.samples import display_p3
+
+LEVELS = 12
+
+
+@pytest.fixture(scope="module")
+def original() -> Photo:
+    with Image.open(SAMPLE) as sample:
+        return Photo.from_image(sample.convert("RGB").crop((130, 20, 370, 220)))
+
+
+@pytest.fixture(scope="module")
+def immunized(immunizer: Immunizer, original: Photo) -> Photo:
+    recipe = Recipe(
+        objective=Part("latent_drift"),
+        budget=Part("linf", {"radius": LEVELS / 255}),
+        views=(Part("short_side", {"pixels": 128}),),
+        steps=12,
+        step_size=4 / 255,
+        schedule="cosine",
+        draws=1,
+    )
+    return immunizer.immunize(original, recipe).photo
+
+
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    file = BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+COPIES = {
+    "saved": lambda it: saved(it, "PNG"),
+    "jpeg80": lambda it: saved(it, "JPEG", quality=80),
+    "half": lambda it: saved(it.resize((120, 100), Image.Resampling.LANCZOS), "PNG"),
+    "crop": lambda it: saved(it.resize((154, 128), box=(24, 20, 216, 180)), "JPEG", quality=80),
+}
+
+
+def checked(data: bytes, original: Photo) -> Check:
+    return check(read_photo(data), original, device="cpu", size=128)
+
+
+@pytest.mark.parametrize(
+    ("copy", "verdict"), [("saved", "PASS"), ("jpeg80", "PASS"), ("half", "PASS"), ("crop", "WEAK")]
+)
+def test_a_copy_is_judged_by_the_immunization_that_is_left(immunized, original, copy, verdict):
+    if copy in ("half", "crop"):
+        pytest.importorskip("cv2")
+    found = checked(COPIES[copy](immunized.to_image()), original)
+    assert found.verdict.value == verdict
+    assert (found.step is None) == (copy == "saved")
+    model = found.models["embedded"]
+    assert model.effect.shift > 2.5 * model.floor.shift
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_of_a_clean_photo_fails(original, copy):
+    if copy in ("half", "crop"):
+        pytest.importorskip("cv2")
+    found = checked(COPIES[copy](original.to_image()), original)
+    assert found.verdict is Verdict.FAIL
+    assert found.models["embedded"].effect.shift < 0.02
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_of_a_noisy_photo_fails(original, copy):
+    if copy in ("half", "crop"):
+        pytest.importorskip("cv2")
+    noise = original.with_pixels(noisy(original.pixels, LEVELS, 7))
+    found = checked(COPIES[copy](noise.to_image()), original)
+    assert found.verdict is Verdict.FAIL
+    # The floor is noise of the budget: neither of the JPEG's error nor of what a resize leaves.
+    model = found.models["embedded"]
+    assert model.effect.shift == pytest.approx(model.floor.shift, rel=0.35)
+
+
+def test_a_clean_copy_by_an_unknown_resize_does_not_pass(original):
+    cv2 = pytest.importorskip("cv2")
+    small = cv2.resize(original.pixels, (168, 140), interpolation=cv2.INTER_LINEAR)  # aliased
+    found = checked(saved(Image.fromarray(small), "JPEG", quality=82), original)
+    assert found.verdict is Verdict.FAIL
+
+
+def test_a_copy_converted_to_srgb_is_compared_with_the_converted_original(original, immunized):
+    p3 = display_p3()
+    tagged = Photo(original.pixels, None, Metadata(icc=p3), "PNG", ())
+    convert = conversion(p3, None)
+    assert convert is not None
+    for photo, verdict in ((original, Verdict.FAIL), (immunized, Verdict.PASS)):
+        served = Image.fromarray(convert(photo.pixels))
+        found = checked(saved(served, "JPEG", quality=90), tagged)
+        assert found.verdict is verdict
+        assert found.step is not None
+        assert found.step.line == "colours converted to its profile, JPEG, quality 90, 4:2:0"
+
+
+def test_a_changed_pixel_in_a_clean_copy_is_no_immunization(original):
+    pytest.importorskip("cv2")
+    crop = original.pixels[20:180, 24:216].copy()
+    crop[80, 90] ^= 128
+    assert checked(saved(Image.fromarray(crop), "PNG"), original).verdict is Verdict.FAIL
+
+
+def test_a_grey_photo_may_come_back_in_three_channels(original):
+    grey = Photo.from_image(original.to_image().convert("L"))
+    found = checked(saved(grey.to_image().convert("RGB"), "JPEG", quality=80), grey)
+    assert found.visible.linf == 0
+
+
+def test_a_copy_without_colours_is_refused(original):
+    copy = saved(original.to_image().convert("L"), "PNG")
+    with pytest.raises(UsageError, match="copy is grey and the original in colour"):
+        checked(copy, original)
+
+
+def test_another_photo_is_refused(original):
+    pytest.importorskip("cv2")
+    mirrored = Image.fromarray(np.ascontiguousarray(original.pixels[:, ::-1]))
+    with pytest.raises(UsageError, match="shows another photo"):
+        checked(saved(mirrored, "PNG"), original)
+
+
+def test_every_verdict_says_what_it_means(original, immunized):
+    assert len({verdict.meaning for verdict in Verdict}) == 3
+    assert "no change was found" in checked(COPIES["saved"](original.to_image()), original).meaning
+    found = checked(COPIES["saved"](immunized.to_image()), original)
+    assert found.meaning == Verdict.PASS.meaning
