@@ -96,6 +96,7 @@ class _Worker:
 
     def restart(self) -> int | None:
         """Start another process after this one has ended; returns how it ended."""
+        self.process.join(2)  # its end of the pipe is closed first
         self.end()
         ended = self.process.exitcode
         self._start()
@@ -103,11 +104,10 @@ class _Worker:
 
     def end(self) -> None:
         """End the process."""
-        # One that is about to end by itself tells why; one that works would never.
-        self.process.join(0 if self.process.is_alive() and self.task is None else 1)
+        self.pipe.close()  # which ends one that has nothing to do
+        self.process.join(0 if self.task is not None and self.process.is_alive() else 2)
         self.process.kill()
         self.process.join()
-        self.pipe.close()
 
 
 class Processes:
