@@ -10,7 +10,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from photovax.attack.strength import Aim
-from photovax.batch.local import MaskOptions, immunize_files
+from photovax.batch.order import MaskOptions, Order
+from photovax.batch.work import immunize_file
 from photovax.checking import Verdict, check, noisy
 from photovax.errors import (
     BudgetExceeded,
@@ -24,17 +25,16 @@ from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.compression import Compression
 from photovax.pictures.masks import load_mask
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
 from photovax.saving import check_promises
 from tests.places import SHARED
 
 
-def immunized(immunizer, recipe, source, output, **options):
-    (outcome,) = immunize_files(immunizer, {source: output}, recipe, **options)
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome
+def immunized(immunizer, recipe, source, output, *, overwrite=False, show=None, **options):
+    destination = Destination(output, overwrite, source)
+    return immunize_file(immunizer, source, destination, Order(recipe, **options), show=show)
 
 
 def test_the_saved_file_keeps_the_budget_and_moves_the_model(
@@ -129,8 +129,8 @@ def test_the_verdict_that_is_aimed_at_is_that_of_the_file(immunizer, quick, phot
 
 
 def test_what_jpeg_cannot_hold_is_said_before_the_work(immunizer, quick, photo_file, tmp_path):
-    def never(source, step):
-        raise AssertionError("work began")
+    def never(progress):
+        assert progress.stage == "reading", "work began"
 
     options = MaskOptions(tmp_path / "mask.png")
     original = read_photo(photo_file)
@@ -139,9 +139,9 @@ def test_what_jpeg_cannot_hold_is_said_before_the_work(immunizer, quick, photo_f
     Image.fromarray(half).save(options.path)
     Image.fromarray(np.dstack([original.pixels, half * np.uint8(255)])).save(tmp_path / "rgba.png")
     with pytest.raises(SaveError, match=r"JPEG would change pixels outside the mask, too; use"):
-        immunized(immunizer, quick, photo_file, tmp_path / "out.jpg", mask=options, callback=never)
+        immunized(immunizer, quick, photo_file, tmp_path / "out.jpg", mask=options, show=never)
     with pytest.raises(SaveError, match="transparent, which JPEG cannot hold"):
-        immunized(immunizer, quick, tmp_path / "rgba.png", tmp_path / "out.jpg", callback=never)
+        immunized(immunizer, quick, tmp_path / "rgba.png", tmp_path / "out.jpg", show=never)
     with pytest.raises(
         BudgetExceeded, match=r"no JPEG file was found .* 1 of 255 levels; use .png"
     ):
@@ -241,15 +241,6 @@ def test_a_broken_promise_leaves_nothing(immunizer, quick, photo_file, tmp_path)
         check_promises(result, photo)
 
 
-def test_a_batch_goes_on_past_a_bad_file(immunizer, quick, photo_file, tmp_path):
-    (tmp_path / "bad.jpg").write_text("not a picture")
-    plan = {tmp_path / "bad.jpg": tmp_path / "b.png", photo_file: tmp_path / "good.png"}
-    bad, good = immunize_files(immunizer, plan, quick)
-    assert isinstance(bad.error, PhotoError)
-    assert good.saved is not None
-    assert not (tmp_path / "b.png").exists()
-
-
 def test_a_mask_may_be_as_large_as_the_photo(photo_file, tmp_path, monkeypatch):
     photo = read_photo(photo_file)
     white = np.ones((photo.height, photo.width), bool)
@@ -338,18 +329,15 @@ def test_every_awkward_file_through_the_whole_path(immunizer, quick, tmp_path):
     (tmp_path / "out").mkdir()
     recipe = dataclasses.replace(quick, steps=1)
     cases = json.loads((tmp_path / "in" / "manifest.json").read_text())
-    plan = {
-        tmp_path / "in" / case["file"]: tmp_path / "out" / f"{index}.png"
-        for index, case in enumerate(cases)
-    }
-    outcomes = list(immunize_files(immunizer, plan, recipe))
-    for case, outcome, output in zip(cases, outcomes, plan.values(), strict=True):
+    for index, case in enumerate(cases):
+        source, output = tmp_path / "in" / case["file"], tmp_path / "out" / f"{index}.png"
         if case["expect"] == "error":
-            assert isinstance(outcome.error, PhotoError), case["file"]
-            assert "\n" not in str(outcome.error)
+            with pytest.raises(PhotoError) as refused:
+                immunized(immunizer, recipe, source, output)
+            assert "\n" not in str(refused.value), case["file"]
             assert not output.exists()
             continue
-        assert outcome.error is None, (case["file"], outcome.error)
+        immunized(immunizer, recipe, source, output)
         saved = read_photo(output)
         if "shown_size" in case:
             assert [saved.width, saved.height] == case["shown_size"], case["file"]
@@ -371,9 +359,11 @@ def test_the_photo_is_safe_when_it_cannot_be_measured(
     kind = KeyboardInterrupt if stopped else MetricUnavailable
     with pytest.raises(kind, match=None if stopped else "written and verified"):
         immunizer.save(result, tmp_path / "new.png")
-    assert (tmp_path / "new.png").exists() is not stopped
-    # Never beside the record of the photo that was there before.
+    # Photo and record are there, or neither is.
+    assert (tmp_path / "new.png").exists() is (tmp_path / "new.png.json").exists() is not stopped
+    before = (tmp_path / "old.png.json").read_text()
     with pytest.raises(kind):
         immunizer.save(result, tmp_path / "old.png", overwrite=True)
     assert (tmp_path / "old.png").exists()
-    assert not (tmp_path / "old.png.json").exists()
+    record = (tmp_path / "old.png.json").read_text()
+    assert record == before if stopped else json.loads(record)["realised"] is None

@@ -181,6 +181,8 @@ def check_copy(
     *,
     device: torch.device,
     size: int | None = None,
+    step: Step | None = None,
+    known: VisibleDifference | None = None,
 ) -> Check:
     """Measure a photo, or a copy of it that a platform serves, with loaded models.
 
@@ -190,6 +192,8 @@ def check_copy(
         models: Loaded models by catalogue name or folder.
         device: Device of the models.
         size: Short side in pixels at which models are fed photos; each model's own when None.
+        step: What was done to the copy, if that is known; it is searched for when None.
+        known: Visibility of the change, if it was measured before.
 
     Raises:
         UsageError: If the copy shows another photo or is turned, or only it is grey.
@@ -200,8 +204,9 @@ def check_copy(
     # Platforms also save grey photos in three channels.
     whole = original.visible() if photo.grey else original.visible_rgb()
     after = photo.visible()
-    colours = conversion(original.metadata.icc, photo.metadata.icc)
-    step = find_step(after, whole, photo.compression, colours)
+    if step is None:
+        colours = conversion(original.metadata.icc, photo.metadata.icc)
+        step = find_step(after, whole, photo.compression, colours)
     before = step(whole)
     visible = visibility(before, after)
     level = _level(step, whole, before, after) if step.changes else visible.linf
@@ -210,7 +215,7 @@ def check_copy(
         return step(noisy(whole, level, seed))
 
     found = _check_all(models, before, after, spoilt, device, size)
-    seen = visible_difference(before, after)
+    seen = known or visible_difference(before, after)
     done = step if step.changes else None
     return Check(visible, seen, found, done, filtered(before, after))
 

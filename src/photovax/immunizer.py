@@ -198,7 +198,7 @@ class Immunizer:
             OutputExists: If the photo or its record exists and must not be replaced.
             SaveError: If the photo cannot be written, or the file type cannot hold it.
             MetricUnavailable: If memory ran out during the measurements. The photo is then written
-                and verified, but has no record.
+                and verified, and its record has no measurements.
         """
         digests = self.digests(result.recipe)
         return save(

@@ -110,30 +110,37 @@ def save(
         written, shown = (written.with_pixels(each) for each in pixels)
         result = replace(result, photo=shown)
 
-    def verify(file: Path) -> None:
-        most = result.photo.height * result.photo.width
-        check_promises(result, read_photo(file, max_pixels=most), result.shown)
-
-    write_photo(written, destination, compression=result.compression, verify=verify)
-    if destination.overwrite:  # the record of the photo that was replaced
-        destination.record.unlink(missing_ok=True)
-    # Measured after the photo is written, so that the work is kept if memory runs out here.
-    try:
-        saved = _measured(result, destination, models, device, memory=memory)
-    except (MemoryError, RuntimeError) as error:
-        raise MetricUnavailable(
-            f"{destination.path} is written and verified, but it could not be measured: "
-            f"{first_line(error)}"
-        ) from error
-    except KeyboardInterrupt:
-        if not destination.overwrite:
-            destination.path.unlink(missing_ok=True)
-        raise
     named = [
         {"name": model.name, "sha256": digest, "identified_by": model.identified_by}
         for model, digest in zip(models, digests, strict=True)
     ]
-    _write_record(result, saved, named, device, destination)
+    saved: Saved | None = None
+    unmeasured: MemoryError | RuntimeError | None = None
+    recorded = False
+
+    def finish(file: Path) -> None:
+        nonlocal saved, unmeasured, recorded
+        most = result.photo.height * result.photo.width
+        check_promises(result, read_photo(file, max_pixels=most), result.shown)
+        try:
+            saved = _measured(result, destination, models, device, memory=memory)
+        except (MemoryError, RuntimeError) as error:  # which must not throw away the work
+            unmeasured = error
+        # The record comes first: a photo without one would be nobody's after a loss of power.
+        _write_record(result, saved, named, device, destination, file_digest(file))
+        recorded = True
+
+    try:
+        write_photo(written, destination, compression=result.compression, verify=finish)
+    except BaseException:
+        if recorded:
+            destination.record.unlink(missing_ok=True)
+        raise
+    if saved is None:
+        raise MetricUnavailable(
+            f"{destination.path} is written and verified, but it could not be measured: "
+            f"{first_line(unmeasured or MemoryError())}"
+        ) from unmeasured
     return saved
 
 
@@ -183,10 +190,11 @@ def _compressed(result: Immunized, compression: Compression) -> Compressed:
 
 def _write_record(
     result: Immunized,
-    saved: Saved,
+    saved: Saved | None,
     models: Sequence[Mapping[str, str]],
     device: torch.device,
     destination: Destination,
+    sha256: str,
 ) -> None:
     """Write the record: a JSON file with all settings and measurements.
 
@@ -194,23 +202,24 @@ def _write_record(
 
     Args:
         result: Result that was written.
-        saved: Saved file and its measurements.
+        saved: Saved file and its measurements; None if it could not be measured.
         models: For each model its name, the SHA-256 of the attacked weights, and what says that
             they are of that model.
         device: Device of the immunization.
         destination: Destination of the photo.
+        sha256: SHA-256 of the photo's file, in hexadecimal digits.
     """
     record = {
         "photovax": VERSION,
-        "photo": saved.path.name,
-        "sha256": file_digest(saved.path),
+        "photo": destination.path.name,
+        "sha256": sha256,
         "recipe": asdict(result.recipe),
         "recipe_digest": result.recipe.digest(),
         "models": list(models),
         "budget": asdict(result.recipe.budget),
-        "realised": saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
-        "compressed": None if saved.compressed is None else saved.compressed.figures(),
-        "effects": {name: asdict(effect) for name, effect in saved.effects.items()},
+        "realised": saved and saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
+        "compressed": saved and saved.compressed and saved.compressed.figures(),
+        "effects": saved and {name: asdict(effect) for name, effect in saved.effects.items()},
         "loss": result.loss,
         "steps": result.steps,
         "passes": result.passes,
@@ -223,10 +232,11 @@ def _write_record(
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
         },
-        "notes": list(saved.notes),
+        "notes": list(destination.notes(result.original)),
+        **destination.facts,
     }
     text = json.dumps(record, indent=1) + "\n"
-    write_text(text, saved.record, overwrite=destination.overwrite)
+    write_text(text, destination.record, overwrite=destination.overwrite)
 
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from photovax.errors import OutputExists, SaveError, UsageError
 from photovax.pictures import write
-from photovax.pictures.outputs import Destination, default_output, plan_outputs
+from photovax.pictures.outputs import Destination, plan_outputs, result_name
 from photovax.pictures.types import WRITTEN_SUFFIXES
 from tests.pictures.made import XMP, camera_exif, noise, plain, smooth
 
@@ -117,14 +117,14 @@ def test_more_than_jpeg_holds_is_said_before_the_work(kind: str, tmp_path: Path)
         (".png", ".png.immunized.png"),
     ],
 )
-def test_default_output(source: str, result: str) -> None:
-    assert default_output(Path("in") / source) == Path("in") / result
+def test_the_name_of_a_result(source: str, result: str) -> None:
+    assert result_name(source, suffix=".png", addition=".immunized") == result
 
 
-def test_default_output_of_another_type() -> None:
-    assert default_output(Path("a.png"), suffix=".tif") == Path("a.immunized.tif")
-    own = {name: default_output(Path(name), suffix=None).name for name in ("a.JPG", "b.heic")}
-    assert own == {"a.JPG": "a.immunized.JPG", "b.heic": "b.immunized.png"}
+def test_the_name_of_a_result_of_another_type() -> None:
+    assert result_name("a.png", suffix=".tif", addition="") == "a.tif"
+    own = [result_name(name, suffix=None, addition=".x") for name in ("a.JPG", "b.heic")]
+    assert own == ["a.x.JPG", "b.x.png"]
 
 
 def test_a_batch_never_gives_two_results_one_name() -> None:
@@ -137,9 +137,9 @@ def test_a_batch_never_gives_two_results_one_name() -> None:
         "a.b.png",
         "a.c.png",
     ]
-    plan = plan_outputs([Path(name) for name in names])
-    assert [path.name for path in plan] == names
-    assert [path.name for path in plan.values()] == [
+    plan = plan_outputs(dict.fromkeys(names, "out"))
+    assert list(plan) == names
+    assert [path.removeprefix("out/") for path in plan.values()] == [
         "photo.jpg.immunized.png",
         "photo.png.immunized.png",
         "other.immunized.png",
@@ -151,10 +151,14 @@ def test_a_batch_never_gives_two_results_one_name() -> None:
 
 
 def test_the_same_name_in_two_folders_is_no_clash() -> None:
-    plan = plan_outputs([Path("x/a.png"), Path("y/a.png"), Path("x/a.png")])
-    assert list(plan.values()) == [Path("x/a.immunized.png"), Path("y/a.immunized.png")]
+    plan = plan_outputs({"x/a.png": "x", "y/a.png": "y"})
+    assert list(plan.values()) == ["x/a.immunized.png", "y/a.immunized.png"]
 
 
 def test_a_result_never_takes_the_name_of_another_source() -> None:
-    plan = plan_outputs([Path("a.png"), Path("a.immunized.png")])
-    assert plan[Path("a.png")] == Path("a.png.immunized.png")
+    plan = plan_outputs({"a.png": "", "a.immunized.png": ""})
+    assert plan["a.png"] == "a.png.immunized.png"
+    assert plan_outputs({"a.png": "", "b.jpg": ""}, addition="") == {
+        "a.png": "a.png.png",
+        "b.jpg": "b.png",
+    }

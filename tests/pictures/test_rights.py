@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 from photovax.attack.recipe import Recipe
-from photovax.batch.local import immunize_files
+from photovax.batch.order import Order
+from photovax.batch.work import immunize_file
 from photovax.errors import BudgetExceeded
 from photovax.immunizer import Immunizer
 from photovax.pictures.exif import Metadata
+from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.rights import cawg_entries, forbidding_ai, forbids_training
 from photovax.pictures.write import write_photo
@@ -141,15 +143,19 @@ def test_immunized_files_say_so_when_asked_only(
     Image.effect_noise((40, 30), 60).convert("RGB").save(tmp_path / "in.jpg", xmp=packet())
     broken = packet().replace(b"</rdf:RDF>", b"")
     Image.effect_noise((40, 30), 60).convert("RGB").save(tmp_path / "broken.jpg", xmp=broken)
-    plan = {tmp_path / "in.jpg": tmp_path / "a.png", tmp_path / "broken.jpg": tmp_path / "b.png"}
-    for outcome in immunize_files(immunizer, plan, quick, forbid_ai=True):
-        assert outcome.error is None
-        assert forbids_training(read_photo(outcome.saved.path).metadata)
-        assert len(outcome.result.original.notes) == (outcome.source.name == "broken.jpg")
-    silent = replace(outcome.result.photo, metadata=Metadata())
+    for name in ("in.jpg", "broken.jpg"):
+        done = immunize_file(
+            immunizer,
+            tmp_path / name,
+            Destination(tmp_path / f"{name}.png"),
+            Order(quick, forbid_ai=True),
+        )
+        assert forbids_training(read_photo(done.saved.path).metadata)
+        assert len(done.result.original.notes) == (name == "broken.jpg")
+    silent = replace(done.result.photo, metadata=Metadata())
     with pytest.raises(BudgetExceeded, match="no statement against AI training"):
-        check_promises(outcome.result, silent)
-    (outcome,) = immunize_files(immunizer, {tmp_path / "in.jpg": tmp_path / "c.png"}, quick)
+        check_promises(done.result, silent)
+    immunize_file(immunizer, tmp_path / "in.jpg", Destination(tmp_path / "c.png"), Order(quick))
     assert read_photo(tmp_path / "c.png").metadata.xmp == packet()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, Any
 
@@ -76,6 +77,10 @@ def _root(
 
 def main() -> None:
     """Run the command line; print errors as one line and exit with their code."""
+    for stream in (sys.stdout, sys.stderr):
+        # Consoles of Windows cannot print every file's name.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except PhotovaxError as error:

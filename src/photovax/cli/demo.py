@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from photovax.cli import options
+from photovax.cli.progress import bars
 
 
 def command(
@@ -19,8 +20,8 @@ def command(
     """Immunize the sample photo, edit it in three ways, and write a sheet of pictures."""
     from photovax.demo import run_demo
 
-    with options.progress(quiet=False) as show:
-        done = run_demo(output, device=device, callback=show)
+    with bars() as drawn:
+        done = run_demo(output, device=device, callback=drawn.step)
     for saved in done.saved:
         typer.echo(f"immunized: {saved.path}, PSNR {saved.visible.psnr:.1f} dB; {saved.seen.line}")
     typer.echo("edit of the immunized photo against the edit of the original, same noise:")

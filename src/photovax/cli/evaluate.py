@@ -108,7 +108,7 @@ def command(
     """
     from photovax.evaluation.plan import Plan, find_photos, load_edits, variants
 
-    part = _shard(shard)
+    part = options.parse_shard(shard)
     plan = Plan(
         variants=variants(_names(recipes), _numbers(budget), _names(visibility or ""), size=size),
         edits=load_edits(edits, editor, mask=mask),
@@ -168,16 +168,6 @@ def _purifications(text: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys([NONE, *PURIFICATIONS]))
     # Survival is relative to the effect without purification.
     return tuple(dict.fromkeys([NONE, *_names(text)]))
-
-
-def _shard(text: str) -> tuple[int, int]:
-    try:
-        index, count = (int(part) for part in text.split("/"))
-    except ValueError:
-        raise UsageError(f"--shard takes I/N, such as 2/8, got {text!r}") from None
-    if not 1 <= index <= count:
-        raise UsageError(f"--shard takes I/N with I from 1 to N, got {text}")
-    return index, count
 
 
 @contextmanager

@@ -1,12 +1,8 @@
-"""``photovax immunize``: immunize photos."""
+"""``photovax immunize``: immunize photos, a few or very many."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,19 +10,16 @@ import typer
 
 from photovax.attack.budgets import LEVELS
 from photovax.attack.presets import DEFAULT, PRESETS, load_recipe
-from photovax.attack.recipe import Recipe
 from photovax.attack.strength import JODS, Aim
 from photovax.cli import options
-from photovax.errors import Interrupted, UsageError
+from photovax.errors import UsageError
 from photovax.machine.precision import Precision
 from photovax.pictures.types import LOSSY_SUFFIXES, FileType
 from photovax.ranges import QUALITIES, SEEDS, Range
 
 if TYPE_CHECKING:
-    from photovax.batch.local import Outcome
-    from photovax.immunized import Immunized, Saved
+    from photovax.batch.plan import Plan, Task
     from photovax.pictures.compression import Quality
-
 
 Target = Literal["pass"]
 TIMES = Range(least=0.001)
@@ -37,14 +30,18 @@ def _read_quality(text: str) -> int | Literal["same"]:
 
 
 def command(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
+    photos: Annotated[
+        list[Path],
+        typer.Argument(metavar="PHOTO|FOLDER...", help="- is standard input.", show_default=False),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--output",
-            help="File for one photo (.png, .tif, .webp, .jpg), folder for several. "
-            "[default: NAME.immunized.png in the photo's folder]",
+            help="File for one photo (.png, .tif, .webp, .jpg), or - for standard output; folder "
+            "for several, which mirrors theirs. [default: NAME.immunized.png in the photo's "
+            "folder]",
             show_default=False,
         ),
     ] = None,
@@ -108,7 +105,8 @@ def command(
         options.number(
             "--time",
             TIMES,
-            help="Time for each photo, in seconds, instead of the recipe's number of steps.",
+            help="Time for each photo from start to file, in seconds, instead of the recipe's "
+            "number of steps.",
             show_default=False,
         ),
     ] = None,
@@ -172,156 +170,161 @@ def command(
     ] = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace existing files, except results that are up to date."
+        ),
+    ] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Enter the folders in folders.")
+    ] = False,
+    addition: Annotated[
+        str | None,
+        typer.Option(
+            "--suffix",
+            help="What is added to names, such as .immunized. [default: nothing into a folder]",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        options.checked(
+            "--workers",
+            options.read_workers,
+            f"{options.COUNTS}, or auto",
+            metavar="N|auto",
+            help="Number of photos at a time, each in a process of its own; auto measures how many "
+            "are fastest on this machine. [default: 1]",
+            show_default=False,
+        ),
+    ] = 1,
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N", help="Do the I-th of N parts, to share the work between machines."
+        ),
+    ] = "1/1",
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Skip photos whose result exists, whatever made it. Results of the same photo "
+            "with the same settings are skipped in any case.",
+        ),
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on with photos that come into the folders, until Ctrl-C."),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Only say how many photos, how long, how much memory and disk."
+        ),
+    ] = False,
+    keep_times: Annotated[
+        bool, typer.Option("--keep-times", help="Give results the file times of their photos.")
+    ] = False,
+    keep_partial: Annotated[
+        bool,
+        typer.Option("--keep-partial", help="Save the best result so far when interrupted."),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write what was reached for each photo: a table (.csv), or a page with "
+            "pictures (.html).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Immunize photos. Results keep the size of the photo, and are measured as saved files."""
-    jod = options.as_number(visibility)
-    aim = None if jod is None and target is None else Aim(jod=jod, passing=target is not None)
-    chosen = load_recipe(recipe).adjusted(
-        levels=budget,
-        visibility=visibility if jod is None else jod,
-        mode=mode,
-        size=size,
-        seed=seed,
-    )
-    outputs = _outputs(photos, output, file_type)
-    kept = _quality(quality, lossless=lossless, paths=outputs.values())
-    from photovax.batch.local import MaskOptions, immunize_files
-    from photovax.immunizer import Immunizer
+    """Immunize photos. Results keep the size of the photo, and are measured as saved files.
+
+    Photos that are done are skipped, so a command that was interrupted in any way goes on when it
+    is given again. The exit code is 0 only if all photos are immunized.
+    """
+    from photovax.batch.order import MaskOptions, Order
+    from photovax.batch.plan import make_plan
+    from photovax.cli.batch import Wish, immunize
+    from photovax.cli.pipes import piped
     from photovax.pictures.pillow import MAX_PIXELS
 
-    immunizer = Immunizer(model, weights=weights, device=device, memory=memory, precision=precision)
-    done: list[Outcome] = []
-    # Ctrl-C before a result must not suppress the list of finished photos.
-    with suppress(KeyboardInterrupt), options.progress(quiet=as_json) as show:
-        for outcome in immunize_files(
-            immunizer,
-            outputs,
-            chosen,
-            mask=MaskOptions(mask, edit_region) if mask else None,
-            aim=aim,
-            seconds=seconds,
-            quality=kept,
-            overwrite=overwrite,
-            strip_gps=strip_gps,
-            forbid_ai=forbid_ai,
-            again=again,
-            max_pixels=max_pixels or MAX_PIXELS,
-            callback=show,
-        ):
-            done.append(outcome)
-            if not as_json:
-                _show(outcome, chosen)
-    if as_json:
-        typer.echo(json.dumps([_data(outcome) for outcome in done], indent=1))
-    _finish(done, list(outputs))
-
-
-def _outputs(
-    photos: list[Path], output: Path | None, file_type: FileType | None
-) -> dict[Path, Path]:
-    """The path of each photo's result."""
-    from photovax.pictures.outputs import plan_outputs
-
+    jod = options.as_number(visibility)
     suffix = None if file_type == "same" else f".{file_type or 'png'}"
-    planned = plan_outputs(photos, suffix=suffix)
-    if output is None:
-        return planned
-    folder = os.path.isdir(output)  # unlike Path's, it takes names of any length
-    if len(photos) == 1 and not folder and output.suffix:
-        if file_type is not None:
-            raise UsageError(f"-o {output} names the type by its suffix: leave out --type")
-        return {photos[0]: output}
-    if os.path.exists(output) and not folder:
-        raise UsageError(f"-o {output} is a file; for several photos give a folder")
-    output.mkdir(parents=True, exist_ok=True)
-    # Photos of several folders go into one: names that collide keep the whole file name.
-    return plan_outputs(photos, folder=output, suffix=suffix)
+    order = Order(
+        recipe=load_recipe(recipe).adjusted(
+            levels=budget,
+            visibility=visibility if jod is None else jod,
+            mode=mode,
+            size=size,
+            seed=seed,
+        ),
+        models=tuple(model),
+        weights=weights,
+        device=device,
+        memory=memory,
+        precision=precision,
+        mask=MaskOptions(mask, edit_region) if mask else None,
+        aim=None if jod is None and target is None else Aim(jod=jod, passing=target is not None),
+        seconds=seconds,
+        strip_gps=strip_gps,
+        forbid_ai=forbid_ai,
+        max_pixels=max_pixels or MAX_PIXELS,
+        quality=_quality(quality, lossless=lossless),
+        again=again,
+        overwrite=overwrite,
+        keep_times=keep_times,
+        keep_partial=keep_partial,
+        naming=f"{addition or ''}*{suffix or ''}",
+    )
+    wish = Wish(
+        order=order,
+        workers=workers or None,
+        shard=options.parse_shard(shard),
+        existing=skip_existing,
+        watched=[path for path in photos if path.is_dir()] if watch else None,
+        recursive=recursive,
+        dry_run=dry_run,
+        report=report,
+        as_json=as_json,
+    )
+    with piped(photos, output, file_type, as_json=as_json) as pipe:
+
+        def plan() -> Plan:
+            found = make_plan(
+                pipe.photos,
+                pipe.output,
+                suffix=suffix,
+                addition=addition,
+                recursive=recursive,
+                shard=wish.shard,
+                results=again,
+            )
+            named = output is not None and not pipe.to_stdout and found.folder is None
+            if named and file_type is not None:
+                raise UsageError(f"-o {output} names the type by its suffix: leave out --type")
+            if quality is not None and not any(map(_lossy, found.tasks)) and found.tasks:
+                raise UsageError(
+                    f"--quality {quality}: only JPEG and WebP files have a quality",
+                    hint="add --type same, --type jpg or --type webp",
+                )
+            return found
+
+        immunize(wish, plan, pipe)
 
 
-def _quality(
-    asked: int | Literal["same"] | None, *, lossless: bool, paths: Iterable[Path]
-) -> Quality:
+def _quality(asked: int | Literal["same"] | None, *, lossless: bool) -> Quality:
     """The quality of the results.
 
     Raises:
-        UsageError: If no result can have the quality.
+        UsageError: If two are asked for.
     """
-    if lossless:
-        if asked is not None:
-            raise UsageError(f"--lossless and --quality {asked} exclude each other: leave out one")
-        return "lossless"
-    if asked is not None and not any(path.suffix.lower() in LOSSY_SUFFIXES for path in paths):
-        raise UsageError(
-            f"--quality {asked}: only JPEG and WebP files have a quality",
-            hint="add --type same, --type jpg or --type webp",
-        )
-    return "same" if asked is None else asked
+    if lossless and asked is not None:
+        raise UsageError(f"--lossless and --quality {asked} exclude each other: leave out one")
+    return "lossless" if lossless else "same" if asked is None else asked
 
 
-def _show(outcome: Outcome, recipe: Recipe) -> None:
-    if outcome.saved is None or outcome.result is None:
-        typer.echo(f"photovax: {outcome.failure}", err=True)
-        return
-    for line in _summary(outcome.result, outcome.saved, recipe):
-        typer.echo(line)
-
-
-def _summary(result: Immunized, saved: Saved, recipe: Recipe) -> list[str]:
-    """The summary of one photo."""
-    seen = saved.visible
-    ssim = "" if seen.ssim is None else f", SSIM {seen.ssim:.4f}"
-    lines = [
-        f"{saved.path}",
-        f"  size        {result.photo.width} x {result.photo.height}",
-        f"  change      {seen.linf} of 255 levels at most, l2 {seen.l2:.2f}, "
-        f"PSNR {seen.psnr:.1f} dB{ssim}",
-        *([] if saved.compressed is None else [f"  compressed  {saved.compressed.line}"]),
-        f"  seen        {saved.seen.line}",
-    ]
-    for name, effect in saved.effects.items():
-        worse = "" if effect.damage is None else f", reconstruction {effect.damage:+.1f} dB worse"
-        lines.append(
-            f"  {name:<11} latent moved by {effect.shift:.2f} of its standard deviation{worse}"
-        )
-    quick = f" ({result.quick_steps} in bfloat16)" if result.quick_steps else ""
-    lines.append(
-        f"  work        {result.steps} steps{quick}, {result.seconds:.1f} s, "
-        f"recipe {recipe.digest()}"
-    )
-    lines += [f"  note        {note}" for note in saved.notes]
-    if not result.reached:
-        lines.append("  note        the strength asked for cannot be reached; the recipe's is used")
-    if result.stopped == "interrupted":
-        lines.append("  note        interrupted: this is the best result so far")
-    return lines
-
-
-def _data(outcome: Outcome) -> dict[str, object]:
-    if outcome.saved is None or outcome.result is None:
-        return {"source": str(outcome.source), "error": outcome.failure}
-    return {
-        "source": str(outcome.source),
-        "photo": str(outcome.saved.path),
-        "record": json.loads(outcome.saved.record.read_text(encoding="utf-8")),
-    }
-
-
-def _finish(done: list[Outcome], sources: list[Path]) -> None:
-    """List failed and unfinished photos, and exit with the code of the first error."""
-    failed = [outcome for outcome in done if outcome.error is not None]
-    left = sources[len(done) :]
-    last = done[-1].result if done else None
-    interrupted = bool(left) or (last is not None and last.stopped == "interrupted")
-    if len(sources) > 1:
-        for outcome in failed:
-            typer.echo(f"not done: {outcome.failure}", err=True)
-        for source in left:
-            typer.echo(f"not done: {source}: interrupted", err=True)
-        typer.echo(f"{len(done) - len(failed)} of {len(sources)} photos immunized", err=True)
-    elif left:
-        typer.echo("photovax: interrupted before there was a result", err=True)
-    if interrupted:
-        sys.exit(Interrupted.exit_code)
-    if failed and failed[0].error is not None:
-        sys.exit(failed[0].error.exit_code)
+def _lossy(task: Task) -> bool:
+    return os.path.splitext(task.output)[1].lower() in LOSSY_SUFFIXES

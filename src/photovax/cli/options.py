@@ -1,13 +1,11 @@
-"""Options that several verbs share, and the progress bar."""
+"""Options that several verbs share, and what they are parsed into."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +14,6 @@ from photovax.errors import UsageError
 from photovax.models.catalog.entries import CATALOG, DEFAULT_MODEL
 from photovax.models.edit import SIZES, valid_size
 from photovax.ranges import Range
-
-if TYPE_CHECKING:
-    from photovax.attack.optimise import Step
 
 
 def as_number(text: str | None) -> float | None:
@@ -153,37 +148,21 @@ Size = Annotated[
 ]
 
 
-@contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[Path, Step], None] | None]:
-    """A callback that shows loss, step time and time left, if stderr is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def parse_shard(text: str) -> tuple[int, int]:
+    """Parse a part such as ``2/8`` into (2, 8).
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TextColumn("{task.fields[seconds]:.2f} s/step"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[Path, int] = {}
+    Raises:
+        UsageError: If it is none.
+    """
+    try:
+        index, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise UsageError(f"--shard takes I/N, such as 2/8, got {text!r}") from None
+    if not 1 <= index <= count:
+        raise UsageError(f"--shard takes I/N with I from 1 to N, got {text}")
+    return index, count
 
-        def show(source: Path, step: Step) -> None:
-            if source not in tasks:
-                for finished in tasks.values():
-                    bar.remove_task(finished)  # type: ignore[arg-type]
-                tasks.clear()
-                tasks[source] = bar.add_task(source.name, total=step.steps, loss=0.0, seconds=0.0)
-            bar.update(
-                tasks[source],  # type: ignore[arg-type]
-                completed=step.index + 1,
-                loss=step.losses.mean().item(),
-                seconds=step.seconds,
-            )
 
-        yield show
+def read_workers(text: str) -> int:
+    """A number of workers, or ``auto``, which is 0."""
+    return 0 if text == "auto" else int(COUNTS.read(text))

@@ -10,6 +10,7 @@ import typer
 from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
 from photovax.cli.certificate import DATA, Data, certificate_of
+from photovax.cli.progress import bars
 from photovax.extras import extra_installed
 from photovax.service.settings import Settings
 
@@ -75,7 +76,7 @@ def command(
         issuer=lambda models: Issuer(models, ring, weights=weights, device=device),
     )
     read = read_photo(photo, max_pixels=cap)
-    with options.progress(quiet=False) as show:
+    with bars() as drawn:
         done = renewer.renew(
             Wish(
                 photo=read,
@@ -84,7 +85,7 @@ def command(
                 output=destination,
                 original=None if original is None else read_photo(original, max_pixels=cap),
                 mask=None if mask is None else load_mask(mask, read, edit_region=edit_region),
-                callback=show and (lambda step: show(photo, step)),
+                callback=lambda step: drawn.step(photo, step),
             )
         )
     if done is None:

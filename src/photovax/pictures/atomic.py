@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,16 @@ from typing import BinaryIO
 from photovax.errors import OutputExists, SaveError
 from photovax.pictures.pillow import printable_name
 
-__all__ = ["as_save_error", "check_free", "write_atomically", "write_bytes", "write_text"]
+__all__ = [
+    "as_save_error",
+    "check_free",
+    "remove_leftovers",
+    "write_atomically",
+    "write_bytes",
+    "write_text",
+]
+
+_TEMPORARY = ".photovax-"
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:
@@ -60,7 +70,7 @@ def write_atomically(
     verify: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a temporary file in the same folder, verify it, then rename it to ``path``."""
-    temporary = path.with_name(f".photovax-{secrets.token_hex(8)}{path.suffix.lower()}")
+    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{path.suffix.lower()}")
     try:
         with as_save_error(path), temporary.open("x+b") as file:
             write(file)
@@ -73,6 +83,21 @@ def write_atomically(
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def remove_leftovers(folder: Path, *, seconds: float) -> None:
+    """Remove temporary files of processes that were killed.
+
+    Args:
+        folder: Folder, whose own folders are not entered.
+        seconds: Age from which a file is left over; younger ones may be in use.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_TEMPORARY):
+                with suppress(OSError):
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > seconds:
+                        os.unlink(entry.path)
 
 
 def _exists(path: Path) -> OutputExists:

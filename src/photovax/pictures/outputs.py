@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from photovax.errors import SaveError, UsageError
 from photovax.pictures.atomic import as_save_error, check_free
@@ -18,7 +19,7 @@ from photovax.pictures.pillow import printable_name
 from photovax.pictures.texts import comment_of, jpeg_xmp
 from photovax.pictures.types import JPEG_SUFFIXES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
 
-__all__ = ["Destination", "default_output", "plan_outputs", "record_of"]
+__all__ = ["Destination", "copy_times", "plan_outputs", "record_of", "result_name"]
 
 # Bytes of a segment, less its identifier.
 _JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}
@@ -36,11 +37,13 @@ class Destination:
         overwrite: Whether files that exist may be replaced.
         source: Photo that the result is made from, which is never replaced; None if there is
             none.
+        facts: What the record of the result says beside its own fields, for JSON.
     """
 
     path: Path
     overwrite: bool = False
     source: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def suffix(self) -> str:
@@ -159,23 +162,31 @@ class Destination:
         return printable_name(self.path)
 
 
-def default_output(source: Path, *, suffix: str | None = ".png") -> Path:
-    """The path of a source's result: NAME.immunized.png in the same folder.
+def result_name(name: str, *, suffix: str | None, addition: str, whole: bool = False) -> str:
+    """The file name of a photo's result.
 
     Args:
-        source: The input; a suffix that is not a picture's counts as part of the name.
-        suffix: Suffix of the result; None for the source's own if that can be written, else .png.
-
-    Returns:
-        The path. Nothing is looked up on disk.
+        name: File name of the photo; a suffix that is not a picture's counts as part of the name.
+        suffix: Suffix of the result; None for the photo's own if that can be written, else .png.
+        addition: What is added before the suffix, such as ``.immunized``.
+        whole: Whether to keep the photo's suffix as a part of the name.
     """
-    name = source.stem if source.suffix.lower() in PICTURE_SUFFIXES else source.name
-    return _output(source, name, suffix)
+    stem, own = os.path.splitext(name)
+    if whole or own.lower() not in PICTURE_SUFFIXES:
+        stem = name
+    return f"{stem}{addition}{suffix or (own if own.lower() in WRITTEN_SUFFIXES else '.png')}"
 
 
-def _output(source: Path, name: str, suffix: str | None) -> Path:
-    own = source.suffix if source.suffix.lower() in WRITTEN_SUFFIXES else ".png"
-    return source.with_name(f"{name}.immunized{suffix or own}")
+def copy_times(source: str, result: str) -> None:
+    """Give a result the times of access and of change of its photo.
+
+    Raises:
+        SaveError: If the disk refuses.
+    """
+    with as_save_error(Path(result)):
+        found, own = os.stat(source), os.stat(result)
+        if own.st_mtime_ns != found.st_mtime_ns:
+            os.utime(result, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def record_of(photo: Path) -> Path:
@@ -184,51 +195,35 @@ def record_of(photo: Path) -> Path:
 
 
 def plan_outputs(
-    sources: Sequence[Path], *, folder: Path | None = None, suffix: str | None = ".png"
-) -> dict[Path, Path]:
-    """The paths of the results of several sources, all different.
+    sources: Mapping[str, str], *, suffix: str | None = ".png", addition: str = ".immunized"
+) -> dict[str, str]:
+    """The paths of the results of several photos, all different.
 
-    Where two results would have one name (photo.jpg and photo.png), or that of another source,
-    the full file name is used: photo.jpg.immunized.png. Names that differ only in case count as
-    equal, as on many disks.
+    Where two results would have one path (of photo.jpg and photo.png), or that of another photo,
+    the whole file name is kept: photo.jpg.immunized.png. Paths that differ only in case count as
+    equal, as on many disks. Nothing is looked up on disk.
 
     Args:
-        sources: The inputs; repeated ones count once.
-        folder: Folder of the results; that of each source if None.
-        suffix: As for ``default_output``.
+        sources: The path of each photo, and the folder of its result.
+        suffix: As for ``result_name``.
+        addition: As for ``result_name``.
 
     Returns:
-        Source to result, in the order of the sources.
-
-    Raises:
-        SaveError: If two files of one name, from two folders, would collide in ``folder``.
+        Path of the result by path of the photo, in the order of the photos.
     """
 
-    def placed(path: Path) -> Path:
-        return path if folder is None else folder / path.name
+    def planned(source: str, *, whole: bool) -> str:
+        name = result_name(os.path.basename(source), suffix=suffix, addition=addition, whole=whole)
+        return os.path.join(sources[source], name)
 
-    plan = {source: placed(default_output(source, suffix=suffix)) for source in sources}
+    plan = {source: planned(source, whole=False) for source in sources}
     while True:
-        taken = Counter(_as_disks_see_it(path) for path in (*plan.values(), *plan))
-        full = {source: placed(_output(source, source.name, suffix)) for source in plan}
-        clashing = [
-            source
+        taken = Counter(path.casefold() for path in (*plan.values(), *plan))
+        changed = {
+            source: whole
             for source, result in plan.items()
-            if taken[_as_disks_see_it(result)] > 1 and result != full[source]
-        ]
-        if not clashing:
-            break
-        plan |= {source: full[source] for source in clashing}
-    homes = {_as_disks_see_it(result): source for source, result in plan.items()}
-    for source, result in plan.items():
-        if (other := homes[_as_disks_see_it(result)]) != source:
-            raise SaveError(
-                f"{printable_name(source)} and {printable_name(other)} would both become "
-                f"{printable_name(result)}",
-                hint="give them separate folders",
-            )
-    return plan
-
-
-def _as_disks_see_it(path: Path) -> str:
-    return os.path.normpath(path).casefold()
+            if taken[result.casefold()] > 1 and (whole := planned(source, whole=True)) != result
+        }
+        if not changed:
+            return plan
+        plan |= changed

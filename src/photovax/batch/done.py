@@ -1,0 +1,119 @@
+"""Whether a photo is immunized already, by the manifest or by the record beside the result."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from photovax.batch.manifest import Entry, Manifest
+from photovax.batch.outcome import figures_of, stamp_of
+from photovax.batch.plan import Task
+from photovax.digests import file_digest
+from photovax.pictures.outputs import record_of
+
+__all__ = ["Seen", "look"]
+
+
+class Seen(NamedTuple):
+    """What was found of a photo.
+
+    Attributes:
+        task: Photo, with the path of its result of earlier runs, and whether that may be replaced.
+        done: Whether it is done.
+        entry: Entry of a finished result that the manifest lacks, or None.
+    """
+
+    task: Task
+    done: bool = False
+    entry: Entry | None = None
+
+
+def look(task: Task, manifest: Manifest, order: str, *, existing: bool = False) -> Seen:
+    """Find out whether a photo is done.
+
+    It is if its content, what was asked and the weights of the models are those of a result whose
+    file still has its content. Files of the same size and time of change as in the manifest have
+    the same content; all others are read.
+
+    Args:
+        task: Photo.
+        manifest: Manifest of the folder of results.
+        order: Digest of what is asked; see ``Order.digest``.
+        existing: Whether any file at the place of the result counts as done.
+    """
+    try:  # first what is fast, since there may be millions
+        stamp, made = stamp_of(task.source), stamp_of(task.output)
+    except OSError:
+        pass
+    else:
+        if manifest.unchanged(task.key, order, manifest.inside(task.output), stamp, made):
+            return Seen(task, done=True)
+    entry = manifest.get(task.key)
+    if entry is not None and entry.output and entry.order == order:
+        # Names depend on what else is given; results stay where they are.
+        task = replace(task, output=os.path.join(manifest.folder, entry.output))
+    if existing and os.path.lexists(task.output):
+        return Seen(task, done=True)
+    if (
+        entry is not None
+        and (entry.state, entry.order) == ("done", order)
+        and _same(task.source, entry.stamp, entry.sha256)
+        and _same(task.output, entry.output_stamp, entry.output_sha256)
+    ):
+        return Seen(task, done=True)
+    record = _record(task.output)
+    if record is None:
+        return Seen(task)
+    if not os.path.lexists(task.output):  # killed between the record and the photo
+        return Seen(replace(task, replace=True))
+    source: dict[str, str] = record["source"]
+    own = source.get("order") == order and _digest(task.output) == record.get("sha256")
+    digest = _digest(task.source) if own else None
+    if digest is None or digest != source.get("sha256"):
+        return Seen(task)
+    if record.get("stopped") == "interrupted":
+        return Seen(replace(task, replace=True))
+    done = Entry(
+        photo=task.key,
+        state="done",
+        order=order,
+        output=task.output,
+        sha256=digest,
+        stamp=stamp_of(task.source),
+        output_sha256=record["sha256"],
+        output_stamp=stamp_of(task.output),
+        figures=figures_of(record),
+    )
+    return Seen(task, done=True, entry=done)
+
+
+def _same(path: str, stamp: tuple[int, int], sha256: str) -> bool:
+    """Whether a file has the content that it had."""
+    try:
+        found = stamp_of(path)
+    except OSError:
+        return False
+    return found == stamp or (found[0] == stamp[0] and _digest(path) == sha256)
+
+
+def _digest(path: str) -> str | None:
+    try:
+        return file_digest(Path(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _record(output: str) -> dict[str, Any] | None:
+    """The record beside a result, if it is one of a photo's file; None otherwise."""
+    path = record_of(Path(output))
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or "photovax" not in record:
+        return None
+    own = record.get("photo") == os.path.basename(output)
+    return record if own and isinstance(record.get("source"), dict) else None

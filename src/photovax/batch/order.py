@@ -1,0 +1,111 @@
+"""What is asked of every photo of a run. Importing this is fast."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from photovax.attack.recipe import Recipe
+from photovax.attack.strength import Aim
+from photovax.digests import file_digest
+from photovax.errors import UnreadablePhoto
+from photovax.machine.precision import Precision
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.pictures.compression import Quality
+from photovax.pictures.pillow import MAX_PIXELS
+
+__all__ = ["MaskOptions", "Order"]
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """A mask file and the meaning of its white; see ``photovax.pictures.masks``.
+
+    Attributes:
+        path: Picture of the photo's size.
+        edit_region: Whether white marks the region that an editor repaints, not the one it keeps.
+    """
+
+    path: Path
+    edit_region: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked of every photo of a run, for any process or machine that works on it.
+
+    Attributes:
+        recipe: Recipe.
+        models: Catalogue names or folders.
+        weights: Folder of weights that do not ship with photovax.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
+        memory: Memory limit of a process in bytes; all that the system has left when None.
+        precision: Number format of the passes.
+        mask: Mask for all photos; None if every pixel may change.
+        aim: Strength to search for; None for the recipe's.
+        seconds: Time for each photo from start to file, in seconds; None for the recipe's number
+            of steps.
+        strip_gps: Whether to remove the location from the metadata.
+        forbid_ai: Whether to state in XMP that training AI and AI editing are forbidden.
+        quality: Quality of JPEG and WebP files; see ``compression_for``.
+        again: Whether to immunize photos that are immunized already, instead of refusing them.
+        max_pixels: Largest width x height that is decoded.
+        overwrite: Whether files that exist may be replaced.
+        keep_times: Whether results get the times of change of their photos.
+        keep_partial: Whether the best result so far of an interrupted photo is saved.
+        naming: How results are named, such as their suffix.
+    """
+
+    recipe: Recipe
+    models: tuple[str, ...] = (DEFAULT_MODEL,)
+    weights: Path | None = None
+    device: str = "auto"
+    memory: int | None = None
+    precision: Precision = "auto"
+    mask: MaskOptions | None = None
+    aim: Aim | None = None
+    seconds: float | None = None
+    strip_gps: bool = False
+    forbid_ai: bool = False
+    quality: Quality = "same"
+    again: bool = False
+    max_pixels: int = MAX_PIXELS
+    overwrite: bool = False
+    keep_times: bool = False
+    keep_partial: bool = False
+    naming: str = ""
+
+    def digest(self, models: Sequence[str]) -> str:
+        """Sixteen hexadecimal digits for everything that decides what a result looks like.
+
+        Args:
+            models: SHA-256 of the attacked weights of each model, as ``Immunizer.digests`` gives.
+
+        Raises:
+            UnreadablePhoto: If the mask cannot be read.
+        """
+        asked = {
+            "recipe": self.recipe.digest(),
+            "models": list(models),
+            "aim": None if self.aim is None else asdict(self.aim),
+            "seconds": self.seconds,
+            "mask": self._mask_digest(),
+            "strip_gps": self.strip_gps,
+            "forbid_ai": self.forbid_ai,
+            "quality": self.quality,
+            "naming": self.naming,
+        }
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _mask_digest(self) -> str | None:
+        if self.mask is None:
+            return None
+        try:
+            digest = file_digest(self.mask.path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnreadablePhoto(f"{self.mask.path}: cannot be read: {reason}") from error
+        return f"{digest} {'edit' if self.mask.edit_region else 'keep'}"

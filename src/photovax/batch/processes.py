@@ -1,0 +1,302 @@
+"""Several processes that work on photos at the same time, on one machine."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from photovax.batch.order import Order
+from photovax.batch.outcome import Outcome, Show
+from photovax.batch.plan import Task
+from photovax.errors import PhotovaxError
+from photovax.machine.memory import available_bytes, peak_resident_bytes
+from photovax.pictures.pillow import printable_name
+
+if TYPE_CHECKING:
+    from photovax.batch.work import Work
+
+__all__ = ["Processes", "cores"]
+
+_SAMPLE = Path(__file__).parents[1] / "data/sample.jpg"
+_PATIENCE = 60.0
+"""Seconds that a worker has to save a partial result."""
+
+
+def cores() -> int:
+    """Number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _load_work(order: Order, threads: int) -> Work:
+    from photovax.batch.work import Work  # imports PyTorch, in the new process only
+
+    work = Work(order)
+    work.use(threads)
+    return work
+
+
+Load = Callable[[Order, int], Any]
+"""A function of what is asked and a number of threads, which returns loaded models: what
+``photovax.batch.work.Work`` is."""
+
+
+class _Worker:
+    """A process with models of its own.
+
+    Args:
+        order: What is asked of every photo.
+        threads: Number of threads that it computes with.
+        load: Function that loads the models, in that process.
+
+    Attributes:
+        task: Photo that it works on, or None.
+    """
+
+    def __init__(self, order: Order, threads: int, load: Load) -> None:
+        self._asked = (order, threads, load)
+        self.task: Task | None = None
+        self._start()
+
+    def _start(self) -> None:
+        # A new process instead of a copy of this one, whose threads would be missing in it.
+        context = mp.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, *self._asked), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def ask(self, *question: Any) -> None:
+        """Send a question; if the process has ended, that is seen with the answer."""
+        with suppress(OSError):
+            self.pipe.send(question)
+
+    def answer(self) -> tuple[str, Any]:
+        """The kind and content of the next answer.
+
+        Raises:
+            PhotovaxError: If the worker cannot load its models.
+            EOFError: If it has ended.
+        """
+        try:
+            kind, content = self.pipe.recv()
+        except OSError:
+            raise EOFError from None
+        if kind == "error":
+            raise content
+        return kind, content
+
+    def restart(self) -> int | None:
+        """Start another process after this one has ended; returns how it ended."""
+        self.process.join(2)  # its end of the pipe is closed first
+        self.end()
+        ended = self.process.exitcode
+        self._start()
+        return ended
+
+    def end(self) -> None:
+        """End the process."""
+        self.pipe.close()  # which ends one that has nothing to do
+        self.process.join(0 if self.task is not None and self.process.is_alive() else 2)
+        self.process.kill()
+        self.process.join()
+
+
+class Processes:
+    """Works on several photos at a time, each in a process with models of its own.
+
+    A worker that ends by itself, as when memory runs out, is replaced, and its photo is given to
+    another one once.
+
+    Args:
+        order: What is asked of every photo.
+        count: Number of processes.
+        threads: Number of threads of each.
+        load: Function that loads the models, in each process.
+
+    Attributes:
+        digests: SHA-256 of the attacked weights of each model.
+        threads: Number of threads of each process.
+
+    Raises:
+        PhotovaxError: If a model cannot be loaded.
+    """
+
+    def __init__(self, order: Order, count: int, threads: int, load: Load = _load_work) -> None:
+        self._order, self._load, self.threads = order, load, threads
+        self._workers = [_Worker(order, threads, load) for _ in range(count)]
+        try:
+            self.digests, self._device = self._workers[0].answer()[1]
+        except EOFError:
+            self.close()
+            raise PhotovaxError("a worker ended before its models were loaded") from None
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def count(self) -> int:
+        """Number of processes."""
+        return len(self._workers)
+
+    def run(self, tasks: Iterable[Task], show: Show | None) -> Iterator[Outcome]:
+        """See ``Runner.run``."""
+        waiting, again = iter(tasks), set[Task]()
+        try:
+            for worker in self._workers:
+                self._give(worker, next(waiting, None))
+            while busy := {worker.pipe: worker for worker in self._workers if worker.task}:
+                for worker in [busy[pipe] for pipe in wait(list(busy)) if pipe in busy]:
+                    outcome = self._heard(worker, show, again)
+                    if outcome is not None:
+                        # Given first: no worker waits for what is done with the outcome.
+                        self._give(worker, next(waiting, None))
+                        yield outcome
+        except KeyboardInterrupt:
+            if self._order.keep_partial:
+                yield from self._partial(show)
+            raise
+
+    def fastest(self) -> tuple[int, int]:
+        """Measure how many processes, with how many threads, get most done, and keep those.
+
+        Each arrangement of one process a core, one for every two, and a single one takes two
+        steps on a sample photo. There are no more processes than memory has room for, and a
+        device other than a CPU is used by one.
+
+        Returns:
+            Number of processes, and of threads of each.
+        """
+        every = self.threads * self.count
+        found = {(1, every): self._rate(1, every)}
+        peak, left = peak_resident_bytes(self._workers[0].process.pid or 0), available_bytes()
+        most = every if self._device == "cpu" else 1
+        if left is not None and peak:
+            most = min(most, 1 + left // peak)
+        for count in dict.fromkeys((every, every // 2)):
+            if 1 < count <= most:
+                found[count, every // count] = self._rate(count, every // count)
+        count, self.threads = max(found, key=lambda arrangement: found[arrangement])
+        self._resize(count)
+        for worker in self._workers:
+            worker.ask("threads", self.threads)
+        return count, self.threads
+
+    def close(self) -> None:
+        """See ``Runner.close``."""
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+
+    def _resize(self, count: int) -> None:
+        for worker in self._workers[count:]:
+            worker.end()
+        del self._workers[count:]
+        self._workers += [
+            _Worker(self._order, self.threads, self._load)
+            for _ in range(count - len(self._workers))
+        ]
+
+    def _rate(self, count: int, threads: int) -> float:
+        """Steps a second of so many processes together."""
+        self._resize(max(count, len(self._workers)))
+        asked = self._workers[:count]
+        for worker in asked:
+            worker.ask("time", threads)
+        rate = 0.0
+        for worker in asked:
+            kind = ""
+            while kind != "time":  # what comes before is that its models are loaded
+                kind, seconds = worker.answer()
+            rate += 1 / seconds
+        return rate
+
+    def _give(self, worker: _Worker, task: Task | None) -> None:
+        worker.task = task
+        if task is not None:
+            worker.ask("do", task)
+
+    def _heard(self, worker: _Worker, show: Show | None, again: set[Task]) -> Outcome | None:
+        """Take an answer; returns an outcome if the worker is free for another photo."""
+        task = worker.task
+        if task is None:
+            return None
+        try:
+            kind, content = worker.answer()
+        except EOFError:
+            code = worker.restart()
+            if task not in again:
+                again.add(task)
+                self._give(worker, task)
+                return None
+            name = printable_name(task.source)
+            return Outcome.of_error(
+                task,
+                PhotovaxError(
+                    f"{name}: two workers ended on it (exit code {code}), as when memory runs out",
+                    hint="try --workers 1, or a smaller --size",
+                ),
+            )
+        if kind == "progress" and show is not None:
+            show(task, content)
+        return content if kind == "outcome" else None
+
+    def _partial(self, show: Show | None) -> Iterator[Outcome]:
+        """Interrupt the workers, and yield the results that they have until then."""
+        for worker in self._workers:
+            if worker.task is not None:
+                worker.process.terminate()
+        while busy := {worker.pipe: worker for worker in self._workers if worker.task}:
+            heard = wait(list(busy), _PATIENCE)
+            if not heard:
+                return
+            for worker in [busy[pipe] for pipe in heard if pipe in busy]:
+                try:
+                    kind, content = worker.answer()
+                except EOFError:
+                    worker.task = None
+                    continue
+                if kind == "outcome":
+                    worker.task = None
+                    yield content
+
+
+def _serve(pipe: Connection, order: Order, threads: int, load: Load) -> None:
+    """The work of a process: photos and questions in, progress and outcomes out."""
+    # Ctrl-C reaches every process of a terminal. The first one decides what it means, and
+    # interrupts this one with SIGTERM if there is a result to keep.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
+        try:
+            work = load(order, threads)
+        except PhotovaxError as error:
+            pipe.send(("error", error))
+            return
+        pipe.send(("ready", (work.digests, work.device)))
+        while True:
+            kind, content = pipe.recv()
+            if kind == "do":
+                told = work.do(content, lambda _, progress: pipe.send(("progress", progress)))
+                pipe.send(("outcome", told))
+                continue
+            work.use(content)
+            if kind == "time":
+                pipe.send(("time", work.step_seconds(_SAMPLE)))
+
+
+def _end_with_parent() -> None:
+    """End when the process that started this one ends, however that ends."""
+    parent = mp.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

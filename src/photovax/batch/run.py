@@ -1,0 +1,111 @@
+"""A run over many photos: skips what is done, goes on past errors, and keeps the manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from photovax.batch.done import look
+from photovax.batch.manifest import Entry, Manifest
+from photovax.batch.order import Order
+from photovax.batch.outcome import Outcome, Show
+from photovax.batch.plan import Plan, Task
+from photovax.batch.runner import Runner
+from photovax.errors import OutputExists, PhotovaxError
+from photovax.pictures.atomic import as_save_error, remove_leftovers
+from photovax.pictures.outputs import copy_times
+
+__all__ = ["Run"]
+
+_LEFT_OVER = 3600.0
+"""Age in seconds from which temporary files are left over; none takes so long to write."""
+
+
+class Run:
+    """One run of a plan.
+
+    What is done is looked up when the run is made.
+
+    Args:
+        plan: Photos and their results.
+        order: What is asked of every photo.
+        runner: What works on them.
+        manifest: Manifest of the plan's folder.
+        existing: Whether any file at the place of a result counts as done.
+
+    Attributes:
+        done: Number of photos that were done before.
+        todo: Photos to work on.
+        total: Number of photos that are not done, including those that cannot be read.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        order: Order,
+        runner: Runner,
+        manifest: Manifest,
+        *,
+        existing: bool = False,
+    ) -> None:
+        self._plan, self._order, self._runner, self._manifest = plan, order, runner, manifest
+        self._existing = existing
+        self._digest = order.digest(runner.digests)
+        self._failed: list[tuple[Task, PhotovaxError]] = []
+        self.done = 0
+        looked = map(self._left, plan.tasks)
+        self.todo = [task for task in looked if task is not None]
+        self._failed += [(Task(path, "", path), error) for path, error in plan.failed]
+        self.total = len(self.todo) + len(self._failed)
+
+    def outcomes(self, show: Show | None = None) -> Iterator[Outcome]:
+        """Work on the photos that are not done, and yield each outcome.
+
+        Raises:
+            KeyboardInterrupt: If interrupted.
+            SaveError: If the manifest cannot be written.
+        """
+        for task, error in self._failed:
+            yield Outcome.of_error(task, error)
+        for outcome in self._runner.run(self._given(), show):
+            # Another run on the same folder may have been faster.
+            if isinstance(outcome.error, OutputExists) and self._left(outcome.task) is None:
+                continue
+            self._add(outcome.entry)
+            yield outcome
+
+    def _left(self, task: Task) -> Task | None:
+        """A task as it is to be done; None if it is done."""
+        seen = look(task, self._manifest, self._digest, existing=self._existing)
+        if not seen.done:
+            return seen.task
+        if self._order.keep_times:
+            try:
+                copy_times(seen.task.source, seen.task.output)
+            except PhotovaxError as error:
+                self._failed.append((seen.task, error))
+                return None
+        if seen.entry is not None:
+            self._add(seen.entry)
+        self.done += 1
+        return None
+
+    def _given(self) -> Iterator[Task]:
+        """The tasks, each with the folder of its result."""
+        folders: set[str] = set()
+        for task in self.todo:
+            folder = os.path.dirname(task.output)
+            if folder not in folders:
+                folders.add(folder)
+                if self._plan.folder is not None:
+                    with as_save_error(Path(folder)):
+                        os.makedirs(folder, exist_ok=True)
+                remove_leftovers(Path(folder), seconds=_LEFT_OVER)
+            yield task
+
+    def _add(self, entry: Entry) -> None:
+        if entry.output:
+            entry = replace(entry, output=self._manifest.inside(entry.output))
+        self._manifest.add(entry)

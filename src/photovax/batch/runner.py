@@ -1,0 +1,100 @@
+"""What works on the photos of a run: this process, other processes, or another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from photovax.batch.manifest import Manifest
+from photovax.batch.order import Order
+from photovax.batch.outcome import Outcome, Show
+from photovax.batch.plan import Plan, Task
+from photovax.batch.processes import Processes, cores
+
+if TYPE_CHECKING:
+    from photovax.batch.work import Work
+
+__all__ = ["Local", "Runner", "open_runner"]
+
+_ARRANGEMENT = "workers.json"
+
+
+class Runner(Protocol):
+    """Works on photos; its models are loaded when it is made.
+
+    Plan, manifest, skipping, reports and exit codes are those of ``photovax.batch.run``, whatever
+    the runner. Outcomes are plain data, so that they can come from anywhere.
+    """
+
+    @property
+    def digests(self) -> list[str]:
+        """SHA-256 of the attacked weights of each model."""
+        ...
+
+    def run(self, tasks: Iterable[Task], show: Show | None) -> Iterator[Outcome]:
+        """Work on photos, and yield each outcome as soon as it is known, in any order.
+
+        Tasks are drawn as workers get free. A lost worker costs at most its photo.
+
+        Raises:
+            KeyboardInterrupt: If interrupted. Unfinished photos have left nothing behind, except
+                for partial results that the order keeps, which are yielded before.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what was started."""
+        ...
+
+
+class Local:
+    """Works on one photo after another in this process.
+
+    Args:
+        work: Loaded models.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self.digests = work.digests
+
+    def run(self, tasks: Iterable[Task], show: Show | None) -> Iterator[Outcome]:
+        """See ``Runner.run``."""
+        for task in tasks:
+            outcome = self._work.do(task, show)
+            yield outcome
+            if outcome.made is not None and outcome.made.partial:
+                raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """See ``Runner.close``; nothing was started."""
+
+
+def open_runner(order: Order, workers: int | None, plan: Plan, manifest: Manifest) -> Runner:
+    """Load the models in as many processes as are asked for.
+
+    Args:
+        order: What is asked of every photo.
+        workers: Number of processes; None to measure how many are fastest, which is kept beside
+            the manifest, so that a run that is resumed works as before.
+        plan: Photos; there are no more processes than photos.
+        manifest: Manifest of the plan's folder.
+
+    Raises:
+        PhotovaxError: If a model cannot be loaded.
+    """
+    every = cores()
+    count = min(every if workers is None else workers, max(1, len(plan.tasks)))
+    if count == 1:
+        from photovax.batch.work import Work  # imports PyTorch
+
+        return Local(Work(order))
+    if workers is not None:
+        return Processes(order, count, max(1, every // count))
+    known = manifest.noted(_ARRANGEMENT)
+    if known.get("cores") == every:
+        return Processes(order, min(count, known["workers"]), known["threads"])
+    processes = Processes(order, 1, every)
+    best, threads = processes.fastest()
+    manifest.note(_ARRANGEMENT, {"cores": every, "workers": best, "threads": threads})
+    return processes

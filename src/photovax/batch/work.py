@@ -1,0 +1,263 @@
+"""The work on one photo, from its file to that of its result."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from photovax.attack.optimise import Step
+from photovax.batch.manifest import Entry
+from photovax.batch.order import Order
+from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, figures_of, stamp_of
+from photovax.batch.pace import Pace
+from photovax.batch.plan import Task
+from photovax.checking import Check, check_copy, check_loaded
+from photovax.digests import file_digest
+from photovax.errors import PhotovaxError, UnreadablePhoto, first_line
+from photovax.immunized import Immunized, Saved
+from photovax.immunizer import Immunizer
+from photovax.metrics import served
+from photovax.metrics.registration import Box
+from photovax.models.catalog.places import each_once
+from photovax.pictures.already import refuse_immunized
+from photovax.pictures.compression import compression_for
+from photovax.pictures.masks import load_mask
+from photovax.pictures.outputs import Destination, copy_times
+from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.pillow import printable_name
+
+__all__ = ["Finished", "Work", "immunize_file"]
+
+_TIMED = 3  # steps, of which the first takes longer
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A photo whose result is saved.
+
+    Attributes:
+        result: Immunized photo.
+        saved: Saved file and its measurements.
+        check: What ``photovax check`` finds in the file.
+    """
+
+    result: Immunized
+    saved: Saved
+    check: Check
+
+
+def immunize_file(
+    immunizer: Immunizer,
+    source: Path,
+    destination: Destination,
+    order: Order,
+    *,
+    show: Callable[[Progress], None] | None = None,
+    pace: Pace | None = None,
+) -> Finished:
+    """Immunize a photo and save the result.
+
+    Args:
+        immunizer: Loaded models; those of ``order``.
+        source: Photo.
+        destination: Destination of the result.
+        order: What is asked.
+        show: Function that is called with the progress.
+        pace: Durations of former photos, for an order with a time.
+
+    Raises:
+        PhotovaxError: If the photo cannot be read, immunized or saved.
+        KeyboardInterrupt: If interrupted, unless the order keeps partial results.
+    """
+    tell = show or (lambda progress: None)
+    pace = pace or Pace()
+    began = time.perf_counter()
+    tell(Progress("reading"))
+    destination.check()
+    photo = read_photo(source, max_pixels=order.max_pixels)
+    if not order.again:
+        refuse_immunized(source, photo)
+    if order.strip_gps:
+        photo = photo.without_gps()
+    if order.forbid_ai:
+        photo = photo.forbidding_ai()
+    mask = order.mask
+    allowed = None if mask is None else load_mask(mask.path, photo, edit_region=mask.edit_region)
+    compression = compression_for(destination.suffix, photo.compression, order.quality)
+    masked = allowed is not None and not allowed.all()
+    destination.check_fits(photo, masked=masked, compression=compression)
+    seconds = None
+    if order.seconds is not None:
+        rest = pace.rest(immunizer.models, photo, immunizer.device, size=order.recipe.size)
+        seconds = max(1e-3, began + order.seconds - rest - time.perf_counter())
+
+    def step(report: Step) -> None:
+        done = report.index + 1
+        loss = report.losses.mean().item()
+        stage: Stage = "scoring" if done >= report.steps else "steps"
+        tell(Progress(stage, done, report.steps, loss, report.seconds))
+        pace.stepped()
+
+    result = immunizer.immunize(
+        photo,
+        order.recipe,
+        mask=allowed,
+        aim=order.aim,
+        compression=compression,
+        seconds=seconds,
+        callback=step,
+    )
+    if result.stopped == "interrupted" and not order.keep_partial:
+        raise KeyboardInterrupt
+    at = (result.steps, result.steps)
+    tell(Progress("saving", *at))
+    saved = immunizer.save(result, destination)
+    tell(Progress("checking", *at))
+    check = _checked(immunizer, photo, saved, order)
+    pace.finished()
+    return Finished(result, saved, check)
+
+
+def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> Check:
+    """What ``photovax check`` finds in the saved file."""
+    written = read_photo(saved.path, max_pixels=photo.width * photo.height)
+    models = dict(zip(each_once(order.models), immunizer.models, strict=True))
+    device, size = immunizer.device, order.recipe.size
+    if saved.compressed is None:
+        return check_loaded(written, photo, models, device=device, size=size, known=saved.seen)
+    sides = (photo.width, photo.height)
+    step = served.Step(sides, Box(0, 0, *sides), sides, None, saved.compressed.compression)
+    return check_copy(written, photo, models, device=device, size=size, step=step, known=saved.seen)
+
+
+class Work:
+    """Models that are loaded once, and the work on one photo after another.
+
+    Args:
+        order: What is asked of every photo.
+        loaded: Work whose models are used; they are loaded when None.
+
+    Attributes:
+        digests: SHA-256 of the attacked weights of each model.
+
+    Raises:
+        PhotovaxError: If a model cannot be loaded.
+    """
+
+    def __init__(self, order: Order, loaded: Work | None = None) -> None:
+        self._order = order
+        self._immunizer: Immunizer = (
+            Immunizer(
+                order.models,
+                weights=order.weights,
+                device=order.device,
+                memory=order.memory,
+                precision=order.precision,
+            )
+            if loaded is None
+            else loaded._immunizer
+        )
+        self.digests = self._immunizer.digests(order.recipe)
+        self._digest = order.digest(self.digests)
+        self._pace = Pace()
+
+    @property
+    def device(self) -> str:
+        """The kind of device, such as ``cpu``."""
+        return self._immunizer.device.type
+
+    def use(self, threads: int) -> None:
+        """Compute with so many threads from now on, in this process."""
+        torch.set_num_threads(threads)
+
+    def step_seconds(self, source: Path) -> float:
+        """Measure the duration of a step on a photo, in seconds."""
+        found: list[float] = []
+        recipe = replace(self._order.recipe, steps=_TIMED)
+        photo = read_photo(source)
+        whole = np.ones((photo.height, photo.width), dtype=bool) if recipe.needs_mask else None
+        self._immunizer.immunize(
+            photo, recipe, mask=whole, callback=lambda step: found.append(step.seconds)
+        )
+        return min(found)
+
+    def do(self, task: Task, show: Show | None = None) -> Outcome:
+        """Immunize a photo.
+
+        Raises:
+            KeyboardInterrupt: If interrupted before there was a result to keep.
+        """
+        try:
+            return self._do(task, show)
+        except PhotovaxError as error:
+            return Outcome.of_error(task, error)
+        except Exception as error:  # noqa: BLE001 - one photo must not end the run
+            name = printable_name(task.source)
+            kind = "too little memory" if isinstance(error, MemoryError) else type(error).__name__
+            reason = PhotovaxError(f"{name}: {kind}: {first_line(error)}")
+            return Outcome.of_error(task, reason)
+
+    def _do(self, task: Task, show: Show | None) -> Outcome:
+        order, began = self._order, time.perf_counter()
+        try:
+            stamp, digest = stamp_of(task.source), file_digest(Path(task.source))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            name = printable_name(task.source)
+            raise UnreadablePhoto(f"{name}: cannot be read: {why}") from error
+        facts = {"source": {"sha256": digest, "order": self._digest}}
+        output = Path(task.output)
+        destination = Destination(output, order.overwrite or task.replace, Path(task.source), facts)
+        finished = immunize_file(
+            self._immunizer,
+            Path(task.source),
+            destination,
+            order,
+            show=show and (lambda progress: show(task, progress)),
+            pace=self._pace,
+        )
+        if order.keep_times:
+            copy_times(task.source, task.output)
+        return _outcome(task, finished, digest, stamp, self._digest, time.perf_counter() - began)
+
+
+def _outcome(
+    task: Task, finished: Finished, digest: str, stamp: tuple[int, int], order: str, seconds: float
+) -> Outcome:
+    result, saved = finished.result, finished.saved
+    record = json.loads(saved.record.read_text(encoding="utf-8"))
+    check = finished.check
+    partial = result.stopped == "interrupted"
+    made = Made(
+        width=result.photo.width,
+        height=result.photo.height,
+        record=record,
+        seen=saved.seen.line,
+        verdicts={name: model.verdict.value for name, model in check.models.items()},
+        verdict=check.verdict.value,
+        meaning=check.meaning,
+        compressed=None if saved.compressed is None else saved.compressed.line,
+        reached=result.reached,
+        partial=partial,
+        seconds=seconds,
+    )
+    entry = Entry(
+        photo=task.key,
+        state="partial" if partial else "done",
+        order=order,
+        output=task.output,
+        sha256=digest,
+        stamp=stamp,
+        output_sha256=record["sha256"],
+        output_stamp=stamp_of(task.output),
+        seconds=round(seconds, 2),
+        verdict=check.verdict.value,
+        figures=figures_of(record),
+    )
+    return Outcome(task, entry, made)

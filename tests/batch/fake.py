@@ -1,0 +1,57 @@
+"""Work without models, for processes of their own."""
+
+import os
+import time
+from pathlib import Path
+
+from photovax.batch.manifest import Entry
+from photovax.batch.order import Order
+from photovax.batch.outcome import Made, Outcome, Progress, Show
+from photovax.batch.plan import Task
+from photovax.errors import ModelError
+
+
+class FakeWork:
+    """Writes down what it does; the first letter of a photo's name says what becomes of it."""
+
+    digests = ("0" * 64,)
+    device = "cpu"
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def use(self, threads: int) -> None:
+        self.threads = threads
+
+    def step_seconds(self, source: Path) -> float:
+        assert source.exists()
+        # Alone, two threads are worse than one; two processes are nearly twice as good as one.
+        return {1: 1.0, 2: 0.9}[self.threads]
+
+    def do(self, task: Task, show: Show) -> Outcome:
+        with Path(task.output).open("a") as file:
+            file.write(f"{os.getpid()} {self.threads}\n")
+        name = os.path.basename(task.source)
+        lost_once = name.startswith("once") and Path(task.output).read_text().count("\n") == 1
+        if name.startswith("always") or lost_once:
+            os._exit(9)
+        partial = False
+        try:
+            show(task, Progress("steps", 1, 2))
+            time.sleep(60 if name.startswith("slow") else 0)
+        except KeyboardInterrupt:
+            partial = True
+        made = Made(1, 1, {}, "", {}, "PASS", "", None, True, partial, 0.0)
+        return Outcome(task, Entry(task.key, "done"), made)
+
+
+def load(order: Order, threads: int) -> FakeWork:
+    if order.models == ("broken",):
+        raise ModelError("model broken: no weights", hint="look")
+    if order.models == ("deadly",):
+        os._exit(3)
+    return FakeWork(threads)
+
+
+def tasks(folder: Path, *names: str) -> list[Task]:
+    return [Task(name, str(folder / name), name) for name in names]

@@ -1,0 +1,95 @@
+"""Several processes: lost ones, broken ones, and how many are fastest."""
+
+import signal
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from photovax.batch.manifest import Manifest
+from photovax.batch.outcome import Outcome
+from photovax.batch.plan import Plan
+from photovax.batch.processes import Processes
+from photovax.batch.runner import open_runner
+from photovax.errors import ModelError, PhotovaxError
+from tests.batch.fake import load, tasks
+
+
+def test_a_lost_worker_costs_at_most_its_photo(tmp_path: Path, order) -> None:
+    given = tasks(tmp_path, "a", "once", "b", "always", "c", "d")
+    shown = []
+    with closing(Processes(order, 2, 1, load)) as processes:
+        assert processes.digests == ("0" * 64,)
+        found = list(processes.run(given, lambda task, progress: shown.append(task.source)))
+        again = list(processes.run(tasks(tmp_path, "e"), None))  # as when folders are watched
+    assert sorted(each.task.source for each in found) == sorted(task.source for task in given)
+    failures = {each.task.source: each.failure for each in found if each.error is not None}
+    assert list(failures) == ["always"]
+    assert failures["always"].startswith("always: two workers ended on it (exit code 9)")
+    assert "--workers 1" in failures["always"]
+    begun = {task.source: Path(task.output).read_text().count("\n") for task in given}
+    assert begun == {"a": 1, "once": 2, "b": 1, "always": 2, "c": 1, "d": 1}
+    assert set(shown) == set(begun) - {"always"}
+    assert [each.error for each in again] == [None]
+
+
+def test_both_work_at_the_same_time(tmp_path: Path, order) -> None:
+    with closing(Processes(order, 2, 1, load)) as processes:
+        names = [f"{number}" for number in range(8)]
+        assert len(list(processes.run(tasks(tmp_path, *names), None))) == 8
+    assert len({(tmp_path / name).read_text() for name in names}) == 2
+
+
+def test_what_cannot_be_loaded_is_told(order) -> None:
+    with pytest.raises(ModelError, match="no weights") as caught:
+        Processes(replace(order, models=("broken",)), 2, 1, load)
+    assert caught.value.hint == "look"
+    with pytest.raises(PhotovaxError, match="ended before its models were loaded"):
+        Processes(replace(order, models=("deadly",)), 1, 1, load)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_ctrl_c_keeps_partial_results_only_if_asked(tmp_path: Path, order, kept: bool) -> None:
+    given = tasks(tmp_path, "slow1", "slow2", "never")
+    seen: list[str] = []
+
+    def interrupting(task, progress) -> None:
+        seen.append(task.source)
+        if len(seen) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    found: list[Outcome] = []
+    processes = Processes(replace(order, keep_partial=kept), 2, 1, load)
+    with closing(processes), pytest.raises(KeyboardInterrupt):
+        found.extend(processes.run(given, interrupting))
+    assert sorted(each.task.source for each in found) == (["slow1", "slow2"] if kept else [])
+    assert all(each.made.partial for each in found if each.made)
+    assert not (tmp_path / "never").exists()
+
+
+def test_the_fastest_arrangement_is_measured_and_kept(tmp_path: Path, order) -> None:
+    with closing(Processes(order, 1, 2, load)) as processes:
+        assert processes.fastest() == (2, 1)
+        assert (processes.count, processes.threads) == (2, 1)
+        list(processes.run(tasks(tmp_path, "a", "b"), None))
+    assert all((tmp_path / name).read_text().endswith(" 1\n") for name in "ab")
+
+
+def test_a_resumed_run_is_arranged_as_before(tmp_path: Path, order, monkeypatch) -> None:
+    monkeypatch.setattr("photovax.batch.runner.cores", lambda: 2)
+    made = []
+
+    def counted(order, count, threads):
+        made.append((count, threads))
+        return Processes(order, count, threads, load)
+
+    monkeypatch.setattr("photovax.batch.runner.Processes", counted)
+    plan = Plan(tuple(tasks(tmp_path, "a", "b", "c")), str(tmp_path))
+    for _ in range(2):
+        with closing(open_runner(order, None, plan, Manifest(tmp_path))):
+            pass
+    assert made == [(1, 2), (2, 1)]
+    with closing(open_runner(order, 3, plan, Manifest(tmp_path))):
+        pass
+    assert made[-1] == (3, 1)

@@ -1,0 +1,222 @@
+"""A run: what is skipped, what is done again, and what is said of failures."""
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from photovax.batch.manifest import Manifest
+from photovax.batch.order import Order
+from photovax.batch.plan import make_plan
+from photovax.batch.run import Run
+from photovax.batch.runner import Local
+from photovax.batch.work import Work
+from photovax.errors import OutputExists
+from photovax.immunizer import Immunizer
+from photovax.pictures.photo import read_photo
+from tests.batch.conftest import Shoot
+
+
+@pytest.fixture
+def go(tmp_path: Path, order: Order, work: Work):
+    """A function that runs over in/ into out/: the run and its outcomes by name."""
+
+    def run(given: Path | None = None, order: Order = order, **options):
+        manifest = Manifest(tmp_path / "out")
+        plan = make_plan([given or tmp_path / "in"], tmp_path / "out", recursive=True)
+        started = Run(plan, order, Local(Work(order, work)), manifest, **options)
+        outcomes = {os.path.basename(each.task.source): each for each in started.outcomes()}
+        return started, outcomes
+
+    return run
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*.png*")
+    }
+
+
+def test_a_second_run_has_nothing_to_do(go, shoot: Shoot, tmp_path: Path) -> None:
+    for name in ("a.jpg", "sub/b.jpg"):
+        shoot(f"in/{name}")
+    _, outcomes = go()
+    states = {name: each.entry.state for name, each in outcomes.items()}
+    assert states == {"a.jpg": "done", "b.jpg": "done"}
+    before = stamps(tmp_path / "out")
+    assert set(before) == {"a.png", "a.png.json", "sub/b.png", "sub/b.png.json"}
+    run, outcomes = go()
+    assert (run.done, run.total, outcomes) == (2, 0, {})
+    # Without the manifest, the records say the same, and it is written anew.
+    (tmp_path / "out/.photovax/manifest.jsonl").unlink()
+    assert go()[0].done == 2
+    assert len(Manifest(tmp_path / "out")) == 2
+    # A photo that was only touched is the same photo.
+    os.utime(tmp_path / "in/a.jpg")
+    os.utime(tmp_path / "out/a.png")
+    assert go()[0].done == 2
+    assert set(stamps(tmp_path / "out")) == set(before)
+
+
+def test_what_changed_is_done_again_if_it_may_be_replaced(
+    go, order: Order, shoot: Shoot, tmp_path: Path
+) -> None:
+    shoot("in/a.jpg")
+    shoot("in/b.jpg")
+    go()
+    first = (tmp_path / "out/a.png").read_bytes()
+    shoot("in/a.jpg")
+    _, outcomes = go()
+    assert isinstance(outcomes["a.jpg"].error, OutputExists)
+    assert (tmp_path / "out/a.png").read_bytes() == first
+    _, outcomes = go(order=replace(order, overwrite=True))
+    assert list(outcomes) == ["a.jpg"]
+    assert (tmp_path / "out/a.png").read_bytes() != first
+    # Other settings make another result.
+    stripped = replace(order, strip_gps=True, overwrite=True)
+    assert set(go(order=stripped)[1]) == {"a.jpg", "b.jpg"}
+    assert go(order=stripped)[0].done == 2
+    # A result that was changed or lost is made again.
+    (tmp_path / "out/a.png").write_bytes(b"broken")
+    (tmp_path / "out/b.png").unlink()
+    _, outcomes = go(order=stripped)
+    assert {name: each.error is None for name, each in outcomes.items()} == {
+        "a.jpg": True,
+        "b.jpg": True,
+    }
+    assert go(order=stripped)[0].done == 2
+
+
+def test_a_file_of_somebody_else_is_never_replaced(go, shoot: Shoot, tmp_path: Path) -> None:
+    shoot("in/a.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.png").write_text("mine")
+    _, outcomes = go()
+    assert isinstance(outcomes["a.jpg"].error, OutputExists)
+    assert (tmp_path / "out/a.png").read_text() == "mine"
+    run, outcomes = go(existing=True)
+    assert (run.done, outcomes) == (1, {})
+
+
+def test_a_record_without_its_photo_is_of_a_killed_run(go, shoot: Shoot, tmp_path: Path) -> None:
+    shoot("in/a.jpg")
+    go()
+    first = (tmp_path / "out/a.png").read_bytes()
+    (tmp_path / "out/a.png").unlink()
+    (tmp_path / "out/.photovax/manifest.jsonl").unlink()
+    _, outcomes = go()
+    assert outcomes["a.jpg"].error is None
+    assert (tmp_path / "out/a.png").read_bytes() == first
+
+
+def test_results_stay_where_they_are_when_names_come_that_collide(
+    go, shoot: Shoot, tmp_path: Path
+) -> None:
+    shoot("in/a.jpg")
+    go()
+    shoot("in/a.png")
+    run, outcomes = go()
+    assert (run.done, list(outcomes)) == (1, ["a.png"])
+    assert set(stamps(tmp_path / "out")) >= {"a.png", "a.png.png"}
+    assert go()[0].done == 2
+
+
+def test_a_run_goes_on_past_bad_files(go, shoot: Shoot, tmp_path: Path) -> None:
+    for name in ("a.jpg", "z.jpg"):
+        shoot(f"in/{name}")
+    (tmp_path / "in/bad.jpg").write_text("no picture")
+    whole = (tmp_path / "in/a.jpg").read_bytes()
+    (tmp_path / "in/cut.jpg").write_bytes(whole[: len(whole) // 2])
+    long = tmp_path / f"in/{'n' * 249}.jpg"
+    long.write_bytes(whole)
+    run, outcomes = go()
+    assert run.total == len(outcomes) == 5
+    failed = {name for name, each in outcomes.items() if each.error is not None}
+    assert failed == {"bad.jpg", "cut.jpg", long.name}
+    assert "File name too long" in outcomes[long.name].failure
+    for name in ("bad.jpg", "cut.jpg"):
+        assert name in outcomes[name].failure
+        assert "\n" not in outcomes[name].failure
+    assert set(stamps(tmp_path / "out")) == {"a.png", "a.png.json", "z.png", "z.png.json"}
+    run, outcomes = go()  # tried again, since the reason may be gone
+    assert (run.done, set(outcomes)) == (2, failed)
+    assert {each.state for each in Manifest(tmp_path / "out").entries()} == {"done", "failed"}
+
+
+def test_unexpected_errors_cost_one_photo(
+    go, shoot: Shoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        shoot(f"in/{name}")
+    read = read_photo
+
+    def reading(source, **options):
+        if str(source).endswith("a.jpg"):
+            raise MemoryError("no room")
+        return read(source, **options)
+
+    monkeypatch.setattr("photovax.batch.work.read_photo", reading)
+    _, outcomes = go()
+    assert "a.jpg: too little memory: no room" in outcomes["a.jpg"].failure
+    assert outcomes["b.jpg"].error is None
+
+
+def test_times_are_kept(go, order: Order, shoot: Shoot, tmp_path: Path) -> None:
+    photo = shoot("in/a.jpg")
+    os.utime(photo, ns=(1_500_000_000_123_456_789, 1_400_000_000_123_456_789))
+    go()
+    result = tmp_path / "out/a.png"
+    assert result.stat().st_mtime_ns != photo.stat().st_mtime_ns
+    # Also for results that are there, without doing them again.
+    before = result.read_bytes()
+    kept = replace(order, keep_times=True)
+    assert go(order=kept)[0].done == 1
+    assert result.stat().st_mtime_ns == 1_400_000_000_123_456_789
+    assert result.read_bytes() == before
+    result.unlink()
+    go(order=kept)
+    assert result.stat().st_mtime_ns == 1_400_000_000_123_456_789
+    assert go(order=kept)[0].done == 1
+
+
+def test_an_interrupted_photo_is_kept_only_if_asked(
+    go, order: Order, shoot: Shoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        shoot(f"in/{name}")
+    immunize = Immunizer.immunize
+
+    def interrupting(self, photo, recipe, **options):
+        result = immunize(self, photo, recipe, **options)
+        return replace(result, stopped="interrupted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Immunizer, "immunize", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            go()
+        assert not stamps(tmp_path / "out")
+        with pytest.raises(KeyboardInterrupt):
+            go(order=replace(order, keep_partial=True))
+        assert set(stamps(tmp_path / "out")) == {"a.png", "a.png.json"}
+    record = json.loads((tmp_path / "out/a.png.json").read_text())
+    assert record["stopped"] == "interrupted"
+    # It counts as not done, and is replaced by the finished one.
+    run, outcomes = go()
+    assert (run.done, set(outcomes)) == (0, {"a.jpg", "b.jpg"})
+    assert all(each.error is None for each in outcomes.values())
+    assert go()[0].done == 2
+
+
+def test_files_that_killed_runs_left_are_removed(go, shoot: Shoot, tmp_path: Path) -> None:
+    shoot("in/a.jpg")
+    out = tmp_path / "out"
+    out.mkdir()
+    old, new = out / ".photovax-0.png", out / ".photovax-1.png"
+    for file in (old, new):
+        file.write_text("x")
+    os.utime(old, (time.time() - 7200,) * 2)
+    go()
+    assert (old.exists(), new.exists()) == (False, True)

@@ -1,0 +1,221 @@
+"""``photovax immunize`` as people start it: killed, piped, interrupted and given wrong paths."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from photovax.attack.presets import load_recipe
+from photovax.checking import Verdict
+from photovax.demo import SAMPLE
+from photovax.digests import file_digest
+from photovax.pictures.photo import read_photo
+
+SERVER = """
+import io, json, os, sys
+import torch, photovax.batch.work, photovax.cli
+torch.set_num_threads(1)
+for line in sys.stdin:
+    place, files, encoding, sys.argv = json.loads(line)
+    if (child := os.fork()) == 0:
+        os.chdir(place)
+        for number, name in enumerate(("in", "out", "err")):
+            flags = os.O_RDONLY if name == "in" else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            os.dup2(os.open(f"{files}/{name}", flags), number)
+        sys.stdin, sys.stdout, sys.stderr = (
+            io.TextIOWrapper(open(number, "wb" if number else "rb"), encoding=encoding)
+            for number in range(3)
+        )
+        code = 1
+        try:
+            photovax.cli.main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        finally:
+            sys.stdout.flush(), sys.stderr.flush()
+            os._exit(code)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+RECIPE = """
+preset = "fast-linf"
+steps = 2
+views = [{name = "short_side", options = {pixels = 64}}]
+size = 64
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "quick.toml").write_text(RECIPE)
+    (tmp_path / "in/sub").mkdir(parents=True)
+    return tmp_path
+
+
+def shoot(folder: Path, count: int) -> None:
+    with Image.open(SAMPLE) as sample:
+        for number in range(count):
+            left = 100 + number
+            piece = sample.crop((left, 20, left + 72, 84))
+            piece.save(folder / ("sub" if number % 2 else "") / f"{number:02d}.jpg", quality=92)
+
+
+class Command:
+    """A command that runs, in a process of its own."""
+
+    def __init__(self, server: Any, files: Path, place: Path, arguments, given, code):
+        self._server, self._files = server, files
+        (files / "in").write_bytes(given)
+        asked = [str(place), str(files), code, ["photovax", "immunize", *map(str, arguments)]]
+        server.stdin.write(json.dumps(asked) + "\n")
+        server.stdin.flush()
+        self.pid = int(server.stdout.readline())
+
+    def end(self) -> tuple[int, bytes, str]:
+        """Exit code, standard output and standard error."""
+        code = int(self._server.stdout.readline())
+        return code, (self._files / "out").read_bytes(), (self._files / "err").read_text()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A function that starts a command: a copy of a process that has imported everything."""
+    files = tmp_path_factory.mktemp("files")
+    command = [sys.executable, "-c", SERVER]
+    pipe = subprocess.PIPE
+    server: Any
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:  # noqa: S603
+
+        def begin(place, *arguments, given=b"", encoding="utf-8") -> Command:
+            return Command(server, files, place, arguments, given, encoding)
+
+        yield begin
+        server.stdin.close()
+
+
+def lines_of(place: Path) -> list[dict[str, Any]]:
+    file = place / "out/.photovax/manifest.jsonl"
+    lines = file.read_bytes().split(b"\n") if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith(b"}")]
+
+
+def test_killed_twice_and_resumed_is_as_never_killed(place, start, immunizer) -> None:
+    shoot(place / "in", 20)
+    asked = ("in", "--recursive", "--recipe", "quick.toml", "--device", "cpu", "-o", "out")
+    kept: dict[Path, int] = {}
+    for least in (3, 9):
+        command = start(place, *asked)
+        while len(lines_of(place)) < least:
+            time.sleep(0.01)
+        os.kill(command.pid, signal.SIGKILL)
+        assert command.end()[0] == -signal.SIGKILL
+        # What was done before is left alone.
+        assert all(path.stat().st_mtime_ns == changed for path, changed in kept.items())
+        kept = {place / "out" / line["output"]: line["output_stamp"][1] for line in lines_of(place)}
+        assert least <= len(kept) < 20
+    code, _, err = start(place, *asked).end()
+    assert code == 0, err
+    left = 20 - len(kept)
+    assert f"{left} of {left} photos immunized, {len(kept)} done before" in err
+    assert all(path.stat().st_mtime_ns == changed for path, changed in kept.items())
+    done = [line["photo"] for line in lines_of(place)]
+    assert len(done) == len(set(done)) == 20
+    recipe = load_recipe(str(place / "quick.toml"))
+    for number in range(20):
+        name = Path("sub" if number % 2 else "") / f"{number:02d}"
+        photo = read_photo(place / "in" / name.with_suffix(".jpg"))
+        saved = immunizer.save(immunizer.immunize(photo, recipe), place / f"{number}.png")
+        made = place / "out" / name.with_suffix(".png")
+        assert made.read_bytes() == saved.path.read_bytes()
+        records = [json.loads(Path(f"{path}.json").read_text()) for path in (made, saved.path)]
+        for record in records:
+            del record["seconds"], record["photo"]
+        assert records[0].pop("source")["sha256"] == file_digest(
+            place / "in" / name.with_suffix(".jpg")
+        )
+        assert records[0] == records[1]
+
+
+def test_a_photo_through_a_pipe(place, start) -> None:
+    shoot(place / "in", 1)
+    photo = (place / "in/00.jpg").read_bytes()
+    asked = ("--recipe", "quick.toml", "--device", "cpu")
+    code, out, err = start(place, "-", "-o", "-", *asked, "--lossless", given=photo).end()
+    assert code == 0, err
+    original, made = read_photo(photo), read_photo(out)
+    assert made.format == "JPEG"
+    change = abs(made.pixels.astype(int) - original.pixels)
+    assert 4 <= change.max() <= 8
+    assert "  verdict     " in err
+    code, out, err = start(place, "-", "-o", "-", *asked, given=b"no picture").end()
+    assert (code, out) == (3, b"")
+    assert err.startswith("photovax: standard input: not a picture")
+    assert len(err.splitlines()) == 1
+    assert sorted(path.name for path in place.iterdir()) == ["in", "quick.toml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["gone.jpg"], 3, "gone.jpg: cannot be read: No such file"),
+        (["in"], 2, "in: is a folder; name one for the results: -o FOLDER"),
+        (["in", "-o", "quick.toml"], 2, "quick.toml is a file"),
+        (["in/00.jpg", "-o", "no/x.png"], 4, "there is no folder no; make it first"),
+        (["in/00.jpg", "--mask", "gone.png"], 3, "gone.png: cannot be read"),
+        (["in/00.jpg", "--model", "embeded"], 2, "did you mean 'embedded'"),
+        (["in/00.jpg", "--report", "x.pdf"], 2, "a report is a .csv or .html file, got x.pdf"),
+        (["in/00.jpg", "--workers", "0"], 2, "--workers must be"),
+        (["in", "-o", "out", "--shard", "3"], 2, "--shard takes I/N, such as 2/8, got '3'"),
+        (["-"], 2, "needs a place; add -o FILE or -o -"),
+        (["-", "in/00.jpg", "-o", "out"], 2, "- is one photo, and 2 are given"),
+        (["-", "-o", "-", "--json"], 2, "cannot hold both a photo and JSON"),
+    ],
+)
+def test_wrong_arguments_are_told_before_pytorch_is_imported(place, arguments, code, message):
+    shoot(place / "in", 1)
+    check = (
+        "import sys, photovax.cli\ntry: photovax.cli.main()\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", check, "immunize", *arguments]
+    done = subprocess.run(command, cwd=place, input="", capture_output=True, text=True, check=False)  # noqa: S603
+    line, heavy = done.stderr.splitlines()
+    assert message in line
+    assert (done.returncode, done.stdout, heavy) == (code, "", "False")
+    assert sorted(path.name for path in place.iterdir()) == ["in", "quick.toml"]
+
+
+def test_names_that_a_console_cannot_print(place, start) -> None:
+    shoot(place / "in", 1)
+    names = ["ż写🙂.jpg", "bad ż.jpg"]
+    (place / "in/00.jpg").rename(place / "in" / names[0])
+    (place / "in" / names[1]).write_text("no picture")
+    asked = ("--recipe", "quick.toml", "--device", "cpu", "--report", "r.csv")
+    code, out, err = start(place, "in", "-o", "out", *asked, encoding="cp1252").end()
+    assert code == 3, err
+    assert rb"out/\u017c\u5199\U0001f642.png" in out
+    assert r"not done: in/bad \u017c.jpg: not a picture" in err
+    assert (place / "out/ż写🙂.png").exists()
+    assert "ż写🙂" in (place / "r.csv").read_text("utf-8")
+
+
+def test_a_result_that_does_nothing_is_no_success(place, photo_file, monkeypatch, capsys):
+    from photovax.cli import main
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("photovax.checking.ModelCheck.verdict", Verdict.FAIL)
+    given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml"]
+    monkeypatch.setattr("sys.argv", ["photovax", *given, "--device", "cpu"])
+    for code, line in ((11, "verdict     FAIL: "), (0, "nothing to do: the result is")):
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == code
+        printed = capsys.readouterr()
+        assert line in printed.out + printed.err
