@@ -38,6 +38,7 @@ EXTRAS = {
     "postgres": "photovax serve --database, for services that share their jobs",
     "c2pa": "photovax sign: Content Credentials",
     "heic": "HEIC and HEIF photos",
+    "watch": "photovax immunize --watch",
 }
 """The optional extras of the package, and what each is for."""
 
