@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -149,12 +148,6 @@ class Manifest:
     def inside(self, path: str) -> str:
         """The path of a result relative to the folder of results."""
         return path[len(self._prefix) :] if self._prefix else path
-
-    def entries(self) -> Iterator[Entry]:
-        """The last entry of every photo."""
-        for line in self._lines.values():
-            if (entry := Entry.read(line)) is not None:
-                yield entry
 
     def add(self, entry: Entry) -> None:
         """Append an entry.

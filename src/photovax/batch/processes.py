@@ -142,11 +142,6 @@ class Processes:
             self.close()
             raise
 
-    @property
-    def count(self) -> int:
-        """Number of processes."""
-        return len(self._workers)
-
     def run(self, tasks: Iterable[Task], show: Show | None) -> Iterator[Outcome]:
         """See ``Runner.run``."""
         waiting, again = iter(tasks), set[Task]()
@@ -175,7 +170,7 @@ class Processes:
         Returns:
             Number of processes, and of threads of each.
         """
-        every = self.threads * self.count
+        every = self.threads * len(self._workers)
         found = {(1, every): self._rate(1, every)}
         peak, left = peak_resident_bytes(self._workers[0].process.pid or 0), available_bytes()
         most = every if self._device == "cpu" else 1
