@@ -18,7 +18,7 @@ from photovax.metrics.registration import Box, alike, find_box
 from photovax.pictures.channels import as_image
 from photovax.pictures.compression import Compression
 
-__all__ = ["Step", "filtered", "find_step"]
+__all__ = ["Step", "filtered", "find_step", "step_in_place"]
 
 # The likelier come first, and stay where another explains the copy no better.
 _FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box")
@@ -141,8 +141,7 @@ def find_step(
 
     *simple, found = _boxes(copy, original)
     how = _needed(found, size, _FILTERS[0])
-    lossy = None if jpeg is None or jpeg.only_rounds else jpeg
-    step = Step(_size(original), found, size, how, lossy)
+    step = Step(_size(original), found, size, how, _lossy(jpeg))
     if colours is not None:  # platforms also drop a profile without converting anything
         tried = [step, replace(step, colours=colours)]
         step = _nearest(tried, copy, original, slack=_ALIKE)
@@ -152,6 +151,21 @@ def find_step(
     if simple:
         tried = [*(at(box, step) for box in simple), step]
         step = _nearest(tried, copy, original, slack=_AS_GOOD)
+    return _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
+
+
+def step_in_place(
+    copy: np.ndarray, original: np.ndarray, compression: Compression | None = None
+) -> Step:
+    """What ``find_step`` finds for a copy that is known to be neither resized nor cropped.
+
+    Args:
+        copy: The copy, uint8 (H, W, C).
+        original: The original, of the same shape.
+        compression: Compression of the copy's file.
+    """
+    size = _size(original)
+    step = Step(size, Box(0, 0, *size), size, None, _lossy(compression))
     return _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
 
 
@@ -211,6 +225,12 @@ def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:
         and box == box.within(width, height)
     ]
     return [*dict.fromkeys(kept), found]
+
+
+def _lossy(compression: Compression | None) -> Compression | None:
+    """The compression, if it counts: files of other kinds leave none that could be found."""
+    counts = compression is not None and compression.kind == "JPEG" and not compression.only_rounds
+    return compression if counts else None
 
 
 def _needed(box: Box, size: tuple[int, int], resampling: str | None) -> str | None:
