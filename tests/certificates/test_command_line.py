@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from photovax.certificates.read import read_certificate
 from photovax.certificates.register import Register
 from photovax.cli import app
+from photovax.errors import CertificateError
 
 
 def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
@@ -68,3 +70,8 @@ def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):
     assert other.exit_code == 9
     assert "another file" in other.stdout
     assert read_certificate(certificate) != read_certificate(Path(f"{result}.certificate.json"))
+
+
+def test_a_certificate_that_is_missing_is_named_once(tmp_path):
+    with pytest.raises(CertificateError, match=r"missing\.json: cannot be read: No such file\D*$"):
+        read_certificate(tmp_path / "missing.json")

@@ -27,4 +27,5 @@ def read_certificate(path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise CertificateError(f"{path}: cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error  # that of a file names it once more
+        raise CertificateError(f"{path}: cannot be read: {why}") from None
