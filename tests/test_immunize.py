@@ -130,9 +130,7 @@ def test_the_verdict_that_is_aimed_at_is_that_of_the_file(
     assert check(read_photo(saved.path), photo, size=64).verdict is Verdict.PASS
 
 
-def test_a_compression_that_leaves_nothing_of_the_change_saves_nothing(
-    immunizer, quick, photo_file, tmp_path
-):
+def test_a_compression_that_leaves_nothing_of_the_change_saves_nothing(immunizer, quick, tmp_path):
     flat = tmp_path / "flat.png"
     Image.new("RGB", (64, 64), (120, 130, 140)).save(flat)
     with pytest.raises(BudgetExceeded, match="quality 1, 4:2:0: nothing of the change") as it:
