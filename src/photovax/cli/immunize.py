@@ -254,7 +254,7 @@ def _quality(
     if asked is not None and not any(path.suffix.lower() in LOSSY_SUFFIXES for path in paths):
         raise UsageError(
             f"--quality {asked}: only JPEG and WebP files have a quality",
-            hint="add --type same, --type jpg or --type webp",
+            hint="give --type jpg, --type webp or -o NAME.jpg, or --type same for such photos",
         )
     return "same" if asked is None else asked
 
