@@ -16,7 +16,7 @@ from photovax.machine.device import pick_device
 from photovax.metrics.distortion import Visibility, visibility
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.profiles import conversion
-from photovax.metrics.served import Step, filtered, find_step
+from photovax.metrics.served import Step, filtered, find_step, step_in_place
 from photovax.metrics.visibility import VisibleDifference, visible_difference
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.catalog.fits import check_used
@@ -31,7 +31,7 @@ __all__ = [
     "Verdict",
     "check",
     "check_loaded",
-    "check_models",
+    "check_saved",
     "noisy",
     "weakest",
 ]
@@ -181,7 +181,7 @@ def check_copy(
     *,
     device: torch.device,
     size: int | None = None,
-    step: Step | None = None,
+    in_place: bool = False,
     known: VisibleDifference | None = None,
 ) -> Check:
     """Measure a photo, or a copy of it that a platform serves, with loaded models.
@@ -192,7 +192,7 @@ def check_copy(
         models: Loaded models by catalogue name or folder.
         device: Device of the models.
         size: Short side in pixels at which models are fed photos; each model's own when None.
-        step: What was done to the copy, if that is known; it is searched for when None.
+        in_place: Whether the copy is known to be neither resized nor cropped.
         known: Visibility of the change, if it was measured before.
 
     Raises:
@@ -204,17 +204,14 @@ def check_copy(
     # Platforms also save grey photos in three channels.
     whole = original.visible() if photo.grey else original.visible_rgb()
     after = photo.visible()
-    if step is None:
+    if in_place:
+        step = step_in_place(after, whole, photo.compression)
+    else:
         colours = conversion(original.metadata.icc, photo.metadata.icc)
         step = find_step(after, whole, photo.compression, colours)
     before = step(whole)
     visible = visibility(before, after)
-    level = _level(step, whole, before, after) if step.changes else visible.linf
-
-    def spoilt(seed: int) -> np.ndarray:
-        return step(noisy(whole, level, seed))
-
-    found = _check_all(models, before, after, spoilt, device, size)
+    found = _check_all(models, before, after, _after_step(step, whole, before, after), device, size)
     seen = known or visible_difference(before, after)
     done = step if step.changes else None
     return Check(visible, seen, found, done, filtered(before, after))
@@ -246,34 +243,31 @@ def check_loaded(
     """
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
-    found = check_models(before, after, models, largest=visible.linf, device=device, size=size)
+    found = _check_all(models, before, after, _with_noise(before, visible.linf), device, size)
     return Check(visible, known or visible_difference(before, after), found)
 
 
-def check_models(
-    before: np.ndarray,
-    after: np.ndarray,
+def check_saved(
+    photo: Photo,
+    original: Photo,
     models: Mapping[str, Autoencoder],
     *,
-    largest: int,
     device: torch.device,
     size: int | None = None,
 ) -> dict[str, ModelCheck]:
-    """Measure the effect on each model, without the visibility of the change.
+    """What ``check`` says of a file with the original's size and place, but not how visible it is.
 
     Args:
-        before: The original, uint8 (H, W, C).
-        after: The immunized photo, of the same shape.
+        photo: The immunized photo as its file shows it.
+        original: The original.
         models: Loaded models by catalogue name or folder.
-        largest: Largest change of any channel, in 8-bit levels.
         device: Device of the models.
         size: Short side in pixels at which models are fed photos; each model's own when None.
     """
-
-    def spoilt(seed: int) -> np.ndarray:
-        return noisy(before, largest, seed)
-
-    return _check_all(models, before, after, spoilt, device, size)
+    whole, after = original.visible(), photo.visible()
+    step = step_in_place(after, whole, photo.compression)
+    before = step(whole)
+    return _check_all(models, before, after, _after_step(step, whole, before, after), device, size)
 
 
 def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
@@ -281,6 +275,28 @@ def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     noise = random.integers(-level, level, pixels.shape, dtype=np.int16, endpoint=True)
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def _with_noise(pixels: np.ndarray, level: int) -> Callable[[int], np.ndarray]:
+    """A function of a seed that returns the pixels with noise."""
+    return lambda seed: noisy(pixels, level, seed)
+
+
+def _after_step(
+    step: Step, original: np.ndarray, before: np.ndarray, after: np.ndarray
+) -> Callable[[int], np.ndarray]:
+    """A function of a seed: the original with noise as large as a copy's change, after the step.
+
+    Args:
+        step: What was done to the copy.
+        original: The original.
+        before: The original after the step.
+        after: The copy.
+    """
+    if not step.changes:
+        return _with_noise(original, int(np.abs(after.astype(np.int16) - before).max()))
+    level = _level(step, original, before, after)
+    return lambda seed: step(noisy(original, level, seed))
 
 
 def _check_all(

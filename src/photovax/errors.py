@@ -14,7 +14,8 @@ PhotovaxError                    1  base class
 ├── ModelError                   6  weights that are missing, damaged or do not fit
 ├── OptimiserError               7  a descent that cannot continue
 │   ├── LossShapeError           7  an objective that does not return one number per image
-│   └── GradientError            7  gradients that are not finite, or zero everywhere
+│   └── GradientError            7  gradients that are not finite
+│       └── ZeroGradient         7  gradients that are zero everywhere
 ├── MetricUnavailable            8  a metric whose package, weights or memory are missing
 ├── CertificateError             9  a certificate or key that is not valid
 └── Interrupted                130  stopped by the user before there was a result
@@ -120,7 +121,11 @@ class LossShapeError(OptimiserError):
 
 
 class GradientError(OptimiserError):
-    """Gradients that are not finite, or zero everywhere."""
+    """Gradients that are not finite."""
+
+
+class ZeroGradient(GradientError):
+    """A gradient that is zero everywhere."""
 
 
 class MetricUnavailable(PhotovaxError):

@@ -20,7 +20,7 @@ from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.attack.rounding import round_within
 from photovax.attack.strength import MOST
-from photovax.checking import Verdict, check_models, weakest
+from photovax.checking import Verdict, check_saved, weakest
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.metrics.distortion import Visibility
 from photovax.metrics.latent import LatentEffect
@@ -236,9 +236,8 @@ class Found:
             result = self.at(share)
         except BudgetExceeded:  # so small a change rounds to zero
             return False
-        before, after = result.original.visible(), result.shown.visible()
-        found = check_models(
-            before, after, models, largest=result.largest, device=device, size=result.recipe.size
+        found = check_saved(
+            result.shown, result.original, models, device=device, size=result.recipe.size
         )
         return weakest(found) is Verdict.PASS
 

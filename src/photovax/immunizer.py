@@ -19,7 +19,7 @@ from photovax.attack.optimise import Descent, Step, pgd
 from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim, aimed
-from photovax.errors import UsageError
+from photovax.errors import UsageError, ZeroGradient
 from photovax.immunized import Found, Immunized, Saved
 from photovax.machine.allocator import kept_memory, returned_memory
 from photovax.machine.device import pick_device
@@ -30,7 +30,7 @@ from photovax.metrics.cvvdp import load_cvvdp
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.contracts import Autoencoder
 from photovax.models.surrogates import Surrogates
-from photovax.pictures.compression import Compression
+from photovax.pictures.compression import HIGHER_QUALITY, Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
 from photovax.saving import save
@@ -161,15 +161,23 @@ class Immunizer:
         seconds = None if ends is None else max(1e-3, ends - time.perf_counter())
         # Kept memory gets fragmented: the process then holds more than its tensors need.
         with kept_memory() if self.memory is None and roomy else returned_memory():
-            return pgd(
-                losses,
-                problem.scene.origin,
-                problem.working_constraint(),
-                problem.steps(objective, seconds=seconds),
-                generator=Generator(self.device).manual_seed(problem.recipe.seed),
-                quick=self._quick,
-                callback=callback,
-            )
+            try:
+                return pgd(
+                    losses,
+                    problem.scene.origin,
+                    problem.working_constraint(),
+                    problem.steps(objective, seconds=seconds),
+                    generator=Generator(self.device).manual_seed(problem.recipe.seed),
+                    quick=self._quick,
+                    callback=callback,
+                )
+            except ZeroGradient as error:
+                if (rough := problem.scene.compression) is None:
+                    raise
+                raise ZeroGradient(
+                    f"{error}; or nothing of a change is left after {rough.label}",
+                    hint=HIGHER_QUALITY,
+                ) from error
 
     def digests(self, recipe: Recipe) -> list[str]:
         """SHA-256 of the weights that a recipe attacks, in hexadecimal digits, for each model.

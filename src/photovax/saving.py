@@ -22,7 +22,7 @@ from photovax.metrics.latent import latent_effect
 from photovax.metrics.visibility import VIEWING, visible_difference
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.atomic import write_text
-from photovax.pictures.compression import Compression
+from photovax.pictures.compression import HIGHER_QUALITY, Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.rights import forbids_training
@@ -109,6 +109,7 @@ def save(
         pixels = within_jpeg(written.pixels, result.original.pixels, result.constraint)
         written, shown = (written.with_pixels(each) for each in pixels)
         result = replace(result, photo=shown)
+    _check_left(result)
 
     named = [
         {"name": model.name, "sha256": digest, "identified_by": model.identified_by}
@@ -142,6 +143,23 @@ def save(
             f"{first_line(unmeasured or MemoryError())}"
         ) from unmeasured
     return saved
+
+
+def _check_left(result: Immunized) -> None:
+    """Refuse a compression that makes the same file of the photo as of its original.
+
+    Raises:
+        BudgetExceeded: If nothing of the change is left.
+    """
+    compression, shown = result.compression, result.shown.visible()
+    if compression is None:
+        return
+    if np.array_equal(shown, result.original.compressed(compression).visible()):
+        raise BudgetExceeded(
+            f"{compression.label}: nothing of the change is left after this compression; nothing "
+            "was saved",
+            hint=HIGHER_QUALITY,
+        )
 
 
 def _measured(

@@ -41,6 +41,10 @@ def test_what_the_searches_give_fits():
         assert (least_share(edge.__le__) or 0) >= edge
 
 
+def test_too_much_may_not_pass_where_less_does():
+    assert least_share(lambda share: 0.3 <= share < 1.1) == pytest.approx(0.3, abs=0.02)
+
+
 def test_the_searches_give_nothing_where_nothing_fits():
     assert largest_share(lambda share: False) is None
     assert least_share(lambda share: False) is None

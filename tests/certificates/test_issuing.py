@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from photovax.certificates.document import parse_certificate
 from photovax.certificates.issuing import Issuer
@@ -25,6 +26,16 @@ def test_a_model_may_be_on_the_register_twice(provider):
 def test_more_than_the_total_is_not_certified(provider):
     with pytest.raises(BudgetExceeded, match="in total"):
         provider.certified(total=1)
+
+
+def test_what_a_lossy_file_adds_to_the_change_is_said(provider, tmp_path):
+    with Image.open(provider.photo) as picture:
+        picture.save(tmp_path / "rough.jpg", quality=30)
+        picture.save(tmp_path / "fine.jpg", quality=100, subsampling=0)
+    for name, hint in (("rough.jpg", "immunize to .png, or with --lossless"), ("fine.jpg", None)):
+        with pytest.raises(BudgetExceeded, match="in total") as found:
+            provider.issuer.certify(tmp_path / name, read_photo(provider.original), QUICK, total=1)
+        assert found.value.hint == hint
 
 
 def test_the_default_is_certified_by_its_largest_change(usual):

@@ -106,3 +106,10 @@ def test_a_filter_is_told_from_other_changes(original, change):
     assert filtered(find_step(opened(data), original, jpeg)(original), opened(data))
     for changed in (original, noisy(original, 24, 0), jpeg.decoded(original)):
         assert not filtered(original, changed)
+
+
+@pytest.mark.parametrize(("width", "height"), [(7, 5), (12, 9), (16, 16), (300, 12)])
+def test_an_immunized_icon_is_not_taken_for_a_turned_one(width, height):
+    icon = sample(width, height)
+    for seed in range(10):
+        assert not find_step(noisy(icon, 24, seed), icon).changes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from photovax.errors import GradientError, LossShapeError
+from photovax.errors import GradientError, LossShapeError, ZeroGradient
 
 __all__ = ["Groups", "LossFn", "Weighed", "score"]
 
@@ -194,7 +194,7 @@ def _check(gradient: Tensor, index: int) -> None:
             "the loss or the model's weights are faulty"
         )
     if total == 0:
-        raise GradientError(
+        raise ZeroGradient(
             f"the gradient is zero everywhere at step {index}: "
             "the loss does not depend on the photo, or the photo is a stationary point of it "
             "(then try random_start)"

@@ -78,13 +78,16 @@ def largest_share(fits: Callable[[float], bool], most: float = MOST) -> float | 
 
 
 def least_share(fits: Callable[[float], bool], most: float = MOST) -> float | None:
-    """The least share up to ``most`` that fits, to about 1 %; None if none does.
+    """The least share up to ``most`` that fits, to about 1 %; None if none was found.
 
     Args:
-        fits: Function that returns whether a share fits. If one does, all larger ones must.
+        fits: Function that returns whether a share fits. The shares that do must be an interval,
+            which is found if it holds ``most``, its half, quarter or eighth.
         most: Largest share to try.
     """
-    return _between(most, lambda share: not fits(share))[1] if fits(most) else None
+    # Noise of the size of a very large change moves models, too, so that less of it may pass.
+    high = next((most / part for part in (1, 2, 4, 8) if fits(most / part)), None)
+    return None if high is None else _between(high, lambda share: not fits(share))[1]
 
 
 def _between(most: float, low_side: Callable[[float], bool]) -> tuple[float | None, float]:

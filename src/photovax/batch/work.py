@@ -17,13 +17,11 @@ from photovax.batch.order import Order
 from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, figures_of, stamp_of
 from photovax.batch.pace import Pace
 from photovax.batch.plan import Task
-from photovax.checking import Check, check_copy, check_loaded
+from photovax.checking import Check, check_copy
 from photovax.digests import file_digest
 from photovax.errors import PhotovaxError, UnreadablePhoto, first_line
 from photovax.immunized import Immunized, Saved
 from photovax.immunizer import Immunizer
-from photovax.metrics import served
-from photovax.metrics.registration import Box
 from photovax.models.catalog.places import each_once
 from photovax.pictures.already import refuse_immunized
 from photovax.pictures.compression import compression_for
@@ -129,11 +127,9 @@ def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> 
     written = read_photo(saved.path, max_pixels=photo.width * photo.height)
     models = dict(zip(each_once(order.models), immunizer.models, strict=True))
     device, size = immunizer.device, order.recipe.size
-    if saved.compressed is None:
-        return check_loaded(written, photo, models, device=device, size=size, known=saved.seen)
-    sides = (photo.width, photo.height)
-    step = served.Step(sides, Box(0, 0, *sides), sides, None, saved.compressed.compression)
-    return check_copy(written, photo, models, device=device, size=size, step=step, known=saved.seen)
+    return check_copy(
+        written, photo, models, device=device, size=size, in_place=True, known=saved.seen
+    )
 
 
 class Work:

@@ -196,9 +196,12 @@ class Issuer:
             BudgetExceeded: If more than the total was used.
         """
         if budget.used > budget.total + 1e-3:
+            lossy = photo.compression is not None and not photo.compression.only_rounds
             raise BudgetExceeded(
                 f"{file.name}: changed by {budget.used:g} {budget.unit}, "
-                f"of {budget.total:g} in total; not certified"
+                f"of {budget.total:g} in total; not certified",
+                # A lossy file shows the error of its codec in addition to the change.
+                hint="immunize to .png, or with --lossless" if lossy else None,
             )
         limits = [*_NEVER_COVERED]
         if masked:

@@ -30,4 +30,5 @@ def read_certificate(path: Path) -> str:
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise CertificateError(f"{path}: cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error  # that of a file names it once more
+        raise CertificateError(f"{path}: cannot be read: {why}") from None

@@ -308,7 +308,7 @@ def command(
             if quality is not None and not any(map(_lossy, found.tasks)) and found.tasks:
                 raise UsageError(
                     f"--quality {quality}: only JPEG and WebP files have a quality",
-                    hint="add --type same, --type jpg or --type webp",
+                    hint="give --type jpg or -o NAME.jpg, or --type same for such photos",
                 )
             return found
 

@@ -18,7 +18,7 @@ from photovax.metrics.registration import Box, alike, find_box
 from photovax.pictures.channels import as_image
 from photovax.pictures.compression import Compression
 
-__all__ = ["Step", "filtered", "find_step"]
+__all__ = ["Step", "filtered", "find_step", "step_in_place"]
 
 # The likelier come first, and stay where another explains the copy no better.
 _FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box")
@@ -26,6 +26,7 @@ _NEAR = 0.5  # pixels; a box with edges that near to whole pixels is tried there
 # The squared error that is allowed, in units of the least. Immunization is an error that no step
 # explains. A JPEG is not compressed twice: as the original itself, if that is the copy.
 _ALIKE, _AS_GOOD, _TWICE = 1.01, 1.05, 2.0
+_SMALL = 24  # pixels; in shorter sides, immunization is taken for a turn or a crop
 _FILTERED = 4.0  # squared levels; of less, a change of all colours cannot be told from rounding
 _SAMPLE = 200_000  # pixels
 
@@ -141,8 +142,7 @@ def find_step(
 
     *simple, found = _boxes(copy, original)
     how = _needed(found, size, _FILTERS[0])
-    lossy = None if jpeg is None or jpeg.only_rounds else jpeg
-    step = Step(_size(original), found, size, how, lossy)
+    step = Step(_size(original), found, size, how, _lossy(jpeg))
     if colours is not None:  # platforms also drop a profile without converting anything
         tried = [step, replace(step, colours=colours)]
         step = _nearest(tried, copy, original, slack=_ALIKE)
@@ -152,6 +152,21 @@ def find_step(
     if simple:
         tried = [*(at(box, step) for box in simple), step]
         step = _nearest(tried, copy, original, slack=_AS_GOOD)
+    return _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
+
+
+def step_in_place(
+    copy: np.ndarray, original: np.ndarray, compression: Compression | None = None
+) -> Step:
+    """What ``find_step`` finds for a copy that is known to be neither resized nor cropped.
+
+    Args:
+        copy: The copy, uint8 (H, W, C).
+        original: The original, of the same shape.
+        compression: Compression of the copy's file.
+    """
+    size = _size(original)
+    step = Step(size, Box(0, 0, *size), size, None, _lossy(compression))
     return _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
 
 
@@ -181,6 +196,8 @@ def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:
     (width, height), (across, down) = _size(original), _size(copy)
     everything = Box(0, 0, width, height)
     same = copy.shape == original.shape
+    if same and min(across, down) < _SMALL and alike(copy, original):
+        return [everything]
     try:
         found = find_box(copy, original)
     except MetricUnavailable:
@@ -211,6 +228,12 @@ def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:
         and box == box.within(width, height)
     ]
     return [*dict.fromkeys(kept), found]
+
+
+def _lossy(compression: Compression | None) -> Compression | None:
+    """The compression, if it counts: files of other kinds leave none that could be found."""
+    counts = compression is not None and compression.kind == "JPEG" and not compression.only_rounds
+    return compression if counts else None
 
 
 def _needed(box: Box, size: tuple[int, int], resampling: str | None) -> str | None:

@@ -17,10 +17,20 @@ from photovax.pictures.pillow import strict_pillow
 from photovax.pictures.types import JPEG_SUFFIXES
 from photovax.ranges import QUALITIES
 
-__all__ = ["LEAST_LOSS", "Compression", "Quality", "compression_for", "compression_of"]
+__all__ = [
+    "HIGHER_QUALITY",
+    "LEAST_LOSS",
+    "Compression",
+    "Quality",
+    "compression_for",
+    "compression_of",
+]
 
 Quality = int | Literal["same", "lossless"]
 """The quality of files: from 1 to 100, that of the photo's own file, or without loss."""
+
+HIGHER_QUALITY = "give a higher --quality, such as 75, or a .png file"
+"""The hint where a compression leaves nothing of a change."""
 
 _USUAL = 90
 _SUBSAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # keys as Pillow's
