@@ -7,13 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner, Result
 
 from photovax.certificates.read import read_certificate
 from photovax.certificates.register import Register
 from photovax.cli import app
-from photovax.errors import CertificateError, PhotovaxError
+from photovax.errors import PhotovaxError
 
 
 def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
@@ -89,8 +88,3 @@ def test_what_is_missing_is_not_taken_for_forged(provider, tmp_path):
     assert "--keys FILE" in keyless.line
     certificate.write_text(provider.text.replace('"levels"', '"level"'))
     assert verified(certificate, "--data", provider.folder).exit_code == 9
-
-
-def test_a_certificate_that_is_missing_is_named_once(tmp_path):
-    with pytest.raises(CertificateError, match=r"missing\.json: cannot be read: No such file\D*$"):
-        read_certificate(tmp_path / "missing.json")
