@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.metrics.distortion import Visibility, visibility
-from photovax.metrics.latent import LatentEffect, latent_effect
+from photovax.metrics.latent import LatentEffect, latent_effects
 from photovax.metrics.profiles import conversion
 from photovax.metrics.served import Step, filtered, find_step, step_in_place
 from photovax.metrics.visibility import VisibleDifference, visible_difference
@@ -322,14 +323,15 @@ def _check_model(
     device: torch.device,
     size: int,
 ) -> ModelCheck:
-    floors = [latent_effect(model, before, spoilt(seed), device, size=size) for seed in FLOOR_SEEDS]
+    pictures = chain([after], map(spoilt, FLOOR_SEEDS))
+    effect, *floors = latent_effects(model, before, pictures, device, size=size)
     damages = [found.damage for found in floors if found.damage is not None]
     floor = LatentEffect(
         size=size,
         shift=float(np.mean([found.shift for found in floors])),
         damage=float(np.mean(damages)) if damages else None,
     )
-    return ModelCheck(latent_effect(model, before, after, device, size=size), floor)
+    return ModelCheck(effect, floor)
 
 
 def _level(step: Step, original: np.ndarray, before: np.ndarray, after: np.ndarray) -> int:

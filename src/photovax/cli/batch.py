@@ -238,18 +238,22 @@ def _data(outcome: Outcome, pipe: Pipe) -> dict[str, object]:
     }
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _say_left_out(plan: Plan) -> None:
     """Say what was found and is not immunized."""
     parts = []
     if plan.results:
-        parts.append(f"{plan.results} results of photovax")
+        parts.append(f"{_counted(plan.results, 'result')} of photovax")
     if plan.left_out:
         each = ", ".join(
             f"{name} {count}" for name, count in sorted(plan.left_out.items())[:_LISTED]
         )
-        parts.append(f"{sum(plan.left_out.values())} files that are no photos ({each})")
+        parts.append(f"{_counted(sum(plan.left_out.values()), 'file')} without a photo ({each})")
     if plan.folders:
-        parts.append(f"{plan.folders} folders (--recursive enters them)")
+        parts.append(f"{_counted(plan.folders, 'folder')} (see --recursive)")
     if parts:
         typer.echo(f"left out: {'; '.join(parts)}", err=True)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from photovax.metrics.distortion import image_psnr
 from photovax.models.contracts import Autoencoder
@@ -17,6 +18,7 @@ from photovax.tensors import tensor
 __all__ = [
     "LatentEffect",
     "latent_effect",
+    "latent_effects",
 ]
 
 
@@ -49,19 +51,40 @@ def latent_effect(
 
     The model is fed both with a short side of ``size`` pixels.
     """
+    (found,) = latent_effects(model, original, [changed], device, size=size)
+    return found
+
+
+def latent_effects(
+    model: Autoencoder,
+    original: np.ndarray,
+    changed: Iterable[np.ndarray],
+    device: torch.device,
+    *,
+    size: int,
+) -> list[LatentEffect]:
+    """The effect of each of several changes of one picture; see ``latent_effect``.
+
+    The original is encoded once, and one changed picture is held at a time.
+    """
     view = ShortSide(size)
+
+    def fed(picture: np.ndarray) -> Tensor:
+        return view(tensor(picture, device), Generator(device).manual_seed(0))
+
+    def fidelity(latent: Tensor) -> float:
+        height, width = seen.shape[-2:]
+        return image_psnr(model.decode(latent)[..., :height, :width], seen).item()
+
     with torch.no_grad():
-        seen, moved = (
-            view(tensor(picture, device), Generator(device).manual_seed(0))
-            for picture in (original, changed)
-        )
-        clean, latent = model.encode(seen), model.encode(moved)
-        shift = latent_distance(latent, clean) / latent_unit(clean)
-        damage = None
-        if model.decodes:
-            height, width = seen.shape[-2:]
-            before, after = (
-                image_psnr(model.decode(z)[..., :height, :width], seen) for z in (clean, latent)
-            )
-            damage = (before - after).item()
-    return LatentEffect(size=size, shift=shift.item(), damage=damage)
+        seen = fed(original)
+        clean = model.encode(seen)
+        unit = latent_unit(clean)
+        best = fidelity(clean) if model.decodes else None
+        effects = []
+        for picture in changed:
+            latent = model.encode(fed(picture))
+            shift = (latent_distance(latent, clean) / unit).item()
+            damage = None if best is None else best - fidelity(latent)
+            effects.append(LatentEffect(size=size, shift=shift, damage=damage))
+    return effects

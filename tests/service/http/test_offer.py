@@ -50,7 +50,7 @@ def test_a_provider_sets_the_usual_visibility(idle, photo, tmp_path):
     assert settings.strength(linf) == linf
     for options, match in (
         (["--visibility", "low", "--budget", "8"], "--budget"),
-        (["--visibility", "lo"], "did you mean 'low'"),
+        (["--visibility", "lo"], "one of low, medium, high, got 'lo'"),
         (["--visibility", "low", "--recipe", "fast-linf"], "leave out --visibility"),
     ):
         done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path / "other"), *options])
