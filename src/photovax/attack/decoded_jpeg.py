@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 from photovax.pictures.compression import LEAST_LOSS
-from photovax.tensors import tensor
+from photovax.tensors import pixels_of, tensor
 
 __all__ = ["within_jpeg"]
 
@@ -37,12 +36,11 @@ def within_jpeg(
     Raises:
         BudgetExceeded: If no such file is found, as for budgets of one or two levels.
     """
-    cpu = torch.device("cpu")
-    origin, goal = tensor(original, cpu), tensor(levels, cpu)
+    origin, goal = tensor(original), tensor(levels)
     for done in range(_ROUNDS):
-        asked = goal.mul(255).round_()[0].permute(1, 2, 0).to(torch.uint8).numpy()
+        asked = pixels_of(goal)
         shown = LEAST_LOSS.decoded(asked)
-        x = tensor(shown, cpu)
+        x = tensor(shown)
         if constraint.size(x, origin).item() <= 1 + TOLERANCE:
             return asked, shown
         back = constraint.project(x, origin).sub_(x)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Wish", "immunize"]
 
 _LISTED = 20
-_NO_PROTECTION = 11  # as of `photovax check`
 
 
 @dataclass(frozen=True)
@@ -287,4 +286,6 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe) -> None:
     if errors:
         sys.exit(errors[0].exit_code)
     if tally.unprotected:
-        sys.exit(_NO_PROTECTION)
+        from photovax.checking import Verdict  # late: PyTorch is imported with it
+
+        sys.exit(Verdict.FAIL.exit_code)

@@ -147,7 +147,7 @@ def carried(
     A property that the packet has already is left as it is; IPTC goes before PNG's texts.
 
     Args:
-        metadata: Of the photo that is written.
+        metadata: Metadata of the photo that is written.
         iptc: Whether to carry IPTC-IIM.
         keywords: Keywords of the texts to carry, of ``KEYWORDS``.
 
