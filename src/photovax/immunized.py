@@ -54,6 +54,8 @@ class Immunized:
         loss: Final loss before rounding, the mean over views and models.
         steps: Number of steps taken.
         passes: Number of forward and backward passes through a model.
+        networks: SHA-256 of the perturbation networks that gave the start, by the name of the
+            model.
         quick_steps: Number of steps whose gradient was computed in bfloat16.
         stopped: Reason of the end: ``done``, ``plateau`` or ``interrupted``.
         seconds: Duration of the immunization, in seconds.
@@ -72,6 +74,7 @@ class Immunized:
     loss: float
     steps: int
     passes: int
+    networks: Mapping[str, str]
     quick_steps: int
     stopped: str
     seconds: float
@@ -167,12 +170,22 @@ class Found:
     Args:
         problem: Photo, recipe and models.
         descent: Result of the descent, whose images are modified in place.
+        networks: SHA-256 of the networks that gave the start, by the name of the model.
         began: Time of ``time.perf_counter`` at which the work began.
         saver: Immunizer that can save the result.
     """
 
-    def __init__(self, problem: Problem, descent: Descent, *, began: float, saver: Saver) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        descent: Descent,
+        *,
+        networks: Mapping[str, str],
+        began: float,
+        saver: Saver,
+    ) -> None:
         self._problem, self._descent, self._began, self._saver = problem, descent, began, saver
+        self._networks = networks
         self._x = problem.enlarged(descent.x)
 
     @property
@@ -217,6 +230,7 @@ class Found:
             loss=self._descent.losses.item(),
             steps=self._descent.steps,
             passes=self._descent.passes,
+            networks=self._networks,
             quick_steps=self._descent.quick_steps,
             stopped=self._descent.stopped,
             seconds=time.perf_counter() - self._began,

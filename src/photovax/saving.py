@@ -241,6 +241,7 @@ def _write_record(
         "loss": result.loss,
         "steps": result.steps,
         "passes": result.passes,
+        "networks": dict(result.networks),
         "bfloat16_steps": result.quick_steps,
         "stopped": result.stopped,
         "seconds": round(result.seconds, 3),

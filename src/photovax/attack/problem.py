@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from photovax.attack.budgets import Constraint
+from photovax.attack.budgets import Constraint, Perceptual
 from photovax.attack.losses import Weighed
+from photovax.attack.networks.estimate import estimator
+from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.objectives import Objective
 from photovax.attack.optimise import Steps
 from photovax.attack.recipe import Recipe
 from photovax.attack.scene import Scene, view_loss
 from photovax.errors import UsageError
 from photovax.machine.plan import Copies, MemoryPlan
+from photovax.machine.precision import Quick
 from photovax.models.contracts import Autoencoder
 from photovax.models.views import VIEWS, View, interpolated
 from photovax.pictures.compression import Compression
 from photovax.pictures.photo import Photo
+from photovax.pictures.resize import fed_sides
 from photovax.tensors import tensor
 
 __all__ = ["Problem"]
@@ -106,6 +111,23 @@ class Problem:
             losses += [Weighed(bound[view], number, self.scene.passes(view)) for view in fed]
         return losses
 
+    def start(self, networks: Sequence[PerturbationNetwork], quick: Quick | None) -> Tensor:
+        """The allowed image (1, C, h, w) that networks estimate, one network for each model.
+
+        Args:
+            networks: Networks, in the order of the models.
+            quick: Context of passes in low precision, or None.
+        """
+        feeds = [
+            fed_sides(self.photo.height, self.photo.width, self.recipe.size or model.size)
+            for model in self._models
+        ]
+        estimators = [estimator(network, quick or nullcontext) for network in networks]
+        # The recipe refuses other budgets than those that bound visibility.
+        budget = cast(Perceptual, self.working_constraint())
+        with torch.no_grad():
+            return budget.estimated(self.scene.origin, list(zip(feeds, estimators, strict=True)))
+
     def enlarged(self, x: Tensor) -> Tensor:
         """Enlarge an optimised image (1, C, h, w) to the photo's own size, within the budget.
 
@@ -116,14 +138,15 @@ class Problem:
         change = interpolated(x.sub_(self.scene.origin), self.photo.height, self.photo.width)
         return self.constraint(self.recipe).project(change.add_(self.origin), self.origin)
 
-    def steps(self, objective: Objective[Any], *, seconds: float | None) -> Steps:
+    def steps(self, objective: Objective[Any], *, seconds: float | None, warm: bool) -> Steps:
         """The settings of the descent.
 
         Args:
             objective: Objective.
             seconds: Time limit in seconds, used instead of the recipe's number of steps.
+            warm: Whether networks give the start.
         """
-        recipe = self.recipe
+        recipe = self.recipe.warmed() if warm else self.recipe
         return Steps(
             recipe.steps,
             recipe.step_size,

@@ -41,6 +41,7 @@ class Order:
         recipe: Recipe.
         models: Catalogue names or folders.
         weights: Folder of weights that do not ship with photovax.
+        networks: Files of perturbation networks that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         memory: Memory limit of a process in bytes; all that the system has left when None.
         precision: Number format of the passes.
@@ -62,6 +63,7 @@ class Order:
     recipe: Recipe
     models: tuple[str, ...] = (DEFAULT_MODEL,)
     weights: Path | None = None
+    networks: tuple[Path, ...] = ()
     device: str = "auto"
     memory: int | None = None
     precision: Precision = "auto"
@@ -82,7 +84,7 @@ class Order:
         """Sixteen hexadecimal digits for everything that decides what a result looks like.
 
         Args:
-            models: SHA-256 of the attacked weights of each model, as ``Immunizer.digests`` gives.
+            models: SHA-256 of the attacked weights of each model, and of the networks used.
 
         Raises:
             UnreadablePhoto: If the mask cannot be read.

@@ -140,7 +140,8 @@ class Work:
         loaded: Work whose models are used; they are loaded when None.
 
     Attributes:
-        digests: SHA-256 of the attacked weights of each model.
+        digests: SHA-256 of the attacked weights of each model, and of the networks used.
+        steps: Number of steps for each photo.
 
     Raises:
         PhotovaxError: If a model cannot be loaded.
@@ -152,6 +153,7 @@ class Work:
             Immunizer(
                 order.models,
                 weights=order.weights,
+                networks=order.networks,
                 device=order.device,
                 memory=order.memory,
                 precision=order.precision,
@@ -159,7 +161,9 @@ class Work:
             if loaded is None
             else loaded._immunizer
         )
-        self.digests = self._immunizer.digests(order.recipe)
+        used = self._immunizer.networks(order.recipe)
+        self.digests = [*self._immunizer.digests(order.recipe), *used.values()]
+        self.steps = self._immunizer.steps(order.recipe)
         self._digest = order.digest(self.digests)
         self._pace = Pace()
 
@@ -175,7 +179,7 @@ class Work:
     def step_seconds(self, source: Path) -> float:
         """Measure the duration of a step on a photo, in seconds."""
         found: list[float] = []
-        recipe = replace(self._order.recipe, steps=_TIMED)
+        recipe = replace(self._order.recipe, steps=_TIMED, warm=None)
         photo = read_photo(source)
         whole = np.ones((photo.height, photo.width), dtype=bool) if recipe.needs_mask else None
         self._immunizer.immunize(

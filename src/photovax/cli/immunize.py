@@ -50,6 +50,7 @@ def command(
     ] = DEFAULT,
     model: options.Models = options.DEFAULT_MODELS,
     weights: options.Weights = None,
+    network: options.Networks = None,
     visibility: Annotated[
         str | None,
         options.checked(
@@ -263,6 +264,7 @@ def command(
         ),
         models=tuple(model),
         weights=weights,
+        networks=tuple(network or ()),
         device=device,
         memory=memory,
         precision=precision,
