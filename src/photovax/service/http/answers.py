@@ -30,7 +30,10 @@ class JobView(BaseModel):
     state: str = Field(description="queued, running, done, failed, cancelled or expired")
     done: int = Field(description="number of steps done")
     steps: int = Field(description="number of steps in all; 0 until known")
-    seconds_left: float | None = Field(description="estimated time left while the job runs")
+    seconds_left: float | None = Field(
+        description="estimated time until the last step; null before the first and after the last, "
+        "when the result is measured"
+    )
     created: datetime
     expires: datetime | None = Field(description="time at which pictures and result are deleted")
     result: dict[str, Any] | None
@@ -78,6 +81,12 @@ class Limits(BaseModel):
     usual_visibility: str | None = Field(
         description="default value of visibility; null where it has no word"
     )
+    radii: dict[str, float] = Field(
+        description="limit on the change for each of these visibilities, in thresholds of vision"
+    )
+    requests: list[str] = Field(
+        description="instructions that the editor of POST …/edits was trained on; there are others"
+    )
     recipes: list[str] = Field(description="names of recipes; the first is the default")
     bytes: int = Field(description="largest size of one upload, all parts together")
     pixels: int = Field(description="largest number of pixels of one picture")
@@ -106,7 +115,7 @@ def job_view(job: Job, keep_seconds: float) -> JobView:
     if job.state == "done" and job.kind == "edits":
         links |= {name: f"{here}/pictures/{name}" for name in ("original", "immunized")}
     left = None
-    if job.state == "running" and job.started is not None and job.done:
+    if job.state == "running" and job.started is not None and 0 < job.done < job.steps:
         left = round((job.read - job.started) / job.done * (job.steps - job.done), 1)
     return JobView(
         id=job.id,
