@@ -101,10 +101,16 @@ class Health(BaseModel):
     version: str
 
 
-def job_view(job: Job, keep_seconds: float) -> JobView:
-    """Describe a job to its owner; its result is kept for ``keep_seconds``."""
+def job_view(job: Job, keep_seconds: float, root_path: str = "") -> JobView:
+    """Describe a job to its owner.
+
+    Args:
+        job: The job.
+        keep_seconds: Time for which its result is kept.
+        root_path: Path under which clients see the service.
+    """
     result = {key: value for key, value in (job.result or {}).items() if key != "output"}
-    here = f"/v1/{job.kind}/{job.id}"
+    here = f"{root_path}/v1/{job.kind}/{job.id}"
     links = {"self": here, "events": f"{here}/events"}
     if job.state == "done" and result.get("file") is not None:
         links |= {"photo": f"{here}/photo", "certificate": f"{here}/certificate"}
