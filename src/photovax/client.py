@@ -247,7 +247,8 @@ class Client:
             ServiceError: If there is no such job, or the connection breaks.
         """
         try:
-            with self._http.stream("GET", job.links["events"], headers=self._headers) as answer:
+            url = self._whole(job.links["events"])
+            with self._http.stream("GET", url, headers=self._headers) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                 _check(answer)
@@ -368,12 +369,18 @@ class Client:
             answer = self._ask("POST", f"/v1/{kind}", data=data, files=files, headers=headers)
         return self._job(answer)
 
+    def _whole(self, url: str) -> httpx2.URL:
+        """The whole URL of a link, which contains the path that a proxy has the service under."""
+        base = self._http.base_url
+        root = base.path.rstrip("/")
+        return base.join(url if url.startswith(f"{root}/") else root + url)
+
     def _ask(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> httpx2.Response:
         try:
             merged = {**self._headers, **(headers or {})}
-            answer = self._http.request(method, url, headers=merged, **options)
+            answer = self._http.request(method, self._whole(url), headers=merged, **options)
         except httpx2.HTTPError as error:
             raise _unreachable(error) from None
         _check(answer)

@@ -37,6 +37,7 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     job = client.wait(queued, callback=lambda state: seen.append(state.state))
     assert seen[-1] == "done"
     assert (job.done, job.steps) == (4, 4)
+    assert (job.result["visibility"], job.result["levels"]) == ("medium", 24)
     client.save_photo(job, tmp_path / "photo.webp")
     client.save_certificate(job, tmp_path / "c.json")
     made, given = read_photo(tmp_path / "photo.webp"), read_photo(photo)
@@ -97,6 +98,8 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
         Image.open(io.BytesIO(client.picture(edited, which))) for which in ("original", "immunized")
     )
     assert first.size == second.size == (80, 64)
+    assert edited.result == {"known": True}
+    assert client.wait(client.edit(job, "put a hat on")).result == {"known": False}
     client.delete(job)
     assert not {job.id, edited.id} & set(pictures_in(folder))
     with pytest.raises(ServiceError) as caught:
