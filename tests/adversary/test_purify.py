@@ -325,6 +325,7 @@ def test_a_model_without_decoder_cannot_purify(monkeypatch):
         ("screenshot", {"quality": 0}, "quality from 1 to 100, got 0"),
         ("screenshot", {"share": 2.0}, "share above 0 and up to 1, got 2"),
         ("resize", {"share": 0.0}, "share above 0 and up to 1, got 0"),
+        ("fit", {"width": 8, "height": 0}, "1 x 1 pixel or more, got 8 x 0"),
         ("crop_resize", {"share": 1.1}, "share above 0 and up to 1, got 1.1"),
         ("short_side", {"pixels": 0}, "1 pixel or more, got 0"),
         ("rotate", {"degrees": 45.0}, "between -45 and 45, got 45"),

@@ -16,6 +16,7 @@ from photovax.adversary.purify import (  # noqa: F401 - they register themselves
     sharing,
 )
 from photovax.adversary.purify.contract import PURIFIERS, Purifier
+from photovax.pictures.chains import CHAINS
 from photovax.registry import Part, unknown
 
 __all__ = ["PURIFICATIONS", "PURIFIERS", "Purifier", "load_purifier"]
@@ -39,6 +40,7 @@ PURIFICATIONS: dict[str, Part] = {
     "bits5": Part("bits", {"bits": 5}),
     "gamma": Part("gamma"),
     "screenshot": Part("screenshot"),
+    **{name: Part("shared", {"chain": name}) for name in CHAINS},
     "adversecleaner": Part("adversecleaner"),
     "nlmeans": Part("nlmeans"),
     "tv": Part("tv"),
