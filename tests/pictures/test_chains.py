@@ -51,7 +51,7 @@ def test_a_recipe_sees_what_the_adversary_gets(name, wide):
 
 def test_a_chain_does_what_came_before_it():
     whole, first = CHAINS["whatsapp-instagram-screenshot"], CHAINS["whatsapp"]
-    assert whole.label == "WhatsApp, then Instagram, then screenshot on a phone"
+    assert whole.label == "WhatsApp, then Instagram, then a screenshot on a phone"
     assert whole.steps[: len(first.steps)] == first.steps
     assert set(first.sources) < set(whole.sources)
 
