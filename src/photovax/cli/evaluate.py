@@ -72,6 +72,14 @@ def command(
     purify: Annotated[
         str, typer.Option(help="Purifications before an edit, separated by commas, or all.")
     ] = "none",
+    pairs: Annotated[
+        bool,
+        typer.Option(
+            "--pairs",
+            help="Also chain two purifications: for each photo and recipe the one that leaves the "
+            "least effect, and each other one after it.",
+        ),
+    ] = False,
     seeds: Annotated[
         int, options.number("--seeds", options.COUNTS, help="Number of seeds of each edit.")
     ] = 3,
@@ -118,6 +126,7 @@ def command(
         models=tuple(model),
         editor=editor,
         size=size,
+        pairs=pairs,
     )
     every = find_photos(photos)
     own = find_photos(photos, shard=part)

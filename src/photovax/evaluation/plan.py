@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from photovax.adversary.purify import is_cheap
 from photovax.attack.budgets import BUDGETS, Constraint
 from photovax.attack.presets import load_recipe
 from photovax.attack.recipe import Recipe
@@ -152,6 +153,8 @@ class Plan:
         models: Models that the recipes attack.
         editor: Model that edits.
         size: Short side, in pixels, at which the editor is fed photos; its default when None.
+        pairs: Whether to chain two cheap purifications, too: for each photo and recipe the one that
+            leaves the least effect, and each other one after it.
     """
 
     variants: tuple[Variant, ...]
@@ -162,13 +165,25 @@ class Plan:
     models: tuple[str, ...] = (DEFAULT_MODEL,)
     editor: str = DEFAULT_MODEL
     size: int | None = None
+    pairs: bool = False
 
     def __post_init__(self) -> None:
+        if self.pairs and len(self.cheap) < 2:
+            raise UsageError(
+                "pairs of purifications need two or more that take no minutes, got "
+                f"{', '.join(self.cheap) or 'none'}",
+                hint="name more with --purify, such as jpeg75,blur,cropresize",
+            )
         if self.seeds < 1:
             raise UsageError(f"an evaluation needs 1 seed or more, got {self.seeds}")
         for field in ("variants", "edits", "purifications"):
             if not getattr(self, field):
                 raise UsageError(f"an evaluation needs at least one of the {field}, got none")
+
+    @property
+    def cheap(self) -> tuple[str, ...]:
+        """The purifications that take no minutes, which pairs are made of."""
+        return tuple(filter(is_cheap, self.purifications))
 
     @property
     def modes(self) -> tuple[Mode, ...]:
