@@ -89,8 +89,8 @@ def command(
     mask: Annotated[
         str | None,
         typer.Option(
-            help="Region that inpainting repaints: subject, dilated, box, inverse or everything. "
-            "[default: as the edits specify]",
+            help="Regions that inpainting repaints, separated by commas: subject, dilated, box, "
+            "inverse, everything. [default: as the edits specify]",
             show_default=False,
         ),
     ] = None,
@@ -119,7 +119,7 @@ def command(
     part = options.parse_shard(shard)
     plan = Plan(
         variants=variants(_names(recipes), _numbers(budget), _names(visibility or ""), size=size),
-        edits=load_edits(edits, editor, mask=mask),
+        edits=load_edits(edits, editor, masks=_names(mask or "")),
         purifications=_purifications(purify),
         seeds=seeds,
         metrics=_names(metrics),

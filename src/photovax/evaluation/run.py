@@ -33,6 +33,7 @@ from photovax.metrics.contracts import PairMetric, load_metrics
 from photovax.metrics.distortion import visibility
 from photovax.metrics.perceptual import load_backbone
 from photovax.models.catalog.places import fed_size
+from photovax.pictures.masks import kept_by_any
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
 from photovax.pictures.resize import resized
@@ -249,7 +250,8 @@ class Evaluation:
         photo, began = subject.photo, time.perf_counter()
         mask = subject.mask() if protection.masked else None
         if isinstance(protection.by, Floor):
-            noise = noise_like(photo.pixels, protection.by, mask)
+            spread = None if mask is None else kept_by_any(mask, protection.by.masks)
+            noise = noise_like(photo.pixels, protection.by, spread)
             write_photo(photo.with_pixels(noise), Destination(file, overwrite=True))
             found = visibility(photo.visible(), read_photo(file).visible())
             seconds = time.perf_counter() - began

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from photovax.evaluation.pairing import (
     PSNR_CAP,
     above_noise,
+    effect_of,
     labels_of,
     paired_with_noise,
     value_of,
@@ -130,6 +132,26 @@ class SetDistances:
 
 
 @dataclass(frozen=True)
+class Masked:
+    """The effect beyond noise on inpainting of one region.
+
+    Attributes:
+        label: Label of the recipe.
+        mask: Region that is repainted, a key of ``photovax.pictures.regions.REGIONS``.
+        expected: Whether the recipe was made for this region.
+        moved: How much further the edits are from those of the originals than those of noise, by
+            the leading metric.
+        lost: By score, how much worse the edits follow the request than those of noise.
+    """
+
+    label: str
+    mask: str
+    expected: bool
+    moved: Interval | None
+    lost: dict[str, Interval]
+
+
+@dataclass(frozen=True)
 class Tables:
     """All tables of a report.
 
@@ -138,6 +160,7 @@ class Tables:
         following: Question (b): whether edits fail.
         visible: Question (c): how visible the immunization is.
         sets: Distances between sets of edits.
+        masks: Inpainting by the region that is repainted, if there are several.
         survival: Remaining effect, by purification.
         worst: Effect beyond noise by recipe, after the purification of each photo that leaves the
             least effect; mean over photos.
@@ -149,6 +172,7 @@ class Tables:
     following: list[Following]
     visible: list[Visible]
     sets: list[SetDistances]
+    masks: list[Masked]
     survival: list[Survival]
     worst: dict[str, Interval]
     worst_pair: dict[str, WorstPair]
@@ -188,6 +212,7 @@ def tables(results: Results, *, metric: str) -> Tables:
             for label in labels_of(plain)
             if (distances := _set_distances(_of(plain, label, ALL), label))
         ],
+        masks=_masked(results, plain, by_key, metric),
         survival=survival_table(results, by_key, metric),
         worst=worst_of(results, metric),
         worst_pair=worst_pairs(results, metric),
@@ -234,11 +259,7 @@ def _following(
     if not scored:
         return None
 
-    def lost(case: Case) -> float | None:
-        if score not in case.follows or score not in case.wanted:
-            return None
-        return min(case.wanted[score], PSNR_CAP) - min(case.follows[score], PSNR_CAP)
-
+    lost = partial(_lost, score)
     losses = [value for case in scored if (value := lost(case)) is not None]
     return Following(
         label,
@@ -249,6 +270,42 @@ def _following(
         _interval(scored, losses),
         above_noise(scored, by_key, lost),
     )
+
+
+def _lost(score: str, case: Case) -> float | None:
+    """How much worse an edit follows the request than the edit of the original."""
+    if score not in case.follows or score not in case.wanted:
+        return None
+    return min(case.wanted[score], PSNR_CAP) - min(case.follows[score], PSNR_CAP)
+
+
+def _masked(
+    results: Results, plain: Sequence[Case], by_key: dict[str, Case], metric: str
+) -> list[Masked]:
+    """The effect on inpainting by region; nothing where all edits repaint the same one."""
+    painted = [case for case in plain if case.asked.edit.mode == "inpaint"]
+    regions = list(dict.fromkeys(case.asked.mask for case in painted))
+    if len(regions) < 2:
+        return []
+    closer = results.higher_is_closer[metric]
+    made_for = {
+        each.label: each.against("inpaint").masks
+        for each in results.plan.variants
+        if each.applies("inpaint")
+    }
+    found = []
+    for label in labels_of(case for case in painted if case.floor is not None):
+        for region in regions:
+            cases = [case for case in painted if (case.label, case.asked.mask) == (label, region)]
+            lost = {
+                score: above
+                for score in sorted({score for case in cases for score in case.follows})
+                if (above := above_noise(cases, by_key, partial(_lost, score))) is not None
+            }
+            moved = above_noise(cases, by_key, lambda case: effect_of(case, metric, closer))
+            expected = region in made_for.get(label, ())
+            found.append(Masked(label, region, expected, moved, lost))
+    return found
 
 
 def _visible(protected: Sequence[ProtectedPhoto]) -> Visible:

@@ -60,7 +60,7 @@ _DEAR = ("none", "impress", "regenerate")
 
 
 def is_cheap(name: str) -> bool:
-    """Whether a purification does something, at once, to a photo: it takes no minutes."""
+    """Whether a purification is a single one that takes no minutes on a photo."""
     return name not in _DEAR and THEN not in name
 
 

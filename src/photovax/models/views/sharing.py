@@ -129,7 +129,7 @@ class Fit(View):
             )
 
     def fed_side(self, short: int) -> int:
-        """The short side, at most the box's: that of a photo of the same orientation, or less."""
+        """The short side, at most that of the box; an elongated photo is fed less."""
         return min(short, self.width, self.height)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
