@@ -209,15 +209,16 @@ class Client:
         *,
         original: str | Path | None = None,
         certificate: str | Path | None = None,
+        survival: bool = False,
         key: str | None = None,
     ) -> RemoteJob:
-        """Queue a check of how strongly a photo is immunized, by its original or its certificate.
+        """Queue a check by original or certificate; ``survival`` as in ``photovax.check``.
 
         Raises:
             ServiceError: If the service refuses.
         """
         text = None if certificate is None else Path(certificate).read_text(encoding="utf-8")
-        fields = {"certificate": text}
+        fields = {"certificate": text, "survival": survival}
         return self._post("checks", {"photo": photo, "original": original}, fields, key)
 
     def edit(

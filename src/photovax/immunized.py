@@ -20,7 +20,7 @@ from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.attack.rounding import round_within
 from photovax.attack.strength import MOST
-from photovax.checking import Verdict, check_saved, weakest
+from photovax.checking import check_saved
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.metrics.distortion import Visibility
 from photovax.metrics.latent import LatentEffect
@@ -29,6 +29,8 @@ from photovax.models.contracts import Autoencoder
 from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
+from photovax.survival import Survival
+from photovax.verdicts import Verdict, weakest
 
 __all__ = ["Found", "Immunized", "Saved", "Saver"]
 
@@ -36,7 +38,7 @@ __all__ = ["Found", "Immunized", "Saved", "Saver"]
 class Saver(Protocol):
     """Saves and measures results; see ``photovax.immunizer.Immunizer``."""
 
-    def save(self, result: Immunized, path: Destination) -> Saved:
+    def save(self, result: Immunized, path: Destination, *, survival: bool = False) -> Saved:
         """Write the photo, verify it, measure it, and write its record next to it."""
         ...
 
@@ -88,14 +90,14 @@ class Immunized:
         """The immunized photo as a Pillow image, with its colour profile, EXIF and XMP."""
         return self.photo.to_image()
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Saved:
+    def save(self, path: str | Path, *, overwrite: bool = False, survival: bool = False) -> Saved:
         """Write and verify the photo, and write its record; see ``Immunizer.save``."""
         destination = Destination(Path(path), overwrite, self.source)
         destination.check()
         destination.check_fits(
             self.photo, masked=not self.allowed.all(), compression=self.compression
         )
-        return self.saver.save(self, destination)
+        return self.saver.save(self, destination, survival=survival)
 
     @cached_property
     def shown(self) -> Photo:
@@ -153,6 +155,7 @@ class Saved:
             10.1145/3406183).
         effects: Effect on the latents of each model, by its name, at the size that the recipe uses.
         compressed: What compression did; None if the file keeps the budget.
+        survival: What common treatments leave of the effect; None if it was not asked for.
     """
 
     path: Path
@@ -162,6 +165,7 @@ class Saved:
     seen: VisibleDifference
     effects: dict[str, LatentEffect]
     compressed: Compressed | None = None
+    survival: Survival | None = None
 
 
 class Found:

@@ -233,7 +233,12 @@ class Immunizer:
 
     @own_settings()
     def save(
-        self, result: Immunized, path: str | Path | Destination, *, overwrite: bool = False
+        self,
+        result: Immunized,
+        path: str | Path | Destination,
+        *,
+        overwrite: bool = False,
+        survival: bool = False,
     ) -> Saved:
         """Write the photo, verify the reopened file, measure it, and write its record next to it.
 
@@ -243,6 +248,7 @@ class Immunizer:
             result: Result of ``immunize``.
             path: File to write, or a ``Destination`` that is already checked.
             overwrite: Whether existing files may be replaced; a ``Destination`` states it itself.
+            survival: Whether to measure what common treatments leave of the effect, too.
 
         Raises:
             BudgetExceeded: If the reopened file exceeds the budget or changes other pixels.
@@ -253,5 +259,12 @@ class Immunizer:
         """
         digests = self.digests(result.recipe)
         return save(
-            result, path, self.models, digests, self.device, memory=self.memory, overwrite=overwrite
+            result,
+            path,
+            self.models,
+            digests,
+            self.device,
+            memory=self.memory,
+            overwrite=overwrite,
+            survival=survival,
         )

@@ -150,6 +150,8 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(given["views"], list | tuple):
             raise UsageError(f"recipe views must be a list, got {given['views']!r}")
         checked["views"] = tuple(_part(each, "views") for each in given["views"])
+    if isinstance(given.get("masks"), list):
+        checked["masks"] = tuple(given["masks"])
     for name in ("step_size", "step_share", "warm", "momentum", "adaptivity"):
         if name in given and given[name] is not None:
             checked[name] = _number(given[name], name)

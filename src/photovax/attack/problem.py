@@ -18,14 +18,16 @@ from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.objectives import Objective
 from photovax.attack.optimise import Steps
 from photovax.attack.recipe import Recipe
-from photovax.attack.scene import Scene, view_loss
+from photovax.attack.scene import Scene, drawn_loss, view_loss
 from photovax.errors import UsageError
 from photovax.machine.plan import Copies, MemoryPlan
 from photovax.machine.precision import Quick
 from photovax.models.contracts import Autoencoder
 from photovax.models.views import VIEWS, View, interpolated
 from photovax.pictures.compression import Compression
+from photovax.pictures.masks import kept_by_any, repainted
 from photovax.pictures.photo import Photo
+from photovax.pictures.regions import SUBJECT
 from photovax.pictures.resize import fed_sides
 from photovax.tensors import tensor
 
@@ -47,7 +49,8 @@ class Problem:
         allowed: Pixels that may change, bool (H, W): not transparent, and inside the mask.
         origin: Visible colours of the photo, float32 (1, C, H, W) in [0, 1].
         compression: Compression of the file that the result is saved to, or None.
-        scene: Photo at the size at which the change is optimised.
+        scene: Photo at the size at which the change is optimised, with the first of its masks.
+        scenes: The same with each of the recipe's masks; one without a mask.
         views: Views of each model, through which it is fed the photo.
 
     Raises:
@@ -70,12 +73,18 @@ class Problem:
                 "a mask",
                 hint="give one with --mask FILE",
             )
+        if recipe.masks != (SUBJECT,) and not recipe.needs_mask:
+            raise UsageError(
+                "this recipe does not attack inpainting, where an editor keeps a region: it takes "
+                f"no masks, got {', '.join(recipe.masks)}",
+                hint="leave them out of the recipe file, or attack inpainting with --mode inpaint",
+            )
         self.photo, self.recipe, self._models = photo, recipe, models
         self.compression = compression
-        self.allowed = _allowed(photo, mask)
+        self.allowed = _allowed(photo, mask, recipe.masks)
         self.origin = tensor(photo.visible(), device)
         self._inside = torch.from_numpy(self.allowed).to(device)[None, None]
-        repaint = None if mask is None else ~self._inside
+        regions = [None] if mask is None else self._regions(mask, device)
         views = [VIEWS.create(part) for part in recipe.views]
         self.views: list[list[View]] = [
             [view.fitted(recipe.size or model.size) for view in views] for model in models
@@ -83,8 +92,14 @@ class Problem:
         short = min(photo.height, photo.width)
         # Frequencies that one of a model's views removes would be wasted in that view.
         self._side = max(min(view.fed_side(short) for view in fed) for fed in self.views)
-        whole = Scene(self.origin, self._inside, repaint, recipe.kept_region_only, compression)
-        self.scene = whole.at(*self._set_of(recipe).working_size(photo.height, photo.width))
+        working = self._set_of(recipe).working_size(photo.height, photo.width)
+        self.scenes = [
+            Scene(self.origin, self._inside, region, recipe.kept_region_only, compression).at(
+                *working
+            )
+            for region in regions
+        ]
+        self.scene = self.scenes[0]
 
     def constraint(self, recipe: Recipe) -> Constraint:
         """The set of allowed images at the photo's own size.
@@ -107,7 +122,12 @@ class Problem:
         losses: list[Weighed] = []
         for number, (surrogate, fed) in enumerate(zip(surrogates, self.views, strict=True)):
             # A view that the recipe names twice has twice the weight, but is bound once.
-            bound = {view: view_loss(surrogate, objective, view, self.scene) for view in set(fed)}
+            bound = {
+                view: drawn_loss(
+                    [view_loss(surrogate, objective, view, scene) for scene in self.scenes]
+                )
+                for view in set(fed)
+            }
             losses += [Weighed(bound[view], number, self.scene.passes(view)) for view in fed]
         return losses
 
@@ -154,7 +174,9 @@ class Problem:
             momentum=recipe.momentum,
             adaptivity=recipe.adaptivity,
             draws=recipe.draws,
-            random=objective.random or any(view.random for fed in self.views for view in fed),
+            random=objective.random
+            or len(self.scenes) > 1
+            or any(view.random for fed in self.views for view in fed),
             random_start=recipe.random_start,
             patience=recipe.patience,
             seconds=seconds,
@@ -222,6 +244,13 @@ class Problem:
         height, width = max(seen, key=lambda sides: sides.numel())
         return height, width
 
+    def _regions(self, mask: np.ndarray, device: torch.device) -> list[Tensor]:
+        """The pixels that an editor repaints, bool (1, 1, H, W), for each mask that keeps some."""
+        opaque = _opaque(self.photo)
+        kept = [~repainted(mask, region) & opaque for region in self.recipe.masks]
+        once = {each.tobytes(): each for each in kept if each.any()}
+        return [torch.from_numpy(~each).to(device)[None, None] for each in once.values()]
+
     def _set_of(self, recipe: Recipe) -> Constraint:
         return recipe.constraint.fitted(self.photo.height, self.photo.width, self._side)
 
@@ -230,8 +259,15 @@ def _masked(budget: Constraint, inside: Tensor) -> Constraint:
     return budget if inside.all() else budget.within(inside)
 
 
-def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
-    """Pixels that are not transparent and inside the mask, bool (H, W).
+def _opaque(photo: Photo) -> np.ndarray:
+    """Pixels that are not transparent, bool (H, W)."""
+    if photo.alpha is None:
+        return np.ones((photo.height, photo.width), dtype=bool)
+    return photo.alpha > 0
+
+
+def _allowed(photo: Photo, mask: np.ndarray | None, regions: Sequence[str]) -> np.ndarray:
+    """Pixels that are not transparent and that an editor may keep, bool (H, W).
 
     Raises:
         UsageError: If the mask has another shape or type, or no pixel is left.
@@ -242,9 +278,9 @@ def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
             f"mask must be bool {size}, got {mask.dtype} {mask.shape}; "
             "photovax.pictures.masks.load_mask reads one"
         )
-    allowed = np.ones(size, dtype=bool) if mask is None else mask
-    if photo.alpha is not None:
-        allowed = allowed & (photo.alpha > 0)
+    allowed = _opaque(photo)
+    if mask is not None:
+        allowed = allowed & kept_by_any(mask, regions)
     if not allowed.any():
         raise UsageError("no visible pixel may change: all pixels inside the mask are transparent")
     return allowed

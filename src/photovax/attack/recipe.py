@@ -22,6 +22,7 @@ from photovax.attack.budgets import (
 )
 from photovax.errors import UsageError
 from photovax.models.edit import MODES, SIZES, valid_size
+from photovax.pictures.regions import REGIONS, SUBJECT
 from photovax.ranges import SEEDS
 from photovax.registry import Part, unknown
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from photovax.attack.objectives import Objective
 
 __all__ = ["Recipe"]
+
+DEFENDED = tuple(region for region in REGIONS if region != "everything")
+"""Regions that recipes can defend against; an editor that repaints everything sees no photo."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class Recipe:
         patience: Number of steps without 0.1 % of improvement after which to stop; never when None.
         kept_region_only: Whether models are fed the photo with everything outside the mask in mid
             grey, as inpainting editors are.
+        masks: Regions that an inpainting editor may repaint, keys of
+            ``photovax.pictures.regions.REGIONS``, for recipes against inpainting. With several, one
+            is drawn at each step and model, and a pixel may change where one of them keeps the
+            photo: also outside the subject with ``box`` or ``inverse``.
         size: Short side in pixels at which models are fed the photo, for views that do not set it;
             each model's own when None.
         seed: Seed of all random choices, from 0 to below 2^63.
@@ -78,6 +86,7 @@ class Recipe:
     warm: float | None = None
     patience: int | None = None
     kept_region_only: bool = False
+    masks: tuple[str, ...] = (SUBJECT,)
     size: int | None = None
     seed: int = 0
 
@@ -103,6 +112,7 @@ class Recipe:
                 "size": (self.size is None or valid_size(self.size), SIZES),
                 "seed": (self.seed in SEEDS, str(SEEDS)),
                 "views": (len(self.views) >= 1, "at least one view"),
+                "masks": (_regions(self.masks), f"some of {', '.join(DEFENDED)}, each once"),
                 "schedule": (
                     self.schedule in ("constant", "cosine", "linear"),
                     "constant, cosine or linear",
@@ -283,9 +293,11 @@ class Recipe:
                 hint="leave out --mode",
             )
         objective = _with_options(self.objective, changed)
+        inpaint = mode == "inpaint"
+        recipe = self if inpaint else replace(self, masks=(SUBJECT,))
         if objective == self.objective:
-            return self
-        return replace(self, objective=objective, kept_region_only=mode == "inpaint")
+            return recipe
+        return replace(recipe, objective=objective, kept_region_only=inpaint)
 
     def _visible(self, radius: float, named: Mapping[str, float]) -> Recipe:
         """The same recipe with another radius, and a named visibility's other options.
@@ -315,6 +327,8 @@ class Recipe:
             # Left out by default: records made before these fields existed keep their digest.
             if fields[name] is None:
                 del fields[name]
+        if self.masks == (SUBJECT,):
+            del fields["masks"]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -327,6 +341,13 @@ class Recipe:
 
 def _with_options(part: Part, options: Mapping[str, Any]) -> Part:
     return replace(part, options={**part.options, **options})
+
+
+def _regions(masks: object) -> bool:
+    """Whether these are masks of a recipe, each once."""
+    if not isinstance(masks, tuple) or not masks or any(mask not in DEFENDED for mask in masks):
+        return False
+    return len(set(masks)) == len(masks)
 
 
 def _whole(value: object) -> bool:

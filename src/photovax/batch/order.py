@@ -51,6 +51,7 @@ class Order:
             of steps.
         strip_gps: Whether to remove the location from the metadata.
         forbid_ai: Whether to state in XMP that training AI and AI editing are forbidden.
+        survival: Whether to measure what common treatments leave of the effect.
         quality: Quality of JPEG and WebP files; see ``compression_for``.
         again: Whether to immunize photos that are immunized already, instead of refusing them.
         max_pixels: Largest width x height that is decoded.
@@ -72,6 +73,7 @@ class Order:
     seconds: float | None = None
     strip_gps: bool = False
     forbid_ai: bool = False
+    survival: bool = False
     quality: Quality = "same"
     again: bool = False
     max_pixels: int = MAX_PIXELS

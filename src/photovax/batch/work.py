@@ -115,7 +115,7 @@ def immunize_file(
         raise KeyboardInterrupt
     at = (result.steps, result.steps)
     tell(Progress("saving", *at))
-    saved = immunizer.save(result, destination)
+    saved = immunizer.save(result, destination, survival=order.survival)
     tell(Progress("checking", *at))
     check = _checked(immunizer, photo, saved, order)
     pace.finished()

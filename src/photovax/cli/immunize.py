@@ -162,6 +162,7 @@ def command(
         ),
     ] = "auto",
     strip_gps: Annotated[bool, typer.Option(help="Remove the location from the metadata.")] = False,
+    survival: options.Survival = False,
     forbid_ai: Annotated[
         bool,
         typer.Option(help="State in XMP that AI training and AI editing are forbidden."),
@@ -273,6 +274,7 @@ def command(
         seconds=seconds,
         strip_gps=strip_gps,
         forbid_ai=forbid_ai,
+        survival=survival,
         max_pixels=max_pixels or MAX_PIXELS,
         quality=_quality(quality, lossless=lossless),
         again=again,

@@ -117,6 +117,14 @@ Networks = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda or mps.")]
+Survival = Annotated[
+    bool,
+    typer.Option(
+        "--survival",
+        help="Also measure what compression, platforms, filters and other treatments leave of the "
+        "effect; takes some seconds.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 MaxPixels = Annotated[
     int | None,

@@ -114,7 +114,7 @@ def test_files_that_are_no_networks_are_refused(tmp_path, autoencoder):
     with pytest.raises(ModelError, match="cannot be read: No such file"):
         read_network(nothing, CPU)
     nothing.write_bytes(b"GIF89a")
-    with pytest.raises(ModelError, match="no safetensors file|no perturbation network"):
+    with pytest.raises(ModelError, match=r"no safetensors file|no perturbation network"):
         read_network(nothing, CPU)
     save_file({"a": torch.zeros(1)}, nothing)
     with pytest.raises(ModelError, match="is no perturbation network") as found:
@@ -124,7 +124,7 @@ def test_files_that_are_no_networks_are_refused(tmp_path, autoencoder):
 
 def test_a_damaged_network_is_refused(file):
     file.write_bytes(file.read_bytes()[:-500])
-    with pytest.raises(ModelError, match="small.safetensors: damaged"):
+    with pytest.raises(ModelError, match=r"small\.safetensors: damaged"):
         read_network(file, CPU)
 
 

@@ -19,6 +19,7 @@ from photovax.certificates.document import parse_certificate
 from photovax.certificates.keys import read_keys
 from photovax.certificates.register import Register, registered, today
 from photovax.certificates.verification import Seen, verify
+from photovax.checking import noisy
 from photovax.client import ServiceError
 from photovax.metrics.visibility import flip_picture
 from photovax.models.load import load_autoencoder
@@ -159,6 +160,22 @@ def test_a_check_says_nothing_of_a_certificate_that_does_not_hold(client, photo,
     found = client.wait(client.check(photo, certificate=tmp_path / "c.json")).result
     assert not found["certificate"]["valid"]
     assert "models" not in found["certificate"]
+
+
+def test_a_check_measures_what_is_left_where_that_is_asked(photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("photovax.survival.TREATMENTS", {"jpeg75": "JPEG at quality 75"})
+    given = read_photo(photo)
+    write_parcel(given, tmp_path / "original.npz")
+    write_parcel(given.with_pixels(noisy(given.pixels, 8, 7)), tmp_path / "photo.npz")
+    bench = Bench(settings_in(tmp_path))
+    plain, asked = (
+        bench.do("checks", tmp_path, tmp_path / f"{wish}", {"survival": wish}, lambda *_: None)
+        for wish in (False, True)
+    )
+    (left,) = asked.pop("survival")["after"]
+    assert left["label"] == "JPEG at quality 75"
+    assert left["share"] > 0
+    assert asked == plain
 
 
 def test_bad_certificates_fail_the_job_with_the_reason(client, photo, tmp_path):

@@ -248,7 +248,8 @@ class Bench:
         if first.exists():
             size = load_recipe(self._settings.recipe).size
             issuer = self._issuer(self._today)
-            checked = issuer.check_copy(photo, read_parcel(first), size=size)
+            survival = bool(asked.get("survival"))
+            checked = issuer.check_copy(photo, read_parcel(first), size=size, survival=survival)
             found |= {
                 "verdict": checked.verdict.value,
                 "step": None if checked.step is None else checked.step.line,
@@ -262,6 +263,8 @@ class Bench:
                     for name, each in checked.models.items()
                 },
             }
+            if checked.survival is not None:
+                found["survival"] = checked.survival.figures()
         return found
 
     def _edit(

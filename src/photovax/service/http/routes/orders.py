@@ -123,13 +123,16 @@ async def check(
     photo: Picture,
     original: MaybePicture = None,
     certificate: Annotated[str | None, Form(max_length=MAX_BYTES)] = None,
+    survival: Annotated[
+        bool, Form(description="Measure what common treatments leave of the effect, too.")
+    ] = False,
     key: Key = None,
 ) -> JobView:
     """Measure whether a photo is immunized, by its original, or verify its certificate."""
     if original is None and certificate is None:
         raise Problem(422, "wrong-request", "send the original, or the certificate, or both")
     uploads = {"photo": photo, "original": original}
-    asked = {"certificate": certificate}
+    asked = {"certificate": certificate, "survival": survival}
     job = await service.intake.take(Order("checks", asked, uploads, own, key))
     return _accepted(service, job, response)
 
