@@ -12,7 +12,7 @@ import numpy as np
 from photovax.adversary.edits import Adversary
 from photovax.attack.optimise import Step
 from photovax.attack.presets import DEFAULT, DIFFUSION, PRESETS
-from photovax.evaluation.true_edits import find_true_edit, truth
+from photovax.evaluation.true_edits import lost
 from photovax.immunized import Saved
 from photovax.immunizer import Immunizer
 from photovax.metrics.distortion import psnr, ssim
@@ -21,7 +21,6 @@ from photovax.models.edit import Edit
 from photovax.models.load import usual_edit
 from photovax.pictures.masks import load_mask
 from photovax.pictures.photo import read_photo
-from photovax.pictures.resize import resized
 from photovax.pictures.sample import SAMPLE
 from photovax.pictures.strip import stacked, strip
 
@@ -129,8 +128,8 @@ def run_demo(
             made = edited(read_photo(result.path).pixels, edit)
             found = _figures(edit, attack, original.pixels, clean, made)
             figures.append(found)
-            lost = "" if found.lost is None else f"\n{found.lost:.1f} dB further from the true edit"
-            shown.append((f"edit of the immunized\n({attack} attack){lost}", made))
+            told = "" if found.lost is None else f"\n{found.lost:.1f} dB further from the true edit"
+            shown.append((f"edit of the immunized\n({attack} attack){told}", made))
         rows.append(strip(shown, side=256))
     path = folder / "demo.png"
     stacked(rows).save(path)
@@ -140,10 +139,5 @@ def run_demo(
 def _figures(
     edit: Edit, attack: str, original: np.ndarray, clean: np.ndarray, made: np.ndarray
 ) -> EditFigures:
-    asked = find_true_edit(edit.prompt) if edit.mode == "instruct" else None
-    lost = None
-    if asked is not None:
-        height = clean.shape[0]
-        true = truth(asked, np.asarray(resized(original, min(height, clean.shape[1]))))
-        lost = psnr(true, clean) - psnr(true, made)
-    return EditFigures(edit, attack, psnr(clean, made), ssim(clean, made), lost)
+    further = lost(edit.prompt, original, clean, made) if edit.mode == "instruct" else None
+    return EditFigures(edit, attack, psnr(clean, made), ssim(clean, made), further)

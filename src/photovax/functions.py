@@ -6,7 +6,7 @@ or in a file. Models stay loaded for the next call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from photovax.pictures.photo import Photo, read_photo
 
 if TYPE_CHECKING:
     from photovax.adversary.edits import Adversary
+    from photovax.attack.optimise import Step
     from photovax.checking import Check
     from photovax.immunizer import Immunizer
 
@@ -56,6 +57,7 @@ def immunize(
     weights: str | Path | None = None,
     device: str = "auto",
     again: bool = False,
+    callback: Callable[[Step], None] | None = None,
 ) -> Any:
     """Immunize a picture.
 
@@ -80,6 +82,7 @@ def immunize(
         weights: Folder of weights that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         again: Whether to immunize a file that is immunized already, instead of refusing it.
+        callback: Function called after every step.
 
     Returns:
         An image for an image, an array of the same shape and type for an array, and ``Immunized``
@@ -100,7 +103,9 @@ def immunize(
     immunizer = _immunizer(names, None if weights is None else Path(weights), device)
     given = None if mask is None else _mask(mask, photo)
     compression = compression_for((suffix or "").lower(), photo.compression, quality)
-    result = immunizer.immunize(photo, chosen, mask=given, aim=aim, compression=compression)
+    result = immunizer.immunize(
+        photo, chosen, mask=given, aim=aim, compression=compression, callback=callback
+    )
     if isinstance(picture, str | Path):
         result = replace(result, source=Path(picture))
     if isinstance(picture, Image.Image):

@@ -14,9 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from photovax.metrics.distortion import psnr
+from photovax.pictures.resize import resized
 from photovax.tensors import pixels_of, tensor
 
-__all__ = ["TRUE_EDITS", "TrueEdit", "find_true_edit", "truth"]
+__all__ = ["TRUE_EDITS", "TrueEdit", "find_true_edit", "lost", "truth"]
 
 
 @dataclass(frozen=True)
@@ -321,3 +323,22 @@ TRUE_EDITS: dict[str, TrueEdit] = {
 def truth(edit: TrueEdit, pixels: np.ndarray) -> np.ndarray:
     """The exact result of an edit of a uint8 picture (H, W, 3), as uint8."""
     return pixels_of(edit.filter(tensor(pixels)))
+
+
+def lost(prompt: str, original: np.ndarray, clean: np.ndarray, made: np.ndarray) -> float | None:
+    """How much further than the edit of the original an edit is from the exact result, in dB.
+
+    Args:
+        prompt: Instruction of both edits.
+        original: The picture before immunization and edit, uint8 (H, W, 3), of any size.
+        clean: Edit of the original, uint8 (h, w, 3).
+        made: Edit of the immunized picture, of the same shape.
+
+    Returns:
+        The loss of PSNR; None for an instruction without an exact result.
+    """
+    asked = find_true_edit(prompt)
+    if asked is None:
+        return None
+    true = truth(asked, np.asarray(resized(original, min(clean.shape[:2]))))
+    return psnr(true, clean) - psnr(true, made)

@@ -1,0 +1,1 @@
+"""photovax inside other programs."""
