@@ -1,5 +1,8 @@
 """A provider of certificates for tests, and renewals that it is asked for."""
 
+import base64
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from photovax.attack.recipe import Recipe
+from photovax.certificates import jws
 from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.register import Register, Registered
@@ -62,6 +66,22 @@ def wish_for(provider: Provider, output: Path, **options: Any) -> Wish:
     options = {"certificate": provider.text, **options}
     to = Destination(output, options.pop("overwrite", False))
     return Wish(photo=read_photo(provider.photo), seen=provider.seen(), output=to, **options)
+
+
+def payload_of(text: str) -> dict[str, Any]:
+    """What a certificate states, as any library for JWS reads it."""
+    payload = json.loads(text)["payload"]
+    stated: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    return stated
+
+
+def altered(text: str, change: Callable[[dict[str, Any]], object]) -> str:
+    """A certificate with changed statements and its former signature."""
+    stated = payload_of(text)
+    change(stated)
+    data = jws.signing_input(jws.header_of(stated["key"]), json.dumps(stated).encode())
+    members = jws.flattened(data, b"")
+    return json.dumps(members | {"signature": json.loads(text)["signature"]})
 
 
 def largest_change(first: Path, second: Path) -> int:

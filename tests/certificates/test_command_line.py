@@ -13,6 +13,7 @@ from photovax.certificates.read import read_certificate
 from photovax.certificates.register import Register
 from photovax.cli import app
 from photovax.errors import PhotovaxError
+from tests.certificates.provider import altered
 
 
 def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
@@ -86,5 +87,7 @@ def test_what_is_missing_is_not_taken_for_forged(provider, tmp_path):
     keyless = verified(certificate, "--data", tmp_path)
     assert keyless.exit_code == 2
     assert "--keys FILE" in keyless.line
-    certificate.write_text(provider.text.replace('"levels"', '"level"'))
+    certificate.write_text(
+        altered(provider.text, lambda stated: stated["budget"].update(unit="level"))
+    )
     assert verified(certificate, "--data", provider.folder).exit_code == 9

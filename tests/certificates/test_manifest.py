@@ -59,7 +59,7 @@ def _certified(photo: Path, ring: KeyRing) -> str:
     return signed(
         Certificate(
             kind="photovax certificate",
-            version=1,
+            version=2,
             serial="1",
             issued=timestamp(datetime.now(UTC)),
             key=ring.current,

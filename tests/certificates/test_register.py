@@ -14,6 +14,7 @@ from photovax.certificates.keys import KeyRing
 from photovax.certificates.register import Register, Registered, gaps, registered, today
 from photovax.cli import app
 from photovax.errors import ModelError, UnknownName, UsageError
+from photovax.version import VERSION
 
 
 def _model(name: str = "a", version: str = "1", digit: str = "1", **days: date) -> Registered:
@@ -133,6 +134,12 @@ def test_the_command_line_adds_ends_and_lists(tmp_path: Path, editor_folder: Pat
         ("embedded", None),
         ("big", "2098-12-31"),
     ]
+    twice = photovax("add", "embedded", "--version", "1", "--name", "other")
+    line = "  the same weights as {}: what covers one covers both"
+    assert twice.stdout.splitlines()[1:] == [line.format(f"embedded {VERSION}")]
+    shown = photovax("list").stdout.splitlines()
+    assert shown.count(line.format(f"embedded {VERSION}")) == 1
+    assert shown[shown.index(f"embedded {VERSION}: since {today()}") + 2] == line.format("other 1")
     wrong = photovax("add", editor_folder, "--version", "8", "--since", "soon")
     assert isinstance(wrong.exception, UsageError)
     assert "YYYY-MM-DD" in str(wrong.exception)

@@ -1,6 +1,5 @@
 """Renewals: within one budget, by what the certificate promises."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from photovax.certificates.verification import Seen, verify
 from photovax.errors import BudgetSpent, CertificateError, UsageError
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
-from tests.certificates.provider import QUICK, largest_change, renewer_of, wish_for
+from tests.certificates.provider import QUICK, altered, largest_change, renewer_of, wish_for
 
 
 def test_renewal_from_the_original_keeps_the_total(provider, newer, tmp_path):
@@ -63,12 +62,9 @@ def test_renewals_that_cannot_be(provider, newer, tmp_path):
     upside_down = upside_down.with_pixels(np.ascontiguousarray(upside_down.pixels[::-1]))
     with pytest.raises(UsageError, match="another photo's original"):
         renewer_of(provider, *models).renew(wish_for(provider, target, original=upside_down))
-    forged = json.loads(provider.text)
-    forged["budget"]["total"] = 200
+    forged = altered(provider.text, lambda stated: stated["budget"].update(total=200))
     with pytest.raises(CertificateError, match="changed after it was signed"):
-        renewer_of(provider, *models).renew(
-            wish_for(provider, target, certificate=json.dumps(forged))
-        )
+        renewer_of(provider, *models).renew(wish_for(provider, target, certificate=forged))
     assert renewer_of(provider, models[0]).renew(wish_for(provider, target)) is None
     assert not target.exists()
 

@@ -4,18 +4,22 @@ import json
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from photovax.certificates.document import fingerprint, parse_certificate
-from photovax.certificates.keys import KeyRing
+from photovax.certificates.keys import KeyRing, read_keys
 from photovax.certificates.register import gaps
 from photovax.certificates.verification import Seen, verify
 from photovax.demo import SAMPLE
+from photovax.errors import CertificateError
 from photovax.pictures.chains import CHAINS
 from photovax.pictures.photo import read_photo
-from tests.certificates.provider import QUICK
+from tests.certificates.provider import QUICK, altered
+
+FIRST = Path(__file__).with_name("version1.json")  # photovax 0.1.0 wrote it, and its keys
 
 
 def test_a_certificate_holds_and_says_what_was_measured(provider):
@@ -44,22 +48,41 @@ def test_a_certificate_holds_and_says_what_was_measured(provider):
     ],
 )
 def test_a_changed_certificate_does_not_hold(provider, change, reason):
-    data = json.loads(provider.text)
-    change(data)
-    found = verify(json.dumps(data), provider.ring.public)
+    found = verify(altered(provider.text, change), provider.ring.public)
     assert not found.valid
     assert reason in found.reasons[0]
+    (key,) = (old := read_keys(FIRST.with_name("version1.keys.json"))).values()
+    data = json.loads(FIRST.read_text(encoding="utf-8"))
+    change(data)
+    if data["key"] == key.id:
+        assert "changed after it was signed" in verify(json.dumps(data), old).reasons[0]
+    else:
+        assert "not among the trusted keys" in verify(json.dumps(data), old).reasons[0]
+
+
+def test_certificates_of_version_1_still_hold():
+    text, keys = FIRST.read_text(encoding="utf-8"), read_keys(FIRST.with_name("version1.keys.json"))
+    found = verify(text, keys)
+    assert found.valid
+    assert found.certificate.version == 1
+    loose = json.dumps(dict(reversed(json.loads(text).items())), indent=7)
+    assert verify(loose, keys).valid
+    assert fingerprint(loose) == fingerprint(text)
+    later = json.dumps(json.loads(text) | {"version": 2})
+    with pytest.raises(CertificateError, match="version 2 is not signed in this form"):
+        verify(later, keys)
 
 
 def test_a_number_that_would_round_to_the_signed_one_does_not_carry_its_signature(provider):
-    used = json.loads(provider.text)["budget"]["used"]
-    near = provider.text.replace(f'"used": {used}', f'"used": {used - 4e-5:.5f}')
-    assert near != provider.text
+    text, keys = FIRST.read_text(encoding="utf-8"), read_keys(FIRST.with_name("version1.keys.json"))
+    used = json.loads(text)["budget"]["used"]
+    near = text.replace(f'"used": {used}', f'"used": {used - 4e-5:.5f}')
+    assert near != text
     assert parse_certificate(near)[0].budget.used < used
-    found = verify(near, provider.ring.public)
+    found = verify(near, keys)
     assert not found.valid
     assert "changed after it was signed" in found.reasons[0]
-    assert fingerprint(near) != fingerprint(provider.text)
+    assert fingerprint(near) != fingerprint(text)
 
 
 def test_a_changed_photo_is_told_from_another_one(provider, tmp_path):

@@ -1,7 +1,8 @@
 """The content of certificates and their signature; see ``verification.py`` for validity.
 
-A certificate is JSON. Its signature is Ed25519 over all fields but ``signature``, as UTF-8 with
-sorted keys and no spaces. Numbers are rounded to four decimals when a certificate is made, so
+A certificate is a JSON Web Signature (``jws.py``) whose payload is JSON. Certificates of version 1
+are read as well: plain JSON, with an Ed25519 signature over all fields but ``signature``, as UTF-8
+with sorted keys and no spaces. Numbers are rounded to four decimals when a certificate is made, so
 that this is the canonical form of RFC 8785, which other languages' libraries write as well.
 Verification does not round: the signature must match the numbers as they are read.
 """
@@ -19,15 +20,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from photovax.attack.recipe import Recipe
+from photovax.certificates import jws
 from photovax.certificates.keys import KeyRing
 from photovax.errors import CertificateError
 
 __all__ = [
+    "VERSION",
     "Budget",
     "Certificate",
     "Effect",
     "ModelFacts",
     "PhotoFacts",
+    "as_json",
     "canonical",
     "fingerprint",
     "parse_certificate",
@@ -35,6 +39,7 @@ __all__ = [
     "total_of",
 ]
 
+VERSION: Literal[2] = 2
 MAX_BYTES = 64 * 1024
 _DECIMALS = 4
 
@@ -121,7 +126,7 @@ class Certificate(_Facts):
 
     Attributes:
         kind: The constant ``photovax certificate``.
-        version: Version of this format.
+        version: Version of this format: 2, or 1 for older ones.
         serial: Random serial number.
         issued: Time of issue, RFC 3339 in UTC.
         key: Id of the signing key.
@@ -137,7 +142,7 @@ class Certificate(_Facts):
     """
 
     kind: Literal["photovax certificate"]
-    version: Literal[1]
+    version: Literal[1, 2]
     serial: str
     issued: str
     key: str
@@ -201,21 +206,27 @@ def signed(certificate: Certificate, ring: KeyRing) -> str:
     """Return the certificate as signed JSON text.
 
     Raises:
-        CertificateError: If it names another key than the signing one.
+        CertificateError: If it names another key than the signing one, or an older version.
     """
     if certificate.key != ring.current:
         raise CertificateError(
             f"the certificate names key {certificate.key}, but {ring.current} signs"
         )
-    body = json.loads(canonical(_numbers(certificate.model_dump(), _DECIMALS)))
-    value = base64.b64encode(ring.sign(canonical(body))).decode()
-    body["signature"] = {"algorithm": "Ed25519", "value": value}
-    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+    if certificate.version != VERSION:
+        raise CertificateError(
+            f"certificates are signed in version {VERSION}, not {certificate.version}"
+        )
+    payload = canonical(_numbers(certificate.model_dump(), _DECIMALS))
+    data = jws.signing_input(jws.header_of(ring.current), payload)
+    return json.dumps(jws.flattened(data, ring.sign(data)), indent=1) + "\n"
 
 
 def fingerprint(text: str) -> str:
-    """SHA-256 of a signed certificate, independent of the layout of its JSON."""
-    return hashlib.sha256(canonical(_object(text))).hexdigest()
+    """SHA-256 of a signed certificate, independent of its form and of the layout of its JSON."""
+    data = as_json(text)
+    if "payload" not in data:
+        return hashlib.sha256(canonical(data)).hexdigest()
+    return hashlib.sha256(".".join(data[name] for name in jws.MEMBERS).encode()).hexdigest()
 
 
 def parse_certificate(text: str) -> tuple[Certificate, bytes, bytes]:
@@ -224,19 +235,56 @@ def parse_certificate(text: str) -> tuple[Certificate, bytes, bytes]:
     Raises:
         CertificateError: If the text is not a certificate of this format.
     """
-    data = _object(text)
+    data = as_json(text)
+    if "payload" not in data:
+        return _first_version(data)
+    header, payload, signed_bytes, signature = jws.opened(data)
+    certificate = _certificate(_object(_text(payload)), version=VERSION)
+    if _object(_text(header)) != jws.header_of(certificate.key):
+        wanted = json.dumps(jws.header_of(certificate.key))
+        raise CertificateError(f"not a certificate: its header is not {wanted}")
+    return certificate, signed_bytes, signature
+
+
+def _first_version(data: dict[str, Any]) -> tuple[Certificate, bytes, bytes]:
     found = data.pop("signature", None)
     try:
         if not isinstance(found, dict) or found.get("algorithm") != "Ed25519":
             raise CertificateError("not signed with Ed25519")
         signature = base64.b64decode(found["value"], validate=True)
-        return Certificate.model_validate(data), canonical(data), signature
+    except (KeyError, TypeError, ValueError) as error:
+        raise CertificateError(f"its signature cannot be read: {error}") from None
+    return _certificate(data, version=1), canonical(data), signature
+
+
+def _certificate(data: dict[str, Any], *, version: int) -> Certificate:
+    try:
+        certificate = Certificate.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise CertificateError(f"not a certificate: {where}: {first['msg']}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise CertificateError(f"its signature cannot be read: {error}") from None
+    if certificate.version != version:
+        raise CertificateError(
+            f"not a certificate: version {certificate.version} is not signed in this form"
+        )
+    return certificate
+
+
+def as_json(text: str) -> dict[str, Any]:
+    """A signed certificate of any form as a JSON object.
+
+    Raises:
+        CertificateError: If the text is neither JSON nor a compact JWS.
+    """
+    return jws.from_compact(text) or _object(text)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise CertificateError("not a certificate: its content is not UTF-8") from None
 
 
 def _object(text: str) -> dict[str, Any]:

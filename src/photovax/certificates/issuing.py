@@ -11,6 +11,7 @@ from pathlib import Path
 from photovax.adversary.purify import load_purifier
 from photovax.attack.budgets import BUDGETS
 from photovax.attack.recipe import Recipe
+from photovax.certificates.document import VERSION as FORMAT
 from photovax.certificates.document import (
     Budget,
     Certificate,
@@ -215,7 +216,7 @@ class Issuer:
         seen = Seen.of(file, photo)
         certificate = Certificate(
             kind="photovax certificate",
-            version=1,
+            version=FORMAT,
             serial=secrets.token_hex(8),
             issued=timestamp(datetime.now(UTC)),
             key=self.ring.current,

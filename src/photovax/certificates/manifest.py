@@ -155,13 +155,13 @@ def _evidence(photo: Path, digest: str, certificate: str | None) -> dict[str, di
         pass
     if certificate is not None:
         with extra_installed("certificates"):
-            from photovax.certificates.document import parse_certificate
+            from photovax.certificates.document import as_json, parse_certificate
         if parse_certificate(certificate)[0].photo.sha256 != digest:
             raise CertificateError(
                 f"{printable_name(photo)}: the certificate is about another file; give the photo "
                 "as it was certified"
             )
-        evidence[CERTIFICATE] = json.loads(certificate)
+        evidence[CERTIFICATE] = as_json(certificate)
     if not evidence:
         raise UsageError(
             f"{printable_name(photo)}: nothing shows that it was immunized: its record, "

@@ -7,7 +7,7 @@ supported today; see ``gaps``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,7 +24,16 @@ from photovax.pictures.atomic import write_text
 from photovax.registry import unknown
 from photovax.version import VERSION
 
-__all__ = ["Gap", "Register", "Registered", "check_weights", "gaps", "registered", "today"]
+__all__ = [
+    "Gap",
+    "Register",
+    "Registered",
+    "check_weights",
+    "gaps",
+    "registered",
+    "same_weights",
+    "today",
+]
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,15 @@ def gaps(certificate: Certificate, models: Sequence[Registered]) -> tuple[Gap, .
             reason = f"on the register since {model.since}, and not among the certified models"
         found.append(Gap(model, reason))
     return tuple(found)
+
+
+def same_weights(model: Registered, models: Iterable[Registered]) -> tuple[Registered, ...]:
+    """The other models, by name or version, that have the weights of one."""
+    return tuple(
+        each
+        for each in models
+        if each.sha256 == model.sha256 and (each.name, each.version) != (model.name, model.version)
+    )
 
 
 def check_weights(model: Registered, digest: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from photovax.cli import options
 from photovax.cli.certificate import DATA, Data
 from photovax.extras import extra_installed
 from photovax.service.settings import Settings
+
+if TYPE_CHECKING:
+    from photovax.certificates.register import Registered
 
 app = typer.Typer(help="The models that certificates are compared with.", no_args_is_help=True)
 
@@ -49,11 +52,14 @@ def add(
 ) -> None:
     """Add a model to the register. Certificates that do not cover it become stale."""
     with extra_installed("certificates"):
-        from photovax.certificates.register import Register, registered
+        from photovax.certificates.register import Register, registered, same_weights
 
     entry = registered(model, name=name, version=version, since=since, until=until, weights=weights)
-    Register(Settings(data).register).add(entry)
+    register = Register(Settings(data).register)
+    register.add(entry)
     typer.echo(f"{entry.name} {entry.version}, sha256 {entry.sha256}, since {entry.since}")
+    for each in same_weights(entry, register):
+        typer.echo(_twin(each))
 
 
 @app.command("end")
@@ -79,7 +85,7 @@ def end(
 def show(data: Data = DATA, as_json: options.AsJson = False) -> None:
     """List all models of the register, past ones included. Creates nothing."""
     with extra_installed("certificates"):
-        from photovax.certificates.register import Register, today
+        from photovax.certificates.register import Register, same_weights, today
 
     path = Settings(data).register
     models = list(Register(path)) if path.exists() else []
@@ -96,3 +102,10 @@ def show(data: Data = DATA, as_json: options.AsJson = False) -> None:
         until = f" until {each.until}" if each.until else ""
         typer.echo(f"{each.name} {each.version}: since {each.since}{until}{state}")
         typer.echo(f"  sha256 {each.sha256}")
+        for twin in same_weights(each, models):
+            typer.echo(_twin(twin))
+
+
+def _twin(model: Registered) -> str:
+    """A line on a model that has the weights of the one above it."""
+    return f"  the same weights as {model.name} {model.version}: what covers one covers both"

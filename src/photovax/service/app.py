@@ -72,6 +72,7 @@ def build_app(settings: Settings) -> FastAPI:
     provide(app, Context(settings, Offer(settings), jobs, Intake(settings, jobs), supervisor))
     add_api(app)
 
+    @app.get("/.well-known/jwks.json", include_in_schema=False)
     @app.get("/.well-known/photovax-keys.json", include_in_schema=False)
     def published_keys() -> dict[str, Any]:
         return key_set(read_keys(settings.keys))

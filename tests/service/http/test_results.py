@@ -46,4 +46,5 @@ def test_the_api_describes_itself(idle):
     )
     (key,) = idle.get("/.well-known/photovax-keys.json").json()["keys"]
     assert "d" not in key
+    assert idle.get("/.well-known/jwks.json").json() == {"keys": [key]}
     assert idle.get("/docs").status_code == 404

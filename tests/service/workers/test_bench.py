@@ -26,6 +26,7 @@ from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
 from photovax.service.workers.bench import Bench
 from photovax.service.workers.parcels import write_parcel
+from tests.certificates.provider import altered
 from tests.service.asking import pictures_in, settings_in
 from tests.serving import recipe_file
 
@@ -154,9 +155,8 @@ def test_a_photo_says_that_ai_is_forbidden_where_that_was_asked(client, photo, t
 def test_a_check_says_nothing_of_a_certificate_that_does_not_hold(client, photo, tmp_path):
     job = client.wait(client.immunize(photo))
     client.save_certificate(job, tmp_path / "c.json")
-    forged = json.loads((tmp_path / "c.json").read_text())
-    forged["budget"]["used"] = 1
-    (tmp_path / "c.json").write_text(json.dumps(forged))
+    text = (tmp_path / "c.json").read_text()
+    (tmp_path / "c.json").write_text(altered(text, lambda stated: stated["budget"].update(used=1)))
     found = client.wait(client.check(photo, certificate=tmp_path / "c.json")).result
     assert not found["certificate"]["valid"]
     assert "models" not in found["certificate"]

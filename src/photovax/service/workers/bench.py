@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 from photovax.attack.optimise import Step
 from photovax.attack.presets import load_recipe
 from photovax.attack.recipe import Recipe
+from photovax.certificates.document import parse_certificate
 from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.likeness import dhash
@@ -324,6 +324,6 @@ def _gap(gap: Gap) -> dict[str, str]:
 def _models(text: str) -> dict[str, Any]:
     """A certificate's statements on each model."""
     return {
-        each["name"]: {name: each[name] for name in ("verdict", "effect", "floor")}
-        for each in json.loads(text)["models"]
+        each.name: each.model_dump(include={"verdict", "effect", "floor"})
+        for each in parse_certificate(text)[0].models
     }
