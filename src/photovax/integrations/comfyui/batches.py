@@ -33,7 +33,7 @@ def pictures_of(images: Tensor) -> list[np.ndarray]:
     """
     if not images.isfinite().all():
         raise UsageError("the picture has values that are not finite; its decoder failed")
-    return [pixels_of(each) for each in images.float().movedim(-1, 1).split(1)]
+    return [pixels_of(each.movedim(-1, 0)[None]) for each in images.float()]
 
 
 def batch_of(pictures: Sequence[np.ndarray], like: Tensor) -> Tensor:
