@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from photovax.batch.manifest import Entry
-from photovax.batch.order import Order
+from photovax.batch.order import MaskOptions, Order
 from photovax.batch.outcome import Made, Outcome, Progress, Show
 from photovax.batch.plan import Task
 from photovax.errors import ModelError
@@ -17,8 +17,8 @@ class FakeWork:
     digests = ("0" * 64,)
     device = "cpu"
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self, threads: int, mask: MaskOptions | None = None) -> None:
+        self.threads, self.mask = threads, mask
 
     def use(self, threads: int) -> None:
         self.threads = threads
@@ -32,13 +32,17 @@ class FakeWork:
         with Path(task.output).open("a") as file:
             file.write(f"{os.getpid()} {self.threads}\n")
         name = os.path.basename(task.source)
-        lost_once = name.startswith("once") and Path(task.output).read_text().count("\n") == 1
+        first = Path(task.output).read_text().count("\n") == 1
+        lost_once = name.startswith("once") and first
         if name.startswith("always") or lost_once:
             os._exit(9)
+        if name.startswith("masked") and self.mask is not None:
+            said = f"{self.mask.path.read_text()} {self.mask.edit_region}\n"
+            Path(task.output).write_text(said)
         partial = False
         try:
             show(task, Progress("steps", 1, 2))
-            time.sleep(60 if name.startswith("slow") else 0)
+            time.sleep(60 if name.startswith("slow") or (name.startswith("held") and first) else 0)
         except KeyboardInterrupt:
             partial = True
         made = Made(1, 1, {}, "", {}, "PASS", "", None, True, partial, 0.0)
@@ -50,7 +54,7 @@ def load(order: Order, threads: int) -> FakeWork:
         raise ModelError("model broken: no weights", hint="look")
     if order.models == ("deadly",):
         os._exit(3)
-    return FakeWork(threads)
+    return FakeWork(threads, order.mask)
 
 
 def tasks(folder: Path, *names: str) -> list[Task]:
