@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -98,6 +99,15 @@ def test_a_mask_is_brought_to_the_workers(running: None, order, tmp_path: Path) 
         (outcome,) = cluster.run(tasks(tmp_path, "masked"), None)
     assert outcome.error is None
     assert (tmp_path / "masked").read_text().endswith("white True\n")
+
+
+def test_ray_is_named_where_it_is_missing(order, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError) as caught:
+        Cluster(order, LOCAL, 1, 1, load)
+    assert caught.value.line == (
+        "--cluster needs the package ray; type: pip install 'photovax[cluster]'"
+    )
 
 
 def test_no_cluster_at_the_address() -> None:

@@ -316,6 +316,8 @@ def _connect(ray: Any, address: str, workers: int) -> None:
         PhotovaxError: If there is none.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report on its use
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # 30 are few on a busy machine
+    os.environ.setdefault("RAY_worker_niceness", "0")  # it is 15, and this is no background work
     # It prints to standard output when a worker is lost, which is told by the outcomes.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
     asked: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
@@ -327,7 +329,8 @@ def _connect(ray: Any, address: str, workers: int) -> None:
         }
     try:
         ray.init(**asked)
-    except (OSError, RuntimeError, ValueError, AssertionError, ImportError) as error:
+    except Exception as error:  # Ray has no class of its own for this
+        ray.shutdown()
         raise UsageError(
             f"--cluster {address}: cannot be connected to: {first_line(error)}",
             hint="give the address of `ray start`, such as 10.0.0.1:6379, or local",

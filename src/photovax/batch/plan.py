@@ -117,6 +117,8 @@ def make_plan(
             hint="name a folder for the results: -o FOLDER",
         )
     result = None if output is None else _normal(output)
+    if result is not None and is_url(result):
+        files.check(result)
     into = None if result is None or _one_file(places, roots, result, files) else result
     if into is not None and not is_url(into) and os.path.exists(into) and not os.path.isdir(into):
         raise UsageError(

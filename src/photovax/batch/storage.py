@@ -11,7 +11,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,14 @@ def _store(url: str) -> tuple[Any, str]:
     Raises:
         UsageError: If there is no such kind of store, or its package is missing.
     """
-    import fsspec
+    from fsspec.core import url_to_fs
+    from fsspec.registry import known_implementations
 
     try:
-        store, path = fsspec.core.url_to_fs(url)
+        store, path = url_to_fs(url)
     except ImportError as error:
         scheme = url.partition("://")[0]
-        name = fsspec.registry.known_implementations.get(scheme, {}).get("class", "")
+        name = known_implementations.get(scheme, {}).get("class", "")
         package = name.partition(".")[0]
         raise UsageError(
             f"{printable_name(url)}: needs the package {package or error.name}",
@@ -115,12 +116,25 @@ class Files:
         return known
 
     def is_folder(self, place: str) -> bool:
-        """Whether a place is a folder; of stores, also one that has nothing in it yet."""
+        """Whether a place is a folder; in stores, only what has something in it is.
+
+        Raises:
+            OSError: If a store refuses.
+        """
         if not is_url(place):
             return os.path.isdir(place)
         store, path = _store(place)
-        with _as_os_error(place):
-            return not store.isfile(path)
+        with _as_os_error(place), suppress(FileNotFoundError):
+            return bool(store.info(path)["type"] == "directory")
+        return False
+
+    def check(self, url: str) -> None:
+        """Refuse a URL of no known kind of store, or one whose package is missing.
+
+        Raises:
+            UsageError: If it is one.
+        """
+        _store(url)
 
     def stamp(self, place: str) -> Stamp:
         """The stamp of a file or object.
