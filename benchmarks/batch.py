@@ -155,9 +155,8 @@ def _started(folder: Path, recipe: Path, output: str) -> subprocess.Popen[bytes]
     code = "from photovax.cli import main; main()"
     command = [sys.executable, "-c", code, "immunize", str(folder / "in")]
     command += ["-o", str(folder / output), "--recipe", str(recipe), "--device", "cpu"]
-    return subprocess.Popen(  # noqa: S603 - of what stands above
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    nowhere = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=nowhere, stderr=nowhere)  # noqa: S603 - from above
 
 
 if __name__ == "__main__":

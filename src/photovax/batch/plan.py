@@ -109,12 +109,12 @@ def make_plan(
         roots = {place for place in places if files.is_folder(place)}
     except OSError as error:  # a store that cannot be asked, as without credentials
         raise UnreadablePhoto(f"{printable_name(places[0])}: cannot be read: {error}") from error
-    stored = schemes not in (set(), {""})
+    stored = any(schemes)
     if output is None and (roots or stored):
         place = next(iter(roots or places))
         raise UsageError(
-            f"{printable_name(place)}: {'is a folder' if roots else 'lies in a store'}",
-            hint="name a folder for the results: -o FOLDER",
+            f"{printable_name(place)}: {'lies in a store' if stored else 'is a folder'}",
+            hint="name one for the results: -o FOLDER",
         )
     result = None if output is None else _normal(output)
     if result is not None and is_url(result):
