@@ -123,12 +123,19 @@ def immunize_file(
 
 
 def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> Check:
-    """What ``photovax check`` finds in the saved file."""
+    """What ``photovax check`` finds in the saved file, but for the damage, which is known."""
     written = read_photo(saved.path, max_pixels=photo.width * photo.height)
     models = dict(zip(each_once(order.models), immunizer.models, strict=True))
     device, size = immunizer.device, order.recipe.size
     return check_copy(
-        written, photo, models, device=device, size=size, in_place=True, known=saved.seen
+        written,
+        photo,
+        models,
+        device=device,
+        size=size,
+        in_place=True,
+        known=saved.seen,
+        decoded=False,
     )
 
 
