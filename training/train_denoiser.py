@@ -23,9 +23,9 @@ from photovax.adversary.purify.denoiser import network
 from photovax.attack.presets import PRESETS
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
+from photovax.learning.checkpoints import read_checkpoint, write_checkpoint, write_report
 from photovax.metrics.distortion import image_psnr
 from photovax.pictures.photo import read_photo
-from training.checkpoints import read_checkpoint, write_checkpoint, write_report
 from training.photos import MIDDLE, centre_crops, photo_files, photo_folder
 
 HELD_OUT = 12  # one pair in twelve is used only for validation

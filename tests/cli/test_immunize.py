@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from photovax.attack.presets import load_recipe
-from photovax.checking import Verdict
 from photovax.demo import SAMPLE
 from photovax.digests import file_digest
 from photovax.pictures.photo import read_photo
+from photovax.verdicts import Verdict
 
 SERVER = """
 import io, json, os, sys
@@ -215,7 +215,7 @@ def test_a_result_that_does_nothing_is_no_success(place, photo_file, monkeypatch
     from photovax.cli import main
 
     monkeypatch.chdir(place)
-    monkeypatch.setattr("photovax.checking.ModelCheck.verdict", Verdict.FAIL)
+    monkeypatch.setattr("photovax.verdicts.ModelCheck.verdict", Verdict.FAIL)
     given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml"]
     monkeypatch.setattr("sys.argv", ["photovax", *given, "--device", "cpu"])
     for code, line in ((11, "verdict     FAIL: "), (0, "nothing to do: the result is")):
@@ -224,3 +224,25 @@ def test_a_result_that_does_nothing_is_no_success(place, photo_file, monkeypatch
         assert stopped.value.code == code
         printed = capsys.readouterr()
         assert line in printed.out + printed.err
+
+
+def test_what_treatments_leave_is_in_the_summary_and_the_record(
+    place, photo_file, monkeypatch, capsys
+):
+    from photovax.cli import main
+
+    monkeypatch.chdir(place)
+    few = {"resize50": "halving the size", "jpeg75": "JPEG at quality 75"}
+    monkeypatch.setattr("photovax.survival.TREATMENTS", few)
+    given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml", "--survival"]
+    monkeypatch.setattr("sys.argv", ["photovax", *given, "--device", "cpu"])
+    with pytest.raises(SystemExit):
+        main()
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("  left of the latent shift after (worst first; edits can lose more):")
+    record = json.loads(next(place.glob("o*.json")).read_text())
+    assert {each["label"] for each in record["survival"]["after"]} == set(few.values())
+    for line, each in zip(lines[start + 1 : start + 3], record["survival"]["after"], strict=True):
+        assert line.startswith(f"    {each['label']}")
+        assert f"{each['share']:.0%}" in line
+    assert lines[-1].startswith("  verdict")

@@ -46,13 +46,15 @@ def estimate(plan: Plan, order: Order, manifest: Manifest, *, existing: bool = F
     lines = [f"photos  {len(run.todo)} to immunize, {run.done} done before"]
     if plan.failed:
         lines.append(f"        {len(plan.failed)} cannot be read")
-    few = replace(order, recipe=replace(order.recipe, steps=_STEPS), seconds=None, keep_times=False)
+    brief = replace(order.recipe, steps=_STEPS, warm=None)
+    few = replace(order, recipe=brief, seconds=None, keep_times=False)
     trial = Work(few, work)
     found = []
     with tempfile.TemporaryDirectory(prefix="photovax-") as folder:
         for number, task in enumerate(_chosen(run.todo, plan.files)):
             name = f"{number}{os.path.splitext(task.output)[1]}"
-            found.append(_tried(trial, order, replace(task, output=os.path.join(folder, name))))
+            tried = replace(task, output=os.path.join(folder, name))
+            found.append(_tried(trial, order, tried, work.steps))
     known = [each for each in found if each is not None]
     if not known:
         return lines
@@ -82,8 +84,8 @@ def _chosen(todo: Sequence[Task], files: Files) -> list[Task]:
     return [ordered[(2 * part + 1) * len(ordered) // (2 * _SAMPLES)] for part in range(_SAMPLES)]
 
 
-def _tried(work: Work, order: Order, task: Task) -> tuple[float, int] | None:
-    """Seconds and bytes of a photo; None if it cannot be immunized."""
+def _tried(work: Work, order: Order, task: Task, count: int) -> tuple[float, int] | None:
+    """Seconds and bytes of a photo with ``count`` steps; None if it cannot be immunized."""
     steps: list[float] = []
 
     def see(_: Task, progress: Progress) -> None:
@@ -94,7 +96,7 @@ def _tried(work: Work, order: Order, task: Task) -> tuple[float, int] | None:
     if outcome.made is None:
         return None
     rest = outcome.made.seconds - sum(steps)
-    whole = rest + min(steps) * order.recipe.steps
+    whole = rest + min(steps) * count
     if order.seconds is not None:
         whole = max(order.seconds, rest + min(steps))
     return whole, _bytes(task.output, Files()) + _bytes(f"{task.output}.json", Files())

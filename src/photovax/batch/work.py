@@ -117,7 +117,7 @@ def immunize_file(
         raise KeyboardInterrupt
     at = (result.steps, result.steps)
     tell(Progress("saving", *at))
-    saved = immunizer.save(result, destination)
+    saved = immunizer.save(result, destination, survival=order.survival)
     tell(Progress("checking", *at))
     check = _checked(immunizer, photo, saved, order)
     pace.finished()
@@ -125,12 +125,19 @@ def immunize_file(
 
 
 def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> Check:
-    """What ``photovax check`` finds in the saved file."""
+    """What ``photovax check`` finds in the saved file, but for the damage, which is known."""
     written = read_photo(saved.path, max_pixels=photo.width * photo.height)
     models = dict(zip(each_once(order.models), immunizer.models, strict=True))
     device, size = immunizer.device, order.recipe.size
     return check_copy(
-        written, photo, models, device=device, size=size, in_place=True, known=saved.seen
+        written,
+        photo,
+        models,
+        device=device,
+        size=size,
+        in_place=True,
+        known=saved.seen,
+        decoded=False,
     )
 
 
@@ -142,7 +149,8 @@ class Work:
         loaded: Work whose models are used; they are loaded when None.
 
     Attributes:
-        digests: SHA-256 of the attacked weights of each model.
+        digests: SHA-256 of the attacked weights of each model, and of the networks used.
+        steps: Number of steps for each photo.
 
     Raises:
         PhotovaxError: If a model cannot be loaded.
@@ -154,6 +162,7 @@ class Work:
             Immunizer(
                 order.models,
                 weights=order.weights,
+                networks=order.networks,
                 device=order.device,
                 memory=order.memory,
                 precision=order.precision,
@@ -161,7 +170,9 @@ class Work:
             if loaded is None
             else loaded._immunizer
         )
-        self.digests = self._immunizer.digests(order.recipe)
+        used = self._immunizer.networks(order.recipe)
+        self.digests = [*self._immunizer.digests(order.recipe), *used.values()]
+        self.steps = self._immunizer.steps(order.recipe)
         self._digest = order.digest(self.digests)
         self._pace = Pace()
 
@@ -177,7 +188,7 @@ class Work:
     def step_seconds(self, source: Path) -> float:
         """Measure the duration of a step on a photo, in seconds."""
         found: list[float] = []
-        recipe = replace(self._order.recipe, steps=_TIMED)
+        recipe = replace(self._order.recipe, steps=_TIMED, warm=None)
         photo = read_photo(source)
         whole = np.ones((photo.height, photo.width), dtype=bool) if recipe.needs_mask else None
         self._immunizer.immunize(

@@ -22,6 +22,7 @@ from photovax.batch.runner import Runner, open_runner
 from photovax.batch.storage import is_url
 from photovax.cli.pipes import Pipe
 from photovax.cli.progress import Bars, bars
+from photovax.cli.survival import survival_lines
 from photovax.errors import Interrupted, UnreadablePhoto
 from photovax.models.catalog.places import fed_size
 from photovax.pictures.outputs import Destination
@@ -213,6 +214,8 @@ def _summary(outcome: Outcome, made: Made, order: Order) -> list[str]:
         f"  work        {record['steps']} steps{quick}, {made.seconds:.1f} s, "
         f"recipe {order.recipe.digest()}"
     )
+    if "survival" in record:
+        lines += [f"  {line}" for line in survival_lines(record["survival"])]
     lines += [f"  note        {note}" for note in record["notes"]]
     if order.seconds is not None and made.seconds > 1.1 * order.seconds:
         lines.append(
@@ -291,6 +294,6 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe) -> None:
     if errors:
         sys.exit(errors[0].exit_code)
     if tally.unprotected:
-        from photovax.checking import Verdict  # late: PyTorch is imported with it
+        from photovax.verdicts import Verdict  # late: PyTorch is imported with it
 
         sys.exit(Verdict.FAIL.exit_code)

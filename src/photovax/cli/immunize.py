@@ -55,6 +55,7 @@ def command(
     ] = DEFAULT,
     model: options.Models = options.DEFAULT_MODELS,
     weights: options.Weights = None,
+    network: options.Networks = None,
     visibility: Annotated[
         str | None,
         options.checked(
@@ -166,6 +167,7 @@ def command(
         ),
     ] = "auto",
     strip_gps: Annotated[bool, typer.Option(help="Remove the location from the metadata.")] = False,
+    survival: options.Survival = False,
     forbid_ai: Annotated[
         bool,
         typer.Option(help="State in XMP that AI training and AI editing are forbidden."),
@@ -286,6 +288,7 @@ def command(
         ),
         models=tuple(model),
         weights=weights,
+        networks=tuple(network or ()),
         device=device,
         memory=memory,
         precision=precision,
@@ -294,6 +297,7 @@ def command(
         seconds=seconds,
         strip_gps=strip_gps,
         forbid_ai=forbid_ai,
+        survival=survival,
         max_pixels=max_pixels or MAX_PIXELS,
         quality=_quality(quality, lossless=lossless),
         again=again,
