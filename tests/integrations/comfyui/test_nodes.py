@@ -82,7 +82,10 @@ def test_a_batch_is_immunized_and_checked_inside_inference_mode(image, host, tmp
         given = image.clone()
     (safe,) = run("PhotovaxImmunize", image=given, **quick(tmp_path, steps=8))
     assert (safe.shape, safe.dtype) == (image.shape, torch.float32)
-    assert host == [(step, 16) for step in range(1, 17)]
+    shares = [done / whole for done, whole in host]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(set(shares)) >= 8
     for before, after in zip(levels(image), levels(safe), strict=True):
         alone = photovax.immunize(before, recipe=str(tmp_path / "quick.json"), device="cpu")
         assert np.array_equal(after, alone)
@@ -159,7 +162,7 @@ def test_cancelling_in_the_host_ends_the_work(image, host, tmp_path, monkeypatch
         pass
 
     def cancelled(self, value, total=None):
-        if value == 2:
+        if value == 1:
             raise InterruptProcessingException
 
     bar = sys.modules["comfy.utils"].ProgressBar

@@ -108,24 +108,24 @@ class Immunize:
     ) -> tuple[Tensor]:
         """Immunize the pictures of an IMAGE; see ``photovax.immunize``."""
         given, tell = pictures_of(image), teller()
-        made = [
-            photovax.immunize(
-                picture,
-                recipe=recipe,
-                visibility=None if visibility == _OWN else visibility,
-                budget=levels or None,
-                mode=None if mode == _OWN else mode,
-                models=_names(models),
-                mask=kept,
-                size=size or None,
-                seed=seed,
-                device=device(),
-                callback=_steps(tell, index, len(given)),
+        made = []
+        for picture, kept in zip(given, kept_in(mask, len(given)), strict=True):
+            made.append(
+                photovax.immunize(
+                    picture,
+                    recipe=recipe,
+                    visibility=None if visibility == _OWN else visibility,
+                    budget=levels or None,
+                    mode=None if mode == _OWN else mode,
+                    models=_names(models),
+                    mask=kept,
+                    size=size or None,
+                    seed=seed,
+                    device=device(),
+                    callback=_steps(tell, len(made), len(given)),
+                )
             )
-            for index, (picture, kept) in enumerate(
-                zip(given, kept_in(mask, len(given)), strict=True)
-            )
-        ]
+            tell(len(made), len(given))  # recipes without steps report none
         return (batch_of(made, image),)
 
 
