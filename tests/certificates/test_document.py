@@ -1,6 +1,7 @@
 """The form of certificates: what is signed, what is none."""
 
 import json
+from typing import Any
 
 import pytest
 from joserfc import jws
@@ -53,7 +54,8 @@ def test_layout_does_not_matter_but_every_field_does(provider):
 
 
 def test_any_library_for_jose_verifies_it(provider):
-    published = KeySet.import_key_set(key_set(provider.ring.public))
+    given: Any = key_set(provider.ring.public)
+    published = KeySet.import_key_set(given)
     data = json.loads(provider.text)
     compact = ".".join(data[name] for name in ("protected", "payload", "signature"))
     with pytest.warns(SecurityWarning, match="RFC 9864"):  # its newer name is known to few yet

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor
 
 import photovax
@@ -108,7 +109,7 @@ class Immunize:
     ) -> tuple[Tensor]:
         """Immunize the pictures of an IMAGE; see ``photovax.immunize``."""
         given, tell = pictures_of(image), teller()
-        made = []
+        made: list[np.ndarray] = []
         for picture, kept in zip(given, kept_in(mask, len(given)), strict=True):
             made.append(
                 photovax.immunize(
@@ -166,7 +167,7 @@ class Check:
             )
             tell(len(found), len(compared))
         every = {
-            (index, name): model
+            f"{index} {name}": model
             for index, each in enumerate(found)
             for name, model in each.models.items()
         }
@@ -301,7 +302,7 @@ def _lines(number: int, found: Found) -> str:
     return "\n".join(lines)
 
 
-NODE_CLASS_MAPPINGS = {
+NODE_CLASS_MAPPINGS: dict[str, type[Any]] = {
     "PhotovaxImmunize": Immunize,
     "PhotovaxCheck": Check,
     "PhotovaxEditAndCompare": EditAndCompare,
