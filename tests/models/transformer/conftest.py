@@ -4,6 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
+from diffusers.pipelines.qwenimage import (
+    pipeline_qwenimage_edit,
+    pipeline_qwenimage_edit_plus,
+)
 from torch import Generator
 
 from tests.models.transformer.untrained import (
@@ -41,3 +46,15 @@ def repaint():
     mask = torch.zeros(1, 1, *SIZE, dtype=torch.bool)
     mask[..., 5:25, 10:35] = True
     return mask
+
+
+@pytest.fixture
+def small_pictures(monkeypatch):
+    """Pipelines that would refuse or enlarge pictures as small as these take them as they are."""
+    height, width = SIZE
+    for module, size in (
+        (pipeline_qwenimage_edit, (width, height, None)),
+        (pipeline_qwenimage_edit_plus, (width, height)),
+    ):
+        monkeypatch.setattr(module, "calculate_dimensions", lambda *_, size=size: size)
+    monkeypatch.setattr(Flux2ImageProcessor, "check_image_input", staticmethod(lambda image: image))
