@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from photovax.adversary.edits import Adversary
+from photovax.models.edit import Edit
+from tests.models.transformer.pipelines import take_small_pictures
 from tests.models.transformer.untrained import KINDS, MODES, save_flows
 
 RECIPE = """
@@ -33,8 +37,9 @@ def levels(file):
 
 
 @pytest.fixture
-def photo(photo_file, tmp_path):
-    """A small photo, with a mask beside it."""
+def photo(photo_file, tmp_path, monkeypatch):
+    """A small photo, with a mask beside it, which pipelines do not enlarge."""
+    take_small_pictures(monkeypatch)
     mask = np.zeros(levels(photo_file).shape[:2], dtype=np.uint8)
     mask[30:90, 40:110] = 255
     Image.fromarray(mask).save(tmp_path / "photo.mask.png")
@@ -107,3 +112,21 @@ def test_models_show_says_how_it_edits(kind, folders, photovax):
     row = json.loads(photovax("models", "show", folders[kind], "--json")[1])
     assert row["edits"] == MODES[kind]
     assert row["attacks"] == "latent, denoiser, edit"
+
+
+def test_the_text_encoder_of_an_ordinary_edit_reads_the_photo(folders, photo, monkeypatch):
+    """Qwen-Image-Edit's, which that of the attack does not."""
+    adversary = Adversary(str(folders["qwen-edit"]), device="cpu")
+    adversary.load(["instruct"])
+    pipeline = adversary._pipelines["instruct"]
+    fed: list[dict[str, Any]] = []
+    pipeline.text_encoder.register_forward_pre_hook(
+        lambda _, args, given: fed.append(given), with_kwargs=True
+    )
+    edit = Edit("instruct", "a dog", guidance=1, steps=1)
+    adversary.edit(levels(photo).astype(np.uint8), edit, seed=0, size=64)
+    (given,) = fed
+    pieces = given["image_grid_thw"].prod()
+    assert len(given["pixel_values"]) == pieces
+    place = pipeline.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    assert (given["input_ids"] == place).sum() == pieces // 4

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from transformers import BatchFeature
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from photovax.models.catalog.objects import json_object
 from photovax.models.catalog.places import autoencoder_in, weight_files
+from photovax.models.damaged import loading
 from photovax.models.edit import Edit, Mode
 from photovax.models.transformer.load import FlowFolder
 from photovax.models.weights import load_module
 
 __all__ = ["FlowPipelines"]
+
+_PLACE = "<|image_pad|>"  # in the texts of Qwen2.5-VL, where a picture stands
 
 
 class FlowPipelines:
@@ -90,9 +95,36 @@ class FlowPipelines:
             shown=place,
             precision=transformer.dtype,
         )
-        return self._parts.prompts(self._device).pipeline(
+        prompts = self._parts.prompts(self._device, pipeline=self._parts.pipeline)
+        pipeline = prompts.pipeline(
             transformer.dtype,
             transformer=transformer,
             vae=vae,
             scheduler=self._parts.scheduler(),
         )
+        if self._parts.kind.sees:
+            place = self._folder / "processor"
+            with loading(self._name, place):
+                pictures = Qwen2VLImageProcessorPil.from_pretrained(place, local_files_only=True)
+            pipeline.processor = _WordsAndPictures(pipeline.tokenizer, pictures)
+        return pipeline
+
+
+class _WordsAndPictures:
+    """Inputs of Qwen2.5-VL for a prompt and a picture, as ``Qwen2VLProcessor`` makes them.
+
+    transformers makes one only with torchvision, for its videos.
+    """
+
+    def __init__(self, tokenizer: Any, pictures: Any) -> None:
+        self._tokenizer, self._pictures = tokenizer, pictures
+
+    def __call__(
+        self, text: Sequence[str], images: Any, padding: bool, return_tensors: str
+    ) -> BatchFeature:
+        """The tokens of the texts, with one place for each part of the picture."""
+        seen = self._pictures(images=images, return_tensors=return_tensors)
+        count = int(seen["image_grid_thw"][0].prod()) // self._pictures.merge_size**2
+        texts = [each.replace(_PLACE, _PLACE * count) for each in text]
+        words = self._tokenizer(texts, padding=padding, return_tensors=return_tensors)
+        return BatchFeature({**words, **seen})

@@ -4,13 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
-from diffusers.pipelines.qwenimage import (
-    pipeline_qwenimage_edit,
-    pipeline_qwenimage_edit_plus,
-)
 from torch import Generator
 
+from tests.models.transformer.pipelines import take_small_pictures
 from tests.models.transformer.untrained import (
     KINDS,
     SIZE,
@@ -51,10 +47,4 @@ def repaint():
 @pytest.fixture
 def small_pictures(monkeypatch):
     """Pipelines that would refuse or enlarge pictures as small as these take them as they are."""
-    height, width = SIZE
-    for module, size in (
-        (pipeline_qwenimage_edit, (width, height, None)),
-        (pipeline_qwenimage_edit_plus, (width, height)),
-    ):
-        monkeypatch.setattr(module, "calculate_dimensions", lambda *_, size=size: size)
-    monkeypatch.setattr(Flux2ImageProcessor, "check_image_input", staticmethod(lambda image: image))
+    take_small_pictures(monkeypatch)

@@ -4,13 +4,30 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
+from diffusers.pipelines.qwenimage import (
+    pipeline_qwenimage_edit,
+    pipeline_qwenimage_edit_plus,
+)
 from PIL import Image
 from torch import Generator, Tensor
 from transformers import AutoTokenizer
 
 from photovax.models.edit import Edit
 from tests.models.transformer.untrained import PIPELINES, PROCESSORS, SIZE, parts
+
+
+def take_small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pipelines that would refuse or enlarge pictures of ``SIZE`` take them as they are."""
+    height, width = SIZE
+    for module, size in (
+        (pipeline_qwenimage_edit, (width, height, None)),
+        (pipeline_qwenimage_edit_plus, (width, height)),
+    ):
+        monkeypatch.setattr(module, "calculate_dimensions", lambda *_, size=size: size)
+    monkeypatch.setattr(Flux2ImageProcessor, "check_image_input", staticmethod(lambda image: image))
 
 
 def picture_of(image: Tensor) -> Image.Image:

@@ -23,6 +23,7 @@ from transformers import (
     T5EncoderModel,
     T5Tokenizer,
 )
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from photovax.models.edit import Mode
 from photovax.models.load import load_editor
@@ -135,6 +136,7 @@ def save_flows(root: Path, editor_folder: Path) -> dict[str, Path]:
     made |= without_pooling(common["scheduler"])
     for kind, pipeline in made.items():
         pipeline.save_pretrained(root / kind)
+    Qwen2VLImageProcessorPil().save_pretrained(root / "qwen-edit" / "processor")
     for kind, (part, processor) in PROCESSORS.items():
         index = json.loads((root / kind / "model_index.json").read_text())
         index[part] = ["transformers", processor]

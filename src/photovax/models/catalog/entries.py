@@ -594,7 +594,7 @@ CATALOG: dict[str, Entry] = {
             Source(
                 "Qwen/Qwen-Image-Edit-2511",
                 "6f3ccc0b56e431dc6a0c2b2039706d7d26f22cb9",
-                pipeline=_ONE_ENCODER,
+                pipeline=(*_ONE_ENCODER, "processor"),
             ),
         ),
         size=1024,

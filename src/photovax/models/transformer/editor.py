@@ -38,11 +38,14 @@ class FlowEditor(FlowDenoiser):
             the scheduler spaces them.
         scale_name: Name of the scale of guidance in the pipeline's call.
         avoids: Negative prompt of edits that have none; None where they can have none.
+        sees: Whether the text encoder of the family's pipeline reads the photo, which it does not
+            here.
     """
 
     even: ClassVar[bool] = True
     scale_name: ClassVar[str] = "guidance_scale"
     avoids: ClassVar[str | None] = None
+    sees: ClassVar[bool] = False
 
     def __init__(
         self,

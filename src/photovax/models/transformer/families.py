@@ -236,6 +236,7 @@ class QwenEditDenoiser(QwenDenoiser):
 
     mode = "instruct"
     pipeline = "QwenImageEditPlusPipeline"
+    sees = True
 
 
 FLOWS: dict[str, type[FlowEditor]] = {

@@ -34,6 +34,7 @@ class FlowFolder:
     Attributes:
         kind: Family of the transformer.
         distilled: Whether guidance is distilled into it.
+        pipeline: Name of diffusers' pipeline that edits photos with all parts of the folder.
 
     Raises:
         ModelError: If the index is missing, damaged or of a pipeline that is not run.
@@ -43,17 +44,23 @@ class FlowFolder:
         self._folder, self._name = folder, name
         pipeline, self.distilled, _ = flow_of(folder, name=name)
         self.kind: type[FlowEditor] = FLOWS[pipeline]
+        # Those whose text encoder reads the photo differ in how they ask it.
+        self.pipeline = pipeline if self.kind.sees else self.kind.pipeline
         self._part = folder / "transformer"
 
-    def prompts(self, device: torch.device) -> PromptEncoder:
+    def prompts(self, device: torch.device, *, pipeline: str | None = None) -> PromptEncoder:
         """The text encoders, which are not loaded yet.
+
+        Args:
+            device: Device to load them on.
+            pipeline: Name of diffusers' pipeline that they belong to; that of the family when None.
 
         Raises:
             ModelError: If weights or a vocabulary are missing.
         """
         return PromptEncoder(
             self._folder,
-            self.kind.pipeline,
+            pipeline or self.kind.pipeline,
             options=self.kind.text_options,
             pooled=self.kind.pooled,
             name=self._name,
