@@ -1,6 +1,7 @@
 """Editors that are transformers, at the command line, on untrained weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from photovax.adversary.edits import Adversary
+from photovax.errors import UsageError
 from photovax.models.edit import Edit
 from tests.models.transformer.pipelines import take_small_pictures
 from tests.models.transformer.untrained import KINDS, MODES, save_flows
@@ -123,8 +125,11 @@ def test_the_text_encoder_of_an_ordinary_edit_reads_the_photo(folders, photo, mo
     pipeline.text_encoder.register_forward_pre_hook(
         lambda _, args, given: fed.append(given), with_kwargs=True
     )
-    edit = Edit("instruct", "a dog", guidance=1, steps=1)
-    adversary.edit(levels(photo).astype(np.uint8), edit, seed=0, size=64)
+    edit = Edit("instruct", "a dog", guidance=1, steps=2)
+    pixels = levels(photo).astype(np.uint8)
+    adversary.edit(pixels, edit, seed=0, size=64)
+    with pytest.raises(UsageError, match="needs 2 steps or more"):
+        adversary.edit(pixels, replace(edit, steps=1), seed=0, size=64)
     (given,) = fed
     pieces = given["image_grid_thw"].prod()
     assert len(given["pixel_values"]) == pieces

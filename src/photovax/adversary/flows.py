@@ -11,6 +11,7 @@ import torch
 from transformers import BatchFeature
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from photovax.errors import UsageError
 from photovax.models.catalog.objects import json_object
 from photovax.models.catalog.places import autoencoder_in, weight_files
 from photovax.models.damaged import loading
@@ -37,7 +38,7 @@ class FlowPipelines:
             side of a token.
 
     Raises:
-        ModelError: If edits by such a pipeline are not run.
+        ModelError: If edits by such a pipeline are not run, or it has no schedule.
     """
 
     multiple: ClassVar[int] = 16
@@ -47,14 +48,22 @@ class FlowPipelines:
     ) -> None:
         self._folder, self._name, self._device = folder, name, device
         self._parts = FlowFolder(folder, name=name)
+        self._scheduler = self._parts.scheduler()
 
     def check(self, edit: Edit) -> None:
         """Refuse an edit that the family cannot make, or that does not depend on the photo.
+
+        Args:
+            edit: The edit.
 
         Raises:
             UsageError: If it is one of these.
         """
         self._parts.kind.check(edit, name=self._name)
+        if edit.steps == 1 and self._scheduler.config.shift_terminal:
+            raise UsageError(
+                f"the schedule of model {self._name} needs 2 steps or more", hint="raise --steps"
+            )
 
     def options(self, pipeline: Any, edit: Edit, size: tuple[int, int]) -> dict[str, Any]:
         """Options of a pipeline's call.
@@ -68,7 +77,7 @@ class FlowPipelines:
         kind = self._parts.kind
         options: dict[str, Any] = {"width": width, "height": height}
         options[kind.scale_name] = edit.guidance
-        if kind.avoids is not None:
+        if kind.avoids is not None and edit.guided:  # else pipelines warn
             options["negative_prompt"] = edit.negative_prompt or kind.avoids
         if "_auto_resize" in inspect.signature(pipeline.__call__).parameters:
             # FLUX.1 Kontext would resize to one of its own sizes.
@@ -100,7 +109,7 @@ class FlowPipelines:
             transformer.dtype,
             transformer=transformer,
             vae=vae,
-            scheduler=self._parts.scheduler(),
+            scheduler=self._scheduler,
         )
         if self._parts.kind.sees:
             place = self._folder / "processor"

@@ -172,3 +172,14 @@ def test_usual_edits_are_the_defaults_of_the_pipelines(pipeline):
     if edit.mode != "instruct":
         assert edit.strength == told["strength"].default
     assert set(FLOW_EDITS) == set(FLOWS)
+
+
+@pytest.mark.parametrize("kind", ["kontext", "fill", "klein", "qwen-edit"])
+def test_one_step_is_enough_for_an_attack(kind, denoiser, image, repaint):
+    """Qwen-Image's schedule divides by zero then; recipes such as fast-diffusion take one step."""
+    x = image.clone().requires_grad_()
+    edit = replace(EDITS[kind], steps=1, guidance=1)
+    made = denoiser.edit(x, edit, Generator().manual_seed(0), repaint=repaint)
+    (gradient,) = torch.autograd.grad(made.square().sum(), x)
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0

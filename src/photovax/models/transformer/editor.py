@@ -128,6 +128,8 @@ class FlowEditor(FlowDenoiser):
 
     def _levels(self, edit: Edit, images: Tensor) -> list[float]:
         """Noise levels, from that of the start down to 0."""
+        if edit.steps == 1:  # for which schedules with a last noise level divide by zero
+            return [1.0, 0.0]
         # A new scheduler, since schedulers keep state and edits may be nested.
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
         tokens = 1
