@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IN_SDIST = ("src", "tests", "docs", "benchmarks", "training")
+IN_SDIST = ("src", "tests", "docs", "benchmarks", "training", "examples")
 ALONE = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "constraints.txt"),
     *("SECURITY.md", "CODE_OF_CONDUCT.md", "CITATION.cff"),

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from photovax.learning.checkpoints import read_checkpoint, write_checkpoint, write_report
+from photovax.learning.muon import optimisers
 from photovax.metrics.backbones import Lpips
 from photovax.metrics.distortion import image_psnr
-from training.checkpoints import read_checkpoint, write_checkpoint, write_report
-from training.muon import optimisers
 from training.photos import RandomCrops, centre_crops, load, photo_folder
 
 # (share of all steps, crop side, crops per step). Crops are small and cheap at first, then larger,

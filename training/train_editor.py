@@ -26,10 +26,11 @@ from torch import Generator, Tensor, nn
 from transformers import CLIPTokenizer
 
 from photovax.evaluation.true_edits import TRUE_EDITS
+from photovax.learning.checkpoints import read_checkpoint, write_checkpoint, write_report
+from photovax.learning.muon import optimisers
 from training.captions import (
     corpus,
 )
-from training.checkpoints import read_checkpoint, write_checkpoint, write_report
 from training.editor_data import EARLIEST_OTHER, OFTEN, Data
 from training.editor_parts import (
     CHANNELS,
@@ -39,7 +40,6 @@ from training.editor_parts import (
     scheduler,
     unet_folder,
 )
-from training.muon import optimisers
 from training.photos import RandomCrops, load, photo_files, photo_folder
 from training.pixel_loss import linear_decoder, pixel_error
 from training.text import tokenizer

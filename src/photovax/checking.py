@@ -5,8 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ import torch
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.metrics.distortion import Visibility, visibility
-from photovax.metrics.latent import LatentEffect, latent_effects
 from photovax.metrics.profiles import conversion
 from photovax.metrics.served import Step, filtered, find_step, step_in_place
 from photovax.metrics.visibility import VisibleDifference, visible_difference
@@ -25,77 +22,19 @@ from photovax.models.catalog.places import each_once, fed_size
 from photovax.models.contracts import Autoencoder
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import Photo
+from photovax.survival import Survival, survival_of
+from photovax.verdicts import FLOOR_SEEDS, Fed, ModelCheck, Verdict, judge, weakest
 
 __all__ = [
     "Check",
-    "ModelCheck",
-    "Verdict",
     "check",
     "check_loaded",
     "check_saved",
     "noisy",
-    "weakest",
+    "saved_survival",
 ]
 
-FLOOR_SEEDS = (0, 1, 2)
-PASS_SHIFT = 0.30
-PASS_RATIO = 5.0
-WEAK_RATIO = 2.0
 _SIZED = 0.999  # quantile of changes that decides how large noise is; one pixel must not decide it
-
-_MEANING = {
-    "PASS": "edits by these models usually come out worse, though one can still succeed",
-    "WEAK": "edits by these models come out a little worse, and many succeed",
-    "FAIL": "these models see hardly more than noise: edits come out as those of the original",
-}
-
-
-class Verdict(StrEnum):
-    """The verdict of a check.
-
-    PASS: the latent of every model moves by 0.30 of its standard deviation or more, and at least
-    five times as far as under random noise of the same size. WEAK: it moves at least twice as far
-    as under noise. FAIL: it moves less.
-
-    docs/checks.md gives the measurements behind these thresholds.
-    """
-
-    PASS = "PASS"  # noqa: S105 - a verdict, not a secret
-    WEAK = "WEAK"
-    FAIL = "FAIL"
-
-    @property
-    def exit_code(self) -> int:
-        """0, 10 or 11, which no error uses."""
-        return {"PASS": 0, "WEAK": 10, "FAIL": 11}[self.value]
-
-    @property
-    def meaning(self) -> str:
-        """What it means for edits, in words."""
-        return _MEANING[self.value]
-
-
-@dataclass(frozen=True)
-class ModelCheck:
-    """The effect on one model, and that of random noise of the same size.
-
-    Attributes:
-        effect: Effect of the immunization.
-        floor: Mean effect of random noise over three seeds.
-    """
-
-    effect: LatentEffect
-    floor: LatentEffect
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict for this model alone."""
-        shift, floor = self.effect.shift, self.floor.shift
-        if shift == 0 or shift < WEAK_RATIO * floor:
-            return Verdict.FAIL
-        if shift < PASS_SHIFT or shift < PASS_RATIO * floor:
-            return Verdict.WEAK
-        return Verdict.PASS
 
 
 @dataclass(frozen=True)
@@ -109,6 +48,7 @@ class Check:
         step: What was done to the copy before it was served, and in the comparison to the original
             and to noise, too; None where nothing was.
         filtered: Whether the change is mostly one of all colours, as by a filter, which counts.
+        survival: What common treatments leave of the effect; None if it was not asked for.
     """
 
     visible: Visibility
@@ -116,6 +56,7 @@ class Check:
     models: dict[str, ModelCheck]
     step: Step | None = None
     filtered: bool = False
+    survival: Survival | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -130,12 +71,6 @@ class Check:
         return self.verdict.meaning
 
 
-def weakest(models: Mapping[str, ModelCheck]) -> Verdict:
-    """The worst verdict of some models."""
-    order = (Verdict.FAIL, Verdict.WEAK, Verdict.PASS)
-    return min((found.verdict for found in models.values()), key=order.index)
-
-
 def check(
     photo: Photo,
     original: Photo,
@@ -143,6 +78,7 @@ def check(
     models: Sequence[str] | str = DEFAULT_MODEL,
     weights: str | Path | None = None,
     size: int | None = None,
+    survival: bool = False,
     device: str = "auto",
 ) -> Check:
     """Measure a photo, or a copy of it that a platform serves, against its original.
@@ -156,6 +92,7 @@ def check(
         models: Catalogue names or folders of the models; a string is one model.
         weights: Folder of weights that do not ship with photovax.
         size: Short side in pixels at which models are fed photos; each model's own when None.
+        survival: Whether to measure what common treatments leave of the effect, too.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
@@ -172,7 +109,7 @@ def check(
     folder = None if weights is None else Path(weights)
     check_used(names, folder)
     loaded = {name: load_autoencoder(name, device=place, weights=folder) for name in names}
-    return check_copy(photo, original, loaded, device=place, size=size)
+    return check_copy(photo, original, loaded, device=place, size=size, survival=survival)
 
 
 def check_copy(
@@ -184,6 +121,8 @@ def check_copy(
     size: int | None = None,
     in_place: bool = False,
     known: VisibleDifference | None = None,
+    survival: bool = False,
+    decoded: bool = True,
 ) -> Check:
     """Measure a photo, or a copy of it that a platform serves, with loaded models.
 
@@ -195,6 +134,8 @@ def check_copy(
         size: Short side in pixels at which models are fed photos; each model's own when None.
         in_place: Whether the copy is known to be neither resized nor cropped.
         known: Visibility of the change, if it was measured before.
+        survival: Whether to measure what common treatments leave of the effect, too.
+        decoded: Whether to measure the damage to reconstructions, which verdicts do not need.
 
     Raises:
         UsageError: If the copy shows another photo or is turned, or only it is grey.
@@ -212,10 +153,15 @@ def check_copy(
         step = find_step(after, whole, photo.compression, colours)
     before = step(whole)
     visible = visibility(before, after)
-    found = _check_all(models, before, after, _after_step(step, whole, before, after), device, size)
+    spoilt, fed = _after_step(step, whole, before, after), _fed(models, size)
+    found = judge(fed, before, after, spoilt, device, decoded=decoded)
+    left = None
+    if survival:
+        fresh = {name: each.effect.shift for name, each in found.items()}
+        left = survival_of(before, after, spoilt, fed, fresh, device)
     seen = known or visible_difference(before, after)
     done = step if step.changes else None
-    return Check(visible, seen, found, done, filtered(before, after))
+    return Check(visible, seen, found, done, filtered(before, after), left)
 
 
 def check_loaded(
@@ -244,7 +190,8 @@ def check_loaded(
     """
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
-    found = _check_all(models, before, after, _with_noise(before, visible.linf), device, size)
+    spoilt = _with_noise(before, visible.linf)
+    found = judge(_fed(models, size), before, after, spoilt, device)
     return Check(visible, known or visible_difference(before, after), found)
 
 
@@ -265,10 +212,45 @@ def check_saved(
         device: Device of the models.
         size: Short side in pixels at which models are fed photos; each model's own when None.
     """
+    before, after, spoilt = _in_place(photo, original)
+    return judge(_fed(models, size), before, after, spoilt, device)
+
+
+def saved_survival(
+    photo: Photo,
+    original: Photo,
+    models: Sequence[Fed],
+    fresh: Mapping[str, float],
+    device: torch.device,
+    *,
+    roomy: bool = True,
+) -> Survival:
+    """What common treatments leave of the effect of a file with the original's size and place.
+
+    Args:
+        photo: The immunized photo as its file shows it.
+        original: The original.
+        models: Loaded models, and the sizes at which they are fed photos.
+        fresh: Shift of each model's latent without a treatment, by the name of the model.
+        device: Device of the models.
+        roomy: Whether memory is not limited; see ``survival_of``.
+    """
+    return survival_of(*_in_place(photo, original), models, fresh, device, roomy=roomy)
+
+
+def _in_place(
+    photo: Photo, original: Photo
+) -> tuple[np.ndarray, np.ndarray, Callable[[int], np.ndarray]]:
+    """The original after the step, the photo, and a function of a seed for noise of its size."""
     whole, after = original.visible(), photo.visible()
     step = step_in_place(after, whole, photo.compression)
     before = step(whole)
-    return _check_all(models, before, after, _after_step(step, whole, before, after), device, size)
+    return before, after, _after_step(step, whole, before, after)
+
+
+def _fed(models: Mapping[str, Autoencoder], size: int | None) -> list[Fed]:
+    """Models by catalogue name or folder, with the sizes at which they are fed photos."""
+    return [(model, fed_size(name, size)) for name, model in models.items()]
 
 
 def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
@@ -298,40 +280,6 @@ def _after_step(
         return _with_noise(original, int(np.abs(after.astype(np.int16) - before).max()))
     level = _level(step, original, before, after)
     return lambda seed: step(noisy(original, level, seed))
-
-
-def _check_all(
-    models: Mapping[str, Autoencoder],
-    before: np.ndarray,
-    after: np.ndarray,
-    spoilt: Callable[[int], np.ndarray],
-    device: torch.device,
-    size: int | None,
-) -> dict[str, ModelCheck]:
-    """The effect on each model; ``spoilt`` returns the original with the noise of a seed."""
-    return {
-        model.name: _check_model(model, before, after, spoilt, device, fed_size(name, size))
-        for name, model in models.items()
-    }
-
-
-def _check_model(
-    model: Autoencoder,
-    before: np.ndarray,
-    after: np.ndarray,
-    spoilt: Callable[[int], np.ndarray],
-    device: torch.device,
-    size: int,
-) -> ModelCheck:
-    pictures = chain([after], map(spoilt, FLOOR_SEEDS))
-    effect, *floors = latent_effects(model, before, pictures, device, size=size)
-    damages = [found.damage for found in floors if found.damage is not None]
-    floor = LatentEffect(
-        size=size,
-        shift=float(np.mean([found.shift for found in floors])),
-        damage=float(np.mean(damages)) if damages else None,
-    )
-    return ModelCheck(effect, floor)
 
 
 def _level(step: Step, original: np.ndarray, before: np.ndarray, after: np.ndarray) -> int:

@@ -209,15 +209,16 @@ class Client:
         *,
         original: str | Path | None = None,
         certificate: str | Path | None = None,
+        survival: bool = False,
         key: str | None = None,
     ) -> RemoteJob:
-        """Queue a check of how strongly a photo is immunized, by its original or its certificate.
+        """Queue a check by original or certificate; ``survival`` as in ``photovax.check``.
 
         Raises:
             ServiceError: If the service refuses.
         """
         text = None if certificate is None else Path(certificate).read_text(encoding="utf-8")
-        fields = {"certificate": text}
+        fields = {"certificate": text, "survival": survival}
         return self._post("checks", {"photo": photo, "original": original}, fields, key)
 
     def edit(
@@ -247,7 +248,8 @@ class Client:
             ServiceError: If there is no such job, or the connection breaks.
         """
         try:
-            with self._http.stream("GET", job.links["events"], headers=self._headers) as answer:
+            url = self._whole(job.links["events"])
+            with self._http.stream("GET", url, headers=self._headers) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                 _check(answer)
@@ -368,12 +370,18 @@ class Client:
             answer = self._ask("POST", f"/v1/{kind}", data=data, files=files, headers=headers)
         return self._job(answer)
 
+    def _whole(self, url: str) -> httpx2.URL:
+        """The whole URL of a link, which contains the path that a proxy has the service under."""
+        base = self._http.base_url
+        root = base.path.rstrip("/")
+        return base.join(url if url.startswith(f"{root}/") else root + url)
+
     def _ask(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> httpx2.Response:
         try:
             merged = {**self._headers, **(headers or {})}
-            answer = self._http.request(method, url, headers=merged, **options)
+            answer = self._http.request(method, self._whole(url), headers=merged, **options)
         except httpx2.HTTPError as error:
             raise _unreachable(error) from None
         _check(answer)

@@ -116,6 +116,7 @@ def check(
     models: str | Sequence[str] = DEFAULT_MODEL,
     weights: str | Path | None = None,
     size: int | None = None,
+    survival: bool = False,
     device: str = "auto",
 ) -> Check:
     """Measure how strongly a picture is immunized, compared with its original.
@@ -127,10 +128,13 @@ def check(
         models: Catalogue names or folders; a string is one model.
         weights: Folder of weights that do not ship with photovax.
         size: Short side in pixels at which models are fed the photo; each model's own when None.
+        survival: Whether to measure what common treatments (compression, resizing, platforms,
+            filters) leave of the effect, too, which takes some seconds.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Returns:
-        The distortion, the visibility of the change, the effect on each model, and the verdict.
+        The distortion, the visibility of the change, the effect on each model, the verdict, and
+        with ``survival`` what is left after each treatment.
 
     Raises:
         PhotovaxError: If an argument, file or model cannot be used; its subclasses are those of
@@ -144,6 +148,7 @@ def check(
         models=models,
         weights=weights,
         size=size,
+        survival=survival,
         device=device,
     )
 

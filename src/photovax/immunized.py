@@ -20,7 +20,7 @@ from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.attack.rounding import round_within
 from photovax.attack.strength import MOST
-from photovax.checking import Verdict, check_saved, weakest
+from photovax.checking import check_saved
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.metrics.distortion import Visibility
 from photovax.metrics.latent import LatentEffect
@@ -29,6 +29,8 @@ from photovax.models.contracts import Autoencoder
 from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
+from photovax.survival import Survival
+from photovax.verdicts import Verdict, weakest
 
 __all__ = ["Found", "Immunized", "Saved", "Saver"]
 
@@ -36,7 +38,7 @@ __all__ = ["Found", "Immunized", "Saved", "Saver"]
 class Saver(Protocol):
     """Saves and measures results; see ``photovax.immunizer.Immunizer``."""
 
-    def save(self, result: Immunized, path: Destination) -> Saved:
+    def save(self, result: Immunized, path: Destination, *, survival: bool = False) -> Saved:
         """Write the photo, verify it, measure it, and write its record next to it."""
         ...
 
@@ -54,6 +56,8 @@ class Immunized:
         loss: Final loss before rounding, the mean over views and models.
         steps: Number of steps taken.
         passes: Number of forward and backward passes through a model.
+        networks: SHA-256 of the perturbation networks that gave the start, by the name of the
+            model.
         quick_steps: Number of steps whose gradient was computed in bfloat16.
         stopped: Reason of the end: ``done``, ``plateau`` or ``interrupted``.
         seconds: Duration of the immunization, in seconds.
@@ -72,6 +76,7 @@ class Immunized:
     loss: float
     steps: int
     passes: int
+    networks: Mapping[str, str]
     quick_steps: int
     stopped: str
     seconds: float
@@ -85,14 +90,14 @@ class Immunized:
         """The immunized photo as a Pillow image, with its colour profile, EXIF and XMP."""
         return self.photo.to_image()
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Saved:
+    def save(self, path: str | Path, *, overwrite: bool = False, survival: bool = False) -> Saved:
         """Write and verify the photo, and write its record; see ``Immunizer.save``."""
         destination = Destination(Path(path), overwrite, self.source)
         destination.check()
         destination.check_fits(
             self.photo, masked=not self.allowed.all(), compression=self.compression
         )
-        return self.saver.save(self, destination)
+        return self.saver.save(self, destination, survival=survival)
 
     @cached_property
     def shown(self) -> Photo:
@@ -150,6 +155,7 @@ class Saved:
             10.1145/3406183).
         effects: Effect on the latents of each model, by its name, at the size that the recipe uses.
         compressed: What compression did; None if the file keeps the budget.
+        survival: What common treatments leave of the effect; None if it was not asked for.
     """
 
     path: Path
@@ -159,6 +165,7 @@ class Saved:
     seen: VisibleDifference
     effects: dict[str, LatentEffect]
     compressed: Compressed | None = None
+    survival: Survival | None = None
 
 
 class Found:
@@ -167,12 +174,22 @@ class Found:
     Args:
         problem: Photo, recipe and models.
         descent: Result of the descent, whose images are modified in place.
+        networks: SHA-256 of the networks that gave the start, by the name of the model.
         began: Time of ``time.perf_counter`` at which the work began.
         saver: Immunizer that can save the result.
     """
 
-    def __init__(self, problem: Problem, descent: Descent, *, began: float, saver: Saver) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        descent: Descent,
+        *,
+        networks: Mapping[str, str],
+        began: float,
+        saver: Saver,
+    ) -> None:
         self._problem, self._descent, self._began, self._saver = problem, descent, began, saver
+        self._networks = networks
         self._x = problem.enlarged(descent.x)
 
     @property
@@ -217,6 +234,7 @@ class Found:
             loss=self._descent.losses.item(),
             steps=self._descent.steps,
             passes=self._descent.passes,
+            networks=self._networks,
             quick_steps=self._descent.quick_steps,
             stopped=self._descent.stopped,
             seconds=time.perf_counter() - self._began,

@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import Generator
+from torch import Generator, Tensor
 
+from photovax.attack.losses import score
+from photovax.attack.networks.files import networks_of
 from photovax.attack.objectives import OBJECTIVES
 from photovax.attack.optimise import Descent, Step, pgd
 from photovax.attack.problem import Problem
@@ -45,6 +47,8 @@ class Immunizer:
         models: Catalogue names or folders; a string is one model. Every step uses all models, one
             after the other, and gives each the same weight, whatever the scale of its loss.
         weights: Folder of weights that do not ship with photovax.
+        networks: Files of perturbation networks of these models, as ``photovax train-immunizer``
+            writes them, in addition to those that ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         memory: Memory limit of the process in bytes, on a CPU only; all that the system has left
             when None. Models that would exceed it recompute activations, which takes more time.
@@ -60,7 +64,7 @@ class Immunizer:
 
     Raises:
         UnknownName: If a model is not known.
-        ModelError: If its weights cannot be loaded.
+        ModelError: If its weights cannot be loaded, or a network is of none of the models.
         UsageError: If the device is not available, memory is limited on a device other than a CPU,
             two folders have the same name, or there is no such precision.
     """
@@ -71,6 +75,7 @@ class Immunizer:
         models: Sequence[str] | str = (DEFAULT_MODEL,),
         *,
         weights: str | Path | None = None,
+        networks: Sequence[str | Path] = (),
         device: str = "auto",
         memory: int | None = None,
         precision: Precision = "auto",
@@ -86,6 +91,7 @@ class Immunizer:
         place = None if weights is None else Path(weights)
         self._surrogates = Surrogates(models, device=self.device, weights=place)
         self.models: list[Autoencoder] = list(self._surrogates.autoencoders.values())
+        self._networks = networks_of(self.models, [Path(file) for file in networks], self.device)
 
     def only(self, models: Sequence[str]) -> Immunizer:
         """An immunizer with a subset of these models, which shares the loaded weights."""
@@ -138,7 +144,7 @@ class Immunizer:
             load_cvvdp()  # fails before the work if the package is missing
         problem = Problem(photo, recipe, mask, self.models, self.device, compression)
         descent = self._descent(problem, None if seconds is None else began + seconds, callback)
-        found = Found(problem, descent, began=began, saver=self)
+        found = Found(problem, descent, networks=self.networks(recipe), began=began, saver=self)
         if aim is None:
             return found.at(1.0)
         share = aimed(
@@ -158,6 +164,9 @@ class Immunizer:
         attacked = self._surrogates.attacked(objective.needs)
         roomy = problem.fit(self._plan, attacked, objective, compared=self._quick is not None)
         losses = problem.losses(attacked, objective)
+        start = self._start(problem)
+        if start is not None and problem.recipe.warm == 0 and ends is None:
+            return Descent(start, score([losses[0].loss], start), 0, 0, 0, "done")
         seconds = None if ends is None else max(1e-3, ends - time.perf_counter())
         # Kept memory gets fragmented: the process then holds more than its tensors need.
         with kept_memory() if self.memory is None and roomy else returned_memory():
@@ -166,8 +175,9 @@ class Immunizer:
                     losses,
                     problem.scene.origin,
                     problem.working_constraint(),
-                    problem.steps(objective, seconds=seconds),
+                    problem.steps(objective, seconds=seconds, warm=start is not None),
                     generator=Generator(self.device).manual_seed(problem.recipe.seed),
+                    start=start,
                     quick=self._quick,
                     callback=callback,
                 )
@@ -178,6 +188,39 @@ class Immunizer:
                     f"{error}; or nothing of a change is left after {rough.label}",
                     hint=HIGHER_QUALITY,
                 ) from error
+
+    def _start(self, problem: Problem) -> Tensor | None:
+        """The image that networks estimate; None if the recipe uses none here."""
+        if not self.networks(problem.recipe):
+            return None
+        networks = [self._networks[model.name].network for model in self.models]
+        return problem.start(networks, self._quick)
+
+    def networks(self, recipe: Recipe) -> dict[str, str]:
+        """SHA-256 of the networks that a recipe uses with these models, by the name of the model.
+
+        Raises:
+            UsageError: If the recipe needs networks, and a model has none.
+        """
+        if recipe.warm is None:
+            return {}
+        lacking = [model.name for model in self.models if model.name not in self._networks]
+        if lacking and recipe.warm == 0:
+            raise UsageError(
+                f"the recipe needs a perturbation network of each model; {', '.join(lacking)} has "
+                "none",
+                hint=f"photovax train-immunizer --model {lacking[0]} makes one for --network, and "
+                "--recipe fast needs none",
+            )
+        if lacking:
+            return {}
+        return {model.name: self._networks[model.name].digest for model in self.models}
+
+    def steps(self, recipe: Recipe) -> int:
+        """The number of steps that a recipe takes with these models."""
+        if not self.networks(recipe):
+            return recipe.steps
+        return recipe.warmed().steps if recipe.warm else 0
 
     def digests(self, recipe: Recipe) -> list[str]:
         """SHA-256 of the weights that a recipe attacks, in hexadecimal digits, for each model.
@@ -190,7 +233,12 @@ class Immunizer:
 
     @own_settings()
     def save(
-        self, result: Immunized, path: str | Path | Destination, *, overwrite: bool = False
+        self,
+        result: Immunized,
+        path: str | Path | Destination,
+        *,
+        overwrite: bool = False,
+        survival: bool = False,
     ) -> Saved:
         """Write the photo, verify the reopened file, measure it, and write its record next to it.
 
@@ -200,6 +248,7 @@ class Immunizer:
             result: Result of ``immunize``.
             path: File to write, or a ``Destination`` that is already checked.
             overwrite: Whether existing files may be replaced; a ``Destination`` states it itself.
+            survival: Whether to measure what common treatments leave of the effect, too.
 
         Raises:
             BudgetExceeded: If the reopened file exceeds the budget or changes other pixels.
@@ -210,5 +259,12 @@ class Immunizer:
         """
         digests = self.digests(result.recipe)
         return save(
-            result, path, self.models, digests, self.device, memory=self.memory, overwrite=overwrite
+            result,
+            path,
+            self.models,
+            digests,
+            self.device,
+            memory=self.memory,
+            overwrite=overwrite,
+            survival=survival,
         )

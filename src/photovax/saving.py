@@ -14,6 +14,7 @@ import torch
 
 from photovax.attack.budgets import TOLERANCE
 from photovax.attack.decoded_jpeg import within_jpeg
+from photovax.checking import saved_survival
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, MetricUnavailable, first_line
 from photovax.immunized import Compressed, Immunized, Saved
@@ -80,6 +81,7 @@ def save(
     *,
     memory: int | None = None,
     overwrite: bool = False,
+    survival: bool = False,
 ) -> Saved:
     """Write a photo, verify the reopened file, measure it, and write its record next to it.
 
@@ -91,6 +93,7 @@ def save(
         device: Device of the models.
         memory: Memory limit of the process in bytes; all that the system has left when None.
         overwrite: Whether existing files may be replaced; a ``Destination`` states it itself.
+        survival: Whether to measure what common treatments leave of the effect, too.
 
     Raises:
         BudgetExceeded, OutputExists, SaveError, MetricUnavailable: See ``Immunizer.save``.
@@ -122,9 +125,16 @@ def save(
     def finish(file: Path) -> None:
         nonlocal saved, unmeasured, recorded
         most = result.photo.height * result.photo.width
-        check_promises(result, read_photo(file, max_pixels=most), result.shown)
+        reopened = read_photo(file, max_pixels=most)
+        check_promises(result, reopened, result.shown)
         try:
             saved = _measured(result, destination, models, device, memory=memory)
+            if survival:
+                fed = [(model, saved.effects[model.name].size) for model in models]
+                fresh = {name: effect.shift for name, effect in saved.effects.items()}
+                pair, roomy = (reopened, result.original), memory is None
+                left = saved_survival(*pair, fed, fresh, device, roomy=roomy)
+                saved = replace(saved, survival=left)
         except (MemoryError, RuntimeError) as error:  # which must not throw away the work
             unmeasured = error
         # The record comes first: a photo without one would be nobody's after a loss of power.
@@ -238,9 +248,11 @@ def _write_record(
         "realised": saved and saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
         "compressed": saved and saved.compressed and saved.compressed.figures(),
         "effects": saved and {name: asdict(effect) for name, effect in saved.effects.items()},
+        **({"survival": saved.survival.figures()} if saved and saved.survival else {}),
         "loss": result.loss,
         "steps": result.steps,
         "passes": result.passes,
+        "networks": dict(result.networks),
         "bfloat16_steps": result.quick_steps,
         "stopped": result.stopped,
         "seconds": round(result.seconds, 3),

@@ -279,6 +279,16 @@ def test_unknown_names_say_what_is_near():
         load_purifier("jpeg80")
 
 
+def test_two_in_turn_are_one_after_the_other(photo):
+    made = load_purifier("resize50+jpeg75")(photo, 0)
+    assert np.array_equal(made, loaded("jpeg75")(loaded("resize50")(photo, 0), 0))
+    # Each has a seed of its own, and the first is what it is alone.
+    twice = load_purifier("noise+noise")(photo, 3)
+    assert np.array_equal(twice, loaded("noise")(loaded("noise")(photo, 3), 4))
+    with pytest.raises(UnknownName, match="no purification named 'jpg'"):
+        load_purifier("blur+jpg")
+
+
 def test_another_packages_purifier_goes_by_its_own_name(monkeypatch):
     class Inverted:
         def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
@@ -325,6 +335,7 @@ def test_a_model_without_decoder_cannot_purify(monkeypatch):
         ("screenshot", {"quality": 0}, "quality from 1 to 100, got 0"),
         ("screenshot", {"share": 2.0}, "share above 0 and up to 1, got 2"),
         ("resize", {"share": 0.0}, "share above 0 and up to 1, got 0"),
+        ("fit", {"width": 8, "height": 0}, "1 x 1 pixel or more, got 8 x 0"),
         ("crop_resize", {"share": 1.1}, "share above 0 and up to 1, got 1.1"),
         ("short_side", {"pixels": 0}, "1 pixel or more, got 0"),
         ("rotate", {"degrees": 45.0}, "between -45 and 45, got 45"),

@@ -84,6 +84,18 @@ def test_what_was_written_down_keeps_its_meaning(name, digest):
     assert PRESETS[name].digest() == digest
 
 
+def test_masks_are_for_inpainting(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('preset = "fast-diffusion"\nmasks = ["subject", "inverse"]\n')
+    recipe = load_recipe(str(path))
+    assert recipe.masks == ("subject", "inverse")
+    assert recipe.digest() != PRESETS["fast-diffusion"].digest()
+    assert recipe_from(json.loads(recipe.to_json())) == recipe
+    assert recipe.with_mode("inpaint").masks == recipe.masks
+    assert recipe.with_mode("instruct") == PRESETS["fast-diffusion"]
+    assert recipe.with_mode("img2img") == PRESETS["fast-diffusion"].with_mode("img2img")
+
+
 def test_digests_differ():
     digests = {recipe.digest() for recipe in PRESETS.values()}
     assert len(digests) == len(PRESETS)
@@ -103,6 +115,12 @@ def test_a_file_can_start_from_a_preset(tmp_path):
         ('preset = "fast"\nstep = 7', "no recipe field named 'step'; did you mean 'steps'"),
         ('preset = "fast"\nsteps = 0', "recipe steps must be 1 or more, got 0"),
         ('preset = "fast"\nadaptivity = 1', "recipe adaptivity must be from 0 to below 1, got 1"),
+        ('preset = "fast"\nmasks = ["boxes"]', r"some of subject, .*got \('boxes',\)"),
+        ('preset = "fast"\nmasks = ["everything"]', "masks must be some of subject, dilated, box"),
+        ('preset = "fast"\nmasks = ["box", "box"]', "masks must be some of .* each once"),
+        ('preset = "fast"\nmasks = [["box"]]', "masks must be some of"),
+        ('preset = "fast"\nmasks = []', "masks must be some of"),
+        ('preset = "fast"\nmasks = "box"', "masks must be some of"),
         ('preset = "fats"', "no recipe named 'fats'; did you mean 'fast'"),
         ("steps = 3", "recipe: .*missing"),
         ('preset = "fast"\nsteps = 10.5', "steps must be a whole number, got 10.5"),

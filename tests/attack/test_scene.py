@@ -8,7 +8,7 @@ from photovax.attack.scene import Scene
 from photovax.models.views import VIEWS, Identity, Tiles
 from photovax.pictures.compression import Compression
 from photovax.registry import Part
-from tests.models.views.test_contract import CHAIN
+from tests.models.views.test_contract import OPTIONS
 
 
 def scene(compression: Compression | None = None) -> Scene:
@@ -18,7 +18,7 @@ def scene(compression: Compression | None = None) -> Scene:
 
 @pytest.mark.parametrize("name", sorted(VIEWS))
 def test_views_stay_in_float32_where_passes_are_in_bfloat16(name):
-    view = VIEWS.create(Part(name, CHAIN if name == "chain" else {})).fitted(40)
+    view = VIEWS.create(Part(name, OPTIONS.get(name, {}))).fitted(40)
     given = scene()
     exact = given.through(view, given.origin, Generator().manual_seed(0))
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -13,6 +13,7 @@ from photovax.certificates.keys import KeyRing
 from photovax.certificates.register import gaps
 from photovax.certificates.verification import Seen, verify
 from photovax.demo import SAMPLE
+from photovax.pictures.chains import CHAINS
 from photovax.pictures.photo import read_photo
 from tests.certificates.provider import QUICK
 
@@ -27,7 +28,7 @@ def test_a_certificate_holds_and_says_what_was_measured(provider):
     assert says.budget.total == 16
     (model,) = says.models
     assert model.effect.shift > 2 * model.floor.shift
-    assert set(model.survival) == {"jpeg75", "resize50"}
+    assert set(model.survival) == {"jpeg75", "resize50", *CHAINS}
     assert says.recipe == QUICK.digest()
     assert len(says.not_covered) >= 3
     assert not gaps(says, provider.register.supported())

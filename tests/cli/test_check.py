@@ -70,3 +70,25 @@ def test_a_filter_is_noted(photo_file, tmp_path, photovax):
     bright.save(tmp_path / "dark.jpg", quality=85)
     _, out, _ = photovax("check", "dark.jpg", "--original", "photo.jpg", "--device", "cpu")
     assert out.splitlines()[-3].startswith("note: most of the change is one of all colours")
+
+
+def test_what_treatments_leave_is_printed_and_in_the_json(
+    photo_file, tmp_path, monkeypatch, photovax
+):
+    few = {"none": "nothing", "resize50": "halving the size"}
+    monkeypatch.setattr("photovax.survival.TREATMENTS", few)
+    photo = read_photo(photo_file)
+    Image.fromarray(noisy(photo.pixels, 8, 7)).save(tmp_path / "noise.png")
+    given = ("check", "noise.png", "--original", "photo.jpg", "--device", "cpu", "--survival")
+    code, out, _ = photovax(*given)
+    assert code == 11
+    lines = out.splitlines()
+    start = lines.index("left of the latent shift after (worst first; edits can lose more):")
+    # Noise is judged as noise is, whatever is left of it.
+    assert lines[start + 1].startswith("  halving the size")
+    assert lines[start + 2].startswith("  nothing            100%  lost  (FAIL: ")
+    code, out, _ = photovax(*given, "--json")
+    found = json.loads(out)["survival"]
+    assert [each["label"] for each in found["after"]] == ["halving the size", "nothing"]
+    assert found["after"][0]["models"]["embedded"].keys() == {"shift", "noise", "verdict"}
+    assert found["left_out"] == {}

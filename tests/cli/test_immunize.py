@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from photovax.attack.presets import load_recipe
-from photovax.checking import Verdict
 from photovax.demo import SAMPLE
 from photovax.digests import file_digest
 from photovax.pictures.photo import read_photo
+from photovax.verdicts import Verdict
 
 SERVER = """
 import io, json, os, sys
@@ -173,6 +173,11 @@ def test_a_photo_through_a_pipe(place, start) -> None:
         (["in/00.jpg", "--report", "x.pdf"], 2, "a report is a .csv or .html file, got x.pdf"),
         (["in/00.jpg", "--workers", "0"], 2, "--workers must be"),
         (["in", "-o", "out", "--shard", "3"], 2, "--shard takes I/N, such as 2/8, got '3'"),
+        (["in", "-o", "nostore://x"], 2, "nostore://x: Protocol not known"),
+        (["s3://b/a.jpg", "-o", "out", "--watch"], 2, "--watch works on folders"),
+        (["in", "-o", "s3://b/out", "--keep-times"], 2, "--keep-times works on folders"),
+        (["in", "-o", "s3://b", "--report", "r.html"], 2, "give a .csv file"),
+        (["in", "-o", "out", "--cluster", "local", "--keep-partial"], 2, "leave out --cluster"),
         (["-"], 2, "needs a place; add -o FILE or -o -"),
         (["-", "in/00.jpg", "-o", "out"], 2, "- is one photo, and 2 are given"),
         (["-", "-o", "-", "--json"], 2, "cannot hold both a photo and JSON"),
@@ -210,7 +215,7 @@ def test_a_result_that_does_nothing_is_no_success(place, photo_file, monkeypatch
     from photovax.cli import main
 
     monkeypatch.chdir(place)
-    monkeypatch.setattr("photovax.checking.ModelCheck.verdict", Verdict.FAIL)
+    monkeypatch.setattr("photovax.verdicts.ModelCheck.verdict", Verdict.FAIL)
     given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml"]
     monkeypatch.setattr("sys.argv", ["photovax", *given, "--device", "cpu"])
     for code, line in ((11, "verdict     FAIL: "), (0, "nothing to do: the result is")):
@@ -219,3 +224,25 @@ def test_a_result_that_does_nothing_is_no_success(place, photo_file, monkeypatch
         assert stopped.value.code == code
         printed = capsys.readouterr()
         assert line in printed.out + printed.err
+
+
+def test_what_treatments_leave_is_in_the_summary_and_the_record(
+    place, photo_file, monkeypatch, capsys
+):
+    from photovax.cli import main
+
+    monkeypatch.chdir(place)
+    few = {"resize50": "halving the size", "jpeg75": "JPEG at quality 75"}
+    monkeypatch.setattr("photovax.survival.TREATMENTS", few)
+    given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml", "--survival"]
+    monkeypatch.setattr("sys.argv", ["photovax", *given, "--device", "cpu"])
+    with pytest.raises(SystemExit):
+        main()
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("  left of the latent shift after (worst first; edits can lose more):")
+    record = json.loads(next(place.glob("o*.json")).read_text())
+    assert {each["label"] for each in record["survival"]["after"]} == set(few.values())
+    for line, each in zip(lines[start + 1 : start + 3], record["survival"]["after"], strict=True):
+        assert line.startswith(f"    {each['label']}")
+        assert f"{each['share']:.0%}" in line
+    assert lines[-1].startswith("  verdict")

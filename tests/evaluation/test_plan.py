@@ -60,14 +60,29 @@ def test_bad_edits_are_refused(text: str, error: type[Exception], match: str, tm
 
 
 def test_the_shipped_edits_ask_for_what_can_be_scored():
-    found = load_edits(None, "embedded", mask="box")
+    found = load_edits(None, "embedded", masks=["box"])
     assert {asked.edit.mode for asked in found} == {"instruct", "inpaint", "img2img"}
-    assert {asked.mask for asked in found} == {"box"}
+    assert {asked.mask for asked in found if asked.edit.mode == "inpaint"} == {"box"}
     grey = np.full((64, 64, 3), 128, dtype=np.uint8)
     for asked in found:
         if asked.edit.mode != "inpaint":
             for prompt in asked.prompts:
                 assert following(asked.edit.asking(prompt), grey, grey), prompt
+
+
+def test_several_masks_ask_for_inpainting_with_each():
+    one = load_edits(None, "embedded", masks=["box"])
+    several = load_edits(None, "embedded", masks=["subject", "inverse"])
+    assert [asked.name for asked in one] == [asked.name for asked in load_edits(None, "embedded")]
+    painted = [asked for asked in several if asked.edit.mode == "inpaint"]
+    assert [(asked.name, asked.mask) for asked in painted] == [
+        (f"inpaint: {name}, {mask}", mask)
+        for name in ("colours", "places")
+        for mask in ("subject", "inverse")
+    ]
+    assert len(several) == len(one) + 2
+    with pytest.raises(UnknownName, match="no mask named 'boxes'; did you mean 'box'"):
+        load_edits(None, "embedded", masks=["subject", "boxes"])
 
 
 def test_photos_are_shared_out(photos: list[Path], tmp_path: Path):

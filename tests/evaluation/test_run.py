@@ -10,7 +10,9 @@ from PIL import Image
 from photovax.attack.presets import PRESETS
 from photovax.errors import UsageError
 from photovax.evaluation.plan import Asked, Plan, Variant
+from photovax.evaluation.report import write_report
 from photovax.evaluation.run import Evaluation, Progress
+from photovax.evaluation.tables import tables
 from photovax.metrics.visibility import VisibleDifference
 from photovax.models.edit import Edit
 from photovax.registry import Part
@@ -184,6 +186,43 @@ def test_recipes_that_need_the_mask_change_the_subject_only(photos: list[Path], 
         assert (before != after)[mask].any()
     (case,) = [case for case in results.cases if case.label == "kept"]
     assert set(case.follows) == {"colour"}
+
+
+def test_masks_that_were_not_expected_have_a_table(photos: list[Path], tmp_path: Path):
+    kept = replace(QUICK, kept_region_only=True, steps=2)
+    wide = replace(kept, masks=("subject", "inverse"))
+    repainted = Asked("red", Edit("inpaint", steps=2, guidance=1), ("red background",))
+    masks = ("subject", "box", "inverse")
+    edits = (SEPIA, *(replace(repainted, name=f"red, {mask}", mask=mask) for mask in masks))
+    plan = Plan((Variant("kept", kept), Variant("wide", wide)), edits, seeds=1, size=64)
+    evaluation = Evaluation(plan, tmp_path, device="cpu")
+    evaluation.run(photos[:1])
+    assert not evaluation.failures
+    results = evaluation.results(photos[:1])
+    found = tables(results, metric="psnr").masks
+    assert {(row.label, row.mask): row.expected for row in found} == {
+        (label, mask): mask in expected
+        for label, expected in (("kept", ("subject",)), ("wide", ("subject", "inverse")))
+        for mask in masks
+    }
+    by_key = {case.key: case for case in results.cases}
+    for row in found:
+        (case,) = [
+            each for each in results.cases if (each.label, each.asked.mask) == (row.label, row.mask)
+        ]
+        noise = by_key[case.floor or ""]
+        assert row.moved is not None
+        moved = [each.between["psnr"] for each in (noise, case)]
+        assert row.moved.mean == pytest.approx((moved[0] or 0) - (moved[1] or 0))
+        assert set(row.lost) == {"colour"}
+    # Noise is where a mask keeps the photo: everywhere for the recipe that expects the inverse.
+    mask = np.asarray(Image.open(photos[0].with_name("one.mask.png")).convert("L")) >= 128
+    for one in results.protected:
+        before, after = (np.asarray(Image.open(file)) for file in (one.original, one.file))
+        changed = (before != after)[~mask].mean()
+        assert (changed > 0.5) == ("wide" in one.label or "inverse" in one.label), one.label
+    page = write_report(results, tmp_path, device="cpu").html.read_text(encoding="utf-8")
+    assert "Masks that were not expected" in page
 
 
 @pytest.mark.parametrize("name", ["photoguard-diffusion-linf", "diffusionguard"])

@@ -63,7 +63,8 @@ class Steps:
         draws: Number of losses of each group used per step, in turn; all when None.
         random: Whether a loss returns different values for the same image. The candidates for the
             result are then scored again with the same random numbers, so that none wins by chance.
-        random_start: Whether to start at a random image of the set instead of the origin.
+        random_start: Whether to start at a random image of the set instead of the origin, if no
+            start is given.
         patience: Number of steps without 0.1 % of improvement after which to stop; never when None.
         seconds: Time limit of all steps and the final scoring, used instead of ``count``. At least
             one step is taken. The step size then decays with time.
@@ -131,6 +132,7 @@ def pgd(
     steps: Steps,
     *,
     generator: Generator,
+    start: Tensor | None = None,
     quick: Quick | None = None,
     callback: Callable[[Step], None] | None = None,
 ) -> Descent:
@@ -150,6 +152,7 @@ def pgd(
         constraint: Set of allowed images around the origin.
         steps: Settings of the descent.
         generator: Source of all randomness.
+        start: Images of the set to start from; see ``Steps.random_start`` when None.
         quick: Context of passes in low precision. It is used while its gradients have a cosine
             similarity of 0.99 or more with exact ones; both are compared at the first step and
             every sixteen steps. The final scoring is always exact.
@@ -168,7 +171,10 @@ def pgd(
     draws = 4 if steps.random else 1
     # Losses used in turn can only be compared over a whole turn, random losses over several.
     window = 1 if exact else groups.turn * draws
-    x = constraint.sample(origin, generator) if steps.random_start else origin.clone()
+    if start is not None:
+        x = start
+    else:
+        x = constraint.sample(origin, generator) if steps.random_start else origin.clone()
     best = Best(window, steps.count if steps.seconds is None else 0)
     # The final scoring evaluates all losses for two candidates, in forward passes without gradient,
     # which take about a third of the time of a pass with one.

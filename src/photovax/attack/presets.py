@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from photovax.attack.budgets import VISIBILITY
+from photovax.attack.budgets import BUDGETS, VISIBILITY
 from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError
 from photovax.registry import Part, unknown
@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT",
     "DIFFUSION",
     "GREY",
+    "INSTANT",
     "LINF",
     "NATIVE",
     "PRESETS",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 DEFAULT = "fast"
+INSTANT = "instant"
 LINF = "fast-linf"
 DIFFUSION = "fast-diffusion"
 NATIVE = "fast-native"
@@ -93,7 +95,8 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
             ``step_share`` is the size of the first step divided by the radius, instead of
             ``step_size``; the option ``visibility`` of a perceptual budget, a name in
             ``VISIBILITY``, sets its radius and levels. ``radius``, ``step_size``, ``step_share``,
-            ``momentum`` and ``adaptivity`` may be fractions in quotes, such as ``"8/255"``.
+            ``warm``, ``momentum`` and ``adaptivity`` may be fractions in quotes, such as
+            ``"8/255"``. With another budget than the preset's, networks are not used.
 
     Raises:
         UnknownName: If a field, a visibility or a preset is not known.
@@ -124,6 +127,8 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
                 f"recipe: the preset's step_size is for its own budget, {base.budget.name}; give "
                 "another, or step_share (the first step in radii)"
             )
+        if not BUDGETS.create(checked.get("budget", base.budget)).bounds_seen:
+            checked.setdefault("warm", None)
         return replace(base, **checked)
     missing = [
         name for name in ("objective", "budget", "views", "steps", "step_size") if name not in given
@@ -145,7 +150,9 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(given["views"], list | tuple):
             raise UsageError(f"recipe views must be a list, got {given['views']!r}")
         checked["views"] = tuple(_part(each, "views") for each in given["views"])
-    for name in ("step_size", "step_share", "momentum", "adaptivity"):
+    if isinstance(given.get("masks"), list):
+        checked["masks"] = tuple(given["masks"])
+    for name in ("step_size", "step_share", "warm", "momentum", "adaptivity"):
         if name in given and given[name] is not None:
             checked[name] = _number(given[name], name)
     return checked

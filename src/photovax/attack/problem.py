@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from photovax.attack.budgets import Constraint
+from photovax.attack.budgets import Constraint, Perceptual
 from photovax.attack.losses import Weighed
+from photovax.attack.networks.estimate import estimator
+from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.objectives import Objective
 from photovax.attack.optimise import Steps
 from photovax.attack.recipe import Recipe
-from photovax.attack.scene import Scene, view_loss
+from photovax.attack.scene import Scene, drawn_loss, view_loss
 from photovax.errors import UsageError
 from photovax.machine.plan import Copies, MemoryPlan
+from photovax.machine.precision import Quick
 from photovax.models.contracts import Autoencoder
 from photovax.models.views import VIEWS, View, interpolated
 from photovax.pictures.compression import Compression
+from photovax.pictures.masks import kept_by_any, repainted
 from photovax.pictures.photo import Photo
+from photovax.pictures.regions import SUBJECT
+from photovax.pictures.resize import fed_sides
 from photovax.tensors import tensor
 
 __all__ = ["Problem"]
@@ -42,7 +49,8 @@ class Problem:
         allowed: Pixels that may change, bool (H, W): not transparent, and inside the mask.
         origin: Visible colours of the photo, float32 (1, C, H, W) in [0, 1].
         compression: Compression of the file that the result is saved to, or None.
-        scene: Photo at the size at which the change is optimised.
+        scene: Photo at the size at which the change is optimised, with the first of its masks.
+        scenes: The same with each of the recipe's masks; one without a mask.
         views: Views of each model, through which it is fed the photo.
 
     Raises:
@@ -65,12 +73,18 @@ class Problem:
                 "a mask",
                 hint="give one with --mask FILE",
             )
+        if recipe.masks != (SUBJECT,) and not recipe.needs_mask:
+            raise UsageError(
+                "this recipe does not attack inpainting, where an editor keeps a region: it takes "
+                f"no masks, got {', '.join(recipe.masks)}",
+                hint="leave them out of the recipe file, or attack inpainting with --mode inpaint",
+            )
         self.photo, self.recipe, self._models = photo, recipe, models
         self.compression = compression
-        self.allowed = _allowed(photo, mask)
+        self.allowed = _allowed(photo, mask, recipe.masks)
         self.origin = tensor(photo.visible(), device)
         self._inside = torch.from_numpy(self.allowed).to(device)[None, None]
-        repaint = None if mask is None else ~self._inside
+        regions = [None] if mask is None else self._regions(mask, device)
         views = [VIEWS.create(part) for part in recipe.views]
         self.views: list[list[View]] = [
             [view.fitted(recipe.size or model.size) for view in views] for model in models
@@ -78,8 +92,14 @@ class Problem:
         short = min(photo.height, photo.width)
         # Frequencies that one of a model's views removes would be wasted in that view.
         self._side = max(min(view.fed_side(short) for view in fed) for fed in self.views)
-        whole = Scene(self.origin, self._inside, repaint, recipe.kept_region_only, compression)
-        self.scene = whole.at(*self._set_of(recipe).working_size(photo.height, photo.width))
+        working = self._set_of(recipe).working_size(photo.height, photo.width)
+        self.scenes = [
+            Scene(self.origin, self._inside, region, recipe.kept_region_only, compression).at(
+                *working
+            )
+            for region in regions
+        ]
+        self.scene = self.scenes[0]
 
     def constraint(self, recipe: Recipe) -> Constraint:
         """The set of allowed images at the photo's own size.
@@ -102,9 +122,31 @@ class Problem:
         losses: list[Weighed] = []
         for number, (surrogate, fed) in enumerate(zip(surrogates, self.views, strict=True)):
             # A view that the recipe names twice has twice the weight, but is bound once.
-            bound = {view: view_loss(surrogate, objective, view, self.scene) for view in set(fed)}
+            bound = {
+                view: drawn_loss(
+                    [view_loss(surrogate, objective, view, scene) for scene in self.scenes]
+                )
+                for view in set(fed)
+            }
             losses += [Weighed(bound[view], number, self.scene.passes(view)) for view in fed]
         return losses
+
+    def start(self, networks: Sequence[PerturbationNetwork], quick: Quick | None) -> Tensor:
+        """The allowed image (1, C, h, w) that networks estimate, one network for each model.
+
+        Args:
+            networks: Networks, in the order of the models.
+            quick: Context of passes in low precision, or None.
+        """
+        feeds = [
+            fed_sides(self.photo.height, self.photo.width, self.recipe.size or model.size)
+            for model in self._models
+        ]
+        estimators = [estimator(network, quick or nullcontext) for network in networks]
+        # The recipe refuses other budgets than those that bound visibility.
+        budget = cast(Perceptual, self.working_constraint())
+        with torch.no_grad():
+            return budget.estimated(self.scene.origin, list(zip(feeds, estimators, strict=True)))
 
     def enlarged(self, x: Tensor) -> Tensor:
         """Enlarge an optimised image (1, C, h, w) to the photo's own size, within the budget.
@@ -116,14 +158,15 @@ class Problem:
         change = interpolated(x.sub_(self.scene.origin), self.photo.height, self.photo.width)
         return self.constraint(self.recipe).project(change.add_(self.origin), self.origin)
 
-    def steps(self, objective: Objective[Any], *, seconds: float | None) -> Steps:
+    def steps(self, objective: Objective[Any], *, seconds: float | None, warm: bool) -> Steps:
         """The settings of the descent.
 
         Args:
             objective: Objective.
             seconds: Time limit in seconds, used instead of the recipe's number of steps.
+            warm: Whether networks give the start.
         """
-        recipe = self.recipe
+        recipe = self.recipe.warmed() if warm else self.recipe
         return Steps(
             recipe.steps,
             recipe.step_size,
@@ -131,7 +174,9 @@ class Problem:
             momentum=recipe.momentum,
             adaptivity=recipe.adaptivity,
             draws=recipe.draws,
-            random=objective.random or any(view.random for fed in self.views for view in fed),
+            random=objective.random
+            or len(self.scenes) > 1
+            or any(view.random for fed in self.views for view in fed),
             random_start=recipe.random_start,
             patience=recipe.patience,
             seconds=seconds,
@@ -199,6 +244,13 @@ class Problem:
         height, width = max(seen, key=lambda sides: sides.numel())
         return height, width
 
+    def _regions(self, mask: np.ndarray, device: torch.device) -> list[Tensor]:
+        """The pixels that an editor repaints, bool (1, 1, H, W), for each mask that keeps some."""
+        opaque = _opaque(self.photo)
+        kept = [~repainted(mask, region) & opaque for region in self.recipe.masks]
+        once = {each.tobytes(): each for each in kept if each.any()}
+        return [torch.from_numpy(~each).to(device)[None, None] for each in once.values()]
+
     def _set_of(self, recipe: Recipe) -> Constraint:
         return recipe.constraint.fitted(self.photo.height, self.photo.width, self._side)
 
@@ -207,8 +259,15 @@ def _masked(budget: Constraint, inside: Tensor) -> Constraint:
     return budget if inside.all() else budget.within(inside)
 
 
-def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
-    """Pixels that are not transparent and inside the mask, bool (H, W).
+def _opaque(photo: Photo) -> np.ndarray:
+    """Pixels that are not transparent, bool (H, W)."""
+    if photo.alpha is None:
+        return np.ones((photo.height, photo.width), dtype=bool)
+    return photo.alpha > 0
+
+
+def _allowed(photo: Photo, mask: np.ndarray | None, regions: Sequence[str]) -> np.ndarray:
+    """Pixels that are not transparent and that an editor may keep, bool (H, W).
 
     Raises:
         UsageError: If the mask has another shape or type, or no pixel is left.
@@ -219,9 +278,9 @@ def _allowed(photo: Photo, mask: np.ndarray | None) -> np.ndarray:
             f"mask must be bool {size}, got {mask.dtype} {mask.shape}; "
             "photovax.pictures.masks.load_mask reads one"
         )
-    allowed = np.ones(size, dtype=bool) if mask is None else mask
-    if photo.alpha is not None:
-        allowed = allowed & (photo.alpha > 0)
+    allowed = _opaque(photo)
+    if mask is not None:
+        allowed = allowed & kept_by_any(mask, regions)
     if not allowed.any():
         raise UsageError("no visible pixel may change: all pixels inside the mask are transparent")
     return allowed

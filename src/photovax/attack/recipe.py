@@ -22,6 +22,7 @@ from photovax.attack.budgets import (
 )
 from photovax.errors import UsageError
 from photovax.models.edit import MODES, SIZES, valid_size
+from photovax.pictures.regions import REGIONS, SUBJECT
 from photovax.ranges import SEEDS
 from photovax.registry import Part, unknown
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from photovax.attack.objectives import Objective
 
 __all__ = ["Recipe"]
+
+DEFENDED = tuple(region for region in REGIONS if region != "everything")
+"""Regions that recipes can defend against; an editor that repaints everything sees no photo."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,16 @@ class Recipe:
             objectives with a target; those without one get further without it.
         draws: Number of views of each model used per step, in turn; all when None.
         random_start: Whether to start from a random allowed image instead of the photo.
+        warm: Share of the steps that is enough where perturbation networks give the start, from 0
+            to 1; their first step is smaller by the same factor. Networks are used where all
+            models have one, and required if it is 0; they are not used when None.
         patience: Number of steps without 0.1 % of improvement after which to stop; never when None.
         kept_region_only: Whether models are fed the photo with everything outside the mask in mid
             grey, as inpainting editors are.
+        masks: Regions that an inpainting editor may repaint, keys of
+            ``photovax.pictures.regions.REGIONS``, for recipes against inpainting. With several, one
+            is drawn at each step and model, and a pixel may change where one of them keeps the
+            photo: also outside the subject with ``box`` or ``inverse``.
         size: Short side in pixels at which models are fed the photo, for views that do not set it;
             each model's own when None.
         seed: Seed of all random choices, from 0 to below 2^63.
@@ -72,8 +83,10 @@ class Recipe:
     adaptivity: float | None = None
     draws: int | None = None
     random_start: bool = True
+    warm: float | None = None
     patience: int | None = None
     kept_region_only: bool = False
+    masks: tuple[str, ...] = (SUBJECT,)
     size: int | None = None
     seed: int = 0
 
@@ -93,18 +106,24 @@ class Recipe:
                     self.adaptivity is None or 0 <= self.adaptivity < 1,
                     "from 0 to below 1",
                 ),
+                "warm": (self.warm is None or 0 <= self.warm <= 1, "from 0 to 1"),
                 "draws": (self.draws is None or self.draws >= 1, "1 or more"),
                 "patience": (self.patience is None or self.patience >= 1, "1 or more"),
                 "size": (self.size is None or valid_size(self.size), SIZES),
                 "seed": (self.seed in SEEDS, str(SEEDS)),
                 "views": (len(self.views) >= 1, "at least one view"),
+                "masks": (_regions(self.masks), f"some of {', '.join(DEFENDED)}, each once"),
                 "schedule": (
                     self.schedule in ("constant", "cosine", "linear"),
                     "constant, cosine or linear",
                 ),
             }
         )
-        self.constraint  # noqa: B018 - raises if the budget is unknown or out of range
+        if self.warm is not None and not self.constraint.bounds_seen:
+            raise UsageError(
+                f"recipe warm needs a perceptual budget, got {self.budget.name}: networks estimate "
+                "visibility thresholds"
+            )
 
     def _refuse(self, checks: Mapping[str, tuple[bool, str]]) -> None:
         for name, (fine, allowed) in checks.items():
@@ -189,9 +208,14 @@ class Recipe:
         """
         if levels not in LEVELS:
             raise UsageError(f"the largest change must be {LEVELS} levels, got {levels:g}")
+        if self.warm == 0:
+            raise UsageError(
+                "the recipe takes no steps: its networks estimate thresholds, not levels",
+                hint="leave out --budget, or use --recipe fast",
+            )
         if self.constraint.bounds_seen:
-            share = self.step_size / self.radius
-            return replace(self, budget=largest_change(levels), step_size=levels / 255 * share / 2)
+            size = levels / 255 * self.step_size / self.radius / 2
+            return replace(self, budget=largest_change(levels), step_size=size, warm=None)
         if self.constraint.unit != "levels":
             raise UsageError(
                 f"the recipe bounds {self.constraint.shown(self.radius)}, not a largest change in "
@@ -246,6 +270,12 @@ class Recipe:
         budget = _with_options(self.budget, {"radius": radius})
         return replace(self, budget=budget, step_size=self.step_size * radius / self.radius)
 
+    def warmed(self) -> Recipe:
+        """The recipe where networks give the start: with fewer steps, and a smaller first one."""
+        share = 1.0 if self.warm is None else self.warm
+        size = self.step_size * (share or 1.0)
+        return replace(self, steps=max(1, round(self.steps * share)), step_size=size)
+
     def with_mode(self, mode: str) -> Recipe:
         """The recipe against another way of editing: ``instruct``, ``inpaint`` or ``img2img``.
 
@@ -263,9 +293,11 @@ class Recipe:
                 hint="leave out --mode",
             )
         objective = _with_options(self.objective, changed)
+        inpaint = mode == "inpaint"
+        recipe = self if inpaint else replace(self, masks=(SUBJECT,))
         if objective == self.objective:
-            return self
-        return replace(self, objective=objective, kept_region_only=mode == "inpaint")
+            return recipe
+        return replace(recipe, objective=objective, kept_region_only=inpaint)
 
     def _visible(self, radius: float, named: Mapping[str, float]) -> Recipe:
         """The same recipe with another radius, and a named visibility's other options.
@@ -291,9 +323,12 @@ class Recipe:
     def digest(self) -> str:
         """The first sixteen hexadecimal digits of the SHA-256 of the recipe's JSON."""
         fields = asdict(self)
-        if self.adaptivity is None:
-            # Left out at its default: records made before this field existed keep their digest.
-            del fields["adaptivity"]
+        for name in ("adaptivity", "warm"):
+            # Left out by default: records made before these fields existed keep their digest.
+            if fields[name] is None:
+                del fields[name]
+        if self.masks == (SUBJECT,):
+            del fields["masks"]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -306,6 +341,13 @@ class Recipe:
 
 def _with_options(part: Part, options: Mapping[str, Any]) -> Part:
     return replace(part, options={**part.options, **options})
+
+
+def _regions(masks: object) -> bool:
+    """Whether these are masks of a recipe, each once."""
+    if not isinstance(masks, tuple) or not masks or any(mask not in DEFENDED for mask in masks):
+        return False
+    return len(set(masks)) == len(masks)
 
 
 def _whole(value: object) -> bool:

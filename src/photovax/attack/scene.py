@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from photovax.models.views import Identity, View, Window, resize
 from photovax.models.views.compressed import compressed
 from photovax.pictures.compression import Compression
 
-__all__ = ["Scene", "view_loss"]
+__all__ = ["Scene", "drawn_loss", "view_loss"]
 
 PROBE = 128
 """Sides, in pixels, of the picture on which a model's memory per pixel is measured."""
@@ -145,16 +146,28 @@ def view_loss(surrogate: Any, objective: Objective[Any], view: View, scene: Scen
     )
 
 
+def drawn_loss(losses: Sequence[LossFn]) -> LossFn:
+    """One of several losses, drawn anew at each call; the only one itself."""
+    if len(losses) == 1:
+        return losses[0]
+
+    def loss(images: Tensor, generator: Generator) -> Tensor:
+        index = torch.randint(len(losses), (), generator=generator, device=generator.device)
+        return losses[int(index)](images, generator)
+
+    return loss
+
+
 def _seen_loss(surrogate: Any, objective: Objective[Any], view: View, scene: Scene) -> LossFn:
     """The objective's loss on one model through one view that does not split the photo."""
     if view.random:
 
-        def drawn_loss(images: Tensor, generator: Generator) -> Tensor:
+        def viewed_loss(images: Tensor, generator: Generator) -> Tensor:
             # Photo, original and mask must get the same random view, or the loss measures the view.
             bound = scene.bind(surrogate, objective, view, generator)
             return bound(scene.through(view, scene.saved(images), generator), generator)
 
-        return drawn_loss
+        return viewed_loss
 
     bound = scene.bind(surrogate, objective, view, Generator(scene.origin.device))
 

@@ -41,6 +41,7 @@ class Order:
         recipe: Recipe.
         models: Catalogue names or folders.
         weights: Folder of weights that do not ship with photovax.
+        networks: Files of perturbation networks that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         memory: Memory limit of a process in bytes; all that the system has left when None.
         precision: Number format of the passes.
@@ -50,6 +51,7 @@ class Order:
             of steps.
         strip_gps: Whether to remove the location from the metadata.
         forbid_ai: Whether to state in XMP that training AI and AI editing are forbidden.
+        survival: Whether to measure what common treatments leave of the effect.
         quality: Quality of JPEG and WebP files; see ``compression_for``.
         again: Whether to immunize photos that are immunized already, instead of refusing them.
         max_pixels: Largest width x height that is decoded.
@@ -62,6 +64,7 @@ class Order:
     recipe: Recipe
     models: tuple[str, ...] = (DEFAULT_MODEL,)
     weights: Path | None = None
+    networks: tuple[Path, ...] = ()
     device: str = "auto"
     memory: int | None = None
     precision: Precision = "auto"
@@ -70,6 +73,7 @@ class Order:
     seconds: float | None = None
     strip_gps: bool = False
     forbid_ai: bool = False
+    survival: bool = False
     quality: Quality = "same"
     again: bool = False
     max_pixels: int = MAX_PIXELS
@@ -82,7 +86,7 @@ class Order:
         """Sixteen hexadecimal digits for everything that decides what a result looks like.
 
         Args:
-            models: SHA-256 of the attacked weights of each model, as ``Immunizer.digests`` gives.
+            models: SHA-256 of the attacked weights of each model, and of the networks used.
 
         Raises:
             UnreadablePhoto: If the mask cannot be read.

@@ -14,9 +14,11 @@ import torch
 from photovax.attack.optimise import Step
 from photovax.batch.manifest import Entry
 from photovax.batch.order import Order
-from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, figures_of, stamp_of
+from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, figures_of
 from photovax.batch.pace import Pace
 from photovax.batch.plan import Task
+from photovax.batch.storage import stamp_of
+from photovax.batch.transfer import through_scratch
 from photovax.checking import Check, check_copy
 from photovax.digests import file_digest
 from photovax.errors import PhotovaxError, UnreadablePhoto, first_line
@@ -115,7 +117,7 @@ def immunize_file(
         raise KeyboardInterrupt
     at = (result.steps, result.steps)
     tell(Progress("saving", *at))
-    saved = immunizer.save(result, destination)
+    saved = immunizer.save(result, destination, survival=order.survival)
     tell(Progress("checking", *at))
     check = _checked(immunizer, photo, saved, order)
     pace.finished()
@@ -123,12 +125,19 @@ def immunize_file(
 
 
 def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> Check:
-    """What ``photovax check`` finds in the saved file."""
+    """What ``photovax check`` finds in the saved file, but for the damage, which is known."""
     written = read_photo(saved.path, max_pixels=photo.width * photo.height)
     models = dict(zip(each_once(order.models), immunizer.models, strict=True))
     device, size = immunizer.device, order.recipe.size
     return check_copy(
-        written, photo, models, device=device, size=size, in_place=True, known=saved.seen
+        written,
+        photo,
+        models,
+        device=device,
+        size=size,
+        in_place=True,
+        known=saved.seen,
+        decoded=False,
     )
 
 
@@ -140,7 +149,8 @@ class Work:
         loaded: Work whose models are used; they are loaded when None.
 
     Attributes:
-        digests: SHA-256 of the attacked weights of each model.
+        digests: SHA-256 of the attacked weights of each model, and of the networks used.
+        steps: Number of steps for each photo.
 
     Raises:
         PhotovaxError: If a model cannot be loaded.
@@ -152,6 +162,7 @@ class Work:
             Immunizer(
                 order.models,
                 weights=order.weights,
+                networks=order.networks,
                 device=order.device,
                 memory=order.memory,
                 precision=order.precision,
@@ -159,7 +170,9 @@ class Work:
             if loaded is None
             else loaded._immunizer
         )
-        self.digests = self._immunizer.digests(order.recipe)
+        used = self._immunizer.networks(order.recipe)
+        self.digests = [*self._immunizer.digests(order.recipe), *used.values()]
+        self.steps = self._immunizer.steps(order.recipe)
         self._digest = order.digest(self.digests)
         self._pace = Pace()
 
@@ -175,7 +188,7 @@ class Work:
     def step_seconds(self, source: Path) -> float:
         """Measure the duration of a step on a photo, in seconds."""
         found: list[float] = []
-        recipe = replace(self._order.recipe, steps=_TIMED)
+        recipe = replace(self._order.recipe, steps=_TIMED, warm=None)
         photo = read_photo(source)
         whole = np.ones((photo.height, photo.width), dtype=bool) if recipe.needs_mask else None
         self._immunizer.immunize(
@@ -189,8 +202,14 @@ class Work:
         Raises:
             KeyboardInterrupt: If interrupted before there was a result to keep.
         """
+
+        def tell(progress: Progress) -> None:
+            if show is not None:
+                show(task, progress)
+
+        overwrite = self._order.overwrite or task.replace
         try:
-            return self._do(task, show)
+            return through_scratch(task, lambda near: self._do(near, tell), overwrite=overwrite)
         except PhotovaxError as error:
             return Outcome.of_error(task, error)
         except Exception as error:  # noqa: BLE001 - one photo must not end the run
@@ -199,7 +218,7 @@ class Work:
             reason = PhotovaxError(f"{name}: {kind}: {first_line(error)}")
             return Outcome.of_error(task, reason)
 
-    def _do(self, task: Task, show: Show | None) -> Outcome:
+    def _do(self, task: Task, tell: Callable[[Progress], None]) -> Outcome:
         order, began = self._order, time.perf_counter()
         try:
             stamp, digest = stamp_of(task.source), file_digest(Path(task.source))
@@ -215,7 +234,7 @@ class Work:
             Path(task.source),
             destination,
             order,
-            show=show and (lambda progress: show(task, progress)),
+            show=tell,
             pace=self._pace,
         )
         if order.keep_times:

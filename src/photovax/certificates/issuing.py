@@ -25,19 +25,21 @@ from photovax.certificates.document import (
 from photovax.certificates.keys import KeyRing, timestamp
 from photovax.certificates.register import Registered, check_weights
 from photovax.certificates.verification import Seen
-from photovax.checking import Check, ModelCheck, check_copy, check_loaded
+from photovax.checking import Check, check_copy, check_loaded
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visibility import VisibleDifference
 from photovax.models.contracts import Autoencoder
+from photovax.pictures.chains import CHAINS
 from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
+from photovax.verdicts import ModelCheck
 from photovax.version import VERSION
 
 __all__ = ["SURVIVES", "Issuer", "length_used"]
 
-SURVIVES = ("jpeg75", "resize50")
+SURVIVES = ("jpeg75", "resize50", *CHAINS)
 """Common processing of photos, after which the effect is measured again."""
 
 _NEVER_COVERED = (
@@ -102,10 +104,12 @@ class Issuer:
         device = self.immunizer.device
         return check_loaded(photo, original, self._by_name, device=device, size=size, known=known)
 
-    def check_copy(self, photo: Photo, original: Photo, *, size: int | None = None) -> Check:
+    def check_copy(
+        self, photo: Photo, original: Photo, *, size: int | None = None, survival: bool = False
+    ) -> Check:
         """Measure a photo, or a copy that a platform serves; see ``photovax.check``."""
-        device = self.immunizer.device
-        return check_copy(photo, original, self._by_name, device=device, size=size)
+        device, models = self.immunizer.device, self._by_name
+        return check_copy(photo, original, models, device=device, size=size, survival=survival)
 
     @property
     def _by_name(self) -> dict[str, Autoencoder]:

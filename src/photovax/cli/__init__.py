@@ -22,6 +22,7 @@ from photovax.cli import (
     renew,
     serve,
     sign,
+    train_immunizer,
 )
 from photovax.errors import Interrupted, PhotovaxError
 
@@ -53,6 +54,7 @@ app.command("renew")(renew.command)
 app.command("serve")(serve.command)
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
+app.command("train-immunizer")(train_immunizer.command)
 app.add_typer(certificate.app, name="certificate")
 app.add_typer(register.app, name="register")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from photovax.cli import options
+from photovax.cli.survival import survival_lines
 
 if TYPE_CHECKING:
     from photovax.checking import Check
@@ -31,6 +32,7 @@ def command(
     model: options.Models = options.DEFAULT_MODELS,
     weights: options.Weights = None,
     size: options.Size = None,
+    survival: options.Survival = False,
     device: options.Device = "auto",
     max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
@@ -52,6 +54,7 @@ def command(
         models=model,
         weights=weights,
         size=size,
+        survival=survival,
         device=device,
     )
     if as_json:
@@ -74,6 +77,7 @@ def _data(found: Check) -> dict[str, object]:
             name: asdict(model) | {"verdict": model.verdict.value}
             for name, model in found.models.items()
         },
+        **({} if found.survival is None else {"survival": found.survival.figures()}),
     }
 
 
@@ -103,6 +107,8 @@ def _lines(found: Check) -> list[str]:
             "note: most of the change is one of all colours, as by a filter (brightness, contrast, "
             "saturation), and counts: clean photos under strong filters can pass"
         )
+    if found.survival is not None:
+        lines += survival_lines(found.survival.figures())
     lines.append(f"{found.verdict.value}: {found.meaning}")
     if (advice := _next(found)) is not None:
         lines.append(f"next: {advice}")

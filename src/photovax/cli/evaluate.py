@@ -72,6 +72,14 @@ def command(
     purify: Annotated[
         str, typer.Option(help="Purifications before an edit, separated by commas, or all.")
     ] = "none",
+    pairs: Annotated[
+        bool,
+        typer.Option(
+            "--pairs",
+            help="Also chain two purifications: for each photo and recipe the one that leaves the "
+            "least effect, and each other one after it.",
+        ),
+    ] = False,
     seeds: Annotated[
         int, options.number("--seeds", options.COUNTS, help="Number of seeds of each edit.")
     ] = 3,
@@ -81,8 +89,8 @@ def command(
     mask: Annotated[
         str | None,
         typer.Option(
-            help="Region that inpainting repaints: subject, dilated, box, inverse or everything. "
-            "[default: as the edits specify]",
+            help="Regions that inpainting repaints, separated by commas: subject, dilated, box, "
+            "inverse, everything. [default: as the edits specify]",
             show_default=False,
         ),
     ] = None,
@@ -111,13 +119,14 @@ def command(
     part = options.parse_shard(shard)
     plan = Plan(
         variants=variants(_names(recipes), _numbers(budget), _names(visibility or ""), size=size),
-        edits=load_edits(edits, editor, mask=mask),
+        edits=load_edits(edits, editor, masks=_names(mask or "")),
         purifications=_purifications(purify),
         seeds=seeds,
         metrics=_names(metrics),
         models=tuple(model),
         editor=editor,
         size=size,
+        pairs=pairs,
     )
     every = find_photos(photos)
     own = find_photos(photos, shard=part)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from photovax.attack.networks.headers import shipped_for
 from photovax.cli import options
 from photovax.models.catalog.describe import described
 from photovax.models.catalog.entries import CATALOG
@@ -56,7 +57,8 @@ def show_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Show details of a model, and how to get its weights."""
-    row = described(name)
+    network = shipped_for(name)
+    row = described(name) | {"network": "" if network is None else f"{network}, for one pass"}
     if as_json:
         typer.echo(json.dumps(row, indent=1))
         return

@@ -107,7 +107,24 @@ Weights = Annotated[
         show_default=False,
     ),
 ]
+Networks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--network",
+        help="Perturbation network of a model, which photovax train-immunizer makes; repeatable. "
+        "That of the embedded model ships with photovax.",
+        show_default=False,
+    ),
+]
 Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda or mps.")]
+Survival = Annotated[
+    bool,
+    typer.Option(
+        "--survival",
+        help="Also measure what compression, platforms, filters and other treatments leave of the "
+        "effect; takes some seconds.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 MaxPixels = Annotated[
     int | None,

@@ -79,6 +79,20 @@ def command(
             show_default=False,
         ),
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another site whose pages may use the API, such as https://example.org.",
+            show_default=False,
+        ),
+    ] = None,
+    root_path: Annotated[
+        str,
+        typer.Option(
+            help="Path under which a proxy shows the service, such as /photovax.",
+            show_default=False,
+        ),
+    ] = "",
     workers: Annotated[
         int,
         options.number(
@@ -161,6 +175,8 @@ def command(
         requests_per_minute=per_minute,
         tokens=tokens or exposed,
         hosts=(*Settings(Path()).hosts, *(name or ())),
+        origins=tuple(allow_origin or ()),
+        root_path=root_path,
     )
     if settings.sign_key is not None and settings.sign_chain is not None:
         with extra_installed("c2pa"):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from photovax.adversary.purify import is_cheap
 from photovax.attack.budgets import BUDGETS, Constraint
 from photovax.attack.presets import load_recipe
 from photovax.attack.recipe import Recipe
@@ -17,12 +18,12 @@ from photovax.errors import UsageError
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.edit import Edit, Mode
 from photovax.models.load import usual_edit, usual_edits
+from photovax.pictures.regions import REGIONS, SUBJECT
 from photovax.pictures.types import PICTURE_SUFFIXES
 from photovax.registry import Part, unknown
 
 __all__ = [
     "DEFAULT_EDITS",
-    "MASKS",
     "NOISE",
     "NONE",
     "Asked",
@@ -41,15 +42,6 @@ NONE = "none"
 NOISE = "noise"
 """Name of random noise among recipes, which is always compared with each recipe."""
 
-MASKS = {
-    "subject": "repaint everything except the subject, as the defender expects",
-    "dilated": "also repaint a border of the subject, 1/20 of the short side wide",
-    "box": "repaint everything except the subject's bounding box",
-    "inverse": "repaint the subject",
-    "everything": "repaint the whole photo",
-}
-"""Regions that an adversary may repaint, derived from the mask of the photo."""
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -59,13 +51,13 @@ class Asked:
         name: Name in tables.
         edit: The edit with its settings, and an empty prompt.
         prompts: Possible prompts; each photo receives one.
-        mask: Region that inpaint repaints, a key of ``MASKS``.
+        mask: Region that inpaint repaints, a key of ``REGIONS``.
     """
 
     name: str
     edit: Edit
     prompts: tuple[str, ...]
-    mask: str = "subject"
+    mask: str = SUBJECT
 
     @property
     def needs_mask(self) -> bool:
@@ -84,10 +76,13 @@ class Floor:
     Attributes:
         budget: Budget that it is drawn from.
         kept: Whether there is noise only where an inpainting editor keeps the photo.
+        masks: Regions that the editor may repaint, keys of ``REGIONS``; noise is where one of them
+            keeps the photo.
     """
 
     budget: Part
     kept: bool = False
+    masks: tuple[str, ...] = (SUBJECT,)
 
     @property
     def constraint(self) -> Constraint:
@@ -102,11 +97,15 @@ class Floor:
     @property
     def label(self) -> str:
         """For tables."""
-        return f"noise {self.constraint.label}" + (" (kept region)" if self.kept else "")
+        where = "kept region" if self.masks == (SUBJECT,) else f"kept by {', '.join(self.masks)}"
+        return f"noise {self.constraint.label}" + (f" ({where})" if self.kept else "")
 
     def facts(self) -> dict[str, Any]:
         """The fields that identify stored results."""
-        return asdict(self)
+        fields = asdict(self)
+        if self.masks == (SUBJECT,):  # results from before this field existed keep their keys
+            del fields["masks"]
+        return fields
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class Variant:
     def floor(self, mode: Mode) -> Floor:
         """The noise floor of the recipe for a way of editing."""
         adapted = self.against(mode)
-        return Floor(adapted.budget, adapted.needs_mask)
+        return Floor(adapted.budget, adapted.needs_mask, adapted.masks)
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,8 @@ class Plan:
         models: Models that the recipes attack.
         editor: Model that edits.
         size: Short side, in pixels, at which the editor is fed photos; its default when None.
+        pairs: Whether to chain two cheap purifications, too: for each photo and recipe the one that
+            leaves the least effect, and each other one after it.
     """
 
     variants: tuple[Variant, ...]
@@ -162,13 +163,25 @@ class Plan:
     models: tuple[str, ...] = (DEFAULT_MODEL,)
     editor: str = DEFAULT_MODEL
     size: int | None = None
+    pairs: bool = False
 
     def __post_init__(self) -> None:
+        if self.pairs and len(self.cheap) < 2:
+            raise UsageError(
+                "pairs of purifications need two or more that take no minutes, got "
+                f"{', '.join(self.cheap) or 'none'}",
+                hint="name more with --purify, such as jpeg75,blur,cropresize",
+            )
         if self.seeds < 1:
             raise UsageError(f"an evaluation needs 1 seed or more, got {self.seeds}")
         for field in ("variants", "edits", "purifications"):
             if not getattr(self, field):
                 raise UsageError(f"an evaluation needs at least one of the {field}, got none")
+
+    @property
+    def cheap(self) -> tuple[str, ...]:
+        """The purifications that take no minutes, which pairs are made of."""
+        return tuple(filter(is_cheap, self.purifications))
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -225,18 +238,19 @@ def _twice(names: Iterable[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
-def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tuple[Asked, ...]:
+def load_edits(path: Path | None, model: str, *, masks: Sequence[str] = ()) -> tuple[Asked, ...]:
     """The edits of a TOML file: ``[[edit]]`` tables.
 
     A table has the fields ``mode``; ``prompt``, or ``prompts``, a list from which each photo
-    receives one; ``name``; ``mask``, a key of ``MASKS``; and those of
+    receives one; ``name``; ``mask``, a key of ``REGIONS``; and those of
     ``photovax.models.edit.Edit``, whose defaults are the usual settings of the model.
 
     Args:
         path: The file; when None, the edits that ship with photovax, two for each way of editing
             that the model knows.
         model: Catalogue name or folder of the editor.
-        mask: Region to repaint instead of those in the file.
+        masks: Regions to repaint instead of those in the file, keys of ``REGIONS``. With several,
+            each inpainting edit is asked for with each.
 
     Raises:
         UsageError: If the file cannot be read or an edit in it is not valid.
@@ -256,9 +270,20 @@ def load_edits(path: Path | None, model: str, *, mask: str | None = None) -> tup
     twice = _twice(asked.name for asked in found)
     if twice is not None:
         raise UsageError(f"edits {source}: two edits are called {twice!r}; give them other names")
-    if mask is not None:
-        found = [replace(asked, mask=_known_mask(mask)) for asked in found]
-    return tuple(found)
+    for mask in masks:
+        _known_mask(mask)
+    return tuple(each for asked in found for each in _with_masks(asked, masks))
+
+
+def _with_masks(asked: Asked, masks: Sequence[str]) -> list[Asked]:
+    """The edit with each of some masks; itself if it has none."""
+    if not masks or asked.edit.mode != "inpaint":
+        return [asked]
+    several = len(masks) > 1
+    return [
+        replace(asked, mask=mask, name=f"{asked.name}, {mask}" if several else asked.name)
+        for mask in masks
+    ]
 
 
 def _asked(table: Mapping[str, Any], model: str, source: Path) -> Asked:
@@ -271,7 +296,7 @@ def _asked(table: Mapping[str, Any], model: str, source: Path) -> Asked:
     if not isinstance(prompts, list) or not prompts or not all(isinstance(p, str) for p in prompts):
         raise UsageError(f"edits {source}: prompts must be a list of texts, got {prompts!r}")
     name = str(fields.pop("name", f"{mode}: {prompts[0]}"))
-    mask = _known_mask(str(fields.pop("mask", "subject")))
+    mask = _known_mask(str(fields.pop("mask", SUBJECT)))
     allowed = sorted(field.name for field in dataclasses.fields(Edit))
     for field in fields:
         if field not in allowed:
@@ -284,8 +309,8 @@ def _asked(table: Mapping[str, Any], model: str, source: Path) -> Asked:
 
 
 def _known_mask(name: str) -> str:
-    if name not in MASKS:
-        raise unknown("mask", name, MASKS)
+    if name not in REGIONS:
+        raise unknown("mask", name, REGIONS)
     return name
 
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from photovax.evaluation.tables import Displacement, Survival
+from photovax.evaluation.survival import Survival
+from photovax.evaluation.tables import Displacement
 
 __all__ = ["displacement_plot", "survival_plot"]
 

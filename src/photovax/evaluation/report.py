@@ -21,10 +21,11 @@ import torch
 from photovax.errors import MetricUnavailable
 from photovax.evaluation.cautions import Caution, cautions
 from photovax.evaluation.following import FOLLOWING
+from photovax.evaluation.pairing import value_of
 from photovax.evaluation.plan import NONE
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
-from photovax.evaluation.tables import ALL, Tables, tables, value_of
+from photovax.evaluation.tables import ALL, Tables, tables
 from photovax.machine.memory import peak_resident_bytes
 from photovax.metrics.statistics import Interval
 from photovax.metrics.visibility import flip_picture
@@ -35,8 +36,6 @@ from photovax.version import VERSION
 
 __all__ = ["Report", "interval_text", "markdown_table", "write_report"]
 
-# The first available metric measures survival and selects the pictures.
-_LEADING = ("lpips", "lite0", "ssim", "psnr")
 _PAPER = ("ssim", "psnr", "vifp", "fsim")
 _SHOWN_SIDE = 224
 _AMPLIFIED = 8
@@ -62,8 +61,7 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
     Raises:
         SaveError: If they cannot be written.
     """
-    usable = (*_LEADING, *results.between)
-    leading = next(name for name in usable if name in results.between)
+    leading = results.leading
     found = tables(results, metric=leading)
     warned = cautions(results, found)
     facts = _facts(results, device)

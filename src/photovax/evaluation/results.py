@@ -11,6 +11,8 @@ from photovax.evaluation.plan import Asked, Plan
 
 __all__ = ["Case", "ProtectedPhoto", "Results"]
 
+_LEADING = ("lpips", "lite0", "ssim", "psnr")
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -105,3 +107,8 @@ class Results:
     between: tuple[str, ...]
     left_out: dict[str, str]
     failures: dict[str, str]
+
+    @property
+    def leading(self) -> str:
+        """The metric that measures survival and selects pictures: the first that is available."""
+        return next(name for name in (*_LEADING, *self.between) if name in self.between)

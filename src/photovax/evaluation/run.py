@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import numpy as np
 from PIL import Image
 
 from photovax.adversary.edits import Adversary
-from photovax.adversary.purify import Purifier, load_purifier
+from photovax.adversary.purify import THEN, Purifier, in_turn, load_purifier
 from photovax.errors import MetricUnavailable, PhotovaxError, UsageError
 from photovax.evaluation.following import following
 from photovax.evaluation.plan import NONE, Asked, Floor, Plan
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.store import array_text, text_array
 from photovax.evaluation.subject import Subject, noise_like
+from photovax.evaluation.survival import least_effects
 from photovax.evaluation.units import Protection, Unit, Units
 from photovax.immunizer import Immunizer
 from photovax.metrics.clip import Clip
@@ -32,6 +33,7 @@ from photovax.metrics.contracts import PairMetric, load_metrics
 from photovax.metrics.distortion import visibility
 from photovax.metrics.perceptual import load_backbone
 from photovax.models.catalog.places import fed_size
+from photovax.pictures.masks import kept_by_any
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
 from photovax.pictures.resize import resized
@@ -131,14 +133,26 @@ class Evaluation:
             except PhotovaxError as error:
                 self.failures[path.name] = error.line
                 continue
-            for done, unit in enumerate(self._do(subject, units)):
+            work = chain(self._do(subject, units), self._do_pairs(subject))
+            for done, unit in enumerate(work):
                 if self.callback is not None:
                     progress = Progress(index * each + done + 1, len(photos) * each, unit)
                     self.callback(progress)
 
     def results(self, photos: Sequence[Path]) -> Results:
         """Collect all stored results, in the order of the plan, without computing any."""
-        results = Results(
+        results = self._no_results()
+        for path in photos:
+            if path.name not in self.failures:
+                subject = self._subject(path)
+                units = self.units.of(subject)
+                if self.plan.pairs:
+                    units += self.units.chained(subject, self._first(subject))
+                self._collect(subject, units, results)
+        return results
+
+    def _no_results(self) -> Results:
+        return Results(
             self.plan,
             cases=[],
             protected=[],
@@ -150,13 +164,26 @@ class Evaluation:
             left_out=dict(self.left_out),
             failures=dict(self.failures),
         )
-        for path in photos:
-            if path.name not in self.failures:
-                self._collect(self._subject(path), results)
-        return results
+
+    def _first(self, subject: Subject) -> dict[str, str]:
+        """The cheap purification that leaves the least effect of each recipe on this photo."""
+        results = self._no_results()
+        self._collect(subject, self.units.of(subject), results)
+        least = least_effects(results, results.leading, self.plan.cheap)
+        return {label: name for label, each in least.items() for _, name in each.values()}
 
     def _subject(self, path: Path) -> Subject:
         return Subject.load(path, self.out / "photos")
+
+    def _do_pairs(self, subject: Subject) -> Iterator[str]:
+        """Chain the purification that leaves the least effect with each other one."""
+        if self.plan.pairs:
+            yield from self._do(subject, self.units.chained(subject, self._first(subject)))
+
+    def _purifier(self, name: str) -> Purifier:
+        if name in self.purifiers:
+            return self.purifiers[name]
+        return in_turn([self.purifiers[each] for each in name.split(THEN)])
 
     def _do(self, subject: Subject, units: list[Unit]) -> Iterator[str]:
         """Compute missing units of a photo, yielding the description of every unit."""
@@ -176,7 +203,7 @@ class Evaluation:
                             self.failures[f"{subject.path.name}, {unit.label}"] = error.line
                             break
                     if not done and pixels is not None:
-                        purify = self.purifiers[purification]
+                        purify = self._purifier(purification)
                         if clean is None:
                             clean = purify(subject.pixels, subject.seed)
                         if purified is None:
@@ -223,7 +250,8 @@ class Evaluation:
         photo, began = subject.photo, time.perf_counter()
         mask = subject.mask() if protection.masked else None
         if isinstance(protection.by, Floor):
-            noise = noise_like(photo.pixels, protection.by, mask)
+            spread = None if mask is None else kept_by_any(mask, protection.by.masks)
+            noise = noise_like(photo.pixels, protection.by, spread)
             write_photo(photo.with_pixels(noise), Destination(file, overwrite=True))
             found = visibility(photo.visible(), read_photo(file).visible())
             seconds = time.perf_counter() - began
@@ -297,14 +325,14 @@ class Evaluation:
         edit = asked.of(subject.digest)
         return {"follows": following(edit, fed, made, repaint, self.clip), "features": features}
 
-    def _collect(self, subject: Subject, results: Results) -> None:
-        """Add the stored results of one photo."""
+    def _collect(self, subject: Subject, units: Sequence[Unit], results: Results) -> None:
+        """Add the stored results of units of one photo."""
         for name in self.units.without_mask(subject):
             results.left_out[f"{subject.path.name}, {name}"] = (
                 f"there is no mask {subject.path.stem}.mask.png next to the photo"
             )
         protected: dict[tuple[str, str], ProtectedPhoto] = {}
-        for unit in self.units.of(subject):
+        for unit in units:
             reference, found = subject.store.get(unit.reference), subject.store.get(unit.key)
             if reference is None or found is None:
                 continue

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
 
 from photovax.attack.rounding import round_within
 from photovax.digests import file_digest
 from photovax.errors import UsageError
 from photovax.evaluation.plan import Asked, Floor
 from photovax.evaluation.store import PhotoStore
-from photovax.pictures.masks import read_mask
+from photovax.pictures.masks import read_mask, repainted
 from photovax.pictures.photo import Photo, read_photo
 from photovax.tensors import tensor
 
@@ -76,9 +75,9 @@ class Subject:
         """The region that an adversary repaints, bool (H, W); None without such a region."""
         if asked.edit.mode != "inpaint":
             return None
-        if asked.mask == "everything":
+        if asked.mask == "everything":  # which needs no mask
             return np.ones((self.photo.height, self.photo.width), dtype=bool)
-        return None if self.kept is None else _repainted(self.kept, asked.mask)
+        return None if self.kept is None else repainted(self.kept, asked.mask)
 
     def mask(self) -> np.ndarray:
         """The subject, bool (H, W).
@@ -95,21 +94,6 @@ class Subject:
         if self.kept is None:
             return None
         return hashlib.sha256(np.packbits(self.kept).tobytes()).hexdigest()
-
-
-def _repainted(kept: np.ndarray, kind: str) -> np.ndarray:
-    if kind == "inverse":
-        return kept
-    if kind == "dilated":
-        width = 2 * max(1, round(min(kept.shape) / 20)) + 1
-        picture = Image.fromarray((~kept).astype(np.uint8) * 255)
-        return np.asarray(picture.filter(ImageFilter.MaxFilter(width))) >= 128
-    repaint = ~kept
-    if kind == "box" and kept.any():
-        rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
-        repaint = np.ones_like(kept)
-        repaint[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = False
-    return repaint
 
 
 def noise_like(pixels: np.ndarray, floor: Floor, mask: np.ndarray | None = None) -> np.ndarray:

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from photovax.evaluation.pairing import (
+    PSNR_CAP,
+    above_noise,
+    effect_of,
+    labels_of,
+    paired_with_noise,
+    value_of,
+)
 from photovax.evaluation.plan import NONE
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
+from photovax.evaluation.survival import (
+    Survival,
+    WorstPair,
+    survival_table,
+    worst_of,
+    worst_pairs,
+)
 from photovax.metrics.sets import frechet_distance, kernel_distance, precision_recall
 from photovax.metrics.statistics import Interval, bootstrap, paired
 
 __all__ = [
     "ALL",
     "FRECHET_LEAST",
-    "PSNR_CAP",
     "Displacement",
     "Following",
     "SetDistances",
-    "Survival",
     "Tables",
     "Visible",
     "tables",
@@ -30,9 +44,6 @@ ALL = "all"
 
 FRECHET_LEAST = 150
 """Least number of pictures: with fewer, a Fréchet distance is mostly bias (arXiv 1911.07023)."""
-
-PSNR_CAP = 100.0
-"""PSNR in dB that replaces the infinite one of equal pictures, so that means exist."""
 
 
 @dataclass(frozen=True)
@@ -121,22 +132,23 @@ class SetDistances:
 
 
 @dataclass(frozen=True)
-class Survival:
-    """The effect beyond noise that remains after a purification.
+class Masked:
+    """The effect beyond noise on inpainting of one region.
 
     Attributes:
         label: Label of the recipe.
-        purification: Name of the purification.
-        metric: Name of the pair metric that measures it.
-        above: Effect beyond noise purified in the same way, as in ``Displacement``.
-        share: ``above`` relative to that without purification.
+        mask: Region that is repainted, a key of ``photovax.pictures.regions.REGIONS``.
+        expected: Whether the recipe was made for this region.
+        moved: How much further the edits are from those of the originals than those of noise, by
+            the leading metric.
+        lost: By score, how much worse the edits follow the request than those of noise.
     """
 
     label: str
-    purification: str
-    metric: str
-    above: Interval
-    share: float
+    mask: str
+    expected: bool
+    moved: Interval | None
+    lost: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -148,17 +160,22 @@ class Tables:
         following: Question (b): whether edits fail.
         visible: Question (c): how visible the immunization is.
         sets: Distances between sets of edits.
+        masks: Inpainting by the region that is repainted, if there are several.
         survival: Remaining effect, by purification.
         worst: Effect beyond noise by recipe, after the purification of each photo that leaves the
             least effect; mean over photos.
+        worst_pair: The same by recipe, after two purifications in turn, the first of which is the
+            one that leaves the least effect alone.
     """
 
     displacement: list[Displacement]
     following: list[Following]
     visible: list[Visible]
     sets: list[SetDistances]
+    masks: list[Masked]
     survival: list[Survival]
     worst: dict[str, Interval]
+    worst_pair: dict[str, WorstPair]
 
 
 def tables(results: Results, *, metric: str) -> Tables:
@@ -174,14 +191,14 @@ def tables(results: Results, *, metric: str) -> Tables:
     return Tables(
         displacement=[
             moved
-            for label in _labels(plain)
+            for label in labels_of(plain)
             for mode in modes
             for name in results.between
             if (moved := _displacement(results, _of(plain, label, mode), by_key, label, mode, name))
         ],
         following=[
             scored
-            for label in _labels(plain)
+            for label in labels_of(plain)
             for mode in results.plan.modes
             for score in sorted({s for c in _of(plain, label, mode) for s in c.follows})
             if (scored := _following(_of(plain, label, mode), by_key, label, mode, score))
@@ -192,28 +209,14 @@ def tables(results: Results, *, metric: str) -> Tables:
         ],
         sets=[
             distances
-            for label in _labels(plain)
+            for label in labels_of(plain)
             if (distances := _set_distances(_of(plain, label, ALL), label))
         ],
-        survival=_survival(results, by_key, metric),
-        worst=_worst(results, by_key, metric),
+        masks=_masked(results, plain, by_key, metric),
+        survival=survival_table(results, by_key, metric),
+        worst=worst_of(results, metric),
+        worst_pair=worst_pairs(results, metric),
     )
-
-
-def value_of(case: Case, metric: str) -> float | None:
-    """A pair metric of a case, at most ``PSNR_CAP`` so that means exist."""
-    value = case.between.get(metric)
-    return value if value is None else min(value, PSNR_CAP)
-
-
-def _effect(case: Case, metric: str, closer: bool) -> float | None:
-    """A pair metric with the sign that makes larger values mean further apart."""
-    value = value_of(case, metric)
-    return value if value is None or not closer else -value
-
-
-def _labels(cases: Iterable[Case]) -> list[str]:
-    return list(dict.fromkeys(case.label for case in cases))
 
 
 def _of(cases: Iterable[Case], label: str, mode: str) -> list[Case]:
@@ -222,32 +225,6 @@ def _of(cases: Iterable[Case], label: str, mode: str) -> list[Case]:
 
 def _interval(cases: Sequence[Case], values: Sequence[float]) -> Interval:
     return bootstrap(np.array(values), groups=[case.photo for case in cases])
-
-
-def _paired(
-    cases: Sequence[Case], by_key: dict[str, Case], value: Callable[[Case], float | None]
-) -> tuple[list[Case], list[float], list[float]]:
-    """Cases where both the case and its noise have a value, and both values."""
-    kept, values, floors = [], [], []
-    for case in cases:
-        floor = by_key.get(case.floor) if case.floor is not None else None
-        mine, other = value(case), None if floor is None else value(floor)
-        if mine is not None and other is not None:
-            kept.append(case)
-            values.append(mine)
-            floors.append(other)
-    return kept, values, floors
-
-
-def _above(
-    cases: Sequence[Case], by_key: dict[str, Case], value: Callable[[Case], float | None]
-) -> Interval | None:
-    """Interval of the paired difference to noise."""
-    kept, values, floors = _paired(cases, by_key, value)
-    if not kept:
-        return None
-    groups = [case.photo for case in kept]
-    return paired(np.array(values), np.array(floors), groups=groups)
 
 
 def _displacement(
@@ -262,7 +239,7 @@ def _displacement(
     if not known:
         return None
     closer = results.higher_is_closer[metric]
-    kept, values, floors = _paired(cases, by_key, lambda case: value_of(case, metric))
+    kept, values, floors = paired_with_noise(cases, by_key, lambda case: value_of(case, metric))
     near, far = (floors, values) if closer else (values, floors)
     groups = [case.photo for case in kept]
     return Displacement(
@@ -282,11 +259,7 @@ def _following(
     if not scored:
         return None
 
-    def lost(case: Case) -> float | None:
-        if score not in case.follows or score not in case.wanted:
-            return None
-        return min(case.wanted[score], PSNR_CAP) - min(case.follows[score], PSNR_CAP)
-
+    lost = partial(_lost, score)
     losses = [value for case in scored if (value := lost(case)) is not None]
     return Following(
         label,
@@ -295,8 +268,44 @@ def _following(
         _interval(scored, [min(case.wanted[score], PSNR_CAP) for case in scored]),
         _interval(scored, [min(case.follows[score], PSNR_CAP) for case in scored]),
         _interval(scored, losses),
-        _above(scored, by_key, lost),
+        above_noise(scored, by_key, lost),
     )
+
+
+def _lost(score: str, case: Case) -> float | None:
+    """How much worse an edit follows the request than the edit of the original."""
+    if score not in case.follows or score not in case.wanted:
+        return None
+    return min(case.wanted[score], PSNR_CAP) - min(case.follows[score], PSNR_CAP)
+
+
+def _masked(
+    results: Results, plain: Sequence[Case], by_key: dict[str, Case], metric: str
+) -> list[Masked]:
+    """The effect on inpainting by region; nothing where all edits repaint the same one."""
+    painted = [case for case in plain if case.asked.edit.mode == "inpaint"]
+    regions = list(dict.fromkeys(case.asked.mask for case in painted))
+    if len(regions) < 2:
+        return []
+    closer = results.higher_is_closer[metric]
+    made_for = {
+        each.label: each.against("inpaint").masks
+        for each in results.plan.variants
+        if each.applies("inpaint")
+    }
+    found = []
+    for label in labels_of(case for case in painted if case.floor is not None):
+        for region in regions:
+            cases = [case for case in painted if (case.label, case.asked.mask) == (label, region)]
+            lost = {
+                score: above
+                for score in sorted({score for case in cases for score in case.follows})
+                if (above := above_noise(cases, by_key, partial(_lost, score))) is not None
+            }
+            moved = above_noise(cases, by_key, lambda case: effect_of(case, metric, closer))
+            expected = region in made_for.get(label, ())
+            found.append(Masked(label, region, expected, moved, lost))
+    return found
 
 
 def _visible(protected: Sequence[ProtectedPhoto]) -> Visible:
@@ -337,42 +346,3 @@ def _set_distances(cases: Sequence[Case], label: str) -> SetDistances | None:
         precision,
         recall,
     )
-
-
-def _survival(results: Results, by_key: dict[str, Case], metric: str) -> list[Survival]:
-    found: list[Survival] = []
-    closer = results.higher_is_closer[metric]
-    for label in _labels(case for case in results.cases if case.floor is not None):
-        without: float | None = None
-        for purification in sorted(results.plan.purifications, key=lambda name: name != NONE):
-            cases = [c for c in results.cases if (c.label, c.purification) == (label, purification)]
-            above = _above(cases, by_key, lambda case: _effect(case, metric, closer))
-            if above is None:
-                continue
-            if purification == NONE:
-                without = above.mean
-            share = above.mean / without if without else float("nan")
-            found.append(Survival(label, purification, metric, above, share))
-    return found
-
-
-def _worst(results: Results, by_key: dict[str, Case], metric: str) -> dict[str, Interval]:
-    """The least effect of each photo over all purifications; mean over photos."""
-    found = {}
-    closer = results.higher_is_closer[metric]
-    for label in _labels(case for case in results.cases if case.floor is not None):
-        least: dict[str, list[float]] = {}
-        for purification in results.plan.purifications:
-            cases = [c for c in results.cases if (c.label, c.purification) == (label, purification)]
-            kept, values, floors = _paired(
-                cases, by_key, lambda case: _effect(case, metric, closer)
-            )
-            per_photo: dict[str, list[float]] = {}
-            for case, value, floor in zip(kept, values, floors, strict=True):
-                per_photo.setdefault(case.photo, []).append(value - floor)
-            for photo, differences in per_photo.items():
-                least.setdefault(photo, []).append(float(np.mean(differences)))
-        if least:
-            worst = np.array([min(effects) for effects in least.values()])
-            found[label] = bootstrap(worst, groups=list(least))
-    return found

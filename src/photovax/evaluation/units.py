@@ -5,9 +5,11 @@ A key is a digest of everything that determines a result: photo, weights, recipe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 
+from photovax.adversary.purify import THEN
 from photovax.attack.recipe import Recipe
 from photovax.evaluation.plan import Asked, Floor, Plan, Variant
 from photovax.evaluation.store import key_of
@@ -96,13 +98,36 @@ class Units:
             fitting = [v for v in self.plan.variants if v.applies(asked.edit.mode)]
             floors = {v.floor(asked.edit.mode).label for v in fitting}
             count += len(fitting) + len(floors)
-        return count * self.plan.seeds * len(self.plan.purifications)
+        pairs = len(self.plan.cheap) - 1 if self.plan.pairs else 0
+        return count * self.plan.seeds * (len(self.plan.purifications) + pairs)
 
     def of(self, subject: Subject) -> list[Unit]:
         """The units of one photo, ordered by purification and protection, without duplicates."""
+        every = self.plan.purifications
+        return self._units(subject, {variant.label: every for variant in self.plan.variants})
+
+    def chained(self, subject: Subject, first: Mapping[str, str]) -> list[Unit]:
+        """The units of one photo with two purifications in turn.
+
+        Args:
+            subject: The photo.
+            first: First purification for each recipe's label; recipes without one are left out.
+        """
+        return self._units(
+            subject,
+            {
+                label: [f"{name}{THEN}{other}" for other in self.plan.cheap if other != name]
+                for label, name in first.items()
+            },
+        )
+
+    def _units(self, subject: Subject, purifications: Mapping[str, Sequence[str]]) -> list[Unit]:
+        """The units of one photo with the purifications of each recipe's label."""
         found: dict[tuple[str, str], Unit] = {}
-        for purification in self.plan.purifications:
+        for purification in dict.fromkeys(chain.from_iterable(purifications.values())):
             for variant, asked in self._pairs(subject):
+                if purification not in purifications.get(variant.label, ()):
+                    continue
                 for label, protection, floor in self._protections(subject, variant, asked):
                     for seed in range(self.plan.seeds):
                         reference = self.reference(subject, asked, seed, purification)

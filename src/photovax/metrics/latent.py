@@ -62,10 +62,12 @@ def latent_effects(
     device: torch.device,
     *,
     size: int,
+    decoded: bool = True,
 ) -> list[LatentEffect]:
     """The effect of each of several changes of one picture; see ``latent_effect``.
 
-    The original is encoded once, and one changed picture is held at a time.
+    The original is encoded once, and one changed picture is held at a time. Without ``decoded``,
+    which halves the work, there is no damage.
     """
     view = ShortSide(size)
 
@@ -80,7 +82,7 @@ def latent_effects(
         seen = fed(original)
         clean = model.encode(seen)
         unit = latent_unit(clean)
-        best = fidelity(clean) if model.decodes else None
+        best = fidelity(clean) if decoded and model.decodes else None
         effects = []
         for picture in changed:
             latent = model.encode(fed(picture))

@@ -1,4 +1,4 @@
-"""Masks: the pixels of a photo that may change.
+"""Masks: the pixels of a photo that may change, and those that an editor may repaint.
 
 A mask is a picture of the photo's size. White (brightness and opacity of 128 and above) marks the
 subject, which an inpainting editor keeps while it repaints the rest, as in arXiv 2302.06588. Some
@@ -11,18 +11,19 @@ coloured cut-out, mark where they are opaque.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from photovax.errors import UsageError
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.pillow import MAX_PIXELS, decoding, printable_name
 
-__all__ = ["load_mask", "read_mask", "white_of"]
+__all__ = ["kept_by_any", "load_mask", "read_mask", "repainted", "white_of"]
 
 _WHITE = 128
 # Channels of a grey that was stored as a lossy JPEG differ by no more.
@@ -92,6 +93,42 @@ def white_of(mask: Photo, photo: Photo, *, name: str) -> np.ndarray:
     if not marked.any() and (mask.alpha is not None or mask.pixels.any()):
         raise UsageError(f"{name} marks nothing: {_seen(mask, brightness)}")
     return marked
+
+
+def repainted(kept: np.ndarray, region: str) -> np.ndarray:
+    """The pixels that are repainted, bool (H, W).
+
+    Args:
+        kept: The subject, bool (H, W).
+        region: A key of ``REGIONS``.
+    """
+    if region == "everything":
+        return np.ones_like(kept)
+    if region == "inverse":
+        return kept
+    if region == "dilated":
+        width = 2 * max(1, round(min(kept.shape) / 20)) + 1
+        picture = Image.fromarray((~kept).astype(np.uint8) * 255)
+        return np.asarray(picture.filter(ImageFilter.MaxFilter(width))) >= 128
+    repaint: np.ndarray = ~kept
+    if region == "box" and kept.any():
+        rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
+        repaint = np.ones_like(kept)
+        repaint[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = False
+    return repaint
+
+
+def kept_by_any(kept: np.ndarray, regions: Iterable[str]) -> np.ndarray:
+    """The pixels that are kept if one of some regions is repainted, bool (H, W).
+
+    Args:
+        kept: The subject, bool (H, W).
+        regions: Keys of them.
+    """
+    some = np.zeros_like(kept)
+    for region in regions:
+        some |= ~repainted(kept, region)
+    return some
 
 
 def _labelled(path: Path, mask: Photo, most: int) -> Photo:

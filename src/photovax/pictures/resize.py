@@ -7,7 +7,7 @@ from PIL import Image
 
 from photovax.pictures.channels import as_image
 
-__all__ = ["fed_sides", "resized"]
+__all__ = ["fed_sides", "fitting_sides", "resized"]
 
 
 def fed_sides(
@@ -28,6 +28,22 @@ def fed_sides(
         for side in (height, width)
     )
     return tall, wide
+
+
+def fitting_sides(height: int, width: int, most_height: int, most_width: int) -> tuple[int, int]:
+    """Height and width, in pixels, of a picture that is shrunk to fit into a box.
+
+    Args:
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        most_height: Height of the box, in pixels.
+        most_width: Width of the box, in pixels.
+
+    Returns:
+        Sides of the picture's proportions, at least 1; its own if it fits.
+    """
+    scale = min(1.0, most_height / height, most_width / width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def resized(pixels: np.ndarray, size: int, *, multiple: int = 8) -> Image.Image:

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from photovax.certificates.keys import KeyRing, key_set, read_keys
@@ -83,6 +84,15 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_middleware(
         Guard, settings=settings, tokens=Tokens(settings.token_file), registry=registry
     )
+    if settings.origins:
+        # Outside the guard: browsers ask first, without a token, and pages read refusals, too.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("Authorization", "Idempotency-Key"),
+            expose_headers=("Location", "Retry-After"),
+        )
     return app
 
 

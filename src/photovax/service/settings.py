@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError
 
 __all__ = ["Settings", "is_loopback"]
+
+# As browsers send it: in lower case, without a path.
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
+_ROOT = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class Settings:
         requests_per_minute: Rate limit of one token, or of one address where there are no tokens.
         tokens: Whether clients need a token.
         hosts: Host names that requests may be addressed to; any when empty.
+        origins: Other sites whose pages may use the API, such as ``https://example.org``.
+        root_path: Path under which a proxy shows the service, such as ``/photovax``; none when
+            empty. The proxy may remove it from requests or not.
 
     Raises:
         UsageError: If a setting is out of range or two contradict each other.
@@ -76,6 +84,8 @@ class Settings:
     requests_per_minute: int = 600
     tokens: bool = False
     hosts: tuple[str, ...] = field(default=("127.0.0.1", "localhost", "[::1]"))
+    origins: tuple[str, ...] = ()
+    root_path: str = ""
 
     def __post_init__(self) -> None:
         if (self.sign_key is None) != (self.sign_chain is None):
@@ -91,6 +101,18 @@ class Settings:
         for name in ("workers", "queue", "queue_each", "attempts", "max_bytes", "max_pixels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise UsageError(
+                    f"an origin is a scheme and a host without a path, got {origin!r}",
+                    hint="give one such as --allow-origin https://example.org",
+                )
+        if self.root_path and not _ROOT.fullmatch(self.root_path):
+            raise UsageError(
+                "a root path begins with a slash, does not end with one, and has letters, digits, "
+                f"-, _ and . between slashes, got {self.root_path!r}",
+                hint="give one such as --root-path /photovax",
+            )
         for name in ("job_seconds", "keep_seconds", "lease_seconds"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} must be above 0, got {getattr(self, name)}")

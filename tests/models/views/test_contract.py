@@ -1,5 +1,7 @@
 """What every registered view must do."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Generator
@@ -8,14 +10,18 @@ from photovax.models.views import VIEWS, View
 from photovax.registry import Part
 
 SIDES = ((64, 96), (97, 131), (41, 200), (7, 5), (1, 1))
-CHAIN = {"views": [{"name": "noise"}, {"name": "jpeg"}, {"name": "short_side"}]}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "chain": {"views": [{"name": "noise"}, {"name": "jpeg"}, {"name": "short_side"}]},
+    "fit": {"width": 40, "height": 90},
+    "shared": {"chain": "telegram"},
+}
 
 
 @pytest.mark.parametrize("sides", SIDES)
 @pytest.mark.parametrize("name", sorted(VIEWS))
 class TestContract:
     def made(self, name: str) -> View:
-        return VIEWS.create(Part(name, CHAIN if name == "chain" else {})).fitted(80)
+        return VIEWS.create(Part(name, OPTIONS.get(name, {}))).fitted(80)
 
     def test_gives_pictures_with_gradients(self, name, sides):
         view = self.made(name)

@@ -50,6 +50,14 @@ def test_resize_is_that_of_pillow(pixels, kernel, same):
     assert difference(seen("resize", pixels, share=0.5, kernel=kernel), shown).max() <= 2
 
 
+def test_a_screenshot_is_that_of_the_purifier(pixels):
+    soft = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(2)))
+    given = load_purifier("screenshot")(soft, 0)
+    assert seen("screenshot", soft).shape == given.shape
+    # JPEG of a picture that is off by a level here and there.
+    assert difference(seen("screenshot", soft), given).mean() < 1
+
+
 def test_blur_median_and_bits_are_those_of_pillow(pixels):
     picture = Image.fromarray(pixels)
     inner = slice(4, -4), slice(4, -4)
@@ -109,6 +117,7 @@ def test_a_wrong_chain_is_refused(views, error, match):
     [
         ("jpeg", {"quality": 0}, "from 1 to 100, got 0"),
         ("resize", {"share": 0}, "above 0 and up to 4, got 0"),
+        ("fit", {"width": 0, "height": 9}, "1 x 1 pixel or more, got 0 x 9"),
         ("resize", {"kernel": "cubic"}, "bicubic, bilinear, area, got 'cubic'"),
         ("crop_resize", {"share": 1.5}, "up to 1, got 1.5"),
         ("rotate", {"degrees": 60.0}, "below 45, got 60"),

@@ -57,6 +57,60 @@ def test_other_sites_cannot_ask(idle, photo, headers, status, kind):
     detail_of(post(idle, photo.read_bytes(), headers=headers), status, kind)
 
 
+def test_pages_of_allowed_sites_can_ask(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    theirs = {"Origin": "https://news.example", "Sec-Fetch-Site": "cross-site"}
+    settings = settings_in(tmp_path, origins=("https://news.example",), tokens=True)
+    token = Tokens(settings.token_file).add("news")
+    bearer = {"Authorization": f"Bearer {token}"}
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        asked = {
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization, idempotency-key",
+        }
+        first = web.options("/v1/immunizations", headers=theirs | asked)
+        assert first.status_code == 200
+        assert first.headers["access-control-allow-origin"] == "https://news.example"
+        answer = post(web, photo.read_bytes(), headers=theirs | bearer)
+        assert answer.status_code == 202
+        assert answer.headers["access-control-allow-origin"] == "https://news.example"
+        assert "Location" in answer.headers["access-control-expose-headers"]
+        refused = post(web, photo.read_bytes(), headers=theirs)
+        detail_of(refused, 401, "no-token")
+        assert refused.headers["access-control-allow-origin"] == "https://news.example"
+        other = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+        evil = post(web, photo.read_bytes(), headers=other | bearer)
+        detail_of(evil, 403, "cross-site")
+        assert "access-control-allow-origin" not in evil.headers
+        assert web.options("/v1/immunizations", headers=other | asked).status_code == 400
+
+
+@pytest.mark.parametrize("sent", ["", "/photos"], ids=["removed by the proxy", "kept"])
+def test_a_proxy_may_have_it_under_a_path(tmp_path, photo, monkeypatch, sent):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    settings = settings_in(tmp_path, root_path="/photos", tokens=True)
+    token = Tokens(settings.token_file).add("ann")
+    bearer = {"Authorization": f"Bearer {token}"}
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        page = web.get(f"{sent}/")
+        assert 'src="page.js"' in page.text  # relative, as all addresses in it
+        assert web.get(f"{sent}/page.js").status_code == 200
+        detail_of(web.get(f"{sent}/v1/models"), 401, "no-token")
+        files = {"photo": ("x.jpg", photo.read_bytes())}
+        answer = web.post(f"{sent}/v1/immunizations", files=files, headers=bearer)
+        links = answer.json()["links"]
+        assert links["self"].startswith("/photos/v1/immunizations/")
+        assert answer.headers["location"] == links["self"]
+        there = links["self"].removeprefix("/photos" if not sent else "")
+        known = web.get(there, headers=bearer)
+        assert known.json()["state"] == "queued"
+        assert known.headers["cache-control"] == "no-store"
+        assert web.get(f"{sent}/v1/openapi.json").json()["servers"] == [{"url": "/photos"}]
+    with TestClient(build_app(settings), base_url=f"{HOME}/photos") as web:
+        client = Client(HOME, token=token, http=web)
+        assert client.get(client.immunize(photo)).state == "queued"
+
+
 def test_tokens_are_asked_for_and_keep_jobs_apart(tmp_path, photo, monkeypatch):
     monkeypatch.setattr(Supervisor, "start", lambda self: None)
     clock = SimpleNamespace(monotonic=lambda: 100.0)

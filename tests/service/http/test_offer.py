@@ -10,6 +10,7 @@ from photovax.attack.budgets import VISIBILITY
 from photovax.attack.presets import load_recipe
 from photovax.cli import app
 from photovax.errors import UsageError
+from photovax.evaluation.true_edits import find_true_edit
 from photovax.service.app import build_app
 from photovax.service.http.offer import Offer
 from tests.service.asking import HOME, LIMIT, detail_of, post, settings_in
@@ -18,11 +19,15 @@ from tests.serving import recipe_file
 
 def test_what_may_be_asked_for_is_told(idle, photo, tmp_path):
     told = idle.get("/v1/limits").json()
+    requests = told.pop("requests")
+    assert len(requests) > 10
+    assert all(find_true_edit(request) for request in requests)
     assert told == {
         "levels": 32.0,
         "usual_levels": 24.0,
         "visibilities": list(VISIBILITY),
         "usual_visibility": "medium",
+        "radii": {"low": 0.46, "medium": 0.73, "high": 0.92},
         "recipes": ["quick"],
         "bytes": LIMIT,
         "pixels": 100_000,
@@ -36,6 +41,7 @@ def test_what_may_be_asked_for_is_told(idle, photo, tmp_path):
         told = web.get("/v1/limits").json()
         assert told["levels"] is told["usual_levels"] is told["usual_visibility"] is None
         assert told["visibilities"] == []
+        assert told["radii"] == {}
         said = detail_of(post(web, content, data={"levels": "8"}), 422, "wrong-request")
         assert "no largest change" in said
 

@@ -54,6 +54,21 @@ def test_what_is_refused_leaves_nothing(idle, photo, tmp_path):
     assert pictures_in(tmp_path) == []
 
 
+def test_what_would_be_ignored_is_refused(idle, photo, tmp_path):
+    one, two = (("photo", (name, photo.read_bytes())) for name in ("a.jpg", "b.jpg"))
+    twice = idle.post("/v1/immunizations", files=[one, two])
+    assert "photo was sent twice" in detail_of(twice, 422, "wrong-request")
+    words = idle.post("/v1/immunizations", files=[one], data={"visibility": ["low", "high"]})
+    assert "visibility was sent twice" in detail_of(words, 422, "wrong-request")
+    unknown = post(idle, photo.read_bytes(), data={"visiblity": "low"})
+    said = detail_of(unknown, 422, "wrong-request")
+    assert "'visiblity' is unknown" in said
+    assert "visibility" in said
+    both = idle.post("/v1/checks", files=[one, ("mask", ("m", b"x"))], data={"certificate": "x"})
+    assert "photo, original, certificate" in detail_of(both, 422, "wrong-request")
+    assert pictures_in(tmp_path) == []
+
+
 def test_visibility_is_refused_where_it_bounds_nothing(idle, photo, tmp_path):
     content = photo.read_bytes()
     assert post(idle, content, data={"visibility": "low"}).status_code == 202

@@ -29,7 +29,9 @@ def test_health_and_figures(client, web, idle):
     while (health := web.get("/v1/health")).status_code == 503 and time.monotonic() < end:
         time.sleep(0.1)  # until the first worker is there
     assert (health.status_code, health.json()["status"]) == (200, "ok")
-    assert idle.get("/v1/health").status_code == 503
+    assert idle.get("/v1/health").status_code == idle.head("/v1/health").status_code == 503
+    short = web.head("/v1/health")
+    assert (short.status_code, short.content) == (200, b"")
     text = web.get("/metrics").text
     assert 'photovax_jobs{state="running"}' in text
     assert re.search(r'photovax_requests_total\{route="/v1/health",status="200"\} [1-9]', text)

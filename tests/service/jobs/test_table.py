@@ -181,6 +181,9 @@ def test_times_are_by_the_clock_of_the_table(jobs, monkeypatch):
     assert now.started is not None
     view = job_view(replace(now, done=1, steps=2, read=now.started + 7), 60)
     assert view.seconds_left == 7
+    # Then the result is measured, for as long as that takes.
+    last = job_view(replace(now, done=2, steps=2, read=now.started + 14), 60)
+    assert last.seconds_left is None
     if jobs.shared:
         assert 0 <= now.read - now.started < 3600
 

@@ -19,6 +19,7 @@ from photovax.certificates.document import parse_certificate
 from photovax.certificates.keys import read_keys
 from photovax.certificates.register import Register, registered, today
 from photovax.certificates.verification import Seen, verify
+from photovax.checking import noisy
 from photovax.client import ServiceError
 from photovax.metrics.visibility import flip_picture
 from photovax.models.load import load_autoencoder
@@ -37,6 +38,7 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     job = client.wait(queued, callback=lambda state: seen.append(state.state))
     assert seen[-1] == "done"
     assert (job.done, job.steps) == (4, 4)
+    assert (job.result["visibility"], job.result["levels"]) == ("medium", 24)
     client.save_photo(job, tmp_path / "photo.webp")
     client.save_certificate(job, tmp_path / "c.json")
     made, given = read_photo(tmp_path / "photo.webp"), read_photo(photo)
@@ -97,6 +99,8 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
         Image.open(io.BytesIO(client.picture(edited, which))) for which in ("original", "immunized")
     )
     assert first.size == second.size == (80, 64)
+    assert edited.result == {"known": True}
+    assert client.wait(client.edit(job, "put a hat on")).result == {"known": False}
     client.delete(job)
     assert not {job.id, edited.id} & set(pictures_in(folder))
     with pytest.raises(ServiceError) as caught:
@@ -156,6 +160,22 @@ def test_a_check_says_nothing_of_a_certificate_that_does_not_hold(client, photo,
     found = client.wait(client.check(photo, certificate=tmp_path / "c.json")).result
     assert not found["certificate"]["valid"]
     assert "models" not in found["certificate"]
+
+
+def test_a_check_measures_what_is_left_where_that_is_asked(photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("photovax.survival.TREATMENTS", {"jpeg75": "JPEG at quality 75"})
+    given = read_photo(photo)
+    write_parcel(given, tmp_path / "original.npz")
+    write_parcel(given.with_pixels(noisy(given.pixels, 8, 7)), tmp_path / "photo.npz")
+    bench = Bench(settings_in(tmp_path))
+    plain, asked = (
+        bench.do("checks", tmp_path, tmp_path / f"{wish}", {"survival": wish}, lambda *_: None)
+        for wish in (False, True)
+    )
+    (left,) = asked.pop("survival")["after"]
+    assert left["label"] == "JPEG at quality 75"
+    assert left["share"] > 0
+    assert asked == plain
 
 
 def test_bad_certificates_fail_the_job_with_the_reason(client, photo, tmp_path):

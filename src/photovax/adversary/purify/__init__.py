@@ -6,6 +6,7 @@ packages are imported only when a purifier that needs them is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from photovax.adversary.purify import (  # noqa: F401 - they register themselves
@@ -16,9 +17,13 @@ from photovax.adversary.purify import (  # noqa: F401 - they register themselves
     sharing,
 )
 from photovax.adversary.purify.contract import PURIFIERS, Purifier
+from photovax.pictures.chains import CHAINS
 from photovax.registry import Part, unknown
 
-__all__ = ["PURIFICATIONS", "PURIFIERS", "Purifier", "load_purifier"]
+__all__ = ["PURIFICATIONS", "PURIFIERS", "THEN", "Purifier", "in_turn", "is_cheap", "load_purifier"]
+
+THEN = "+"
+"""Between the names of purifications that are applied in turn, as in ``jpeg75+blur``."""
 
 PURIFICATIONS: dict[str, Part] = {
     "none": Part("identity"),
@@ -39,6 +44,7 @@ PURIFICATIONS: dict[str, Part] = {
     "bits5": Part("bits", {"bits": 5}),
     "gamma": Part("gamma"),
     "screenshot": Part("screenshot"),
+    **{name: Part("shared", {"chain": name}) for name in CHAINS},
     "adversecleaner": Part("adversecleaner"),
     "nlmeans": Part("nlmeans"),
     "tv": Part("tv"),
@@ -50,11 +56,25 @@ PURIFICATIONS: dict[str, Part] = {
 """Purifiers and their options by the name of the purification, roughly from fast to slow."""
 
 
+_DEAR = ("none", "impress", "regenerate")
+
+
+def is_cheap(name: str) -> bool:
+    """Whether a purification is a single one that takes no minutes on a photo."""
+    return name not in _DEAR and THEN not in name
+
+
+def in_turn(purifiers: Sequence[Purifier]) -> Purifier:
+    """Several purifiers, one after the other."""
+    return sharing.InTurn(tuple(purifiers))
+
+
 def load_purifier(name: str, *, device: str = "auto", weights: Path | None = None) -> Purifier:
     """Load a purifier, which can then be used on any number of pictures.
 
     Args:
-        name: A key of ``PURIFICATIONS``, or the name of a registered purifier, such as a plug-in's.
+        name: A key of ``PURIFICATIONS``, or the name of a registered purifier, such as a plug-in's;
+            or several with ``THEN`` between them, which are applied in turn.
         device: Device of purifiers that run a model: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         weights: Folder of weight files that do not ship with photovax.
 
@@ -65,6 +85,9 @@ def load_purifier(name: str, *, device: str = "auto", weights: Path | None = Non
         ModelError: If its model cannot be loaded.
     """
     part = PURIFICATIONS.get(name)
+    if part is None and name not in PURIFIERS and THEN in name:
+        each = name.split(THEN)
+        return in_turn([load_purifier(one, device=device, weights=weights) for one in each])
     if part is None:
         if name not in PURIFIERS:
             raise unknown("purification", name, PURIFICATIONS)

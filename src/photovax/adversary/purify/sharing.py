@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from photovax.adversary.purify.contract import PURIFIERS
+from photovax.adversary.purify.contract import PURIFIERS, Purifier
 from photovax.errors import UsageError
-from photovax.pictures.resize import fed_sides
+from photovax.pictures.chains import chain_named
+from photovax.pictures.resize import fed_sides, fitting_sides
 
-__all__ = ["Codec", "Identity", "Resize", "Screenshot", "ShortSide"]
+__all__ = ["Codec", "Fit", "Identity", "InTurn", "Resize", "Screenshot", "ShortSide"]
 
 
 @PURIFIERS.register("identity")
@@ -100,6 +101,65 @@ class ShortSide:
         picture = Image.fromarray(pixels)
         height, width = fed_sides(picture.height, picture.width, self.pixels, multiple=1)
         return np.array(picture.resize((width, height), Image.Resampling.LANCZOS))
+
+
+@PURIFIERS.register("fit")
+@dataclass(frozen=True)
+class Fit:
+    """Shrink bilinearly to fit into a box, as platforms bound sizes; smaller pictures are kept.
+
+    Source: see the chains of ``photovax.pictures.chains``, which name their boxes.
+
+    Attributes:
+        width: Largest width, in pixels.
+        height: Largest height, in pixels.
+    """
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 1:
+            raise UsageError(
+                f"purifier fit needs a box of 1 x 1 pixel or more, got {self.width} x {self.height}"
+            )
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """The shrunk picture, or a copy of one that fits."""
+        picture = Image.fromarray(pixels)
+        height, width = fitting_sides(picture.height, picture.width, self.height, self.width)
+        return np.array(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Several purifiers, one after the other.
+
+    Attributes:
+        purifiers: Purifiers, in order.
+    """
+
+    purifiers: tuple[Purifier, ...]
+
+    def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
+        """The picture after the last purifier; each gets a seed of its own."""
+        made = pixels.copy()
+        for index, purify in enumerate(self.purifiers):
+            made = purify(made, seed + index)
+        return made
+
+
+@PURIFIERS.register("shared")
+def _shared(chain: str) -> InTurn:
+    """A picture as a named chain of ``photovax.pictures.chains`` leaves it.
+
+    Args:
+        chain: Name of the chain, such as ``telegram``.
+
+    Raises:
+        UnknownName: If there is no such chain.
+    """
+    return InTurn(tuple(PURIFIERS.create(step) for step in chain_named(chain).steps))
 
 
 @PURIFIERS.register("screenshot")

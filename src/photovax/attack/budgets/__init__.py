@@ -9,7 +9,13 @@ PyTorch is imported only when a set is used, so that the command line can list r
 
 from photovax.attack.budgets.balls import L2, Linf, Within, largest_change
 from photovax.attack.budgets.contract import BUDGETS, LEVELS, TOLERANCE, Constraint, Unit
-from photovax.attack.budgets.perceptual import VISIBILITY, Perceptual, radius_near, visibility
+from photovax.attack.budgets.perceptual import (
+    VISIBILITY,
+    Estimator,
+    Perceptual,
+    radius_near,
+    visibility,
+)
 
 __all__ = [
     "BUDGETS",
@@ -18,6 +24,7 @@ __all__ = [
     "TOLERANCE",
     "VISIBILITY",
     "Constraint",
+    "Estimator",
     "Linf",
     "Perceptual",
     "Unit",

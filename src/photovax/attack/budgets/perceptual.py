@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from photovax.attack.budgets.balls import Levels
 from photovax.attack.budgets.contract import BUDGETS, LEVELS, check_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from torch import Generator, Tensor
 
     from photovax.attack.budgets.lens import Lens
 
-__all__ = ["VISIBILITY", "Perceptual", "radius_near", "visibility"]
+__all__ = ["VISIBILITY", "Estimator", "Perceptual", "Viewing", "radius_near", "visibility"]
 
 VISIBILITY: dict[str, dict[str, float]] = {
-    "low": {"radius": 0.50, "levels": 24, "colour": 0.6},
-    "medium": {"radius": 0.78, "levels": 24, "colour": 0.6},
-    "high": {"radius": 1.00, "levels": 32, "colour": 0.6},
+    "low": {"radius": 0.46, "levels": 24, "colour": 0.6},
+    "medium": {"radius": 0.73, "levels": 24, "colour": 0.6},
+    "high": {"radius": 0.92, "levels": 32, "colour": 0.6},
 }
 """Named visibilities, and the options of a perceptual budget for each.
 
 Mean ColorVideoVDP (arXiv 2401.11485) on a full-HD display is about 9.5, 9.1 and 8.7 JOD.
 """
 
-_JOD_LOST, _JOD_POWER = 1.27, 1.38
+_JOD_LOST, _JOD_POWER = 1.45, 1.38
 """Loss of JOD at a radius of 1, and exponent of its growth: a fit to means of training photos."""
 
 
@@ -40,8 +42,16 @@ def radius_near(jod: float) -> float:
     return float(((10 - jod) / _JOD_LOST) ** (1 / _JOD_POWER))
 
 
+Estimator: TypeAlias = "Callable[[Tensor, Tensor, float], Tensor]"
+"""A function that estimates thresholds (N, 3, h, w), up to a positive factor.
+
+It is given photos (N, 3, h, w) in [0, 1], the allowance of their pixels (N, 1, h, w) in 8-bit
+levels, and their pixels per degree of visual angle. A ``PerturbationNetwork`` is one.
+"""
+
+
 @dataclass(frozen=True)
-class _View:
+class Viewing:
     """Resolution at which a photo is viewed and fed to models.
 
     Attributes:
@@ -89,7 +99,7 @@ class Perceptual(Levels):
     colour: float = 1.0
     texture: float = 1.0
     power: float = 4.0
-    view: _View | None = None
+    view: Viewing | None = None
     mask: Tensor | None = None
     bounds_seen: ClassVar[bool] = True
     # The lens of the last photo, kept because a descent uses it three times a step.
@@ -138,7 +148,7 @@ class Perceptual(Levels):
         scale = min(1.0, 1.5 * side / short)
         grid = max(1, round(height * scale)), max(1, round(width * scale))
         degree = shown_degree(height, width) * scale
-        return replace(self, view=_View(grid, degree, 0.5 * side / (short * scale)))
+        return replace(self, view=Viewing(grid, degree, 0.5 * side / (short * scale)))
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the grid on which changes are optimised."""
@@ -191,6 +201,37 @@ class Perceptual(Levels):
         change = self._scaled(lens.change(noise.to(origin)), origin, self.radius)
         return self.project(change.add_(origin), origin)
 
+    def estimated(
+        self, origin: Tensor, estimators: Sequence[tuple[tuple[int, int], Estimator]]
+    ) -> Tensor:
+        """The image whose thresholds are an estimate, scaled to a visibility of ``radius``.
+
+        It is differentiable, so that an estimator can be trained through it.
+
+        Args:
+            origin: Original (N, C, H, W) in [0, 1].
+            estimators: Estimators, each with the height and width at which it is given the photo.
+                Each estimate is divided by its root mean square before they are added.
+        """
+        from photovax.models.views import interpolated, resize
+
+        lens = self._lens(origin)
+        height, width = self.working_size(*origin.shape[-2:])
+        total = None
+        for fed, estimator in estimators:
+            # Bicubic filters overshoot; an allowance is above 0.
+            allowance = interpolated(lens.hidden * 255, *fed).clamp_min(0.1)
+            photo = resize(origin, *fed).expand(-1, 3, -1, -1)
+            found = estimator(photo, allowance, self._degree(origin) * fed[0] / height).float()
+            size = found.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+            found = interpolated(found / size.clamp_min(1e-12), height, width)
+            total = found if total is None else total + found
+        assert total is not None  # noqa: S101 - for the type checker: there is an estimator
+        change = lens.change(total[:, : origin.shape[1]])
+        if self.mask is not None:
+            change = change * self.mask
+        return self.project(self._scaled(change, origin, self.radius) + origin, origin)
+
     def size(self, x: Tensor, origin: Tensor) -> Tensor:
         """The larger of visibility / ``radius`` and largest change / ``levels``, (N,)."""
         change = x - origin
@@ -198,12 +239,16 @@ class Perceptual(Levels):
         largest = flat.amax(1).maximum(-flat.amin(1)) * (255 / self.levels)
         return (self._seen(change, origin) / self.radius).maximum(largest)
 
+    def thresholds(self, x: Tensor, origin: Tensor) -> Tensor:
+        """The thresholds (N, C, h, w) of the change of images, on the padded grid."""
+        return self._lens(origin).thresholds(self._on_grid(x - origin))
+
     def _scaled(self, change: Tensor, origin: Tensor, radius: float) -> Tensor:
         """A change on the grid, scaled to a visibility of ``radius`` and enlarged to the photo."""
         from photovax.models.views import interpolated
 
         seen = self._seen(change, origin).clamp_min_(1e-30).view(-1, 1, 1, 1)
-        return interpolated(change.mul_(radius / seen), *origin.shape[-2:])
+        return interpolated(change * (radius / seen), *origin.shape[-2:])
 
     def _seen(self, change: Tensor, origin: Tensor) -> Tensor:
         """The visibility of changes (N,), in thresholds."""
@@ -218,20 +263,24 @@ class Perceptual(Levels):
         return (powers / places) ** (1 / self.power)
 
     def _lens(self, origin: Tensor) -> Lens:
-        from photovax.attack.budgets.lens import Lens, shown_degree
+        from photovax.attack.budgets.lens import Lens
 
         if not self._lenses or self._lenses[0][0] is not origin:
-            sides = origin.shape[-2], origin.shape[-1]
-            view = self.view or _View(sides, shown_degree(*sides), math.inf)
             lens = Lens.of(
                 self._on_grid(origin),
-                degree=view.degree,
-                finest=view.finest,
+                degree=self._degree(origin),
+                finest=math.inf if self.view is None else self.view.finest,
                 colour=self.colour,
                 texture=self.texture,
             )
             self._lenses[:] = [(origin, lens)]
         return self._lenses[0][1]
+
+    def _degree(self, origin: Tensor) -> float:
+        """Pixels of the grid per degree of visual angle."""
+        from photovax.attack.budgets.lens import shown_degree
+
+        return shown_degree(*origin.shape[-2:]) if self.view is None else self.view.degree
 
     def _on_grid(self, planes: Tensor) -> Tensor:
         from photovax.models.views import interpolated

@@ -1,4 +1,4 @@
-"""Views of what sending and posting a photo does to it: compression and resizing."""
+"""Views of what sending and posting a photo does to it: compression, resizing, named chains."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.errors import UsageError
+from photovax.models.views.chain import Chain
 from photovax.models.views.compressed import compressed
 from photovax.models.views.contract import VIEWS, View
+from photovax.pictures.chains import chain_named
 from photovax.pictures.compression import Compression
+from photovax.pictures.resize import fitting_sides
 
-__all__ = ["Lossy", "Resized"]
+__all__ = ["Fit", "Lossy", "Resized"]
 
 
 @dataclass(frozen=True)
@@ -99,3 +102,64 @@ class Resized(View):
         """The resized images."""
         size = [max(1, round(side * self.share)) for side in images.shape[-2:]]
         return _KERNELS[self.kernel](images, size=size).clamp(0, 1)
+
+
+@VIEWS.register("fit")
+@dataclass(frozen=True)
+class Fit(View):
+    """The photo shrunk to fit into a box, as platforms bound sizes; smaller photos keep theirs.
+
+    The interpolation is bilinear with antialiasing.
+
+    Attributes:
+        width: Largest width in pixels, 1 or more.
+        height: Largest height in pixels, 1 or more.
+
+    Raises:
+        UsageError: If a side is out of range.
+    """
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 1:
+            raise UsageError(
+                f"view fit needs a box of 1 x 1 pixel or more, got {self.width} x {self.height}"
+            )
+
+    def fed_side(self, short: int) -> int:
+        """The short side, at most that of the box; an elongated photo is fed less."""
+        return min(short, self.width, self.height)
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """The shrunk images, or those that fit as they are."""
+        height, width = images.shape[-2:]
+        sides = fitting_sides(height, width, self.height, self.width)
+        if sides == (height, width):
+            return images
+        return _KERNELS["bilinear"](images, size=sides).clamp(0, 1)
+
+
+@VIEWS.register("screenshot")
+def _screenshot(share: float = 0.75, quality: int = 85) -> Chain:
+    """A photo shrunk as browsers fit it to a page, and saved as JPEG.
+
+    Args:
+        share: Share of each side, above 0 and up to 4.
+        quality: Quality of libjpeg, 1 to 100.
+    """
+    return Chain((Resized(share, "bilinear"), _jpeg(quality)))
+
+
+@VIEWS.register("shared")
+def _shared(chain: str) -> Chain:
+    """A photo as a named chain of ``photovax.pictures.chains`` leaves it.
+
+    Args:
+        chain: Name of the chain, such as ``telegram``.
+
+    Raises:
+        UnknownName: If there is no such chain.
+    """
+    return Chain(tuple(VIEWS.create(step) for step in chain_named(chain).steps))

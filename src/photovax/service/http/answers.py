@@ -30,7 +30,10 @@ class JobView(BaseModel):
     state: str = Field(description="queued, running, done, failed, cancelled or expired")
     done: int = Field(description="number of steps done")
     steps: int = Field(description="number of steps in all; 0 until known")
-    seconds_left: float | None = Field(description="estimated time left while the job runs")
+    seconds_left: float | None = Field(
+        description="estimated time until the last step; null before the first and after the last, "
+        "when the result is measured"
+    )
     created: datetime
     expires: datetime | None = Field(description="time at which pictures and result are deleted")
     result: dict[str, Any] | None
@@ -78,6 +81,12 @@ class Limits(BaseModel):
     usual_visibility: str | None = Field(
         description="default value of visibility; null where it has no word"
     )
+    radii: dict[str, float] = Field(
+        description="limit on the change for each of these visibilities, in thresholds of vision"
+    )
+    requests: list[str] = Field(
+        description="instructions that the editor of POST …/edits was trained on; there are others"
+    )
     recipes: list[str] = Field(description="names of recipes; the first is the default")
     bytes: int = Field(description="largest size of one upload, all parts together")
     pixels: int = Field(description="largest number of pixels of one picture")
@@ -92,10 +101,16 @@ class Health(BaseModel):
     version: str
 
 
-def job_view(job: Job, keep_seconds: float) -> JobView:
-    """Describe a job to its owner; its result is kept for ``keep_seconds``."""
+def job_view(job: Job, keep_seconds: float, root_path: str = "") -> JobView:
+    """Describe a job to its owner.
+
+    Args:
+        job: The job.
+        keep_seconds: Time for which its result is kept.
+        root_path: Path under which clients see the service.
+    """
     result = {key: value for key, value in (job.result or {}).items() if key != "output"}
-    here = f"/v1/{job.kind}/{job.id}"
+    here = f"{root_path}/v1/{job.kind}/{job.id}"
     links = {"self": here, "events": f"{here}/events"}
     if job.state == "done" and result.get("file") is not None:
         links |= {"photo": f"{here}/photo", "certificate": f"{here}/certificate"}
@@ -106,7 +121,7 @@ def job_view(job: Job, keep_seconds: float) -> JobView:
     if job.state == "done" and job.kind == "edits":
         links |= {name: f"{here}/pictures/{name}" for name in ("original", "immunized")}
     left = None
-    if job.state == "running" and job.started is not None and job.done:
+    if job.state == "running" and job.started is not None and 0 < job.done < job.steps:
         left = round((job.read - job.started) / job.done * (job.steps - job.done), 1)
     return JobView(
         id=job.id,

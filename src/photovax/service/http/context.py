@@ -52,7 +52,7 @@ class Context:
 
     def view(self, job: Job) -> JobView:
         """Describe a job to its owner."""
-        return job_view(job, self.settings.keep_seconds)
+        return job_view(job, self.settings.keep_seconds, self.settings.root_path)
 
 
 def provide(app: FastAPI, context: Context) -> None:

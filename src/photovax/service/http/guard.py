@@ -59,7 +59,9 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer, began = _Answer(scope, send), time.perf_counter()
+        path = scope["path"].removeprefix(self._settings.root_path)
+        scope["root_path"] = self._settings.root_path
+        answer, began = _Answer(send, path), time.perf_counter()
         try:
             await self._served(scope, receive, answer)
         except Problem as error:
@@ -82,7 +84,7 @@ class Guard:
     def _admitted(self, scope: Scope, headers: Headers) -> str:
         """Return the owner of a request: a token's id, or nothing without tokens."""
         self._check_site(scope, headers)
-        path = scope["path"]
+        path = scope["path"].removeprefix(self._settings.root_path)
         if path in _OPEN or not (path.startswith("/v1/") or path == "/metrics"):
             return ""
         owner, address = "", (scope.get("client") or ("", 0))[0]
@@ -111,6 +113,8 @@ class Guard:
         if scope["method"] in ("GET", "HEAD"):
             return
         origin = headers.get("origin")
+        if origin in self._settings.origins:
+            return
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") or (
             origin is not None and urlsplit(origin).netloc != host
         ):
@@ -127,8 +131,8 @@ class Guard:
 class _Answer:
     """Adds headers to an answer, and replaces it if the body was too large or too slow."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self._scope, self._send = scope, send
+    def __init__(self, send: Send, path: str) -> None:
+        self._send, self._path = send, path
         self.status = _GONE
         self.refused: Problem | None = None
         self._replaced = False
@@ -154,7 +158,7 @@ class _Answer:
         headers = MutableHeaders(scope=message)
         for name, value in _HEADERS.items():
             headers[name] = value
-        if self._scope["path"].startswith("/v1/"):
+        if self._path.startswith("/v1/"):
             headers["Cache-Control"] = "no-store"
 
 

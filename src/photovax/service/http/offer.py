@@ -9,6 +9,8 @@ from photovax.attack.presets import load_recipe
 from photovax.attack.recipe import Recipe
 from photovax.certificates.document import total_of
 from photovax.errors import UsageError
+from photovax.evaluation.plan import load_edits
+from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.service.http.problems import Problem
 from photovax.service.settings import Settings
 
@@ -24,6 +26,7 @@ class Offer:
         recipes: Recipes by the names that clients use; the first is the default.
         usual: The default recipe at its default strength.
         most: Largest change that clients may ask for, in levels of 255.
+        requests: Instructions that the editor which edits results was trained on.
 
     Args:
         settings: The service's.
@@ -53,6 +56,10 @@ class Offer:
         if settings.total is not None and self.usual.levels is not None:
             self.most = settings.total
         self._levels_set = settings.levels is not None
+        known = load_edits(None, DEFAULT_MODEL)
+        self.requests = [
+            prompt for asked in known if asked.edit.mode == "instruct" for prompt in asked.prompts
+        ]
 
     @property
     def most_levels(self) -> float | None:

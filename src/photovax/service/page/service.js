@@ -1,6 +1,9 @@
 // Requests to the service. A token is kept in this tab only.
 
+const FOLLOWED = 3; // jobs at the same time: a browser opens six connections to one server
 let token = sessionStorage.getItem("token") ?? "";
+let free = FOLLOWED;
+const waiting = [];
 
 export class Problem extends Error {
   constructor(status, detail) {
@@ -14,14 +17,14 @@ export function remember(value) {
   sessionStorage.setItem("token", token);
 }
 
+// Addresses of our own are relative to the page, which a proxy may have under a path.
 async function ask(url, options = {}) {
   const headers = { ...options.headers };
   if (token) headers.Authorization = `Bearer ${token}`;
   let answer;
   try {
     answer = await fetch(url, { ...options, headers });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+  } catch {
     throw new Problem(0, "The service cannot be reached.");
   }
   if (answer.ok) return answer;
@@ -29,43 +32,47 @@ async function ask(url, options = {}) {
   throw new Problem(answer.status, said.detail ?? `The service answered ${answer.status}.`);
 }
 
+async function post(url, fields, headers = {}) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) {
+    if (value instanceof Blob) form.append(name, value, name); // the file's name is not sent
+    else form.append(name, value);
+  }
+  return (await ask(url, { method: "POST", body: form, headers })).json();
+}
+
 // The strength is a field of the API and its value; the default is used without it.
-export async function immunize(photo, strength, forbid) {
-  const form = new FormData();
-  for (const [field, value] of Object.entries(strength)) form.append(field, value);
-  form.append("forbid_ai", forbid);
-  form.append("photo", photo, "photo"); // the file name is not sent
-  const headers = { "Idempotency-Key": crypto.randomUUID?.() ?? String(Math.random()) + Date.now() };
-  return (await ask("/v1/immunizations", { method: "POST", body: form, headers })).json();
+export function immunize(photo, strength, forbid) {
+  const key = crypto.randomUUID?.() ?? String(Math.random()) + Date.now();
+  return post("v1/immunizations", { ...strength, forbid_ai: forbid, photo }, { "Idempotency-Key": key });
 }
 
-export async function edit(job, prompt) {
-  const form = new FormData();
-  form.append("prompt", prompt);
-  return (await ask(job.links.edits, { method: "POST", body: form })).json();
+export const edit = (job, prompt) => post(job.links.edits, { prompt });
+export const check = (fields) => post("v1/checks", fields);
+export const remove = (job) => ask(job.links.self, { method: "DELETE" });
+export const picture = async (url) => (await ask(url)).blob();
+export const get = async (url) => (await ask(url)).json();
+export const over = (job) => !["queued", "running"].includes(job.state);
+export const job = (id) => get(`v1/immunizations/${id}`);
+
+// Calls back at each change and returns the ended job, once it is among the few that are followed.
+export async function follow(followed, changed) {
+  if (free > 0) free -= 1;
+  else await new Promise((resolve) => waiting.push(resolve));
+  try {
+    return await followNow(followed, changed);
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else free += 1;
+  }
 }
 
-export async function remove(job) {
-  await ask(job.links.self, { method: "DELETE" });
-}
-
-export async function picture(url) {
-  return (await ask(url)).blob();
-}
-
-export async function models() {
-  return (await ask("/v1/models")).json();
-}
-
-export async function limits() {
-  return (await ask("/v1/limits")).json();
-}
-
-// Calls back at each change and returns the ended job. EventSource cannot send a token.
-export async function follow(job, changed) {
+// EventSource cannot send a token.
+export async function followNow(followed, changed) {
   for (let tries = 0; ; tries += 1) {
     try {
-      const reader = (await ask(job.links.events)).body.pipeThrough(new TextDecoderStream()).getReader();
+      const reader = (await ask(followed.links.events)).body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
       for (;;) {
         const { value, done } = await reader.read();
@@ -76,10 +83,10 @@ export async function follow(job, changed) {
         for (const event of events) {
           const data = event.split("\n").find((line) => line.startsWith("data: "));
           if (!data) continue;
-          job = JSON.parse(data.slice(6));
+          const state = JSON.parse(data.slice(6));
           tries = 0;
-          changed(job);
-          if (!["queued", "running"].includes(job.state)) return job;
+          changed(state);
+          if (over(state)) return state;
         }
       }
       throw new Problem(0, "The connection to the service was lost.");

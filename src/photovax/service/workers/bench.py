@@ -22,6 +22,7 @@ from photovax.certificates.renewal import Renewer, Wish
 from photovax.certificates.verification import Seen, verify
 from photovax.checking import Check
 from photovax.errors import MetricUnavailable, UsageError
+from photovax.evaluation.true_edits import find_true_edit
 from photovax.immunized import Saved
 from photovax.metrics.visibility import flip_picture, words
 from photovax.models.catalog.entries import DEFAULT_MODEL
@@ -169,6 +170,8 @@ class Bench:
             **_visible(saved),
             "models": _models(text),
             "notes": list(saved.notes),
+            "visibility": recipe.visibility,
+            "levels": recipe.levels,
         }
 
     def _renew(
@@ -245,7 +248,8 @@ class Bench:
         if first.exists():
             size = load_recipe(self._settings.recipe).size
             issuer = self._issuer(self._today)
-            checked = issuer.check_copy(photo, read_parcel(first), size=size)
+            survival = bool(asked.get("survival"))
+            checked = issuer.check_copy(photo, read_parcel(first), size=size, survival=survival)
             found |= {
                 "verdict": checked.verdict.value,
                 "step": None if checked.step is None else checked.step.line,
@@ -259,6 +263,8 @@ class Bench:
                     for name, each in checked.models.items()
                 },
             }
+            if checked.survival is not None:
+                found["survival"] = checked.survival.figures()
         return found
 
     def _edit(
@@ -272,7 +278,7 @@ class Bench:
             made = self._adversary.edit(pixels, edit, seed=asked["seed"], size=size)
             write_photo(Photo(made, None, Metadata(), "PNG", ()), output / f"{name}.png")
         tick(2, 2)
-        return {}
+        return {"known": find_true_edit(asked["prompt"]) is not None}
 
 
 def _visible(found: Saved | Check) -> dict[str, Any]:

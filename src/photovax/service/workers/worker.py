@@ -31,6 +31,7 @@ __all__ = ["Pulse", "pack", "run", "unpack"]
 
 
 _PATHS = ("data", "weights", "sign_key", "sign_chain")
+_TUPLES = ("recipes", "hosts", "origins")
 _POLL = 0.2
 _BEAT = 0.4
 _AGAIN = 5.0
@@ -46,7 +47,7 @@ def unpack(line: str) -> Settings:
     data: dict[str, Any] = json.loads(line)
     for name in _PATHS:
         data[name] = data[name] and Path(data[name])
-    return Settings(**{**data, "recipes": tuple(data["recipes"]), "hosts": tuple(data["hosts"])})
+    return Settings(**data | {name: tuple(data[name]) for name in _TUPLES})
 
 
 class Pulse:

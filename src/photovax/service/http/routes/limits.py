@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from photovax.attack.budgets import VISIBILITY
 from photovax.service.http.answers import Limits
 from photovax.service.http.context import Service
 
@@ -21,6 +22,8 @@ def limits(service: Service) -> Limits:
         usual_levels=offer.usual.levels,
         visibilities=offer.visibilities,
         usual_visibility=offer.usual.visibility,
+        radii={word: VISIBILITY[word]["radius"] for word in offer.visibilities},
+        requests=offer.requests,
         recipes=list(offer.recipes),
         bytes=settings.max_bytes,
         pixels=settings.max_pixels,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, File, Form, Header, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Header, Request, Response, UploadFile
 
 from photovax.attack.budgets import VISIBILITY
 from photovax.certificates.document import MAX_BYTES
@@ -17,7 +17,26 @@ from photovax.service.workers.intake import Order
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1")
+
+async def _each_once(request: Request) -> None:
+    """Refuse what would be ignored: fields that a route does not have, and second ones.
+
+    Raises:
+        Problem: If there is such a field.
+    """
+    form = await request.form()  # read already
+    known = [field.alias for field in request.scope["route"].dependant.body_params]
+    for name in form:
+        if name not in known:
+            raise Problem(
+                *(422, "wrong-request"),
+                f"the field {name[:40]!r} is unknown; there are {', '.join(known)}",
+            )
+        if len(form.getlist(name)) > 1:
+            raise Problem(422, "wrong-request", f"the field {name} was sent twice; send it once")
+
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(_each_once)])
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=128)]
 Picture = Annotated[UploadFile, File(description="A picture file of any common type.")]
@@ -104,13 +123,16 @@ async def check(
     photo: Picture,
     original: MaybePicture = None,
     certificate: Annotated[str | None, Form(max_length=MAX_BYTES)] = None,
+    survival: Annotated[
+        bool, Form(description="Measure what common treatments leave of the effect, too.")
+    ] = False,
     key: Key = None,
 ) -> JobView:
     """Measure whether a photo is immunized, by its original, or verify its certificate."""
     if original is None and certificate is None:
         raise Problem(422, "wrong-request", "send the original, or the certificate, or both")
     uploads = {"photo": photo, "original": original}
-    asked = {"certificate": certificate}
+    asked = {"certificate": certificate, "survival": survival}
     job = await service.intake.take(Order("checks", asked, uploads, own, key))
     return _accepted(service, job, response)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.checkpoints import read_checkpoint, write_checkpoint
+from photovax.learning.checkpoints import read_checkpoint, write_checkpoint
 
 
 class Harmful:

@@ -43,7 +43,7 @@ class Muon(Optimizer):
 def _orthogonalised(matrix: Tensor) -> Tensor:
     """An approximation of U V^T, for matrix = U S V^T, by five quintic Newton-Schulz steps."""
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).bfloat16()
+    x: Tensor = (matrix.T if tall else matrix).bfloat16()
     x = x / (x.norm() + 1e-7)
     for _ in range(5):
         gram = x @ x.T

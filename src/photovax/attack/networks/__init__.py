@@ -1,0 +1,1 @@
+"""Perturbation networks: estimates of an immunizing change in one pass."""

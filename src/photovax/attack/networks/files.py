@@ -1,0 +1,117 @@
+"""Files of perturbation networks: weights in safetensors, with what they were trained for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from photovax.attack.networks.headers import FORMAT, SHIPPED, told_by
+from photovax.attack.networks.network import PerturbationNetwork, placed
+from photovax.digests import file_digest
+from photovax.errors import ModelError
+from photovax.models.contracts import Autoencoder
+from photovax.pictures.atomic import write_bytes
+
+__all__ = ["Trained", "networks_of", "read_network", "write_network"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        network: Network, in evaluation mode and without weight gradients.
+        model: Name of the autoencoder that it was trained against.
+        model_digest: SHA-256 of the autoencoder's weights, in hexadecimal digits.
+        digest: SHA-256 of the network's file, in hexadecimal digits.
+    """
+
+    network: PerturbationNetwork
+    model: str
+    model_digest: str
+    digest: str
+
+
+def write_network(
+    network: PerturbationNetwork,
+    file: Path,
+    *,
+    model: str,
+    model_digest: str,
+    overwrite: bool = False,
+) -> None:
+    """Write a network in half precision.
+
+    Args:
+        network: Network.
+        file: File to write.
+        model: Name of the autoencoder that it was trained against.
+        model_digest: SHA-256 of the autoencoder's weights, in hexadecimal digits.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        OutputExists: If the file exists and must not be replaced.
+        SaveError: If the disk refuses the file.
+    """
+    shape = {"widths": list(network.widths), "blocks": network.blocks}
+    told = {"format": FORMAT, "model": model, "model_digest": model_digest}
+    weights = {name: each.half().contiguous() for name, each in network.state_dict().items()}
+    data = save(weights, metadata={**told, "shape": json.dumps(shape)})
+    write_bytes(data, file, overwrite=overwrite)
+
+
+def read_network(file: Path, device: torch.device) -> Trained:
+    """Read a network.
+
+    Args:
+        file: File that ``write_network`` wrote.
+        device: Device on which to load it.
+
+    Raises:
+        ModelError: If the file cannot be read, or is no perturbation network.
+    """
+    told = told_by(file)
+    try:
+        shape = json.loads(told["shape"])
+        network = PerturbationNetwork(tuple(shape["widths"]), shape["blocks"])
+        with safe_open(file, framework="pt") as opened:
+            weights = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
+        network.load_state_dict(weights)
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[-1].strip() or type(error).__name__
+        raise ModelError(f"network {file}: damaged: {reason}") from None
+    placed(network.eval().requires_grad_(False), device)
+    return Trained(network, told["model"], told["model_digest"], file_digest(file))
+
+
+def networks_of(
+    models: Sequence[Autoencoder], files: Sequence[Path], device: torch.device
+) -> dict[str, Trained]:
+    """The networks of some models, by the name of the model.
+
+    Args:
+        models: Autoencoders.
+        files: Files of networks; those in ``SHIPPED`` are known without being given.
+        device: Device on which to load them.
+
+    Raises:
+        ModelError: If a file cannot be read, or was trained against none of these models.
+    """
+    found: dict[str, Trained] = {}
+    for file in (*SHIPPED, *files):
+        told = told_by(file)
+        names = [model.name for model in models if model.digest == told["model_digest"]]
+        if not names and file in files:
+            raise ModelError(
+                f"network {file} is of {told['model']} with weights {told['model_digest'][:12]}, "
+                "not of " + ", ".join(f"{model.name} with {model.digest[:12]}" for model in models)
+            )
+        if names:
+            found.update(dict.fromkeys(names, read_network(file, device)))
+    return found

@@ -1,0 +1,46 @@
+"""What files of perturbation networks were trained for, read without PyTorch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from photovax.errors import ModelError
+
+__all__ = ["FORMAT", "SHIPPED", "shipped_for", "told_by"]
+
+FORMAT = "photovax perturbation network 1"
+
+SHIPPED = tuple(sorted(Path(__file__).parent.glob("*.safetensors")))
+"""Files of the networks that ship with photovax."""
+
+_LARGEST_HEADER = 1 << 20
+
+
+def told_by(file: Path) -> dict[str, str]:
+    """The metadata of a network's file: ``model``, ``model_digest`` and ``shape``.
+
+    Source: the header of the safetensors format, which is its length and JSON.
+
+    Raises:
+        ModelError: If it cannot be read, or is no perturbation network.
+    """
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length)) if length < _LARGEST_HEADER else {}
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no safetensors file"
+        raise ModelError(f"network {file}: cannot be read: {reason}") from None
+    told = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise ModelError(
+            f"network {file} is no perturbation network of photovax",
+            hint="photovax train-immunizer makes one",
+        )
+    return {str(key): str(value) for key, value in told.items()}
+
+
+def shipped_for(model: str) -> Path | None:
+    """The network that ships with photovax for a model of the catalogue, or None."""
+    return next((file for file in SHIPPED if told_by(file)["model"] == model), None)

@@ -1,0 +1,26 @@
+"""Lines that say what common treatments leave of an immunization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["survival_lines"]
+
+
+def survival_lines(figures: Mapping[str, Any]) -> list[str]:
+    """Lines with what is left after each treatment, the worst first.
+
+    Args:
+        figures: Figures of ``photovax.survival.Survival``, as they stand in records.
+    """
+    lines = ["left of the latent shift after (worst first; edits can lose more):"]
+    width = max(len(each["label"]) for each in figures["after"])
+    for each in figures["after"]:
+        weakest = min(each["models"].values(), key=lambda model: model["shift"])
+        lines.append(
+            f"  {each['label']:<{width}}  {each['share']:>5.0%}  {each['left']:<5} "
+            f"({each['verdict']}: {weakest['shift']:.2f}, noise {weakest['noise']:.2f})"
+        )
+    lines += [f"  not measured: {label}: {why}" for label, why in figures["left_out"].items()]
+    return lines

@@ -1,0 +1,105 @@
+"""``photovax train-immunizer``: train a network that immunizes in one pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from photovax.attack.presets import DEFAULT, INSTANT, load_recipe
+from photovax.cli import options
+from photovax.errors import UsageError
+from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.pictures.atomic import check_free
+from photovax.ranges import SEEDS, Range
+
+MINUTES = Range(above=0)
+
+
+def command(
+    photos: Annotated[
+        Path,
+        typer.Option(help="Folder of photos to train on, and below it.", show_default=False),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="File of the network, .safetensors.", show_default=False
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="Model whose autoencoder is attacked: a name or a folder.")
+    ] = DEFAULT_MODEL,
+    weights: options.Weights = None,
+    minutes: Annotated[
+        float,
+        options.number(
+            "--minutes", MINUTES, help="Duration of the training, over all runs that resume it."
+        ),
+    ] = 60,
+    recipe: Annotated[
+        str, typer.Option(help="Recipe that gives budget, objective and views of the training.")
+    ] = INSTANT,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Network to start from, such as that of a similar model.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, options.number("--seed", SEEDS, help="Seed of random draws.")] = 0,
+    device: options.Device = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing file.")
+    ] = False,
+) -> None:
+    """Train a network that immunizes photos in one pass, for `immunize --network`.
+
+    The state is kept in OUTPUT.training, so the same command goes on after an interruption. At the
+    end the latent shift of photos held out is printed, beside that of the default recipe.
+    """
+    if output.suffix != ".safetensors":
+        raise UsageError(f"-o must end in .safetensors, got {output}")
+    check_free(output, overwrite=overwrite)
+    asked = load_recipe(recipe)
+
+    from photovax.learning.crops import photos_in, split
+    from photovax.learning.held_out import compared
+    from photovax.learning.learner import Learner, Plan
+    from photovax.machine.device import pick_device
+    from photovax.machine.precision import quick_passes
+    from photovax.models.load import load_autoencoder
+
+    learnt, held_out = split(photos_in(photos))
+    chosen = pick_device(device)
+    learner = Learner(
+        asked,
+        load_autoencoder(model, device=chosen, weights=weights),
+        learnt,
+        held_out,
+        output.with_name(f"{output.name}.training"),
+        Plan(minutes * 60, seed=seed),
+        quick=quick_passes("auto", chosen),
+        device=chosen,
+        start=start,
+    )
+    typer.echo(f"training on {len(learnt)} photos, {len(held_out)} held out", err=True)
+    if learner.steps:
+        typer.echo(f"resuming after {learner.steps} steps", err=True)
+    learner.train(_show)
+    learner.export(output, overwrite=overwrite)
+    measured = held_out[:8]
+    found = compared(
+        output, load_recipe(DEFAULT), measured, model=model, weights=weights, device=device
+    )
+    typer.echo(f"{output}: latent shift of {len(measured)} photos held out")
+    for way, shift in found.items():
+        typer.echo(f"  {shift:.3f}  {way}")
+
+
+def _show(report: dict[str, Any]) -> None:
+    typer.echo(
+        f"{report['seconds'] / 60:6.1f} min  step {report['step']}  loss {report['loss']:.3f}  "
+        f"latent shift {report['shift']:.3f}",
+        err=True,
+    )

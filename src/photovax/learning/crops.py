@@ -1,0 +1,117 @@
+"""Random crops of photos for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from photovax.errors import PhotovaxError, UsageError
+from photovax.models.views import resize
+from photovax.pictures.photo import read_photo
+from photovax.pictures.types import PICTURE_SUFFIXES
+from photovax.tensors import tensor
+
+__all__ = ["PhotoCrops", "photos_in", "split"]
+
+_KEPT = 1500
+"""Number of decoded photos that are kept, about 0.5 MB each at 480 x 320."""
+
+_LARGEST = 1024
+"""Short side in pixels to which larger photos are shrunk when they are read."""
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The files below a folder whose suffix is that of a picture, without hidden ones, by name.
+
+    Raises:
+        UsageError: If it is no folder, or has fewer than two.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"photos must be in a folder, got {folder}")
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in PICTURE_SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+    if len(files) < 2:
+        raise UsageError(f"training needs at least 2 photos, got {len(files)} in {folder}")
+    return files
+
+
+def split(files: Sequence[Path], *, held_out: int = 16) -> tuple[list[Path], list[Path]]:
+    """Photos to train on, and photos held out to measure on.
+
+    Args:
+        files: Two photos or more.
+        held_out: Every n-th photo by name is held out.
+    """
+    held = sorted(files)[:: max(2, min(held_out, len(files) // 2))]
+    return [file for file in sorted(files) if file not in set(held)], held
+
+
+class PhotoCrops:
+    """Random crops, half of them shrunk, half of them mirrored.
+
+    Shrunk crops contain edges as sharp as those of a large photo that a model's pipeline resized.
+    Photos that cannot be read are left out.
+
+    Args:
+        files: Photos.
+        random: Source of all random choices.
+
+    Attributes:
+        random: Source of all random choices.
+    """
+
+    def __init__(self, files: Sequence[Path], random: np.random.Generator) -> None:
+        self.random = random
+        self._files = list(files)
+        self._read = lru_cache(_KEPT)(_levels)
+
+    def batch(self, count: int, side: int) -> Tensor:
+        """``count`` square crops as float32 (count, 3, side, side) in [0, 1].
+
+        Raises:
+            UsageError: If no photo can be read.
+        """
+        return torch.cat([self._crop(side) for _ in range(count)])
+
+    def _crop(self, side: int) -> Tensor:
+        levels = self._drawn()
+        height, width = levels.shape[:2]
+        short = min(height, width)
+        cut = min(side, short)
+        if self.random.random() < 0.5:
+            cut = int(self.random.integers(cut, short, endpoint=True))
+        top = int(self.random.integers(height - cut, endpoint=True))
+        left = int(self.random.integers(width - cut, endpoint=True))
+        crop = resize(tensor(levels[top : top + cut, left : left + cut]), side, side)
+        return crop.flip(3) if self.random.random() < 0.5 else crop
+
+    def _drawn(self) -> np.ndarray:
+        """The pixels (H, W, 3) of a random photo that can be read."""
+        while self._files:
+            index = int(self.random.integers(len(self._files)))
+            try:
+                return self._read(self._files[index])
+            except PhotovaxError:
+                del self._files[index]
+        raise UsageError("training: none of the photos can be read")
+
+
+def _levels(file: Path) -> np.ndarray:
+    """The visible colours of a photo as pixels (H, W, 3), at a short side of at most 1,024."""
+    from photovax.tensors import pixels_of
+
+    pixels = read_photo(file).visible()
+    height, width = pixels.shape[:2]
+    scale = _LARGEST / min(height, width)
+    if scale < 1:
+        pixels = pixels_of(resize(tensor(pixels), round(height * scale), round(width * scale)))
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))

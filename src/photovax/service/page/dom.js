@@ -1,0 +1,17 @@
+// Elements of the page.
+
+export const $ = (id) => document.getElementById(id);
+
+export function element(tag, options, ...inside) {
+  const made = Object.assign(document.createElement(tag), options);
+  made.append(...inside);
+  return made;
+}
+
+// Calls back with how far an arrow key moves: -1, 0 or 1 across and down.
+export function onArrows(held, move) {
+  held.addEventListener("keydown", (event) => {
+    const { x = 0, y = 0 } = { ArrowLeft: { x: -1 }, ArrowRight: { x: 1 }, ArrowUp: { y: -1 }, ArrowDown: { y: 1 } }[event.key] ?? {};
+    if ((x || y) && move(x, y) !== false) event.preventDefault();
+  });
+}

@@ -1,0 +1,176 @@
+// The queue: photos that were given, each uploaded, followed and listed until it is removed.
+// The address of this page names their jobs, so that they survive a reload of the page.
+
+import { $, element } from "./dom.js";
+import * as service from "./service.js";
+
+const BRIEF = ["Waiting to be uploaded", "Starting"];
+const entries = [];
+const kept = JSON.parse(sessionStorage.getItem("names") ?? "{}"); // file names by job, in this tab only
+let tell = {}; // done(entry), opened(entry), removed(entry), refused(error)
+let uploads = false;
+
+export const busy = () => entries.some((entry) => !entry.over);
+
+export function begin(callbacks) {
+  tell = callbacks;
+  return restore();
+}
+
+function make(name, rest) {
+  const entry = { name, file: null, job: null, over: false, stage: "", ...rest };
+  const button = (text, onclick, options) =>
+    element("button", { type: "button", className: "plain", textContent: text, onclick, ...options });
+  entry.pick = button(name, () => tell.opened(entry), { className: "pick", disabled: true });
+  entry.said = element("span", { className: "said" });
+  entry.bar = element("progress", { ariaLabel: `Progress of ${name}` });
+  entry.again = button("Try again", () => retry(entry), { ariaLabel: `Try ${name} again`, hidden: true });
+  const drop = button("Delete", () => remove(entry), { ariaLabel: `Delete ${name}` });
+  entry.item = element("li", {}, entry.pick, drop, entry.again, entry.said, entry.bar);
+  entries.push(entry);
+  $("list").append(entry.item);
+  $("queue").hidden = false;
+  return entry;
+}
+
+// Only a new stage is read aloud, not each step of it.
+function say(entry, stage, detail = "") {
+  entry.said.textContent = stage + detail;
+  if (stage !== entry.stage && !BRIEF.includes(stage)) $("stages").textContent = `${entry.name}: ${stage}`;
+  entry.stage = stage;
+}
+
+function left(seconds) {
+  if (seconds === null || seconds < 1) return "";
+  return seconds < 90 ? `, about ${Math.ceil(seconds)} seconds left` : `, about ${Math.ceil(seconds / 60)} minutes left`;
+}
+
+function report(entry, { state, done, steps, seconds_left: seconds }) {
+  entry.bar.removeAttribute("value");
+  if (state === "queued") say(entry, "Waiting in the queue");
+  else if (!done) say(entry, "Starting");
+  else if (done >= steps) say(entry, "Measuring the result, and writing its certificate");
+  else {
+    entry.bar.max = steps;
+    entry.bar.value = done;
+    say(entry, "Changing the photo", `, step ${done} of ${steps}${left(seconds)}`);
+  }
+}
+
+function end(entry, stage, failed) {
+  entry.over = true;
+  entry.bar.hidden = true;
+  entry.item.classList.toggle("failed", failed);
+  entry.again.hidden = !(failed && entry.file);
+  entry.pick.disabled = failed;
+  say(entry, stage);
+}
+
+function save() {
+  const ids = entries.filter((entry) => entry.job).map((entry) => entry.job.id);
+  history.replaceState(null, "", ids.length ? `#photos=${ids.join(".")}` : location.pathname + location.search);
+  for (const entry of entries) if (entry.job) kept[entry.job.id] = entry.name;
+  for (const id of Object.keys(kept)) if (!ids.includes(id)) delete kept[id];
+  sessionStorage.setItem("names", JSON.stringify(kept));
+}
+
+export function add(files, strength, forbid) {
+  for (const file of files) say(make(file.name || "photo", { file, strength, forbid }), BRIEF[0]);
+  upload();
+}
+
+function retry(entry) {
+  Object.assign(entry, { over: false, job: null });
+  entry.item.classList.remove("failed");
+  entry.bar.hidden = false;
+  entry.again.hidden = true;
+  say(entry, BRIEF[0]);
+  upload();
+}
+
+// Uploads one photo after another. Without a token the rest waits for it.
+export async function upload() {
+  if (uploads) return;
+  uploads = true;
+  for (let entry; (entry = entries.find((each) => !each.job && !each.over)); ) {
+    say(entry, "Uploading");
+    try {
+      entry.job = await service.immunize(entry.file, entry.strength, entry.forbid);
+    } catch (error) {
+      if (error.status === 401) {
+        say(entry, "Waiting for the access token");
+        tell.refused(error);
+        break;
+      }
+      end(entry, error.message, true);
+    }
+    if (entry.dropped) remove(entry);
+    else if (entry.job) {
+      save();
+      follow(entry);
+    }
+  }
+  uploads = false;
+}
+
+async function follow(entry) {
+  try {
+    if (!service.over(entry.job)) {
+      report(entry, entry.job);
+      entry.job = await service.follow(entry.job, (state) => service.over(state) || report(entry, state));
+    }
+    if (entry.dropped) return;
+    const { state, result, error } = entry.job;
+    if (state !== "done") throw new Error(error?.message ?? `It was ${state}.`);
+    end(entry, `Done: ${worst(result)}`, false);
+    tell.done(entry);
+  } catch (error) {
+    end(entry, error.message, true);
+  }
+}
+
+export function worst(result) {
+  const found = Object.values(result.models).map((model) => model.verdict);
+  return ["FAIL", "WEAK"].find((verdict) => found.includes(verdict)) ?? "PASS";
+}
+
+// Removes a photo from the list, and from the server once it is there.
+export async function remove(entry) {
+  entry.dropped = true;
+  entry.item.remove();
+  $("queue").hidden = !$("list").children.length;
+  if (!entry.job && entry.stage === "Uploading") return; // it is removed when that has ended
+  entries.splice(entries.indexOf(entry), 1);
+  save();
+  if (!entry.job) return;
+  try {
+    await service.remove(entry.job);
+  } catch (error) {
+    if (error.status !== 404 && error.status !== 410) tell.refused(error);
+  }
+  tell.removed(entry);
+}
+
+// Finds the jobs that the address names, as after a reload.
+export async function restore() {
+  const ids = location.hash.match(/^#photos=([0-9a-f.]+)$/)?.[1].split(".") ?? [];
+  let gone = 0;
+  for (const id of ids) {
+    if (entries.some((entry) => entry.job?.id === id)) continue;
+    try {
+      const job = await service.job(id);
+      if (job.state === "cancelled") gone += 1;
+      else follow(make(kept[id] ?? "photo", { job }));
+    } catch (error) {
+      if (![404, 410, 422].includes(error.status)) return tell.refused(error);
+      gone += 1;
+    }
+  }
+  if (!gone) return undefined;
+  save();
+  return tell.refused(new Error(gone > 1 ? `${gone} photos are no longer on the server.` : "A photo is no longer on the server."));
+}
+
+addEventListener("beforeunload", (event) => {
+  if (entries.some((entry) => !entry.job && !entry.over)) event.preventDefault(); // it would be lost
+});

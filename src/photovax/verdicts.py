@@ -1,0 +1,121 @@
+"""The effect of a change on models, compared with that of random noise, and the verdict on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain
+
+import numpy as np
+import torch
+
+from photovax.metrics.latent import LatentEffect, latent_effects
+from photovax.models.contracts import Autoencoder
+
+__all__ = ["FLOOR_SEEDS", "Fed", "ModelCheck", "Verdict", "judge", "weakest"]
+
+FLOOR_SEEDS = (0, 1, 2)
+PASS_SHIFT = 0.30
+PASS_RATIO = 5.0
+WEAK_RATIO = 2.0
+
+Fed = tuple[Autoencoder, int]
+"""A model and the short side, in pixels, at which it is fed photos."""
+
+_MEANING = {
+    "PASS": "edits by these models usually come out worse, though one can still succeed",
+    "WEAK": "edits by these models come out a little worse, and many succeed",
+    "FAIL": "these models see hardly more than noise: edits come out as those of the original",
+}
+
+
+class Verdict(StrEnum):
+    """The verdict of a check.
+
+    PASS: the latent of every model moves by 0.30 of its standard deviation or more, and at least
+    five times as far as under random noise of the same size. WEAK: it moves at least twice as far
+    as under noise. FAIL: it moves less.
+
+    docs/checks.md gives the measurements behind these thresholds.
+    """
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a secret
+    WEAK = "WEAK"
+    FAIL = "FAIL"
+
+    @property
+    def exit_code(self) -> int:
+        """0, 10 or 11, which no error uses."""
+        return {"PASS": 0, "WEAK": 10, "FAIL": 11}[self.value]
+
+    @property
+    def meaning(self) -> str:
+        """What it means for edits, in words."""
+        return _MEANING[self.value]
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """The effect on one model, and that of random noise of the same size.
+
+    Attributes:
+        effect: Effect of the immunization.
+        floor: Mean effect of random noise over some seeds.
+    """
+
+    effect: LatentEffect
+    floor: LatentEffect
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict for this model alone."""
+        shift, floor = self.effect.shift, self.floor.shift
+        if shift == 0 or shift < WEAK_RATIO * floor:
+            return Verdict.FAIL
+        if shift < PASS_SHIFT or shift < PASS_RATIO * floor:
+            return Verdict.WEAK
+        return Verdict.PASS
+
+
+def weakest(models: Mapping[str, ModelCheck]) -> Verdict:
+    """The worst verdict of some models."""
+    order = (Verdict.FAIL, Verdict.WEAK, Verdict.PASS)
+    return min((found.verdict for found in models.values()), key=order.index)
+
+
+def judge(
+    models: Sequence[Fed],
+    before: np.ndarray,
+    after: np.ndarray,
+    spoilt: Callable[[int], np.ndarray],
+    device: torch.device,
+    *,
+    seeds: Sequence[int] = FLOOR_SEEDS,
+    decoded: bool = True,
+) -> dict[str, ModelCheck]:
+    """The effect of a change on each model, by its name.
+
+    Args:
+        models: Loaded models, and the sizes at which they are fed photos.
+        before: The picture without the change, uint8 (H, W, C).
+        after: The changed picture, of the same shape.
+        spoilt: Function of a seed that returns the picture with noise of the same size instead.
+        device: Device of the models.
+        seeds: Seeds of the noise.
+        decoded: Whether to measure the damage to reconstructions, too.
+    """
+    found = {}
+    for model, size in models:
+        pictures = chain([after], map(spoilt, seeds))
+        effect, *floors = latent_effects(
+            model, before, pictures, device, size=size, decoded=decoded
+        )
+        damages = [each.damage for each in floors if each.damage is not None]
+        floor = LatentEffect(
+            size=size,
+            shift=float(np.mean([each.shift for each in floors])),
+            damage=float(np.mean(damages)) if damages else None,
+        )
+        found[model.name] = ModelCheck(effect, floor)
+    return found

@@ -1,0 +1,187 @@
+"""Perturbation networks: estimates inside the budget, files, and the descents that start there."""
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from photovax.attack.budgets import Perceptual
+from photovax.attack.networks.estimate import estimator
+from photovax.attack.networks.files import networks_of, read_network, write_network
+from photovax.attack.networks.network import PerturbationNetwork
+from photovax.attack.presets import PRESETS
+from photovax.errors import ModelError, UsageError
+from photovax.immunizer import Immunizer
+from photovax.models.load import load_autoencoder
+from photovax.pictures.photo import Photo
+from photovax.tensors import CPU
+
+WIDTHS = (8, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def autoencoder():
+    return load_autoencoder("embedded", device=CPU)
+
+
+@pytest.fixture
+def small():
+    """A network with random weights, quick to run."""
+    torch.manual_seed(0)
+    return PerturbationNetwork(WIDTHS, 1).eval()
+
+
+@pytest.fixture
+def file(small, autoencoder, tmp_path):
+    path = tmp_path / "small.safetensors"
+    write_network(small, path, model="embedded", model_digest=autoencoder.digest)
+    return path
+
+
+def photo(height=40, width=56, *, channels=3):
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    return Photo.from_array(pixels)
+
+
+@pytest.mark.parametrize("sides", [(40, 56), (37, 90), (16, 16)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_estimate_uses_the_whole_budget_whatever_the_weights(small, sides, channels):
+    origin = torch.rand(2, channels, *sides, generator=torch.Generator().manual_seed(2))
+    budget = Perceptual(radius=0.5, levels=24, colour=0.6)
+    fed = (24, 32)
+    x = budget.estimated(origin, [(fed, estimator(small, nullcontext))])
+    assert x.shape == origin.shape
+    assert x.min() >= 0
+    assert x.max() <= 1
+    sizes = budget.size(x, origin)
+    assert (sizes <= 1 + 1e-4).all()
+    assert (sizes > 0.5).all()
+
+
+def test_an_estimate_changes_nothing_outside_a_mask(small):
+    origin = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    mask = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    mask[..., :16] = True
+    budget = Perceptual(radius=0.5, levels=24).within(mask)
+    x = budget.estimated(origin, [((32, 32), estimator(small, nullcontext))])
+    assert torch.equal(x[..., 16:], origin[..., 16:])
+    assert budget.size(x, origin).item() == pytest.approx(1, abs=0.3)
+
+
+def test_an_estimate_has_a_gradient_for_training(small):
+    origin = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    x = Perceptual(radius=0.5, levels=24).estimated(
+        origin, [((32, 32), estimator(small, nullcontext))]
+    )
+    (x - origin).square().sum().backward()
+    found = [parameter.grad for parameter in small.parameters()]
+    assert all(each is not None and each.isfinite().all() for each in found)
+    assert sum(each.abs().sum() for each in found) > 0
+
+
+def test_several_networks_count_alike_whatever_their_scale(small):
+    origin = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    budget = Perceptual(radius=0.5, levels=24)
+    plain = estimator(small, nullcontext)
+
+    def louder(*given):
+        return 1000 * plain(*given)
+
+    def flipped(photo, allowance, degree):
+        return plain(photo.flip(-1), allowance, degree)
+
+    fed = (32, 32)
+    one = budget.estimated(origin, [(fed, plain), (fed, flipped)])
+    other = budget.estimated(origin, [(fed, louder), (fed, flipped)])
+    assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_file_holds_the_network_and_what_it_is_of(file, small, autoencoder):
+    read = read_network(file, CPU)
+    assert (read.model, read.model_digest) == ("embedded", autoencoder.digest)
+    given = (torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32), 38.0)
+    with torch.no_grad():
+        assert torch.allclose(read.network(*given), small(*given), atol=1e-2)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_files_that_are_no_networks_are_refused(tmp_path, autoencoder):
+    nothing = tmp_path / "nothing.safetensors"
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        read_network(nothing, CPU)
+    nothing.write_bytes(b"GIF89a")
+    with pytest.raises(ModelError, match=r"no safetensors file|no perturbation network"):
+        read_network(nothing, CPU)
+    save_file({"a": torch.zeros(1)}, nothing)
+    with pytest.raises(ModelError, match="is no perturbation network") as found:
+        read_network(nothing, CPU)
+    assert "train-immunizer" in found.value.line
+
+
+def test_a_damaged_network_is_refused(file):
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(ModelError, match=r"small\.safetensors: damaged"):
+        read_network(file, CPU)
+
+
+def test_a_network_of_other_weights_is_refused(small, autoencoder, tmp_path):
+    other = tmp_path / "other.safetensors"
+    write_network(small, other, model="sd15", model_digest="ab" * 32)
+    with pytest.raises(ModelError, match="is of sd15 with weights abababababab, not of embedded"):
+        networks_of([autoencoder], [other], CPU)
+
+
+def test_a_descent_starts_at_the_estimate_and_takes_fewer_steps(file):
+    immunizer = Immunizer(networks=[file])
+    recipe = replace(PRESETS["fast"], steps=6)
+    made = immunizer.immunize(photo(), recipe)
+    assert (made.steps, immunizer.steps(recipe)) == (1, 1)
+    assert made.networks == {"embedded": read_network(file, CPU).digest}
+    cold = immunizer.immunize(photo(), replace(recipe, warm=None))
+    assert (cold.steps, dict(cold.networks)) == (6, {})
+
+
+def test_instant_takes_no_step_and_keeps_the_budget(file, tmp_path):
+    immunizer = Immunizer(networks=[file])
+    saved = immunizer.immunize(photo(), PRESETS["instant"]).save(tmp_path / "a.png")
+    record = json.loads((tmp_path / "a.png.json").read_text())
+    assert record["steps"] == record["passes"] == 0
+    assert record["networks"] == {"embedded": read_network(file, CPU).digest}
+    assert record["loss"] < 0
+    assert saved.path.exists()
+
+
+def test_grey_photos_and_masks_are_immunized_too(file):
+    immunizer = Immunizer(networks=[file])
+    grey = photo(channels=1)
+    mask = np.zeros((40, 56), dtype=bool)
+    mask[:, :30] = True
+    made = immunizer.immunize(grey, PRESETS["instant"], mask=mask)
+    changed = made.photo.pixels != grey.pixels
+    assert changed[:, :30].any()
+    assert not changed[:, 30:].any()
+
+
+def test_a_recipe_without_steps_names_the_models_that_lack_a_network(tmp_path):
+    from tests.untrained import save_sd
+
+    save_sd(tmp_path / "tiny")
+    immunizer = Immunizer([str(tmp_path / "tiny")])
+    with pytest.raises(UsageError, match="needs a perturbation network of each model") as found:
+        immunizer.immunize(photo(), PRESETS["instant"])
+    assert "photovax train-immunizer --model" in found.value.line
+    assert immunizer.steps(PRESETS["fast"]) == PRESETS["fast"].steps
+
+
+def test_a_budget_in_levels_uses_no_network():
+    assert PRESETS["fast"].with_levels(8).warm is None
+    with pytest.raises(UsageError, match="takes no steps"):
+        PRESETS["instant"].with_levels(8)
+    with pytest.raises(UsageError, match="warm needs a perceptual budget, got linf"):
+        replace(PRESETS["fast-linf"], warm=0.5)
+    with pytest.raises(UsageError, match="warm must be from 0 to 1, got 2"):
+        replace(PRESETS["fast"], warm=2)

@@ -1,0 +1,133 @@
+"""One photo to immunize: which pixels may change, and what an editor may repaint of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from photovax.attack.presets import PRESETS
+from photovax.attack.problem import Problem
+from photovax.attack.recipe import Recipe
+from photovax.attack.scene import drawn_loss
+from photovax.errors import UsageError
+from photovax.immunizer import Immunizer
+from photovax.pictures.masks import repainted
+from photovax.pictures.photo import Metadata, Photo
+from photovax.registry import Part
+
+CPU = torch.device("cpu")
+EVERY = ("subject", "dilated", "box", "inverse")
+PAINT = replace(
+    PRESETS["photoguard-inpaint"],
+    objective=Part("latent_drift"),
+    steps=8,
+    step_size=4 / 255,
+    size=64,
+    masks=EVERY,
+)
+
+
+def photo(alpha: np.ndarray | None = None) -> Photo:
+    random = np.random.default_rng(0)
+    pixels = random.integers(40, 216, (64, 80, 3), dtype=np.uint8)
+    return Photo(pixels, alpha, Metadata(), "PNG", ())
+
+
+def corner() -> np.ndarray:
+    """An L, whose bounding box holds more than itself."""
+    mask = np.zeros((64, 80), dtype=bool)
+    mask[10:50, 20:32] = mask[38:50, 20:60] = True
+    return mask
+
+
+Make = Callable[..., Problem]
+
+
+@pytest.fixture
+def problem(immunizer: Immunizer) -> Make:
+    def make(recipe: Recipe, mask: np.ndarray, given: Photo | None = None) -> Problem:
+        return Problem(given or photo(), recipe, mask, immunizer.models, CPU)
+
+    return make
+
+
+def regions(found: Problem) -> list[np.ndarray]:
+    return [scene.repaint[0, 0].numpy() for scene in found.scenes if scene.repaint is not None]
+
+
+def test_an_editor_may_repaint_each_of_the_masks(problem):
+    mask = corner()
+    found = problem(PAINT, mask)
+    for region, name in zip(regions(found), EVERY, strict=True):
+        assert np.array_equal(region, repainted(mask, name)), name
+    assert len({region.tobytes() for region in regions(found)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("masks", "allowed"),
+    [
+        (("subject",), "subject"),
+        (("subject", "dilated"), "subject"),
+        (("dilated",), "dilated"),
+        (("subject", "box"), "box"),
+    ],
+)
+def test_a_pixel_may_change_where_a_mask_keeps_it(problem, masks, allowed):
+    mask = corner()
+    found = problem(replace(PAINT, masks=masks), mask)
+    assert np.array_equal(found.allowed, ~repainted(mask, allowed))
+    assert problem(PAINT, mask).allowed.all()  # the inverse keeps the rest
+
+
+def test_transparent_pixels_are_never_kept(problem):
+    alpha = np.full((64, 80), 255, dtype=np.uint8)
+    alpha[:, 40:] = 0
+    found = problem(PAINT, corner(), photo(alpha))
+    assert not found.allowed[:, 40:].any()
+    assert all(region[:, 40:].all() for region in regions(found))
+
+
+def test_masks_that_keep_nothing_or_the_same_are_left_out(problem):
+    whole = np.ones((64, 80), dtype=bool)
+    assert len(problem(PAINT, whole).scenes) == 1  # nothing to dilate, and no inverse
+    dot = np.zeros((64, 80), dtype=bool)
+    dot[30, 40] = True
+    assert len(problem(PAINT, dot).scenes) == 2  # the dot and its inverse
+
+
+def test_masks_of_a_recipe_that_sees_no_mask_are_refused(problem):
+    with pytest.raises(UsageError, match="it takes no masks, got subject, box"):
+        problem(replace(PRESETS["fast"], masks=("subject", "box")), corner())
+
+
+def test_one_loss_is_drawn_at_each_call_and_the_same_for_the_same_seed():
+    def constant(value: float):
+        def loss(images: Tensor, generator: Generator) -> Tensor:
+            return images.new_full((len(images),), value)
+
+        return loss
+
+    losses = [constant(float(value)) for value in range(4)]
+    assert drawn_loss(losses[:1]) is losses[0]
+    drawn, images = drawn_loss(losses), torch.zeros(2, 3, 8, 8)
+
+    def draws(seed: int) -> list[float]:
+        generator = Generator().manual_seed(seed)
+        return [drawn(images, generator)[0].item() for _ in range(40)]
+
+    assert set(draws(0)) == {0, 1, 2, 3}
+    assert draws(0) == draws(0) != draws(1)
+
+
+def test_the_change_reaches_what_an_unexpected_mask_keeps(immunizer):
+    mask, given = corner(), photo()
+    expected = immunizer.immunize(given, replace(PAINT, masks=("subject",)), mask=mask)
+    assert (expected.photo.pixels == given.pixels)[~mask].all()
+    result = immunizer.immunize(given, PAINT, mask=mask)
+    assert result.allowed.all()
+    changed = (result.photo.pixels != given.pixels).any(axis=2)
+    assert changed[mask].mean() > 0.5
+    assert changed[~mask].mean() > 0.5

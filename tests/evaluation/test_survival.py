@@ -1,0 +1,86 @@
+"""What purifications leave: of made-up figures, and of pairs chosen for each photo."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from photovax.errors import UsageError
+from photovax.evaluation.report import write_report
+from photovax.evaluation.run import Evaluation
+from photovax.evaluation.survival import least_effects, worst_of, worst_pairs
+from tests.evaluation.samples import PLAN, case, made_up
+
+NAMES = ("none", "jpeg75", "blur", "resize50")
+PAIRS = replace(PLAN, purifications=NAMES, seeds=1, metrics=("psnr",), pairs=True)
+
+
+def test_the_worst_pair_of_each_photo_counts():
+    left = {  # effect beyond noise of two photos
+        "none": (0.4, 0.4),
+        "jpeg75": (0.3, 0.1),
+        "blur": (0.2, 0.3),
+        "blur+jpeg75": (0.15, 9),
+        "blur+resize50": (0.05, 9),
+        "jpeg75+blur": (9, 0.08),
+    }
+    cases = [
+        made
+        for name, effects in left.items()
+        for photo, effect in enumerate(effects)
+        if effect < 9
+        for made in (
+            case("noise", photo, 0.9, 20, name),
+            case("recipe", photo, 0.9 - effect, 20, name),
+        )
+    ]
+    results = made_up(cases)
+    results = replace(results, plan=replace(results.plan, purifications=NAMES))
+    alone = least_effects(results, "ssim", results.plan.cheap)["recipe"]
+    assert {photo: name for photo, (_, name) in alone.items()} == {
+        "0.png": "blur",
+        "1.png": "jpeg75",
+    }
+    worst = worst_pairs(results, "ssim")["recipe"]
+    assert worst.above.mean == pytest.approx((0.05 + 0.08) / 2)
+    assert worst.chosen == {"blur+resize50": 1, "jpeg75+blur": 1}
+    assert worst_of(results, "ssim")["recipe"].mean == pytest.approx((0.2 + 0.1) / 2)
+    single = [each for each in cases if "+" not in each.purification]
+    assert worst_pairs(made_up(single), "ssim") == {}
+
+
+def test_pairs_go_on_from_the_worst_purification_of_the_photo(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    evaluation = Evaluation(PAIRS, tmp_path, device="cpu")
+    evaluation.run(photos[:1])
+    assert not evaluation.failures
+    results = evaluation.results(photos[:1])
+    alone = least_effects(results, "psnr", results.plan.cheap)
+    ((_, first),) = alone["quick 16/255"].values()
+    pairs = {each.purification for each in results.cases if "+" in each.purification}
+    others = {"jpeg75", "blur", "resize50"} - {first}
+    assert pairs == {f"{first}+{other}" for other in others}
+    assert len(results.cases) == 2 * (4 + 2)  # the recipe and its noise
+    by_key = {each.key: each for each in results.cases}
+    for each in results.cases:
+        if each.floor is not None:
+            assert by_key[each.floor].purification == each.purification
+    worst = worst_pairs(results, "psnr")["quick 16/255"]
+    assert set(worst.chosen) < pairs
+    report = write_report(results, tmp_path, device="cpu")
+    assert f"worst pair of each photo (most often {first}+" in report.html.read_text("utf-8")
+
+    def never(*_args: object, **_kwargs: object) -> None:
+        raise AssertionError("this was done already")
+
+    again = Evaluation(PAIRS, tmp_path, device="cpu")
+    monkeypatch.setattr(again.adversary, "edit", never)
+    again.run(photos[:1])
+    assert len(again.results(photos[:1]).cases) == len(results.cases)
+
+
+@pytest.mark.parametrize("names", [("none",), ("none", "jpeg75", "impress")])
+def test_pairs_need_two_that_are_cheap(names):
+    with pytest.raises(UsageError, match="need two or more that take no minutes"):
+        replace(PAIRS, purifications=names)

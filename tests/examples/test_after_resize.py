@@ -1,0 +1,42 @@
+"""The example of a platform: what it serves is immunized at the size at which it serves it."""
+
+import io
+
+from PIL import Image
+from starlette.testclient import TestClient
+
+import photovax
+from examples.after_resize import QUALITY, platform, resized
+from photovax.pictures.sample import SAMPLE
+from tests.serving import recipe_file
+
+
+def test_what_is_served_is_immunized_as_it_is_served(tmp_path):
+    recipe = str(recipe_file(tmp_path, steps=16))
+    web = TestClient(platform(tmp_path / "photos", side=128, recipe=recipe, device="cpu"))
+    data = SAMPLE.read_bytes()
+    made = web.post("/photos", files={"photo": ("me.jpg", data)})
+    assert made.status_code == 201
+    served = web.get(made.headers["location"])
+    with Image.open(io.BytesIO(served.content)) as image:
+        assert (image.format, max(image.size)) == ("JPEG", 128)
+    found = photovax.check(served.content, resized(data, 128), size=64, device="cpu")
+    assert found.verdict.value != "FAIL"
+    # The other order: a photo that is immunized whole and then resized has less of it left.
+    whole = photovax.immunize(data, recipe=recipe, device="cpu").image
+    late = io.BytesIO()
+    whole.resize((128, 128)).save(late, "JPEG", quality=QUALITY)
+    before = photovax.check(late.getvalue(), data, size=64, device="cpu")
+    assert _shift(before) < _shift(found)
+
+
+def test_other_uploads_are_refused(tmp_path):
+    web = TestClient(platform(tmp_path / "photos"))
+    assert web.post("/photos", files={"photo": ("x", b"no picture")}).status_code == 422
+    assert web.post("/photos", files={"other": ("x", b"x")}).status_code == 422
+    assert web.get("/photos/00000000-0000-4000-8000-000000000000").status_code == 404
+    assert list((tmp_path / "photos").iterdir()) == []
+
+
+def _shift(found: photovax.Check) -> float:
+    return found.models["embedded"].effect.shift
