@@ -16,8 +16,9 @@ PAGE = Path(__file__).with_name("reference") / "commands.md"
 START = """\
 # Commands
 
-What `photovax COMMAND --help` prints. `python docs/commands.py` writes this page, and a test fails while it is not up to
-date. All commands end with exit code 0 on success; the codes of verdicts are in [checks.md](../checks.md#verdicts).
+What `photovax COMMAND --help` prints. `python docs/commands.py` writes this page, and a test fails
+while it is not up to date. All commands end with exit code 0 on success; the codes of verdicts are
+in [checks.md](../checks.md#verdicts).
 """
 
 
