@@ -169,9 +169,10 @@ def test_exports_that_are_watched(reader, monkeypatch):
 
 def test_flux(reader, tmp_path, cache, editor_folder, monkeypatch):
     flux = save_flows(tmp_path / "flows", editor_folder)["kontext"]
+    kind = {"_class_name": "AutoencoderKL"}
     for name in ("flux1", "flux1-kontext"):
         # The shapes of the trained weights are not those of the small ones.
-        monkeypatch.setitem(CATALOG, name, replace(CATALOG[name], config={}, size=64))
+        monkeypatch.setitem(CATALOG, name, replace(CATALOG[name], config=kind, size=64))
 
     def downloaded(repository, *, revision, allow_patterns):
         return str(keep(cache, repository, flux, commit=revision))
@@ -189,9 +190,17 @@ def test_one_pass(reader):
     Path("photos").mkdir()
     for name in ("a", "b"):
         shutil.copyfile("photo.jpg", f"photos/{name}.jpg")
-    reader.told["--minutes 240"] = "--minutes 0.001"
-    reader.follow("howto/instant.md")
-    assert read_photo("photo.quick.png").pixels.shape == (80, 96, 3)
+    reader.told |= {
+        "FOLDER": "photos",
+        "taef2": "embedded",  # whose weights are here
+        "--minutes 120": "--minutes 0.001",
+        "--recipe instant ": "--recipe instant -o one.png ",
+        "--network": "-o trained.png --network",
+    }
+    reader.follow("networks.md")
+    record = json.loads(Path("trained.png.json").read_text("utf-8"))
+    assert list(record["networks"]) == ["embedded"]
+    assert read_photo("one.png").pixels.shape == (80, 96, 3)
 
 
 @needs_curl

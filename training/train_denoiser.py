@@ -40,11 +40,11 @@ def recipes() -> list[Recipe]:
     return [fast.with_levels(8), fast.with_levels(16), short, fast.with_levels(12)]
 
 
-def make_pairs(folder: Path, count: int) -> list[tuple[Path, Path]]:
-    """Files of originals and immunized photos, created where they do not exist."""
+def make_pairs(folder: Path, count: int, chosen: list[Recipe]) -> list[tuple[Path, Path]]:
+    """Files of originals and photos immunized by recipes in turn, created if they do not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     files = photo_files(photo_folder("train"))
-    immunizer, chosen, pairs = Immunizer(), recipes(), []
+    immunizer, pairs = Immunizer(), []
     for index, file in enumerate(files[:: max(1, len(files) // count)][:count]):
         clean, immunized = (folder / f"{index:04}.{kind}.png" for kind in ("clean", "immunized"))
         if not immunized.exists():
@@ -81,6 +81,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder of pairs, checkpoint, curve and result")
     parser.add_argument("--pairs", type=int, default=48)
+    parser.add_argument(
+        "--recipe", action="append", help="preset that makes pairs, instead of the usual ones"
+    )
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
@@ -88,7 +91,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    pairs = make_pairs(options.out / "pairs", options.pairs)
+    chosen = [PRESETS[name] for name in options.recipe] if options.recipe else recipes()
+    pairs = make_pairs(options.out / "pairs", options.pairs, chosen)
     kept = load([pair for index, pair in enumerate(pairs) if index % HELD_OUT])
     # Both pictures of a pair as one with six channels, to crop them equally.
     held_out = centre_crops([pair.flatten(0, 1) for pair in load(pairs[::HELD_OUT])], MIDDLE)

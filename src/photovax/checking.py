@@ -122,6 +122,7 @@ def check_copy(
     in_place: bool = False,
     known: VisibleDifference | None = None,
     survival: bool = False,
+    decoded: bool = True,
 ) -> Check:
     """Measure a photo, or a copy of it that a platform serves, with loaded models.
 
@@ -134,6 +135,7 @@ def check_copy(
         in_place: Whether the copy is known to be neither resized nor cropped.
         known: Visibility of the change, if it was measured before.
         survival: Whether to measure what common treatments leave of the effect, too.
+        decoded: Whether to measure the damage to reconstructions, which verdicts do not need.
 
     Raises:
         UsageError: If the copy shows another photo or is turned, or only it is grey.
@@ -152,7 +154,7 @@ def check_copy(
     before = step(whole)
     visible = visibility(before, after)
     spoilt, fed = _after_step(step, whole, before, after), _fed(models, size)
-    found = judge(fed, before, after, spoilt, device)
+    found = judge(fed, before, after, spoilt, device, decoded=decoded)
     left = None
     if survival:
         fresh = {name: each.effect.shift for name, each in found.items()}

@@ -39,6 +39,8 @@ EXTRAS = {
     "c2pa": "photovax sign: Content Credentials",
     "heic": "HEIC and HEIF photos",
     "watch": "photovax immunize --watch",
+    "cluster": "photovax immunize --cluster, on several machines",
+    "s3": "photos and results at s3://",
 }
 """The optional extras of the package, and what each is for."""
 

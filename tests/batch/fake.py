@@ -1,14 +1,17 @@
 """Work without models, for processes of their own."""
 
+import hashlib
+import json
 import os
 import time
 from pathlib import Path
 
 from photovax.batch.manifest import Entry
-from photovax.batch.order import Order
+from photovax.batch.order import MaskOptions, Order
 from photovax.batch.outcome import Made, Outcome, Progress, Show
 from photovax.batch.plan import Task
-from photovax.errors import ModelError
+from photovax.batch.transfer import through_scratch
+from photovax.errors import ModelError, PhotovaxError
 
 
 class FakeWork:
@@ -16,9 +19,10 @@ class FakeWork:
 
     digests = ("0" * 64,)
     device = "cpu"
+    order = ""
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self, threads: int, mask: MaskOptions | None = None) -> None:
+        self.threads, self.mask = threads, mask
 
     def use(self, threads: int) -> None:
         self.threads = threads
@@ -32,17 +36,50 @@ class FakeWork:
         with Path(task.output).open("a") as file:
             file.write(f"{os.getpid()} {self.threads}\n")
         name = os.path.basename(task.source)
-        lost_once = name.startswith("once") and Path(task.output).read_text().count("\n") == 1
+        first = Path(task.output).read_text().count("\n") == 1
+        lost_once = name.startswith("once") and first
         if name.startswith("always") or lost_once:
             os._exit(9)
+        if name.startswith("masked") and self.mask is not None:
+            said = f"{self.mask.path.read_text()} {self.mask.edit_region}\n"
+            Path(task.output).write_text(said)
         partial = False
         try:
             show(task, Progress("steps", 1, 2))
-            time.sleep(60 if name.startswith("slow") else 0)
+            time.sleep(60 if name.startswith("slow") or (name.startswith("held") and first) else 0)
         except KeyboardInterrupt:
             partial = True
         made = Made(1, 1, {}, "", {}, "PASS", "", None, True, partial, 0.0)
         return Outcome(task, Entry(task.key, "done"), made)
+
+
+class Copies(FakeWork):
+    """Copies photos, through the store that they lie in, beside a record like that of a result."""
+
+    def do(self, task: Task, show: Show) -> Outcome:
+        try:
+            return through_scratch(task, self._copy, overwrite=task.replace)
+        except PhotovaxError as error:
+            return Outcome.of_error(task, error)
+
+    def _copy(self, task: Task) -> Outcome:
+        content = Path(task.source).read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        name = os.path.basename(task.output)
+        source = {"sha256": digest, "order": self.order}
+        record = {"photovax": "0", "photo": name, "sha256": digest, "source": source}
+        Path(f"{task.output}.json").write_text(json.dumps(record))
+        Path(task.output).write_bytes(content)
+        entry = Entry(
+            task.key, "done", self.order, task.output, sha256=digest, output_sha256=digest
+        )
+        return Outcome(task, entry, Made(1, 1, {}, "", {}, "PASS", "", None, True, False, 0.0))
+
+
+def load_copies(order: Order, threads: int) -> Copies:
+    work = Copies(threads)
+    work.order = order.digest(work.digests)
+    return work
 
 
 def load(order: Order, threads: int) -> FakeWork:
@@ -50,7 +87,7 @@ def load(order: Order, threads: int) -> FakeWork:
         raise ModelError("model broken: no weights", hint="look")
     if order.models == ("deadly",):
         os._exit(3)
-    return FakeWork(threads)
+    return FakeWork(threads, order.mask)
 
 
 def tasks(folder: Path, *names: str) -> list[Task]:

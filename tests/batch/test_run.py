@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -221,3 +222,26 @@ def test_files_that_killed_runs_left_are_removed(go, shoot: Shoot, tmp_path: Pat
     os.utime(old, (time.time() - 7200,) * 2)
     go()
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_the_record_of_a_lost_worker_is_no_obstacle(
+    go, order: Order, work: Work, shoot: Shoot, tmp_path: Path
+) -> None:
+    shoot("in/a.jpg")
+    go()
+    result, record = tmp_path / "out/a.png", tmp_path / "out/a.png.json"
+    first, said = result.read_bytes(), record.read_bytes()
+    shutil.rmtree(tmp_path / "out")
+
+    class LosesWorkers(Local):
+        def run(self, tasks, show):
+            for task in tasks:
+                if not task.replace:  # one ended here, and another one is given the photo
+                    record.write_bytes(said)
+                yield from super().run([task], show)
+
+    plan = make_plan([tmp_path / "in"], tmp_path / "out")
+    runner = LosesWorkers(Work(order, work))
+    (outcome,) = Run(plan, order, runner, Manifest(tmp_path / "out")).outcomes()
+    assert outcome.failure == ""
+    assert result.read_bytes() == first

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from photovax.batch.manifest import Entry, Manifest
-from photovax.batch.outcome import figures_of, stamp_of
+from photovax.batch.outcome import figures_of
 from photovax.batch.plan import Task
-from photovax.digests import file_digest
-from photovax.pictures.outputs import record_of
+from photovax.batch.storage import Files, Stamp, joined
 
 __all__ = ["Seen", "look"]
 
@@ -31,7 +29,9 @@ class Seen(NamedTuple):
     entry: Entry | None = None
 
 
-def look(task: Task, manifest: Manifest, order: str, *, existing: bool = False) -> Seen:
+def look(
+    task: Task, manifest: Manifest, order: str, files: Files, *, existing: bool = False
+) -> Seen:
     """Find out whether a photo is done.
 
     It is if its content, what was asked and the weights of the models are those of a result whose
@@ -42,10 +42,11 @@ def look(task: Task, manifest: Manifest, order: str, *, existing: bool = False) 
         task: Photo.
         manifest: Manifest of the folder of results.
         order: Digest of what is asked; see ``Order.digest``.
+        files: Files and objects, and what is known of them.
         existing: Whether any file at the place of the result counts as done.
     """
     try:  # first what is fast, since there may be millions
-        stamp, made = stamp_of(task.source), stamp_of(task.output)
+        stamp, made = files.stamp(task.source), files.stamp(task.output)
     except OSError:
         pass
     else:
@@ -54,24 +55,24 @@ def look(task: Task, manifest: Manifest, order: str, *, existing: bool = False) 
     entry = manifest.get(task.key)
     if entry is not None and entry.output and entry.order == order:
         # Names depend on what else is given; results stay where they are.
-        task = replace(task, output=os.path.join(manifest.folder, entry.output))
-    if existing and os.path.lexists(task.output):
+        task = replace(task, output=joined(manifest.folder, entry.output))
+    if existing and files.exists(task.output):
         return Seen(task, done=True)
     if (
         entry is not None
         and (entry.state, entry.order) == ("done", order)
-        and _same(task.source, entry.stamp, entry.sha256)
-        and _same(task.output, entry.output_stamp, entry.output_sha256)
+        and _same(files, task.source, entry.stamp, entry.sha256)
+        and _same(files, task.output, entry.output_stamp, entry.output_sha256)
     ):
         return Seen(task, done=True)
-    record = _record(task.output)
+    record = _record(files, task.output)
     if record is None:
         return Seen(task)
-    if not os.path.lexists(task.output):  # killed between the record and the photo
+    if not files.exists(task.output):  # killed between the record and the photo
         return Seen(replace(task, replace=True))
     source: dict[str, str] = record["source"]
-    own = source.get("order") == order and _digest(task.output) == record.get("sha256")
-    digest = _digest(task.source) if own else None
+    own = source.get("order") == order and _digest(files, task.output) == record.get("sha256")
+    digest = _digest(files, task.source) if own else None
     if digest is None or digest != source.get("sha256"):
         return Seen(task)
     if record.get("stopped") == "interrupted":
@@ -82,35 +83,34 @@ def look(task: Task, manifest: Manifest, order: str, *, existing: bool = False) 
         order=order,
         output=task.output,
         sha256=digest,
-        stamp=stamp_of(task.source),
+        stamp=files.stamp(task.source),
         output_sha256=record["sha256"],
-        output_stamp=stamp_of(task.output),
+        output_stamp=files.stamp(task.output),
         figures=figures_of(record),
     )
     return Seen(task, done=True, entry=done)
 
 
-def _same(path: str, stamp: tuple[int, int], sha256: str) -> bool:
+def _same(files: Files, place: str, stamp: Stamp, sha256: str) -> bool:
     """Whether a file has the content that it had."""
     try:
-        found = stamp_of(path)
+        found = files.stamp(place)
     except OSError:
         return False
-    return found == stamp or (found[0] == stamp[0] and _digest(path) == sha256)
+    return found == stamp or (found[0] == stamp[0] and _digest(files, place) == sha256)
 
 
-def _digest(path: str) -> str | None:
+def _digest(files: Files, place: str) -> str | None:
     try:
-        return file_digest(Path(path))
+        return files.digest(place)
     except (OSError, ValueError):
         return None
 
 
-def _record(output: str) -> dict[str, Any] | None:
+def _record(files: Files, output: str) -> dict[str, Any] | None:
     """The record beside a result, if it is one of a photo's file; None otherwise."""
-    path = record_of(Path(output))
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(files.read(f"{output}.json"))
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or "photovax" not in record:

@@ -15,9 +15,9 @@ from photovax.batch.outcome import Progress, duration
 from photovax.batch.plan import Plan, Task
 from photovax.batch.run import Run
 from photovax.batch.runner import Local
+from photovax.batch.storage import Files, is_url
 from photovax.batch.work import Work
 from photovax.machine.memory import available_bytes, peak_resident_bytes
-from photovax.pictures.outputs import record_of
 
 __all__ = ["estimate"]
 
@@ -51,7 +51,7 @@ def estimate(plan: Plan, order: Order, manifest: Manifest, *, existing: bool = F
     trial = Work(few, work)
     found = []
     with tempfile.TemporaryDirectory(prefix="photovax-") as folder:
-        for number, task in enumerate(_chosen(run.todo)):
+        for number, task in enumerate(_chosen(run.todo, plan.files)):
             name = f"{number}{os.path.splitext(task.output)[1]}"
             tried = replace(task, output=os.path.join(folder, name))
             found.append(_tried(trial, order, tried, work.steps))
@@ -68,14 +68,16 @@ def estimate(plan: Plan, order: Order, manifest: Manifest, *, existing: bool = F
     peak, left = peak_resident_bytes(), available_bytes()
     if peak and left is not None:
         lines.append(f"memory  {_size(peak)} a worker; {_size(left)} are available")
-    free = shutil.disk_usage(_existing(plan)).free
-    lines.append(f"disk    {_size(size * count)}; {_size(free)} are free")
+    disk = f"disk    {_size(size * count)}"
+    if plan.folder is None or not is_url(plan.folder):
+        disk += f"; {_size(shutil.disk_usage(_existing(plan)).free)} are free"
+    lines.append(disk)
     return lines
 
 
-def _chosen(todo: Sequence[Task]) -> list[Task]:
+def _chosen(todo: Sequence[Task], files: Files) -> list[Task]:
     """Photos in the middle of each third, by the size of their files."""
-    sizes = {task: _bytes(task.source) for task in todo}
+    sizes = {task: _bytes(task.source, files) for task in todo}
     ordered = sorted(todo, key=lambda task: sizes[task])
     if len(ordered) <= _SAMPLES:
         return ordered
@@ -97,12 +99,12 @@ def _tried(work: Work, order: Order, task: Task, count: int) -> tuple[float, int
     whole = rest + min(steps) * count
     if order.seconds is not None:
         whole = max(order.seconds, rest + min(steps))
-    return whole, _bytes(task.output) + _bytes(str(record_of(Path(task.output))))
+    return whole, _bytes(task.output, Files()) + _bytes(f"{task.output}.json", Files())
 
 
-def _bytes(path: str) -> int:
+def _bytes(path: str, files: Files) -> int:
     try:
-        return os.path.getsize(path)
+        return files.stamp(path)[0]
     except OSError:
         return 0
 

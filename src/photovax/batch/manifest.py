@@ -3,27 +3,26 @@
 It is only ever appended to. A line is written by one call, so that lines of several processes
 never mix, and the last line of a photo counts. A line that was cut short, as by a loss of power,
 is skipped: the record beside the result says the same. Each part of a run that is shared between
-machines has a file of its own, since network disks mix what several machines append to one.
+machines has a file of its own, since network disks mix what several machines append to one. In an
+object store each run has objects of its own; see ``photovax.batch.journal``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from photovax.batch.plan import OWN_FOLDER
-from photovax.errors import PhotovaxError, SaveError
-from photovax.pictures.atomic import write_text
+from photovax.batch.journal import open_journal
+from photovax.batch.storage import Stamp, joined
 
 __all__ = ["Entry", "Manifest", "State"]
 
 State = Literal["done", "partial", "failed"]
-
-_Stamp = tuple[int, int]
 
 _HEAD = b'{"photo": "'
 _BACKSLASH = ord("\\")
@@ -38,8 +37,9 @@ class Entry:
         state: ``done``, ``partial`` (interrupted, and kept) or ``failed``.
         order: Digest of what was asked; see ``Order.digest``.
         output: Path of the result, relative to the folder of results.
-        stamp: Size in bytes and time of change in nanoseconds of the photo's file.
-        output_stamp: Size and time of change of the result.
+        stamp: Size in bytes and time of change in nanoseconds of the photo's file; of an object,
+            a number for its version.
+        output_stamp: The same of the result.
         sha256: SHA-256 of the photo's file, in hexadecimal digits.
         output_sha256: SHA-256 of the result.
         seconds: Time from start to file.
@@ -52,8 +52,8 @@ class Entry:
     state: State
     order: str = ""
     output: str = ""
-    stamp: tuple[int, int] = (0, 0)
-    output_stamp: tuple[int, int] = (0, 0)
+    stamp: Stamp = (0, 0)
+    output_stamp: Stamp = (0, 0)
     sha256: str = ""
     output_sha256: str = ""
     seconds: float = 0.0
@@ -68,7 +68,7 @@ class Entry:
             data = json.loads(line)
             known = {name: data[name] for name in _FIELDS if name in data}
             entry = cls(**known)
-            stamps: list[tuple[int, int]] = [
+            stamps: list[Stamp] = [
                 (int(size), int(time)) for size, time in (entry.stamp, entry.output_stamp)
             ]
         except (ValueError, TypeError):
@@ -105,15 +105,12 @@ class Manifest:
         writes: bool = True,
     ) -> None:
         self.folder = "" if folder is None else os.fspath(folder)
-        self._prefix = os.path.join(self.folder, "") if self.folder else ""
-        self._home = None if folder is None else Path(folder) / OWN_FOLDER
-        part = "" if shard[1] == 1 else f"-{shard[0]}-of-{shard[1]}"
-        self._writes = writes and self._home is not None
-        self._name = f"manifest{part}.jsonl"
+        self._prefix = joined(self.folder, "") if self.folder else ""
+        self._journal = open_journal(self.folder, shard) if self.folder else None
+        self._writes = writes
         self._lines: dict[bytes, bytes] = {}
-        if self._home is not None:
-            for file in sorted(self._home.glob("manifest*.jsonl")):
-                self._read(file)
+        if self._journal is not None:
+            self._read(self._journal.lines())
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -124,7 +121,7 @@ class Manifest:
         return None if line is None else Entry.read(line)
 
     def unchanged(
-        self, photo: str, order: str, output: str, stamp: _Stamp, output_stamp: _Stamp
+        self, photo: str, order: str, output: str, stamp: Stamp, output_stamp: Stamp
     ) -> bool:
         """Whether a photo's last entry is ``done``, with these fields.
 
@@ -157,46 +154,37 @@ class Manifest:
         """
         line = json.dumps(_data(entry)).encode() + b"\n"
         self._lines[_key(entry.photo)] = line
-        if self._home is None or not self._writes:
-            return
-        path = self._home / self._name
-        try:
-            self._home.mkdir(parents=True, exist_ok=True)
-            # Unbuffered in append mode: one call of the system, at the end of the file as it is.
-            with path.open("ab", buffering=0) as file:
-                if _torn(path):
-                    line = b"\n" + line
-                written = file.write(line)
-        except OSError as error:
-            raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
-        if written != len(line):
-            raise SaveError(f"{path}: cannot be written: no space left")
+        if self._journal is not None and self._writes:
+            self._journal.append(line)
+
+    def flush(self) -> None:
+        """Keep what was added, which a store is given only every few seconds.
+
+        Raises:
+            SaveError: If the store refuses it.
+        """
+        if self._journal is not None:
+            self._journal.flush()
 
     def note(self, name: str, content: dict[str, int]) -> None:
         """Keep a small file beside the manifest."""
-        if self._home is not None and self._writes:
-            with suppress(OSError, PhotovaxError):  # it only saves a measurement
-                self._home.mkdir(parents=True, exist_ok=True)
-                write_text(json.dumps(content), self._home / name, overwrite=True)
+        if self._journal is not None and self._writes:
+            self._journal.note(name, json.dumps(content))
 
     def noted(self, name: str) -> dict[str, Any]:
         """The content of such a file; empty without one."""
-        if self._home is not None:
-            with suppress(OSError, ValueError):
-                found = json.loads((self._home / name).read_text(encoding="utf-8"))
+        if self._journal is not None:
+            with suppress(ValueError):
+                found = json.loads(self._journal.noted(name))
                 return found if isinstance(found, dict) else {}
         return {}
 
-    def _read(self, file: Path) -> None:
+    def _read(self, found: Iterator[bytes]) -> None:
         lines = self._lines
-        try:
-            with file.open("rb") as stream:
-                for line in stream:
-                    # Values stay as they are until they are asked for, since that takes longest.
-                    if line.startswith(_HEAD) and line.endswith(b"}\n"):
-                        lines[line[len(_HEAD) : _closing(line)]] = line
-        except OSError as error:
-            raise SaveError(f"{file}: cannot be read: {error.strerror or error}") from error
+        for line in found:
+            # Values stay as they are until they are asked for, since that takes longest.
+            if line.startswith(_HEAD) and line.endswith(b"}\n"):
+                lines[line[len(_HEAD) : _closing(line)]] = line
 
 
 def _data(entry: Entry) -> dict[str, Any]:
@@ -218,12 +206,3 @@ def _closing(line: bytes) -> int:
     while line[end - 1] == _BACKSLASH and (end - len(line[:end].rstrip(b"\\"))) % 2:
         end = line.find(b'"', end + 1)
     return end
-
-
-def _torn(path: Path) -> bool:
-    """Whether a file does not end with a whole line."""
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"

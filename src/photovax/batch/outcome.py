@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from photovax.batch.manifest import Entry
 from photovax.batch.plan import Task
 from photovax.errors import PhotovaxError
 
-__all__ = ["Made", "Outcome", "Progress", "Show", "Stage", "duration", "figures_of", "stamp_of"]
+__all__ = ["Made", "Outcome", "Progress", "Show", "Stage", "duration", "figures_of"]
 
 Stage = Literal["reading", "steps", "scoring", "saving", "checking"]
 
@@ -104,16 +103,6 @@ def figures_of(record: Mapping[str, Any]) -> dict[str, float | None]:
     if effects:  # the model that is moved least
         figures["shift"] = min(effect["shift"] for effect in effects.values())
     return figures
-
-
-def stamp_of(path: str) -> tuple[int, int]:
-    """Size in bytes and time of change in nanoseconds of a file.
-
-    Raises:
-        OSError: If there is none.
-    """
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns
 
 
 def duration(seconds: float) -> str:

@@ -22,7 +22,7 @@ from photovax.pictures.pillow import printable_name
 if TYPE_CHECKING:
     from photovax.batch.work import Work
 
-__all__ = ["Processes", "cores"]
+__all__ = ["Load", "Processes", "cores", "load_work", "lost"]
 
 _SAMPLE = Path(__file__).parents[1] / "data/sample.jpg"
 _PATIENCE = 60.0
@@ -36,7 +36,8 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _load_work(order: Order, threads: int) -> Work:
+def load_work(order: Order, threads: int) -> Work:
+    """Load the models of an order, to compute with so many threads."""
     from photovax.batch.work import Work  # imports PyTorch, in the new process only
 
     work = Work(order)
@@ -47,6 +48,18 @@ def _load_work(order: Order, threads: int) -> Work:
 Load = Callable[[Order, int], Any]
 """A function of what is asked and a number of threads, which returns loaded models: what
 ``photovax.batch.work.Work`` is."""
+
+
+def lost(task: Task, how: str) -> Outcome:
+    """The outcome of a photo on which two workers ended."""
+    name = printable_name(task.source)
+    return Outcome.of_error(
+        task,
+        PhotovaxError(
+            f"{name}: two workers ended on it ({how}), as when memory runs out",
+            hint="try --workers 1, or a smaller --size",
+        ),
+    )
 
 
 class _Worker:
@@ -130,7 +143,7 @@ class Processes:
         PhotovaxError: If a model cannot be loaded.
     """
 
-    def __init__(self, order: Order, count: int, threads: int, load: Load = _load_work) -> None:
+    def __init__(self, order: Order, count: int, threads: int, load: Load = load_work) -> None:
         self._order, self._load, self.threads = order, load, threads
         self._workers = [_Worker(order, threads, load) for _ in range(count)]
         try:
@@ -232,14 +245,7 @@ class Processes:
                 again.add(task)
                 self._give(worker, task)
                 return None
-            name = printable_name(task.source)
-            return Outcome.of_error(
-                task,
-                PhotovaxError(
-                    f"{name}: two workers ended on it (exit code {code}), as when memory runs out",
-                    hint="try --workers 1, or a smaller --size",
-                ),
-            )
+            return lost(task, f"exit code {code}")
         if kind == "progress" and show is not None:
             show(task, content)
         return content if kind == "outcome" else None

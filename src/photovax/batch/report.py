@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from photovax.batch.manifest import Manifest
 from photovax.batch.plan import Plan
+from photovax.batch.storage import joined
 from photovax.errors import UsageError
 from photovax.pictures.atomic import write_text
 from photovax.pictures.pillow import printable_name
@@ -96,7 +96,7 @@ def _rows(plan: Plan, manifest: Manifest) -> Iterator[Row]:
             continue
         yield Row(
             photo=task.source,
-            result="" if entry.state == "failed" else os.path.join(manifest.folder, entry.output),
+            result="" if entry.state == "failed" else joined(manifest.folder, entry.output),
             state=entry.state,
             verdict=entry.verdict,
             error=entry.error,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from photovax.batch.order import Order
 from photovax.batch.outcome import Outcome, Show
 from photovax.batch.plan import Plan, Task
 from photovax.batch.runner import Runner
+from photovax.batch.storage import Files, is_url
 from photovax.errors import OutputExists, PhotovaxError
 from photovax.pictures.atomic import as_save_error, remove_leftovers
 from photovax.pictures.outputs import copy_times
@@ -53,9 +54,13 @@ class Run:
         self._plan, self._order, self._runner, self._manifest = plan, order, runner, manifest
         self._existing = existing
         self._digest = order.digest(runner.digests)
+        files = plan.files
+        if plan.folder is not None and is_url(plan.folder):
+            with as_save_error(plan.folder):
+                files.listed(plan.folder)
         self._failed: list[tuple[Task, PhotovaxError]] = []
         self.done = 0
-        looked = map(self._left, plan.tasks)
+        looked = (self._left(task, files) for task in plan.tasks)
         self.todo = [task for task in looked if task is not None]
         self._failed += [(Task(path, "", path), error) for path, error in plan.failed]
         self.total = len(self.todo) + len(self._failed)
@@ -67,18 +72,32 @@ class Run:
             KeyboardInterrupt: If interrupted.
             SaveError: If the manifest cannot be written.
         """
+        try:
+            yield from self._worked_on(show)
+        finally:
+            self._manifest.flush()
+
+    def _worked_on(self, show: Show | None) -> Iterator[Outcome]:
         for task, error in self._failed:
             yield Outcome.of_error(task, error)
-        for outcome in self._runner.run(self._given(), show):
-            # Another run on the same folder may have been faster.
-            if isinstance(outcome.error, OutputExists) and self._left(outcome.task) is None:
-                continue
-            self._add(outcome.entry)
-            yield outcome
+        given: Iterable[Task] = self._given()
+        while given:
+            again: list[Task] = []
+            for outcome in self._runner.run(given, show):
+                if isinstance(outcome.error, OutputExists):
+                    left = self._left(outcome.task, Files())
+                    if left is None:  # another run on the same folder was faster
+                        continue
+                    if left.replace and not outcome.task.replace:
+                        again.append(left)  # a worker was lost between the record and the photo
+                        continue
+                self._add(outcome.entry)
+                yield outcome
+            given = again
 
-    def _left(self, task: Task) -> Task | None:
+    def _left(self, task: Task, files: Files) -> Task | None:
         """A task as it is to be done; None if it is done."""
-        seen = look(task, self._manifest, self._digest, existing=self._existing)
+        seen = look(task, self._manifest, self._digest, files, existing=self._existing)
         if not seen.done:
             return seen.task
         if self._order.keep_times:
@@ -97,7 +116,7 @@ class Run:
         folders: set[str] = set()
         for task in self.todo:
             folder = os.path.dirname(task.output)
-            if folder not in folders:
+            if folder not in folders and not is_url(folder):
                 folders.add(folder)
                 if self._plan.folder is not None:
                     with as_save_error(Path(folder)):

@@ -70,19 +70,32 @@ class Local:
         """See ``Runner.close``; nothing was started."""
 
 
-def open_runner(order: Order, workers: int | None, plan: Plan, manifest: Manifest) -> Runner:
+def open_runner(
+    order: Order,
+    workers: int | None,
+    plan: Plan,
+    manifest: Manifest,
+    *,
+    cluster: str | None = None,
+) -> Runner:
     """Load the models in as many processes as are asked for.
 
     Args:
         order: What is asked of every photo.
         workers: Number of processes; None to measure how many are fastest, which is kept beside
-            the manifest, so that a run that is resumed works as before.
+            the manifest, so that a run that is resumed works as before. On a cluster, None stands
+            for as many as it has room for.
         plan: Photos; there are no more processes than photos.
         manifest: Manifest of the plan's folder.
+        cluster: Address of the Ray cluster that works; None for this machine.
 
     Raises:
-        PhotovaxError: If a model cannot be loaded.
+        PhotovaxError: If a model cannot be loaded, or there is no such cluster.
     """
+    if cluster is not None:
+        from photovax.batch.cluster import Cluster  # only where it is asked for
+
+        return Cluster(order, cluster, workers, max(1, len(plan.tasks)))
     every = cores()
     count = min(every if workers is None else workers, max(1, len(plan.tasks)))
     if count == 1:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from photovax.batch.outcome import stamp_of
 from photovax.batch.plan import Plan, Task
+from photovax.batch.storage import stamp_of
 from photovax.errors import UsageError
 from photovax.extras import package
 

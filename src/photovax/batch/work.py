@@ -14,9 +14,11 @@ import torch
 from photovax.attack.optimise import Step
 from photovax.batch.manifest import Entry
 from photovax.batch.order import Order
-from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, figures_of, stamp_of
+from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, figures_of
 from photovax.batch.pace import Pace
 from photovax.batch.plan import Task
+from photovax.batch.storage import stamp_of
+from photovax.batch.transfer import through_scratch
 from photovax.checking import Check, check_copy
 from photovax.digests import file_digest
 from photovax.errors import PhotovaxError, UnreadablePhoto, first_line
@@ -123,12 +125,19 @@ def immunize_file(
 
 
 def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> Check:
-    """What ``photovax check`` finds in the saved file."""
+    """What ``photovax check`` finds in the saved file, but for the damage, which is known."""
     written = read_photo(saved.path, max_pixels=photo.width * photo.height)
     models = dict(zip(each_once(order.models), immunizer.models, strict=True))
     device, size = immunizer.device, order.recipe.size
     return check_copy(
-        written, photo, models, device=device, size=size, in_place=True, known=saved.seen
+        written,
+        photo,
+        models,
+        device=device,
+        size=size,
+        in_place=True,
+        known=saved.seen,
+        decoded=False,
     )
 
 
@@ -193,8 +202,14 @@ class Work:
         Raises:
             KeyboardInterrupt: If interrupted before there was a result to keep.
         """
+
+        def tell(progress: Progress) -> None:
+            if show is not None:
+                show(task, progress)
+
+        overwrite = self._order.overwrite or task.replace
         try:
-            return self._do(task, show)
+            return through_scratch(task, lambda near: self._do(near, tell), overwrite=overwrite)
         except PhotovaxError as error:
             return Outcome.of_error(task, error)
         except Exception as error:  # noqa: BLE001 - one photo must not end the run
@@ -203,7 +218,7 @@ class Work:
             reason = PhotovaxError(f"{name}: {kind}: {first_line(error)}")
             return Outcome.of_error(task, reason)
 
-    def _do(self, task: Task, show: Show | None) -> Outcome:
+    def _do(self, task: Task, tell: Callable[[Progress], None]) -> Outcome:
         order, began = self._order, time.perf_counter()
         try:
             stamp, digest = stamp_of(task.source), file_digest(Path(task.source))
@@ -219,7 +234,7 @@ class Work:
             Path(task.source),
             destination,
             order,
-            show=show and (lambda progress: show(task, progress)),
+            show=tell,
             pace=self._pace,
         )
         if order.keep_times:

@@ -19,6 +19,7 @@ from photovax.batch.plan import Plan, Task
 from photovax.batch.report import check_report, write_report
 from photovax.batch.run import Run
 from photovax.batch.runner import Runner, open_runner
+from photovax.batch.storage import is_url
 from photovax.cli.pipes import Pipe
 from photovax.cli.progress import Bars, bars
 from photovax.cli.survival import survival_lines
@@ -41,7 +42,9 @@ class Wish:
 
     Attributes:
         order: What is asked of every photo.
-        workers: Number of processes; None to measure how many are fastest.
+        workers: Number of processes; None to measure how many are fastest, or for as many as the
+            cluster has room for.
+        cluster: Address of the Ray cluster that works; None for this machine.
         shard: (i, n), the part of the photos.
         existing: Whether any file at the place of a result counts as done.
         watched: Folders to go on watching; None to end after the photos that are there.
@@ -53,6 +56,7 @@ class Wish:
 
     order: Order
     workers: int | None
+    cluster: str | None
     shard: tuple[int, int]
     existing: bool
     watched: Sequence[Path] | None
@@ -103,7 +107,8 @@ def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
         for line in estimate(plan, wish.order, manifest, existing=wish.existing):
             typer.echo(line)
         return
-    with closing(open_runner(wish.order, wish.workers, plan, manifest)) as runner:
+    opened = open_runner(wish.order, wish.workers, plan, manifest, cluster=wish.cluster)
+    with closing(opened) as runner:
         try:
             _do(wish, make_plan, plan, runner, manifest, tally, pipe)
         except KeyboardInterrupt:
@@ -123,7 +128,7 @@ def _check_early(wish: Wish, plan: Plan) -> None:
         raise UnreadablePhoto(f"{printable_name(mask.path)}: cannot be read: there is no such file")
     if wish.report is not None:
         check_report(wish.report)
-    if len(plan.tasks) == 1 and plan.folder is None:
+    if len(plan.tasks) == 1 and plan.folder is None and not is_url(plan.tasks[0].output):
         task = plan.tasks[0]
         # Whether it exists is seen later, since it may be the result that is asked for.
         Destination(Path(task.output), overwrite=True, source=Path(task.source)).check()

@@ -31,14 +31,19 @@ def _read_quality(text: str) -> int | Literal["same"]:
 
 def command(
     photos: Annotated[
-        list[Path],
-        typer.Argument(metavar="PHOTO|FOLDER...", help="- is standard input.", show_default=False),
+        list[str],
+        typer.Argument(
+            metavar="PHOTO|FOLDER...",
+            help="Paths, or URLs such as s3://bucket/folder. - is standard input.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--output",
+            metavar="PATH|URL",
             help="File for one photo (.png, .tif, .webp, .jpg), or - for standard output; folder "
             "for several, which mirrors theirs. [default: NAME.immunized.png in the photo's "
             "folder]",
@@ -190,17 +195,26 @@ def command(
         ),
     ] = None,
     workers: Annotated[
-        int,
+        int | None,
         options.checked(
             "--workers",
             options.read_workers,
             f"{options.COUNTS}, or auto",
             metavar="N|auto",
             help="Number of photos at a time, each in a process of its own; auto measures how many "
-            "are fastest on this machine. [default: 1]",
+            "are fastest on this machine. [default: 1; with --cluster as many as it has room for]",
             show_default=False,
         ),
-    ] = 1,
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local",
+            help="Work on a Ray cluster, such as 10.0.0.1:6379; local starts one on this machine. "
+            "All its machines must see the photos and results.",
+            show_default=False,
+        ),
+    ] = None,
     shard: Annotated[
         str,
         typer.Option(
@@ -249,10 +263,19 @@ def command(
     """
     from photovax.batch.order import MaskOptions, Order
     from photovax.batch.plan import make_plan
+    from photovax.batch.storage import is_url
     from photovax.cli.batch import Wish, immunize
     from photovax.cli.pipes import piped
     from photovax.pictures.pillow import MAX_PIXELS
 
+    if cluster is not None and keep_partial:
+        raise UsageError("--keep-partial needs workers on this machine: leave out --cluster")
+    stored = any(map(is_url, [*photos, output or ""]))
+    if stored and (watch or keep_times):
+        name = "--watch" if watch else "--keep-times"
+        raise UsageError(f"{name} works on folders, not in stores such as s3://")
+    if stored and report is not None and report.suffix.lower() != ".csv":
+        raise UsageError("--report shows no pictures of a store such as s3://; give a .csv file")
     jod = options.as_number(visibility)
     suffix = None if file_type == "same" else f".{file_type or 'png'}"
     order = Order(
@@ -285,10 +308,11 @@ def command(
     )
     wish = Wish(
         order=order,
-        workers=workers or None,
+        workers=_workers(workers, cluster),
+        cluster=cluster,
         shard=options.parse_shard(shard),
         existing=skip_existing,
-        watched=[path for path in photos if path.is_dir()] if watch else None,
+        watched=[Path(path) for path in photos if os.path.isdir(path)] if watch else None,
         recursive=recursive,
         dry_run=dry_run,
         report=report,
@@ -317,6 +341,11 @@ def command(
             return found
 
         immunize(wish, plan, pipe)
+
+
+def _workers(asked: int | None, cluster: str | None) -> int | None:
+    """Number of workers; None for as many as are fastest, or as there is room for."""
+    return 1 if asked is None and cluster is None else asked or None
 
 
 def _quality(asked: int | Literal["same"] | None, *, lossless: bool) -> Quality:

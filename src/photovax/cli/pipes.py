@@ -15,7 +15,7 @@ from photovax.pictures.types import FileType
 
 __all__ = ["Pipe", "piped"]
 
-_DASH = Path("-")
+_DASH = "-"
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
 
 
@@ -24,14 +24,14 @@ class Pipe:
     """Files that stand for standard input and output.
 
     Attributes:
-        photos: Photos and folders to read.
-        output: File or folder to write to, or None.
+        photos: Paths or URLs of photos and folders to read.
+        output: Path or URL of the file or folder to write to, or None.
         to_stdout: Whether the result goes to standard output, so that nothing else may.
         folder: Folder of the files that stand for others; empty without any.
     """
 
-    photos: Sequence[Path]
-    output: Path | None
+    photos: Sequence[str]
+    output: str | None
     to_stdout: bool = False
     folder: str = ""
 
@@ -41,14 +41,14 @@ class Pipe:
 
     def send(self) -> None:
         """Write the result to standard output, if it goes there and there is one."""
-        if self.to_stdout and self.output is not None and self.output.exists():
-            sys.stdout.buffer.write(self.output.read_bytes())
+        if self.to_stdout and self.output is not None and os.path.exists(self.output):
+            sys.stdout.buffer.write(Path(self.output).read_bytes())
             sys.stdout.buffer.flush()
 
 
 @contextmanager
 def piped(
-    photos: Sequence[Path], output: Path | None, file_type: FileType | None, *, as_json: bool
+    photos: Sequence[str], output: str | None, file_type: FileType | None, *, as_json: bool
 ) -> Iterator[Pipe]:
     """Replace ``-`` by files of a temporary folder.
 
@@ -73,16 +73,16 @@ def piped(
     with tempfile.TemporaryDirectory(prefix="photovax-") as folder:
         photo = photos[0]
         if reads:
-            photo = Path(folder) / "standard input"
-            photo.write_bytes(sys.stdin.buffer.read())
+            photo = os.path.join(folder, "standard input")
+            Path(photo).write_bytes(sys.stdin.buffer.read())
         if writes:
             own = file_type is None or file_type == "same"
             suffix = _own_suffix(photo) if own else f".{file_type}"
-            output = Path(folder) / f"standard output{suffix}"
+            output = os.path.join(folder, f"standard output{suffix}")
         yield Pipe([photo], output, to_stdout=writes, folder=folder)
 
 
-def _own_suffix(photo: Path) -> str:
+def _own_suffix(photo: str) -> str:
     from PIL import Image
 
     try:

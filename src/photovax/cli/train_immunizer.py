@@ -11,6 +11,7 @@ from photovax.attack.presets import DEFAULT, INSTANT, load_recipe
 from photovax.cli import options
 from photovax.errors import UsageError
 from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.pictures.atomic import check_free
 from photovax.ranges import SEEDS, Range
 
 MINUTES = Range(above=0)
@@ -59,8 +60,7 @@ def command(
     """
     if output.suffix != ".safetensors":
         raise UsageError(f"-o must end in .safetensors, got {output}")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists", hint="give another name, or --overwrite")
+    check_free(output, overwrite=overwrite)
     asked = load_recipe(recipe)
 
     from photovax.learning.crops import photos_in, split
@@ -87,7 +87,7 @@ def command(
     if learner.steps:
         typer.echo(f"resuming after {learner.steps} steps", err=True)
     learner.train(_show)
-    learner.export(output)
+    learner.export(output, overwrite=overwrite)
     measured = held_out[:8]
     found = compared(
         output, load_recipe(DEFAULT), measured, model=model, weights=weights, device=device

@@ -271,10 +271,19 @@ class Learner:
         effect = latent_effect(self._model, pixels, pixels_of(x), self._device, size=size)
         return effect.shift
 
-    def export(self, file: Path) -> None:
-        """Write the network with averaged weights."""
+    def export(self, file: Path, *, overwrite: bool = False) -> None:
+        """Write the network with averaged weights.
+
+        Raises:
+            OutputExists: If the file exists and must not be replaced.
+            SaveError: If the disk refuses the file.
+        """
         write_network(
-            self.averaged(), file, model=self._model.name, model_digest=self._model.digest
+            self.averaged(),
+            file,
+            model=self._model.name,
+            model_digest=self._model.digest,
+            overwrite=overwrite,
         )
 
     def _save(self) -> None:

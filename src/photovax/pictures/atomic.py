@@ -107,7 +107,7 @@ def _exists(path: Path) -> OutputExists:
 
 
 @contextmanager
-def as_save_error(path: Path) -> Iterator[None]:
+def as_save_error(path: Path | str) -> Iterator[None]:
     """Turn what the disk or an encoder raises into one line that names the file."""
     try:
         yield

@@ -27,7 +27,7 @@ def test_what_may_be_asked_for_is_told(idle, photo, tmp_path):
         "usual_levels": 24.0,
         "visibilities": list(VISIBILITY),
         "usual_visibility": "medium",
-        "radii": {"low": 0.5, "medium": 0.78, "high": 1.0},
+        "radii": {"low": 0.46, "medium": 0.73, "high": 0.92},
         "recipes": ["quick"],
         "bytes": LIMIT,
         "pixels": 100_000,

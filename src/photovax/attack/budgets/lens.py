@@ -142,7 +142,10 @@ def _deviation(plane: Tensor, radius: int) -> Tensor:
 def _blurred(plane: Tensor, radius: int) -> Tensor:
     """The mean over a square window of 2 ``radius`` + 1 pixels, cut off at the photo's edges."""
     side = 2 * radius + 1
-    return F.avg_pool2d(plane, side, 1, radius, count_include_pad=False)
+    # Rows, then columns: as many operations as sides, not as pixels of the window.
+    for window, padding in (((1, side), (0, radius)), ((side, 1), (radius, 0))):
+        plane = F.avg_pool2d(plane, window, 1, padding, count_include_pad=False)
+    return plane
 
 
 def _mixed(planes: Tensor, matrix: Tensor) -> Tensor:

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["VISIBILITY", "Estimator", "Perceptual", "Viewing", "radius_near", "visibility"]
 
 VISIBILITY: dict[str, dict[str, float]] = {
-    "low": {"radius": 0.50, "levels": 24, "colour": 0.6},
-    "medium": {"radius": 0.78, "levels": 24, "colour": 0.6},
-    "high": {"radius": 1.00, "levels": 32, "colour": 0.6},
+    "low": {"radius": 0.46, "levels": 24, "colour": 0.6},
+    "medium": {"radius": 0.73, "levels": 24, "colour": 0.6},
+    "high": {"radius": 0.92, "levels": 32, "colour": 0.6},
 }
 """Named visibilities, and the options of a perceptual budget for each.
 
 Mean ColorVideoVDP (arXiv 2401.11485) on a full-HD display is about 9.5, 9.1 and 8.7 JOD.
 """
 
-_JOD_LOST, _JOD_POWER = 1.27, 1.38
+_JOD_LOST, _JOD_POWER = 1.45, 1.38
 """Loss of JOD at a radius of 1, and exponent of its growth: a fit to means of training photos."""
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from photovax.attack.networks.headers import FORMAT, SHIPPED, told_by
 from photovax.attack.networks.network import PerturbationNetwork, placed
 from photovax.digests import file_digest
 from photovax.errors import ModelError
 from photovax.models.contracts import Autoencoder
+from photovax.pictures.atomic import write_bytes
 
 __all__ = ["Trained", "networks_of", "read_network", "write_network"]
 
@@ -38,7 +39,12 @@ class Trained:
 
 
 def write_network(
-    network: PerturbationNetwork, file: Path, *, model: str, model_digest: str
+    network: PerturbationNetwork,
+    file: Path,
+    *,
+    model: str,
+    model_digest: str,
+    overwrite: bool = False,
 ) -> None:
     """Write a network in half precision.
 
@@ -47,13 +53,17 @@ def write_network(
         file: File to write.
         model: Name of the autoencoder that it was trained against.
         model_digest: SHA-256 of the autoencoder's weights, in hexadecimal digits.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        OutputExists: If the file exists and must not be replaced.
+        SaveError: If the disk refuses the file.
     """
     shape = {"widths": list(network.widths), "blocks": network.blocks}
     told = {"format": FORMAT, "model": model, "model_digest": model_digest}
     weights = {name: each.half().contiguous() for name, each in network.state_dict().items()}
-    temporary = file.with_name(f".{file.name}.part")
-    save_file(weights, temporary, metadata={**told, "shape": json.dumps(shape)})
-    temporary.replace(file)
+    data = save(weights, metadata={**told, "shape": json.dumps(shape)})
+    write_bytes(data, file, overwrite=overwrite)
 
 
 def read_network(file: Path, device: torch.device) -> Trained:

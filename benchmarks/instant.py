@@ -1,0 +1,119 @@
+"""One pass beside descents: ``python -m benchmarks.instant PHOTO... [--side 512]``.
+
+Immunizes the middle squares of photos, without loading, rounding to files or measuring, in turn
+and in one run: a bare pass of the embedded model's encoder at the side it is fed, ``instant``,
+``fast`` from the network's answer, and ``fast`` without a network. Prints medians in seconds, each
+as a multiple of the encoder pass, and the latent shift that each reaches. ``--curve`` prints the
+shift after several numbers of steps, with and without the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, median
+
+import torch
+from PIL import Image
+
+from photovax.attack.presets import DEFAULT, INSTANT, PRESETS
+from photovax.attack.recipe import Recipe
+from photovax.immunizer import Immunizer
+from photovax.metrics.latent import latent_effect
+from photovax.pictures.photo import Photo
+
+STEPS = (1, 2, 4, 8, 16, 48)
+
+
+def square(path: Path, side: int) -> Photo:
+    """The middle square of a photo, resized to a side."""
+    picture = Image.open(path).convert("RGB")
+    short = min(picture.size)
+    left, top = (picture.width - short) // 2, (picture.height - short) // 2
+    middle = picture.crop((left, top, left + short, top + short))
+    return Photo.from_image(middle.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def recipes() -> dict[str, Recipe]:
+    """The recipes by what they are called here."""
+    default = PRESETS[DEFAULT]
+    return {
+        INSTANT: PRESETS[INSTANT],
+        f"{DEFAULT}, from the network": default,
+        f"{DEFAULT}, without": replace(default, warm=None),
+    }
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that something takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", nargs="+", type=Path)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--curve", action="store_true")
+    options = parser.parse_args()
+    immunizer = Immunizer()
+    photos = [square(path, options.side) for path in options.photos]
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    (curve if options.curve else compare)(immunizer, photos, options.times)
+
+
+def compare(immunizer: Immunizer, photos: Sequence[Photo], times: int) -> None:
+    """Time each way in turn."""
+    model = immunizer.models[0]
+    fed = torch.rand(1, 3, model.size, model.size)
+    seconds: dict[str, list[float]] = {}
+    shifts: dict[str, list[float]] = {}
+    for photo in photos:
+        for _ in range(times):
+            with torch.no_grad():
+                seconds.setdefault("encoder", []).append(timed(lambda: model.encode(fed)))
+            for name, recipe in recipes().items():
+                began = time.perf_counter()
+                made = immunizer.immunize(photo, recipe)
+                seconds.setdefault(name, []).append(time.perf_counter() - began)
+                shifts.setdefault(name, []).append(shift(immunizer, photo, made.photo))
+    one = median(seconds["encoder"])
+    for name, found in seconds.items():
+        reached = f"{mean(shifts[name]):.3f}" if name in shifts else ""
+        print(f"{name:<26}{median(found):8.3f} s {median(found) / one:7.1f} passes  {reached}")
+
+
+def curve(immunizer: Immunizer, photos: Sequence[Photo], _: int) -> None:
+    """The latent shift after several numbers of steps."""
+    default = PRESETS[DEFAULT]
+    alone = [shift(immunizer, p, immunizer.immunize(p, PRESETS[INSTANT]).photo) for p in photos]
+    print(f"network alone: {mean(alone):.3f}")
+    for steps in STEPS:
+        # The share of the steps is 1: as many steps from the network's answer as without it.
+        size = default.step_size * (default.warm or 1)
+        warm = replace(default, steps=steps, warm=1.0, step_size=size)
+        cold = replace(default, steps=steps, warm=None)
+        found = [
+            mean(shift(immunizer, p, immunizer.immunize(p, each).photo) for p in photos)
+            for each in (warm, cold)
+        ]
+        print(f"{steps:3d} steps: {found[0]:.3f} from the network, {found[1]:.3f} without")
+
+
+def shift(immunizer: Immunizer, before: Photo, after: Photo) -> float:
+    """The latent shift between two photos."""
+    model = immunizer.models[0]
+    return latent_effect(
+        model, before.visible(), after.visible(), immunizer.device, size=model.size
+    ).shift
+
+
+if __name__ == "__main__":
+    main()

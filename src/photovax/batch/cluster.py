@@ -1,0 +1,346 @@
+"""The workers of a Ray cluster, or of one that is started on this machine.
+
+Ray is imported only here, and only when a cluster is asked for. Each worker is an actor with models
+of its own, and has at most one photo at a time, so nothing piles up. Ray could restart actors and
+repeat their calls by itself; it is done here, since a photo that ends every worker that takes it
+must end a bounded number of them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from photovax.batch.order import MaskOptions, Order
+from photovax.batch.outcome import Outcome, Progress, Show
+from photovax.batch.plan import Task
+from photovax.batch.processes import Load, cores, load_work, lost
+from photovax.errors import PhotovaxError, UsageError, first_line
+from photovax.extras import package
+from photovax.version import VERSION
+
+__all__ = ["LOCAL", "Cluster"]
+
+LOCAL = "local"
+"""The address that stands for a cluster of this machine alone, which lasts as long as the run."""
+
+_GLANCE = 1.0
+"""Seconds after which the progress of photos is asked for."""
+_PATIENCE = 600.0
+"""Seconds in which the first worker must have loaded its models."""
+_STARTS = 3
+"""Starts in a row that a worker may fail before it is given up."""
+_OBJECTS = 100 * 2**20
+"""Bytes of Ray's store of objects on this machine, which holds no pictures."""
+
+
+class Host:
+    """What an actor is: loaded models, and the work on one photo after another.
+
+    Args:
+        order: What is asked of every photo.
+        mask: Content of the mask's file, which is not on every machine; None without a mask.
+        folder: Folder that relative paths begin in, on machines that have it.
+        load: Function that loads the models.
+    """
+
+    def __init__(self, order: Order, mask: bytes | None, folder: str, load: Load) -> None:
+        with suppress(OSError):
+            os.chdir(folder)
+        if order.mask is not None and mask is not None:
+            self._folder = tempfile.TemporaryDirectory(prefix="photovax-")
+            path = Path(self._folder.name) / order.mask.path.name
+            path.write_bytes(mask)
+            order = replace(order, mask=MaskOptions(path, order.mask.edit_region))
+        self._asked = order, load
+        self._work: Any = None
+        self._progress: Progress | None = None
+
+    def load(self) -> tuple[str, list[str]]:
+        """Load the models.
+
+        Returns:
+            The version of photovax, and the SHA-256 of the attacked weights of each model.
+        """
+        order, load = self._asked
+        self._work = load(order, 1)
+        return VERSION, list(self._work.digests)
+
+    def do(self, task: Task) -> Outcome:
+        """Immunize a photo."""
+        self._progress = None
+        self._work.use(1)  # a setting of the thread, and Ray calls in several
+        outcome: Outcome = self._work.do(task, self._see)
+        return outcome
+
+    def progress(self) -> Progress | None:
+        """How far the photo is, while ``do`` works on it."""
+        return self._progress
+
+    def _see(self, _: Task, progress: Progress) -> None:
+        self._progress = progress
+
+
+class _Worker:
+    """A place for one actor after another.
+
+    Attributes:
+        actor: The present one; None once given up.
+        call: Reference of the answer that is waited for; None while it has nothing to do.
+        task: Photo that it works on; None while it has none or loads its models.
+    """
+
+    def __init__(self) -> None:
+        self.actor: Any = None
+        self.call: Any = None
+        self.task: Task | None = None
+        self.failed_starts = 0
+
+
+class _Queue:
+    """Photos that are drawn one by one, and those of lost workers, which come first.
+
+    Args:
+        tasks: Photos.
+
+    Attributes:
+        empty: Whether there are none left, as far as was asked.
+    """
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._tasks = iter(tasks)
+        self._again = deque[Task]()
+        self._lost = set[Task]()
+        self.empty = False
+
+    def take(self) -> Task | None:
+        """The next photo; None if there is none left."""
+        task = self._again.popleft() if self._again else next(self._tasks, None)
+        self.empty = task is None
+        return task
+
+    def put_back(self, task: Task) -> bool:
+        """Put the photo of a lost worker back, if that was the first; returns whether."""
+        if task in self._lost:
+            return False
+        self._lost.add(task)
+        self._again.append(task)
+        self.empty = False
+        return True
+
+
+class Cluster:
+    """Works on several photos at a time, each in an actor of Ray with models of its own.
+
+    An actor takes one core, or one GPU where the cluster has some and the device allows them. One
+    that ends by itself, as when it is killed, its machine is lost or memory runs out, is replaced,
+    and its photo is given to another one once.
+
+    Args:
+        order: What is asked of every photo. Its models and weights are looked for on the machine
+            of each actor.
+        address: Address of the cluster, such as ``10.0.0.1:6379`` or ``auto``; ``LOCAL`` to start
+            one on this machine, which ends with the run.
+        count: Number of actors; None for as many as the cluster has room for.
+        most: Number of photos, which is the largest useful number of actors.
+        load: Function that loads the models, in each actor.
+
+    Attributes:
+        digests: SHA-256 of the attacked weights of each model.
+
+    Raises:
+        UsageError: If Ray is not installed.
+        PhotovaxError: If there is no cluster at the address, or a model cannot be loaded.
+    """
+
+    def __init__(
+        self, order: Order, address: str, count: int | None, most: int, load: Load = load_work
+    ) -> None:
+        self._ray = ray = package("ray", install="photovax[cluster]", user="--cluster")
+        self._order, self._load = order, load
+        self._workers: list[_Worker] = []
+        self._why = ""
+        self._mask = None if order.mask is None else order.mask.path.read_bytes()
+        self._started = not ray.is_initialized()
+        if self._started:
+            _connect(ray, address, 0 if count is None else min(count, most))
+        try:
+            self._options, room = _room(ray, order)
+            self._workers = [_Worker() for _ in range(max(1, min(count or room, most)))]
+            for worker in self._workers:
+                self._start(worker)
+            self.digests: list[str] = []
+            self._await_first()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, tasks: Iterable[Task], show: Show | None) -> Iterator[Outcome]:
+        """See ``Runner.run``."""
+        queue = _Queue(tasks)
+        while True:
+            self._give(queue)
+            if queue.empty and not any(worker.task for worker in self._workers):
+                return
+            calls = {worker.call: worker for worker in self._workers if worker.call is not None}
+            if not calls:
+                raise self._none_left()
+            ready, _ = self._ray.wait(list(calls), num_returns=1, timeout=_GLANCE)
+            if not ready:
+                self._show(show)
+            for call in ready:
+                worker = calls[call]
+                if worker.task is None:
+                    self._welcome(worker)
+                    continue
+                outcome = self._heard(worker, queue)
+                if outcome is not None:
+                    # Given first: no worker waits for what is done with the outcome.
+                    self._give(queue)
+                    yield outcome
+
+    def close(self) -> None:
+        """See ``Runner.close``."""
+        for worker in self._workers:
+            self._end(worker)
+        self._workers = []
+        if self._started:
+            self._ray.shutdown()
+
+    def _none_left(self) -> PhotovaxError:
+        return PhotovaxError(f"no worker of the cluster could load its models: {self._why}")
+
+    def _start(self, worker: _Worker) -> None:
+        made = self._ray.remote(Host).options(max_concurrency=2, **self._options)
+        worker.actor = made.remote(self._order, self._mask, os.getcwd(), self._load)
+        worker.call, worker.task = worker.actor.load.remote(), None
+
+    def _end(self, worker: _Worker) -> None:
+        if worker.actor is not None:
+            with suppress(Exception):  # lost already, with the connection to its cluster
+                self._ray.kill(worker.actor)
+        worker.actor = worker.call = worker.task = None
+
+    def _await_first(self) -> None:
+        """Wait until one worker is ready, so that what cannot be loaded is told."""
+        while not self.digests:
+            calls = {worker.call: worker for worker in self._workers if worker.call is not None}
+            if not calls:
+                raise self._none_left()
+            ready, _ = self._ray.wait(list(calls), num_returns=1, timeout=_PATIENCE)
+            if not ready:
+                raise PhotovaxError(
+                    f"no worker of the cluster started within {_PATIENCE:.0f} s",
+                    hint="`ray status` says what the cluster has room for",
+                )
+            for call in ready:
+                self._welcome(calls[call])
+
+    def _welcome(self, worker: _Worker) -> None:
+        """Take the first answer of an actor: that its models are loaded, or why not.
+
+        Raises:
+            PhotovaxError: If they cannot be loaded, or are others than those of the first one.
+        """
+        try:
+            version, digests = self._ray.get(worker.call)
+        except self._ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)  # what the actor itself raised
+            if isinstance(cause, PhotovaxError):
+                raise cause from None
+            self._end(worker)
+            self._why = first_line(cause or error)
+            worker.failed_starts += 1
+            if worker.failed_starts < _STARTS:
+                self._start(worker)
+            return
+        worker.failed_starts, worker.call = 0, None
+        if version != VERSION:
+            raise PhotovaxError(
+                f"a worker of the cluster has photovax {version}, and this is {VERSION}"
+            )
+        self.digests = self.digests or digests
+        if digests != self.digests:
+            raise PhotovaxError(
+                "two workers of the cluster have different weights of a model",
+                hint="install the same weights on each machine",
+            )
+
+    def _give(self, queue: _Queue) -> None:
+        """Give a photo to each worker that has nothing to do."""
+        for worker in self._workers:
+            if worker.actor is not None and worker.call is None:
+                task = queue.take()
+                if task is None:
+                    return
+                worker.task, worker.call = task, worker.actor.do.remote(task)
+
+    def _heard(self, worker: _Worker, queue: _Queue) -> Outcome | None:
+        """Take the answer of a worker; None if its photo is to be done again."""
+        task, call = worker.task, worker.call
+        assert task is not None  # noqa: S101 - asked only of those that work
+        try:
+            outcome: Outcome = self._ray.get(call)
+        except self._ray.exceptions.RayError as error:
+            self._end(worker)
+            self._start(worker)
+            return None if queue.put_back(task) else lost(task, type(error).__name__)
+        worker.task = worker.call = None
+        return outcome
+
+    def _show(self, show: Show | None) -> None:
+        """Ask the workers how far they are; those that do not answer at once are left out."""
+        if show is None:
+            return
+        asked = {
+            worker.actor.progress.remote(): worker.task for worker in self._workers if worker.task
+        }
+        ready, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=_GLANCE)
+        for call in ready:
+            with suppress(self._ray.exceptions.RayError):
+                progress = self._ray.get(call)
+                if progress is not None:
+                    show(asked[call], progress)
+
+
+def _connect(ray: Any, address: str, workers: int) -> None:
+    """Connect to a cluster, or start one.
+
+    Raises:
+        PhotovaxError: If there is none.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report on its use
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # 30 are few on a busy machine
+    os.environ.setdefault("RAY_worker_niceness", "0")  # it is 15, and this is no background work
+    # It prints to standard output when a worker is lost, which is told by the outcomes.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    asked: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+    if address == LOCAL:
+        asked |= {
+            "num_cpus": max(cores(), workers),
+            "include_dashboard": False,
+            "object_store_memory": _OBJECTS,
+        }
+    try:
+        ray.init(**asked)
+    except Exception as error:  # Ray has no class of its own for this
+        ray.shutdown()
+        raise UsageError(
+            f"--cluster {address}: cannot be connected to: {first_line(error)}",
+            hint="give the address of `ray start`, such as 10.0.0.1:6379, or local",
+        ) from error
+
+
+def _room(ray: Any, order: Order) -> tuple[dict[str, int], int]:
+    """What an actor takes of the cluster, and how many it has room for."""
+    has = ray.cluster_resources()
+    gpus = int(has.get("GPU", 0))
+    if gpus and (order.device == "auto" or order.device.startswith("cuda")):
+        return {"num_cpus": 1, "num_gpus": 1}, gpus
+    return {"num_cpus": 1}, int(has.get("CPU", 1))

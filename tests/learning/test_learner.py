@@ -1,0 +1,161 @@
+"""Training of perturbation networks: it learns, resumes, and keeps its photos apart."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from photovax.attack.networks.files import read_network
+from photovax.attack.presets import PRESETS
+from photovax.digests import file_digest
+from photovax.errors import OutputExists, UsageError
+from photovax.learning.crops import PhotoCrops, photos_in, split
+from photovax.learning.learner import Learner, Plan, concentration
+from photovax.models.load import load_autoencoder
+from photovax.tensors import CPU
+from tests.untrained import save_sd
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of small photos, a hidden one, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "more").mkdir()
+    draws = np.random.default_rng(0)
+    for name in ("a.png", "b.jpg", "more/c.png", ".hidden.png"):
+        small = draws.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((80, 60)).save(folder / name)
+    (folder / "notes.txt").write_text("no photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    save_sd(folder)
+    return load_autoencoder(str(folder), device=CPU)
+
+
+def learner(model, photos, folder, **plan):
+    recipe = replace(PRESETS["instant"], size=64)
+    files = photos_in(photos)
+    settings = {"seconds": 1e6, "every": 1e6} | plan
+    return Learner(
+        recipe, model, files[1:], files[:1], folder, Plan(**settings), quick=None, device=CPU
+    )
+
+
+def test_photos_of_a_folder_are_found_and_some_held_out(photos, tmp_path):
+    files = photos_in(photos)
+    assert [file.name for file in files] == ["a.png", "b.jpg", "c.png"]
+    learnt, held = split(files)
+    assert sorted(learnt + held) == files
+    assert held
+    assert not set(learnt) & set(held)
+    with pytest.raises(UsageError, match="training needs at least 2 photos, got 0 in"):
+        photos_in(tmp_path)
+    with pytest.raises(UsageError, match="photos must be in a folder, got"):
+        photos_in(photos / "a.png")
+
+
+def test_crops_leave_out_what_cannot_be_read(photos, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"nothing")
+    crops = PhotoCrops([broken, photos / "a.png"], np.random.default_rng(0))
+    batch = crops.batch(6, 40)
+    assert batch.shape == (6, 3, 40, 40)
+    assert batch.min() >= 0
+    assert batch.max() <= 1
+    with pytest.raises(UsageError, match="none of the photos can be read"):
+        PhotoCrops([broken], np.random.default_rng(0)).batch(1, 8)
+
+
+def test_training_raises_the_latent_shift(tiny, photos, tmp_path):
+    run = learner(tiny, photos, tmp_path)
+    before = run.report()["shift"]
+    for _ in range(25):
+        run.step()
+    assert run.report()["shift"] > 1.2 * before
+
+
+def test_a_training_goes_on_as_if_it_had_not_stopped(tiny, photos, tmp_path):
+    whole = learner(tiny, photos, tmp_path / "whole")
+    for _ in range(4):
+        whole.step()
+    first = learner(tiny, photos, tmp_path / "parts", seconds=1e-9)
+    first.train()
+    assert first.steps == 1
+    second = learner(tiny, photos, tmp_path / "parts")
+    for _ in range(3):
+        second.step()
+    assert second.steps == whole.steps == 4
+    one, other = (run.averaged().state_dict() for run in (whole, second))
+    # Rates depend on the time that has passed, so the weights agree but for that.
+    assert all(torch.allclose(one[name], other[name], atol=5e-3) for name in one)
+    curve = (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()
+    assert json.loads(curve[0])["step"] == 1
+
+
+def test_the_network_is_written_with_what_it_is_of(tiny, photos, tmp_path):
+    run = learner(tiny, photos, tmp_path)
+    run.step()
+    run.export(tmp_path / "n.safetensors")
+    read = read_network(tmp_path / "n.safetensors", CPU)
+    assert read.model_digest == tiny.digest
+
+
+def test_recipes_that_networks_cannot_learn_are_refused(tiny, photos, tmp_path):
+    for name in ("fast-linf", "fast-diffusion"):
+        with pytest.raises(UsageError, match="a perturbation network needs a recipe with"):
+            Learner(
+                PRESETS[name],
+                tiny,
+                photos_in(photos),
+                [],
+                tmp_path,
+                Plan(1),
+                quick=None,
+                device=CPU,
+            )
+
+
+def test_power_in_one_frequency_is_penalised_and_noise_is_not():
+    noise = torch.randn(1, 2, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert concentration(noise).item() == 0
+    lines = torch.sin(torch.arange(64) * torch.pi / 4)[:, None].expand(1, 2, 64, 64)
+    # All power in 1 of 64 x 33 frequencies: mean(P^2) / mean(P)^2 is their number.
+    expected = np.log(64 * 33 / 2 / 25)
+    assert concentration(lines).item() == pytest.approx(expected, abs=0.7)
+
+
+def test_the_command_trains_a_network_that_immunizes(photos, tmp_path):
+    from typer.testing import CliRunner
+
+    from photovax.cli import app
+
+    model = tmp_path / "tiny"
+    save_sd(model)
+    file = tmp_path / "n.safetensors"
+    given = ["train-immunizer", "--photos", str(photos), "-o", str(file), "--model", str(model)]
+    brief = tmp_path / "brief.toml"
+    brief.write_text('preset = "instant"\nsize = 64\n')
+    result = CliRunner().invoke(app, [*given, "--minutes", "0.02", "--recipe", str(brief)])
+    assert result.exit_code == 0, result.output
+    assert "the network alone" in result.output
+    assert Path(f"{file}.training/checkpoint.pt").exists()
+    with pytest.raises(OutputExists, match=r"n\.safetensors: exists already"):
+        CliRunner().invoke(app, given, catch_exceptions=False)
+    done = CliRunner().invoke(
+        app,
+        [
+            *("immunize", str(photos / "a.png"), "-o", str(tmp_path / "a.png")),
+            *("--model", str(model), "--network", str(file), "--recipe", str(brief)),
+        ],
+    )
+    assert done.exit_code in (0, 11), done.output  # a network this brief may fail the check
+    record = json.loads((tmp_path / "a.png.json").read_text())
+    assert list(record["networks"].values()) == [file_digest(file)]
