@@ -26,6 +26,7 @@ from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
 from photovax.pictures.photo import read_photo
 from tests.hub_cache import keep
+from tests.models.transformer.pipelines import take_small_pictures
 from tests.models.transformer.untrained import save_flows
 from tests.pages import DOCS, Reader, environment, steps
 from tests.serving import recipe_file, served
@@ -168,6 +169,7 @@ def test_exports_that_are_watched(reader, monkeypatch):
 
 
 def test_flux(reader, tmp_path, cache, editor_folder, monkeypatch):
+    take_small_pictures(monkeypatch)
     flux = save_flows(tmp_path / "flows", editor_folder)["kontext"]
     kind = {"_class_name": "AutoencoderKL"}
     for name in ("flux1", "flux1-kontext"):

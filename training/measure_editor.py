@@ -20,9 +20,10 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from photovax.evaluation.colours import COLOURS, name_colour
 from photovax.evaluation.true_edits import TRUE_EDITS
 from photovax.metrics.distortion import image_psnr
+from photovax.models.catalog.places import model_folder
 from photovax.models.contracts import Autoencoder
 from photovax.models.edit import Edit
-from photovax.models.load import load_editor, usual_edit
+from photovax.models.load import usual_edit
 from photovax.models.unet.editor import LatentEditor
 from photovax.tensors import tensor
 from training.photos import MIDDLE, middle_square, photo_files, photo_folder
@@ -182,7 +183,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--wording", nargs="+", default=["{}", "something {}", "{} background"])
     options = parser.parse_args()
-    editor = load_editor(options.model, device=torch.device("cpu"))
+    editor = LatentEditor.from_folder(
+        model_folder(options.model), name=options.model, device=torch.device("cpu")
+    )
     files = photo_files(photo_folder(options.split))
     files = files[:: max(1, len(files) // options.photos)][: options.photos]
     photos = torch.cat(

@@ -63,11 +63,12 @@ def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
 @pytest.mark.parametrize(
     ("name", "digest"),
     [
-        ("fast", "109f8481a83e7589"),
+        ("fast", "659ce2a709b9ecd3"),
+        ("instant", "2e2de683ab819b06"),
         ("fast-linf", "90d01abc6677d147"),
         ("fast-native", "47114fcd49186e94"),
         ("fast-grey", "995efa9f41420494"),
-        ("fast-diffusion", "1bd9b1c85426ce0f"),
+        ("fast-diffusion", "de6c403effc55037"),
         ("photoguard-img2img", "01c7e23483588653"),
         ("photoguard-inpaint", "4415a7833d580d0b"),
         ("photoguard-demo", "f9fb4d1baa4351bb"),

@@ -36,10 +36,11 @@ def test_the_command_line_lists_shows_and_pulls(monkeypatch, tmp_path, cache, ed
     shown = photovax("show", "sd3").output
     assert "16 channels, 1/8 size, (z - 0.0609) * 1.5305" in shown
     assert "to be accepted on the hub" in shown
-    assert (
-        json.loads(photovax("show", "sd3", "--json").output)["attacks"]
-        == "latent, posterior, denoiser"
-    )
+    row = json.loads(photovax("show", "sd3", "--json").output)
+    assert row["attacks"] == "latent, posterior, denoiser, edit"
+    assert (row["edits"], "untrained" in row["proven"]) == ("img2img", True)
+    assert "trained weights" in json.loads(photovax("show", "embedded", "--json").output)["proven"]
+    assert not json.loads(photovax("show", "flux1", "--json").output)["proven"]
     asked = Hub([str(tmp_path)])
     monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
     monkeypatch.setattr(hub, "_reach", lambda _name: None)

@@ -17,6 +17,7 @@ from photovax.errors import ModelError
 from photovax.immunizer import Immunizer
 from photovax.models.edit import Edit
 from photovax.models.load import load_editor
+from photovax.models.unet.editor import LatentEditor
 from photovax.pictures.photo import read_photo
 
 CPU = torch.device("cpu")
@@ -66,6 +67,7 @@ def test_parts_load_alike_for_the_attack_and_the_adversary(mix, plain, pixels):
     mixed(plain, mix)
     assert np.array_equal(Adversary(str(plain), device="cpu").edit(pixels, edit, seed=1), before)
     editor = load_editor(str(plain), device=CPU)
+    assert isinstance(editor, LatentEditor)
     assert set(editor.unets) == {"img2img"}
 
 

@@ -6,42 +6,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 from PIL import Image
 
+from photovax.adversary.flows import FlowPipelines
+from photovax.adversary.unets import UNetPipelines
 from photovax.digests import combined_digest, file_digest
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.models.catalog.entries import DEFAULT_MODEL
-from photovax.models.catalog.objects import json_object, unloadable
 from photovax.models.catalog.places import (
     denoiser_folders,
     fed_size,
-    holds_sdxl,
+    holds_transformer,
     model_folder,
     weight_digests,
-    weight_files,
 )
-from photovax.models.damaged import DAMAGED
 from photovax.models.edit import Edit, Mode
-from photovax.models.quiet import FROM_DISK, quiet_loading
-from photovax.models.unet.prompts import load_prompts
-from photovax.models.unet.schedules import load_scheduler, own_scheduler_file
-from photovax.models.weights import load_module
+from photovax.models.schedules import own_scheduler_file
 from photovax.pictures.resize import resized
 
 __all__ = [
     "Adversary",
 ]
-
-_PIPELINES: dict[Mode, str] = {
-    "instruct": "InstructPix2PixPipeline",
-    "inpaint": "InpaintPipeline",
-    "img2img": "Img2ImgPipeline",
-}
-_SHARED = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 
 
 class Adversary:
@@ -69,7 +57,10 @@ class Adversary:
         self.device = pick_device(device)
         self._folder = model_folder(model, weights=None if weights is None else Path(weights))
         self._denoisers = denoiser_folders(self._folder, name=model)
-        self._sdxl = holds_sdxl(self._folder)
+        kind = FlowPipelines if holds_transformer(self._folder) else UNetPipelines
+        self._kind: UNetPipelines | FlowPipelines = kind(
+            self._folder, self._denoisers, name=model, device=self.device
+        )
         self._pipelines: dict[Mode, Any] = {}
 
     def edit(
@@ -95,7 +86,7 @@ class Adversary:
             uint8 (h, w, 3), of the size that the editor was fed.
 
         Raises:
-            UsageError: If the model cannot edit this way, an inpainting edit has no mask, or the
+            UsageError: If the model cannot make this edit, an inpainting edit has no mask, or the
                 size is not a multiple of 8 from 64 up.
             ModelError: If weights cannot be loaded.
         """
@@ -103,26 +94,19 @@ class Adversary:
             raise UsageError(
                 "inpainting needs a mask of what to repaint", hint="give one with --mask FILE"
             )
+        self._kind.check(edit)
         pipeline = self._pipeline(edit.mode)
-        picture = resized(pixels, fed_size(self.model, size))
-        options: dict[str, Any] = {}
-        if edit.mode == "inpaint" or (edit.mode == "instruct" and self._sdxl):
-            # These pipelines resize to a square by default; the others have no such option.
-            options["width"], options["height"] = picture.size
-        if edit.mode == "instruct":
-            options["image_guidance_scale"] = edit.image_guidance
-        else:
+        picture = resized(pixels, fed_size(self.model, size), multiple=self._kind.multiple)
+        options = self._kind.options(pipeline, edit, picture.size)
+        if edit.mode != "instruct":
             options["strength"] = edit.strength
         if edit.mode == "inpaint" and repaint is not None:
             mask = Image.fromarray(repaint.astype(np.uint8) * 255)
             options["mask_image"] = mask.resize(picture.size, Image.Resampling.NEAREST)
         made = pipeline(
             prompt=edit.prompt,
-            negative_prompt=edit.negative_prompt or None,
             image=picture,
-            guidance_scale=edit.guidance,
             num_inference_steps=edit.steps,
-            eta=edit.eta,
             generator=torch.Generator().manual_seed(seed),
             output_type="pil",
             **options,
@@ -160,46 +144,7 @@ class Adversary:
                 f"model {self.model} cannot {mode}, only {', '.join(sorted(self._denoisers))}"
             )
         if mode not in self._pipelines:
-            self._pipelines[mode] = self._load(mode)
+            pipeline = self._kind.load(mode, others=self._pipelines.values())
+            pipeline.set_progress_bar_config(disable=True)
+            self._pipelines[mode] = pipeline.to(self.device)
         return self._pipelines[mode]
-
-    def _load(self, mode: Mode) -> Any:
-        try:
-            with quiet_loading():
-                family = "StableDiffusionXL" if self._sdxl else "StableDiffusion"
-                kind: Any = getattr(diffusers, family + _PIPELINES[mode])
-                folder = self._denoisers[mode]
-                variant = weight_files(folder, name=self.model)[1]
-                unet = load_module(
-                    folder, "UNet2DConditionModel", variant, name=self.model, shown=folder
-                )
-                others = next(iter(self._pipelines.values()), None)
-                shared = self._parts() if others is None else others.components
-                steps = own_scheduler_file(self._folder, mode)
-                scheduled = {} if steps is None else {"scheduler": load_scheduler(steps)}
-                # Safety checkers and watermarks, which pipelines add to edits, are left out.
-                left_out = {"add_watermarker": False} if self._sdxl else {"safety_checker": None}
-                pipeline = kind.from_pretrained(
-                    self._folder,
-                    unet=unet,
-                    **{part: shared[part] for part in _SHARED if part in shared},
-                    **scheduled,
-                    **left_out,
-                    **FROM_DISK,
-                )
-        except DAMAGED as error:
-            raise unloadable(self.model, self._folder, error) from error
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline.to(self.device)
-
-    def _parts(self) -> dict[str, Any]:
-        """The autoencoder, text encoders and tokenizers, each from the weights that it has.
-
-        A pipeline loads all its parts from weights of one variant, which folders may mix.
-        """
-        folder = self._folder / "vae"
-        variant = weight_files(folder, name=self.model)[1]
-        kind = str(json_object(folder / "config.json")["_class_name"])
-        vae = load_module(folder, kind, variant, name=self.model, shown=folder)
-        prompts, _ = load_prompts(self._folder, name=self.model, device=self.device)
-        return {"vae": vae, **prompts.encoders, **prompts.tokenizers}

@@ -17,7 +17,7 @@ from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.edit import Edit, Mode
-from photovax.models.load import usual_edit
+from photovax.models.load import usual_edit, usual_edits
 from photovax.pictures.regions import REGIONS, SUBJECT
 from photovax.pictures.types import PICTURE_SUFFIXES
 from photovax.registry import Part, unknown
@@ -246,7 +246,8 @@ def load_edits(path: Path | None, model: str, *, masks: Sequence[str] = ()) -> t
     ``photovax.models.edit.Edit``, whose defaults are the usual settings of the model.
 
     Args:
-        path: The file; when None, the edits that ship with photovax, two per way of editing.
+        path: The file; when None, the edits that ship with photovax, two for each way of editing
+            that the model knows.
         model: Catalogue name or folder of the editor.
         masks: Regions to repaint instead of those in the file, keys of ``REGIONS``. With several,
             each inpainting edit is asked for with each.
@@ -262,6 +263,9 @@ def load_edits(path: Path | None, model: str, *, masks: Sequence[str] = ()) -> t
     tables = data.get("edit")
     if not isinstance(tables, list) or not tables:
         raise UsageError(f"edits {source}: expected one [[edit]] table or more, got none")
+    if path is None:
+        known = usual_edits(model)
+        tables = [table for table in tables if table["mode"] in known]
     found = [_asked(table, model, source) for table in tables]
     twice = _twice(asked.name for asked in found)
     if twice is not None:

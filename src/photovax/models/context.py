@@ -47,11 +47,14 @@ class Context:
         shown: Channels (N, C, h, w) that are concatenated to the noisy latent: the photo's latent
             for ``instruct``, the mask and the masked photo's latent for ``inpaint``, None for
             ``img2img``.
+        scale: Scale of guidance, for transformers that take it as an input; the default of their
+            pipeline when None.
     """
 
     words: Words
     without: Words | None
     shown: Tensor | None
+    scale: float | None = None
 
 
 def kept_part(images: Tensor, repaint: Tensor | None) -> tuple[Tensor, Tensor]:

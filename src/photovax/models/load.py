@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from photovax.errors import ModelError, UsageError
 from photovax.models.catalog.entries import CATALOG, USUAL_EDITS, Entry
 from photovax.models.catalog.fits import check_fits
+from photovax.models.catalog.flows import flow_of
 from photovax.models.catalog.holdings import (
     NAMED_BY_CONFIGURATION,
     NAMED_BY_HUB,
@@ -26,9 +27,8 @@ from photovax.models.catalog.places import (
     holds_transformer,
     model_folder,
     no_model,
-    no_whole_edit,
 )
-from photovax.models.edit import MODES, Edit
+from photovax.models.edit import MODES, Edit, Mode
 from photovax.registry import unknown
 
 if TYPE_CHECKING:
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 
     from photovax.models.autoencoders.base import FrozenAutoencoder
     from photovax.models.contracts import Autoencoder
-    from photovax.models.transformer.denoiser import FlowDenoiser
+    from photovax.models.transformer.editor import FlowEditor
     from photovax.models.unet.editor import LatentEditor
 
 __all__ = [
     "CATALOG",
     "Entry",
     "load_autoencoder",
-    "load_denoiser",
     "load_editor",
     "pull",
     "usual_edit",
+    "usual_edits",
 ]
 
 
@@ -113,7 +113,7 @@ def load_editor(
     device: torch.device,
     autoencoder: FrozenAutoencoder | None = None,
     weights: Path | None = None,
-) -> LatentEditor:
+) -> LatentEditor | FlowEditor:
     """Load a whole editor by catalogue name, diffusers pipeline folder or cached hub id.
 
     Args:
@@ -124,42 +124,19 @@ def load_editor(
 
     Raises:
         UnknownName: If the name is none of these.
-        ModelError: If its weights are missing, cannot be loaded, or belong to a model whose edits
+        ModelError: If its weights are missing or cannot be loaded, or are of a pipeline whose edits
             are not run here.
     """
+    folder = model_folder(name, weights=weights)
+    if holds_transformer(folder):
+        from photovax.models.transformer.load import load_flow
+
+        return load_flow(folder, name=called(name), device=device, autoencoder=autoencoder)
     from photovax.models.unet.editor import LatentEditor
 
-    if name in CATALOG and CATALOG[name].denoiser is not None:
-        raise no_whole_edit(name)
     return LatentEditor.from_folder(
-        model_folder(name, weights=weights),
-        name=called(name),
-        device=device,
-        autoencoder=autoencoder,
+        folder, name=called(name), device=device, autoencoder=autoencoder
     )
-
-
-def load_denoiser(
-    name: str,
-    *,
-    device: torch.device,
-    autoencoder: FrozenAutoencoder | None = None,
-    weights: Path | None = None,
-) -> LatentEditor | FlowDenoiser:
-    """Load a denoiser with its autoencoder: a whole editor, or a transformer.
-
-    The arguments are those of ``load_editor``.
-
-    Raises:
-        UnknownName: If the name is none of these.
-        ModelError: If its weights are missing or cannot be loaded.
-    """
-    folder = model_folder(name, weights=weights)
-    if not holds_transformer(folder):
-        return load_editor(name, device=device, autoencoder=autoencoder, weights=weights)
-    from photovax.models.transformer.families import load_flow
-
-    return load_flow(folder, name=called(name), device=device, autoencoder=autoencoder)
 
 
 def pull(name: str, *, whole: bool) -> Path:
@@ -193,20 +170,33 @@ def usual_edit(name: str, mode: str) -> Edit:
     Raises:
         UnknownName: If there is no such model or way of editing.
         ModelError: If the model is only an autoencoder, or its edits are not run here.
+        UsageError: If the model edits in other ways only.
     """
-    if name in CATALOG:
-        edits = dict(CATALOG[name].edits)
-        if CATALOG[name].denoiser is not None:
-            raise no_whole_edit(name)
-        if not edits:
-            raise ModelError(f"model {name} is only an autoencoder: it cannot edit")
-        known = [found for found in MODES if found in edits]
-        if mode in MODES and mode not in known:
-            raise UsageError(f"model {name} cannot {mode}; it knows {', '.join(known)}")
-    else:
-        model_folder(name)
-        edits = USUAL_EDITS
-    for usual, edit in edits.items():
+    known = usual_edits(name)
+    for usual, edit in known.items():
         if usual == mode:
             return edit
-    raise unknown("mode", mode, dict.fromkeys(MODES))
+    if mode not in MODES:
+        raise unknown("mode", mode, dict.fromkeys(MODES))
+    raise UsageError(f"model {name} cannot {mode}; it knows {', '.join(known)}")
+
+
+def usual_edits(name: str) -> dict[Mode, Edit]:
+    """The usual settings of a model for each way of editing that it knows, with empty prompts.
+
+    A folder with UNets may know fewer.
+
+    Raises:
+        UnknownName: If there is no such model.
+        ModelError: If the model is only an autoencoder, or its edits are not run here.
+    """
+    if name in CATALOG:
+        edits = CATALOG[name].edits
+        if not edits:
+            raise ModelError(f"model {name} is only an autoencoder: it cannot edit")
+        return {mode: edits[mode] for mode in MODES if mode in edits}
+    folder = model_folder(name)
+    if not holds_transformer(folder):
+        return USUAL_EDITS
+    edit = flow_of(folder, name=name)[2]
+    return {edit.mode: edit}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from photovax.errors import ModelError
 from photovax.models.autoencoders.base import PosteriorAutoencoder
 from photovax.models.catalog.fits import check_used
-from photovax.models.catalog.places import each_once, no_whole_edit
-from photovax.models.load import load_autoencoder, load_denoiser, load_editor
-from photovax.models.transformer.denoiser import FlowDenoiser
-from photovax.models.unet.editor import LatentEditor
+from photovax.models.catalog.places import each_once
+from photovax.models.load import load_autoencoder, load_editor
 
 if TYPE_CHECKING:
     import torch
 
     from photovax.models.contracts import Autoencoder, Need
+    from photovax.models.transformer.editor import FlowEditor
+    from photovax.models.unet.editor import LatentEditor
 
 __all__ = ["Surrogates"]
 
@@ -49,7 +49,7 @@ class Surrogates:
         self.autoencoders: dict[str, Autoencoder] = {
             name: load_autoencoder(name, device=device, weights=weights) for name in once
         }
-        self._denoisers: dict[str, LatentEditor | FlowDenoiser] = {}
+        self._editors: dict[str, LatentEditor | FlowEditor] = {}
 
     def only(self, names: Sequence[str]) -> Surrogates:
         """A subset of these models, which shares the loaded weights.
@@ -61,33 +61,25 @@ class Surrogates:
         some.autoencoders = {name: self.autoencoders[name] for name in each_once(names)}
         return some
 
-    def attacked(self, needs: Need) -> list[Autoencoder | LatentEditor | FlowDenoiser]:
+    def attacked(self, needs: Need) -> list[Autoencoder | LatentEditor | FlowEditor]:
         """The attacked part of each model, loaded if it is not yet.
 
         Args:
             needs: Part that the objective attacks: ``autoencoder``, ``denoiser`` or ``editor``.
 
         Raises:
-            ModelError: If a model has only an autoencoder, its weights cannot be loaded, or
-                photovax does not run its edits.
+            ModelError: If a model has only an autoencoder, or its weights cannot be loaded.
         """
         if needs == "autoencoder":
             return list(self.autoencoders.values())
-        load = load_editor if needs == "editor" else load_denoiser
-        found = [self._denoiser(name, load) for name in self.autoencoders]
-        for each in found:
-            if needs == "editor" and not isinstance(each, LatentEditor):
-                raise no_whole_edit(each.name)
-        return list(found)
+        return [self._editor(name) for name in self.autoencoders]
 
-    def _denoiser(
-        self, name: str, load: Callable[..., LatentEditor | FlowDenoiser]
-    ) -> LatentEditor | FlowDenoiser:
+    def _editor(self, name: str) -> LatentEditor | FlowEditor:
         model = self.autoencoders[name]
         if not isinstance(model, PosteriorAutoencoder):
             raise ModelError(f"model {name} has only an autoencoder: it cannot edit")
-        if name not in self._denoisers:
-            self._denoisers[name] = load(
+        if name not in self._editors:
+            self._editors[name] = load_editor(
                 name, device=self._device, autoencoder=model, weights=self._weights
             )
-        return self._denoisers[name]
+        return self._editors[name]

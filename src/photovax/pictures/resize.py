@@ -46,18 +46,19 @@ def fitting_sides(height: int, width: int, most_height: int, most_width: int) ->
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resized(pixels: np.ndarray, size: int) -> Image.Image:
+def resized(pixels: np.ndarray, size: int, *, multiple: int = 8) -> Image.Image:
     """A picture resized by Lanczos to a short side of ``size`` pixels, as common tools do.
 
-    Sides become multiples of 8; the long side is at most four times the short one.
+    The long side is at most four times the short one.
 
     Args:
         pixels: uint8 (H, W, 1 or 3).
         size: Short side, in pixels.
+        multiple: Number that sides are rounded to a multiple of.
 
     Returns:
         An RGB image.
     """
     picture = as_image(pixels).convert("RGB")
-    height, width = fed_sides(picture.height, picture.width, size)
+    height, width = fed_sides(picture.height, picture.width, size, multiple=multiple)
     return picture.resize((width, height), Image.Resampling.LANCZOS)

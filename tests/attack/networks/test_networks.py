@@ -12,12 +12,15 @@ from safetensors.torch import save_file
 from photovax.attack.budgets import Perceptual
 from photovax.attack.networks.estimate import estimator
 from photovax.attack.networks.files import networks_of, read_network, write_network
+from photovax.attack.networks.headers import SHIPPED, shipped_for, told_by
 from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.presets import PRESETS
 from photovax.errors import ModelError, UsageError
 from photovax.immunizer import Immunizer
+from photovax.metrics.latent import latent_effect
 from photovax.models.load import load_autoencoder
-from photovax.pictures.photo import Photo
+from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.sample import SAMPLE
 from photovax.tensors import CPU
 
 WIDTHS = (8, 8, 8)
@@ -185,3 +188,19 @@ def test_a_budget_in_levels_uses_no_network():
         replace(PRESETS["fast-linf"], warm=0.5)
     with pytest.raises(UsageError, match="warm must be from 0 to 1, got 2"):
         replace(PRESETS["fast"], warm=2)
+
+
+def test_the_shipped_network_is_of_the_embedded_model_and_moves_its_latents(autoencoder):
+    assert [told_by(file)["model_digest"] for file in SHIPPED] == [autoencoder.digest]
+    assert shipped_for("embedded") == SHIPPED[0]
+    assert shipped_for("sd15") is None
+    sample = read_photo(SAMPLE)
+    made = Immunizer().immunize(sample, PRESETS["instant"])
+    effect = latent_effect(autoencoder, sample.pixels, made.photo.pixels, CPU, size=256)
+    assert effect.shift > 0.12  # 48 steps without it reach 0.16
+
+
+def test_one_pass_is_the_same_every_time():
+    pixels = photo().pixels
+    made = [Immunizer().immunize(Photo.from_array(pixels), PRESETS["instant"]) for _ in range(2)]
+    assert np.array_equal(made[0].photo.pixels, made[1].photo.pixels)

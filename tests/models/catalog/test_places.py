@@ -15,6 +15,7 @@ from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.catalog.places import each_once, fed_size, model_folder
 from photovax.models.load import load_autoencoder, load_editor
+from photovax.models.unet.editor import LatentEditor
 from photovax.pictures.photo import read_photo
 from tests.hub_cache import keep
 
@@ -93,6 +94,7 @@ def test_sdxl_needs_both_its_text_encoders(cache, sdxl_folder, tmp_path):
         load_editor(str(half), device=CPU)
     keep(cache, source.repository, sdxl_folder, commit=source.revision)
     editor = load_editor("sdxl-inpaint", device=CPU)
+    assert isinstance(editor, LatentEditor)
     assert set(editor.prompts.encoders) == {"text_encoder", "text_encoder_2"}
     assert "inpaint" in editor.unets
 

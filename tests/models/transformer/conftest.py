@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Generator
 
+from tests.models.transformer.pipelines import take_small_pictures
 from tests.models.transformer.untrained import (
     KINDS,
     SIZE,
@@ -41,3 +42,9 @@ def repaint():
     mask = torch.zeros(1, 1, *SIZE, dtype=torch.bool)
     mask[..., 5:25, 10:35] = True
     return mask
+
+
+@pytest.fixture
+def small_pictures(monkeypatch):
+    """Pipelines that would refuse or enlarge pictures as small as these take them as they are."""
+    take_small_pictures(monkeypatch)

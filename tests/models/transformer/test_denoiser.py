@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Generator
 
-from photovax.adversary.edits import Adversary
 from photovax.attack.objectives import DenoisingError, FirstStepNorm
 from photovax.attack.presets import PRESETS
-from photovax.errors import ModelError, UsageError
+from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
 from photovax.models.edit import Edit, Mode
-from photovax.models.load import load_denoiser, load_editor, usual_edit
+from photovax.models.load import load_editor
 from photovax.models.views import resize
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
@@ -94,7 +93,7 @@ def test_presets_raise_the_error_above_that_of_noise_as_large(kind, preset, fold
     mask[20:60, 30:70] = kind != "fill"
     given = mask if kind == "fill" else None
     result = immunizer.immunize(photo, recipe, mask=given)
-    denoiser = load_denoiser(str(folders[kind]), device=torch.device("cpu"))
+    denoiser = load_editor(str(folders[kind]), device=torch.device("cpu"))
     change = (result.photo.pixels - photo.pixels.astype(float)).astype(float)
     signs = np.random.default_rng(0).choice((-1, 1), change.shape) * mask[..., None]
     noise = signs * np.ceil(np.linalg.norm(change) / np.linalg.norm(signs))
@@ -145,22 +144,6 @@ def test_another_way_of_editing_says_which_there_is(kind, denoiser, image, repai
     with pytest.raises(UsageError, match=f"cannot {other}; it knows {MODES[kind]}") as caught:
         loss(image, Generator())
     assert f"--mode {MODES[kind]}" in (caught.value.hint or "")
-
-
-def test_whole_edits_are_refused(kind, folders, photo_file):
-    name = str(folders[kind])
-    for refused in (
-        lambda: load_editor(name, device=torch.device("cpu")),
-        lambda: load_editor("flux1-fill", device=torch.device("cpu")),
-        lambda: usual_edit("sd35", "img2img"),
-        lambda: Adversary(name, device="cpu"),
-        lambda: Immunizer([name], device="cpu").immunize(
-            read_photo(photo_file), replace(PRESETS["fast-diffusion"], size=64)
-        ),
-    ):
-        with pytest.raises(ModelError, match="edits by a transformer are not run") as caught:
-            refused()
-        assert "--recipe advdm, sds" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("kind", ["sd3", "klein", "qwen"])

@@ -6,31 +6,22 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
-from diffusers.pipelines.qwenimage import (
-    pipeline_qwenimage_edit,
-    pipeline_qwenimage_edit_plus,
-)
-from PIL import Image
 from torch import Generator
-from transformers import (
-    AutoTokenizer,
-)
 
 from photovax.attack.objectives import DenoisingError
 from photovax.errors import ModelError, UsageError
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.catalog.places import fed_size
 from photovax.models.edit import Edit
-from photovax.models.load import load_denoiser
-from photovax.models.transformer.denoiser import FlowDenoiser
+from photovax.models.load import load_editor
+from photovax.models.transformer.editor import FlowEditor
 from tests.hub_cache import keep
+from tests.models.transformer.pipelines import asked, pipeline_of
 from tests.models.transformer.untrained import (
     CPU,
     KINDS,
     MODES,
     PIPELINES,
-    PROCESSORS,
     SIZE,
     flow,
     parts,
@@ -46,49 +37,22 @@ def watched(transformer):
     return calls
 
 
-def picture_of(image):
-    """The picture of a batch of one, as Pillow has it."""
-    return Image.fromarray((image[0] * 255).round().byte().movedim(0, -1).numpy())
-
-
 def asked_by_the_pipeline(kind, folder, image, repaint):
     """What diffusers' own pipeline asks its transformer in two or three steps of an edit."""
-    index = json.loads((folder / "model_index.json").read_text())
-    without = dict.fromkeys(part for part in index if index[part] == [None, None])
-    processor = PROCESSORS[kind][0] if kind in PROCESSORS else None
-    if processor is not None:
-        without[processor] = None
-    name = index["_class_name"] if kind == "qwen-edit" else PIPELINES[kind]
-    pipeline = getattr(parts, name).from_pretrained(folder, low_cpu_mem_usage=False, **without)
-    if processor is not None:
-        setattr(pipeline, processor, AutoTokenizer.from_pretrained(folder / "tokenizer"))
-    pipeline.set_progress_bar_config(disable=True)
-    asked: dict[str, Any] = {"prompt": "a dog", "image": image}
-    if kind == "qwen-edit":
-        # Ours does not let the text encoder see the picture.
-        blind = parts.QwenImageEditPlusPipeline(**pipeline.components)
-        asked = {"prompt_embeds": blind.encode_prompt("a dog")[0]}
-    if kind in ("flux2", "klein", "qwen-edit"):
-        asked["image"] = picture_of(image)
+    pipeline = pipeline_of(kind, folder)
+    options = asked(kind, pipeline, "a dog", image, repaint)
     calls = watched(pipeline.transformer)
-    options: dict[str, dict[str, Any]] = {
-        "sd3": {"strength": 0.6, "guidance_scale": 1},
-        "flux": {"strength": 0.6},
-        "kontext": {"_auto_resize": False, "max_area": SIZE[0] * SIZE[1]},
-        "fill": {"strength": 0.6, "mask_image": repaint.float()},
-        "flux2": {},
-        "klein": {"guidance_scale": 1},
-        "qwen": {"strength": 0.6, "true_cfg_scale": 1},
-        "qwen-edit": {"true_cfg_scale": 1},
-    }
+    if MODES[kind] != "instruct":
+        options["strength"] = 0.6
+    if kind in ("sd3", "klein"):
+        options["guidance_scale"] = 1
+    if kind.startswith("qwen"):
+        options["true_cfg_scale"] = 1
     pipeline(
-        **asked,
-        height=SIZE[0],
-        width=SIZE[1],
+        **options,
         num_inference_steps=3,
         generator=Generator().manual_seed(5),
         output_type="latent",
-        **options[kind],
     )
     return calls
 
@@ -116,18 +80,6 @@ def call_it_by_its_first_pipeline(folder):
     index = json.loads((folder / "model_index.json").read_text())
     index["_class_name"] = "QwenImageEditPipeline"
     (folder / "model_index.json").write_text(json.dumps(index))
-
-
-@pytest.fixture
-def small_pictures(monkeypatch):
-    """Pipelines that would refuse or enlarge pictures as small as these take them as they are."""
-    height, width = SIZE
-    for module, size in (
-        (pipeline_qwenimage_edit, (width, height, None)),
-        (pipeline_qwenimage_edit_plus, (width, height)),
-    ):
-        monkeypatch.setattr(module, "calculate_dimensions", lambda *_, size=size: size)
-    monkeypatch.setattr(Flux2ImageProcessor, "check_image_input", staticmethod(lambda image: image))
 
 
 VARIANTS = {
@@ -170,13 +122,13 @@ def test_the_transformer_is_asked_what_the_pipeline_asks_it(
             )
         velocity = denoiser.predicted(noisy, times, context, mode)
         assert velocity.shape == latents.shape
-        asked = ours[number]
-        for key in asked.keys() - {"return_dict"}:
-            assert (asked[key] is None) == (call[key] is None), key
-            if asked[key] is not None:
-                torch.testing.assert_close(asked[key], call[key], atol=1e-4, rtol=1e-6)
+        given = ours[number]
+        for key in given.keys() - {"return_dict"}:
+            assert (given[key] is None) == (call[key] is None), key
+            if given[key] is not None:
+                torch.testing.assert_close(given[key], call[key], atol=1e-4, rtol=1e-6)
         torch.testing.assert_close(velocity, latents_of(kind, call["answer"]), atol=1e-4, rtol=0)
-    assert set(asked) >= set(call) - {"joint_attention_kwargs", "attention_kwargs"}
+    assert set(given) >= set(call) - {"joint_attention_kwargs", "attention_kwargs"}
 
 
 def test_filling_without_a_mask_says_so(folders, image):
@@ -225,15 +177,15 @@ def test_a_cached_model_loads_by_its_name(kind, fitting, cache, image, repaint):
     name = CACHED[kind]
     source = CATALOG[name].sources[0]
     with pytest.raises(ModelError, match=f"model {name}: no weights") as caught:
-        load_denoiser(name, device=CPU)
+        load_editor(name, device=CPU)
     assert f"pull {name} --editor'" in caught.value.line
     assert ("must be accepted" in caught.value.line) == source.gated
     keep(cache, source.repository, fitting)
-    found = load_denoiser(name, device=CPU)
-    assert isinstance(found, FlowDenoiser)
-    assert (found.name, found.mode) == (name, CATALOG[name].denoiser)
+    found = load_editor(name, device=CPU)
+    assert isinstance(found, FlowEditor)
+    assert (found.name, found.mode) == (name, next(iter(CATALOG[name].edits)))
     assert found.digest == flow(fitting).digest
-    assert load_denoiser(name, device=CPU, weights=fitting).digest == found.digest
+    assert load_editor(name, device=CPU, weights=fitting).digest == found.digest
     loss = DenoisingError(found.mode).bind(found, image, repaint)
     assert loss(image, Generator()).isfinite().all()
     assert fed_size(source.repository) == (64 if kind == "sd3" else 1024)
@@ -243,7 +195,7 @@ def test_a_cached_model_loads_by_its_name(kind, fitting, cache, image, repaint):
 def test_the_cache_of_a_mere_autoencoder_is_no_denoiser(fitting, cache, kind):
     keep(cache, "stabilityai/stable-diffusion-3.5-large", fitting)
     with pytest.raises(ModelError, match="model sd35: no weights"):
-        load_denoiser("sd35", device=CPU)
+        load_editor("sd35", device=CPU)
 
 
 def test_other_transformers_are_refused(folders, tmp_path):
@@ -251,7 +203,7 @@ def test_other_transformers_are_refused(folders, tmp_path):
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "SanaPipeline"}))
     with pytest.raises(ModelError, match="holds a SanaPipeline"):
-        load_denoiser(str(folder), device=CPU)
+        load_editor(str(folder), device=CPU)
 
 
 def test_the_autoencoder_of_another_family_is_refused(folders, tmp_path):
@@ -259,7 +211,7 @@ def test_the_autoencoder_of_another_family_is_refused(folders, tmp_path):
     shutil.rmtree(folder / "vae")
     shutil.copytree(folders["flux"] / "vae", folder / "vae")
     with pytest.raises(ModelError, match="vae holds no AutoencoderKLFlux2: it cannot edit here"):
-        load_denoiser(str(folder), device=CPU)
+        load_editor(str(folder), device=CPU)
 
 
 @pytest.mark.parametrize(
@@ -277,5 +229,5 @@ def test_a_missing_part_is_one_line(missing, says, folders, tmp_path):
     gone = folder / missing
     shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
     with pytest.raises(ModelError, match=says) as caught:
-        load_denoiser(str(folder), device=CPU)
+        load_editor(str(folder), device=CPU)
     assert len(str(caught.value).splitlines()) == 1

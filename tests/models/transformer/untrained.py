@@ -23,10 +23,11 @@ from transformers import (
     T5EncoderModel,
     T5Tokenizer,
 )
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from photovax.models.edit import Mode
-from photovax.models.load import load_denoiser
-from photovax.models.transformer.denoiser import FlowDenoiser
+from photovax.models.load import load_editor
+from photovax.models.transformer.editor import FlowEditor
 
 parts: Any = diffusers  # its classes look empty to a type checker
 CPU = torch.device("cpu")
@@ -80,7 +81,7 @@ def save_flows(root: Path, editor_folder: Path) -> dict[str, Path]:
             use_quant_conv=False,
             use_post_quant_conv=False,
         ),
-        "scheduler": parts.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        "scheduler": parts.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
         "tokenizer": tokenizer,
     }
     t5 = T5EncoderModel(
@@ -89,7 +90,7 @@ def save_flows(root: Path, editor_folder: Path) -> dict[str, Path]:
     t5_tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0)
     made = {
         "sd3": parts.StableDiffusion3Pipeline(
-            **common,
+            **common | {"scheduler": parts.FlowMatchEulerDiscreteScheduler(shift=3.0)},
             text_encoder=CLIPTextModelWithProjection(clip),
             text_encoder_2=CLIPTextModelWithProjection(clip),
             tokenizer_2=tokenizer,
@@ -135,6 +136,7 @@ def save_flows(root: Path, editor_folder: Path) -> dict[str, Path]:
     made |= without_pooling(common["scheduler"])
     for kind, pipeline in made.items():
         pipeline.save_pretrained(root / kind)
+    Qwen2VLImageProcessorPil().save_pretrained(root / "qwen-edit" / "processor")
     for kind, (part, processor) in PROCESSORS.items():
         index = json.loads((root / kind / "model_index.json").read_text())
         index[part] = ["transformers", processor]
@@ -232,6 +234,8 @@ def without_pooling(scheduler):
                 axes_dims_rope=(4, 4, 4, 4),
             ),
         )
+    stretched = {"max_image_seq_len": 8192, "max_shift": 0.9, "shift_terminal": 0.02}
+    scheduler = type(scheduler).from_config(scheduler.config, **stretched)
     for kind, more in (("qwen", {}), ("qwen-edit", {"processor": None})):
         pipelines[kind] = getattr(parts, PIPELINES[kind])(
             vae=frames,
@@ -253,8 +257,8 @@ def without_pooling(scheduler):
     return pipelines
 
 
-def flow(folder: Path) -> FlowDenoiser:
+def flow(folder: Path) -> FlowEditor:
     """The denoiser of a folder."""
-    denoiser = load_denoiser(str(folder), device=CPU)
-    assert isinstance(denoiser, FlowDenoiser)
+    denoiser = load_editor(str(folder), device=CPU)
+    assert isinstance(denoiser, FlowEditor)
     return denoiser

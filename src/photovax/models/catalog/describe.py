@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from photovax.models.catalog.places import (
     holds_transformer,
     model_folder,
 )
+from photovax.models.edit import Mode
 
 __all__ = ["described"]
 
@@ -56,7 +58,7 @@ def described(name: str) -> dict[str, Any]:
         "size": f"{entry.size} pixels on the short side",
         "attacks": ", ".join(entry.attacks),
         "edits": ", ".join(entry.edits),
-        "denoiser": f"of {entry.denoiser}" if entry.denoiser else "",
+        "proven": entry.proven,
         "note": entry.note,
         "sources": [_source(source) for source in entry.sources],
         "command": hub.command(name, entry.sources[0], whole=whole) if entry.sources else "",
@@ -75,9 +77,13 @@ def _described_folder(name: str, folder: Path) -> dict[str, Any]:
         denoiser = json_object(transformer) if holds_transformer(folder) else {}
     except (OSError, ValueError) as error:
         raise unloadable(name, folder, error) from None
-    unets = any(folder.glob("unet*/config.json"))
-    edits = list(denoiser_folders(folder, name=name)) if unets else []
-    attacks = ["latent", *["denoiser"] * bool(unets or denoiser), *["edit"] * unets]
+    edits: list[Mode] = []
+    if any(folder.glob("unet*/config.json")):
+        edits = list(denoiser_folders(folder, name=name))
+    elif denoiser:
+        with suppress(ModelError):  # of other transformers, the autoencoder can be attacked
+            edits = list(denoiser_folders(folder, name=name))
+    attacks = ["latent", *["denoiser", "edit"] * bool(edits)]
     channels = config.get("latent_channels", config.get("z_dim"))
     return {
         "summary": f"{'a pipeline' if own != folder else 'an autoencoder'} in a folder",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from photovax.models.catalog import configs as shapes
+from photovax.models.catalog.flows import DISTILLED, FLOW_EDITS
 from photovax.models.edit import USUAL_STRENGTH, Edit, Mode
 
 __all__ = [
@@ -106,10 +107,7 @@ class Entry:
             same weights.
         files: Names of loose weight files that ``--weights FOLDER`` may hold instead.
         size: Short side, in pixels, at which its editors are usually fed a photo.
-        edits: Usual settings of each way of editing; empty for models whose edits are not run
-            here.
-        denoiser: Way of editing of a model whose edits are not run but whose denoiser can be
-            attacked; None for all others.
+        edits: Usual settings of each way of editing; empty for mere autoencoders.
         posterior: Whether its encoder gives a distribution, which ``posterior_shift`` needs.
         note: Remark for users who choose a model.
     """
@@ -126,7 +124,6 @@ class Entry:
     files: tuple[str, ...] = ()
     size: int = 512
     edits: Mapping[Mode, Edit] = field(default_factory=dict)
-    denoiser: Mode | None = None
     posterior: bool = True
     note: str = ""
 
@@ -137,8 +134,15 @@ class Entry:
 
     @property
     def whole(self) -> bool:
-        """Whether it has a denoiser here, and not only an autoencoder."""
-        return bool(self.edits) or self.denoiser is not None
+        """Whether it is a whole editor here, and not only an autoencoder."""
+        return bool(self.edits)
+
+    @property
+    def proven(self) -> str:
+        """How its edits were proven to work, and attacks on them; empty for mere autoencoders."""
+        if not self.edits:
+            return ""
+        return _MEASURED if self.folder is not None else _COMPARED
 
     @property
     def attacks(self) -> tuple[str, ...]:
@@ -147,7 +151,7 @@ class Entry:
             "latent": True,
             "posterior": self.posterior,
             "denoiser": self.whole,
-            "edit": bool(self.edits),
+            "edit": self.whole,
         }
         return tuple(name for name, can in able.items() if can)
 
@@ -156,7 +160,13 @@ def _usual(mode: Mode) -> dict[Mode, Edit]:
     return {mode: USUAL_EDITS[mode]}
 
 
-def _flux1(summary: str, repository: str, revision: str, mode: Mode) -> Entry:
+def _flow(pipeline: str) -> dict[Mode, Edit]:
+    """The usual edit of a pipeline by a transformer."""
+    edit = FLOW_EDITS[pipeline]
+    return {edit.mode: edit}
+
+
+def _flux1(summary: str, repository: str, revision: str, pipeline: str) -> Entry:
     """One of the FLUX.1 [dev] models, which differ in their transformer."""
     return Entry(
         summary=summary,
@@ -164,12 +174,12 @@ def _flux1(summary: str, repository: str, revision: str, mode: Mode) -> Entry:
         latent=_FLUX1_LATENT,
         memory="15 GB",
         pace="heavy",
-        download="0.2 GB, 34 GB with the denoiser",
+        download="0.2 GB, 34 GB with the editor",
         config=shapes.FLUX1,
         sources=(Source(repository, revision, pipeline=_FLUX1, gated=True),),
         size=1024,
-        denoiser=mode,
-        note=f"{_UNTRIED}; its 12 billion weights take 24 GB",
+        edits=_flow(pipeline),
+        note="its 12 billion weights take 24 GB",
     )
 
 
@@ -179,9 +189,10 @@ _SD3 = (
     "transformer",
     *("text_encoder", "text_encoder_2", "text_encoder_3"),
     *("tokenizer", "tokenizer_2", "tokenizer_3"),
+    "scheduler",
 )
-_FLUX1 = ("transformer", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
-_ONE_ENCODER = ("transformer", "text_encoder", "tokenizer")
+_FLUX1 = ("transformer", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+_ONE_ENCODER = ("transformer", "text_encoder", "tokenizer", "scheduler")
 # Moments on ImageNet: EDM2 (arXiv 2312.02696), for the encoder of Stable Diffusion 1 and 2.
 _SD_LATENT = Latent(
     4,
@@ -207,7 +218,11 @@ _FRAME_LATENT = Latent(16, 8, note="one frame, less each channel's mean, by its 
 _UPCAST = (
     "NaN in half precision, so it is computed in float32; weights that do not overflow are in "
 )
-_UNTRIED = "its denoiser was compared with diffusers' pipeline on untrained weights only"
+_MEASURED = "measured with its trained weights, see docs/results.md"
+_COMPARED = (
+    "equal to diffusers' pipelines on one seed, and gradients to finite differences, on small "
+    "untrained models; not tried with its own weights"
+)
 _TAESD_NOTE = "a cheap stand-in, not the autoencoder itself"
 
 # SHA-256 of lone autoencoders' files, from several public records each.
@@ -358,7 +373,7 @@ CATALOG: dict[str, Entry] = {
         size=1024,
         # The guidance is its pipeline's default.
         edits={"img2img": Edit("img2img", guidance=5, strength=USUAL_STRENGTH, steps=50)},
-        note=f"{_UPCAST}madebyollin/sdxl-vae-fp16-fix; {_UNTRIED}",
+        note=f"{_UPCAST}madebyollin/sdxl-vae-fp16-fix",
     ),
     "sdxl-inpaint": Entry(
         summary="SDXL inpainting 0.1",
@@ -378,7 +393,6 @@ CATALOG: dict[str, Entry] = {
         size=1024,
         # As its model card says, which warns of a strength of 1.
         edits={"inpaint": Edit("inpaint", guidance=8, strength=0.99, steps=20)},
-        note=_UNTRIED,
     ),
     "pixart": Entry(
         summary="autoencoder of PixArt-Sigma, of SDXL's form",
@@ -397,12 +411,12 @@ CATALOG: dict[str, Entry] = {
         size=1024,
     ),
     "sd3": Entry(
-        summary="Stable Diffusion 3 medium: autoencoder and denoiser",
+        summary="Stable Diffusion 3 medium",
         licence="Stability AI Community License",
         latent=_SD3_LATENT,
         memory="15 GB",
         pace="heavy",
-        download="0.2 GB, 16 GB with the denoiser",
+        download="0.2 GB, 16 GB with the editor",
         config=shapes.SD3,
         sources=(
             Source(
@@ -413,16 +427,15 @@ CATALOG: dict[str, Entry] = {
             ),
         ),
         size=1024,
-        denoiser="img2img",
-        note=_UNTRIED,
+        edits=_flow("StableDiffusion3Pipeline"),
     ),
     "sd35": Entry(
-        summary="Stable Diffusion 3.5 medium: autoencoder (also that of large) and denoiser",
+        summary="Stable Diffusion 3.5 medium (its autoencoder is also that of large)",
         licence="Stability AI Community License",
         latent=_SD3_LATENT,
         memory="15 GB",
         pace="heavy",
-        download="0.2 GB, 16 GB with the denoiser",
+        download="0.2 GB, 16 GB with the editor",
         config=shapes.SD3,
         sources=(
             Source(
@@ -438,8 +451,7 @@ CATALOG: dict[str, Entry] = {
             ),
         ),
         size=1024,
-        denoiser="img2img",
-        note=_UNTRIED,
+        edits=_flow("StableDiffusion3Pipeline"),
     ),
     "flux1": Entry(
         summary="autoencoder of FLUX.1 (dev, schnell, Fill, Kontext), HiDream-I1 and Z-Image",
@@ -468,22 +480,22 @@ CATALOG: dict[str, Entry] = {
         size=1024,
     ),
     "flux1-dev": _flux1(
-        "FLUX.1 [dev]: autoencoder and denoiser",
+        "FLUX.1 [dev]",
         "black-forest-labs/FLUX.1-dev",
         "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
-        "img2img",
+        "FluxPipeline",
     ),
     "flux1-kontext": _flux1(
-        "FLUX.1 Kontext [dev], which follows instructions: autoencoder and denoiser",
+        "FLUX.1 Kontext [dev], which follows instructions",
         "black-forest-labs/FLUX.1-Kontext-dev",
         "24e9dedc4ef646698dc8eb4e18ae2cec3c9fea0d",
-        "instruct",
+        "FluxKontextPipeline",
     ),
     "flux1-fill": _flux1(
-        "FLUX.1 Fill [dev], which inpaints: autoencoder and denoiser",
+        "FLUX.1 Fill [dev], which inpaints",
         "black-forest-labs/FLUX.1-Fill-dev",
         "358293da0354175698b67ec8299acf928313a78a",
-        "inpaint",
+        "FluxFillPipeline",
     ),
     "flux2": Entry(
         summary="autoencoder of FLUX.2 (dev, klein)",
@@ -500,12 +512,12 @@ CATALOG: dict[str, Entry] = {
         size=1024,
     ),
     "flux2-klein": Entry(
-        summary="FLUX.2 [klein] 4B, which follows instructions: autoencoder and denoiser",
+        summary="FLUX.2 [klein] 4B, which follows instructions",
         licence="Apache-2.0",
         latent=_FLUX2_LATENT,
         memory="15 GB",
         pace="heavy",
-        download="0.3 GB, 16 GB with the denoiser",
+        download="0.3 GB, 16 GB with the editor",
         config=shapes.FLUX2,
         sources=(
             Source(
@@ -515,21 +527,20 @@ CATALOG: dict[str, Entry] = {
             ),
         ),
         size=1024,
-        denoiser="instruct",
-        note=_UNTRIED,
+        edits={"instruct": DISTILLED},
     ),
     "flux2-dev": Entry(
-        summary="FLUX.2 [dev], which follows instructions: autoencoder and denoiser",
+        summary="FLUX.2 [dev], which follows instructions",
         licence="FLUX [dev] Non-Commercial License",
         latent=_FLUX2_LATENT,
         memory="15 GB",
         pace="heavy",
-        download="0.3 GB, 113 GB with the denoiser",
+        download="0.3 GB, 113 GB with the editor",
         config=shapes.FLUX2,
         sources=(Source(_FLUX2_DEV, _FLUX2_DEV_REVISION, pipeline=_ONE_ENCODER, gated=True),),
         size=1024,
-        denoiser="instruct",
-        note=f"{_UNTRIED}; its 32 billion weights take 64 GB",
+        edits=_flow("Flux2Pipeline"),
+        note="its 32 billion weights take 64 GB",
     ),
     "sana": Entry(
         summary="deep-compression autoencoder of Sana",
@@ -551,12 +562,12 @@ CATALOG: dict[str, Entry] = {
         posterior=False,
     ),
     "qwen-image": Entry(
-        summary="Qwen-Image: autoencoder (also that of Qwen-Image-Edit) and denoiser",
+        summary="Qwen-Image (its autoencoder is also that of Qwen-Image-Edit)",
         licence="Apache-2.0",
         latent=_FRAME_LATENT,
         memory="20 GB",
         pace="heavy",
-        download="0.3 GB, 58 GB with the denoiser",
+        download="0.3 GB, 58 GB with the editor",
         config=shapes.QWEN,
         sources=(
             Source(
@@ -568,27 +579,27 @@ CATALOG: dict[str, Entry] = {
             Source("Qwen/Qwen-Image-Edit"),
         ),
         size=1024,
-        denoiser="img2img",
-        note=f"{_UNTRIED}; its 20 billion weights take 41 GB",
+        edits=_flow("QwenImagePipeline"),
+        note="its 20 billion weights take 41 GB",
     ),
     "qwen-image-edit": Entry(
-        summary="Qwen-Image-Edit 2511, which follows instructions: autoencoder and denoiser",
+        summary="Qwen-Image-Edit 2511, which follows instructions",
         licence="Apache-2.0",
         latent=_FRAME_LATENT,
         memory="20 GB",
         pace="heavy",
-        download="0.3 GB, 58 GB with the denoiser",
+        download="0.3 GB, 58 GB with the editor",
         config=shapes.QWEN,
         sources=(
             Source(
                 "Qwen/Qwen-Image-Edit-2511",
                 "6f3ccc0b56e431dc6a0c2b2039706d7d26f22cb9",
-                pipeline=_ONE_ENCODER,
+                pipeline=(*_ONE_ENCODER, "processor"),
             ),
         ),
         size=1024,
-        denoiser="instruct",
-        note=f"{_UNTRIED}, and its text encoder does not see the photo; 20 billion weights, 41 GB",
+        edits=_flow("QwenImageEditPlusPipeline"),
+        note="attacks do not let its text encoder see the photo; 20 billion weights, 41 GB",
     ),
     "wan": Entry(
         summary="autoencoder of Wan 2.1, a video model, fed one frame",

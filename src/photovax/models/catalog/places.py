@@ -14,6 +14,7 @@ from photovax.errors import ModelError, UnknownName, UsageError
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.catalog.fits import AUTOENCODER_FOLDERS, check_pipeline
+from photovax.models.catalog.flows import flow_of
 from photovax.models.catalog.holdings import check_bytes, check_holding, shown_file
 from photovax.models.catalog.objects import json_object, unloadable
 from photovax.models.edit import SIZES, Mode, valid_size
@@ -31,7 +32,6 @@ __all__ = [
     "holds_transformer",
     "model_folder",
     "no_model",
-    "no_whole_edit",
     "weight_digests",
     "weight_files",
 ]
@@ -156,14 +156,6 @@ def holds_sdxl(folder: Path) -> bool:
     return False
 
 
-def no_whole_edit(name: str) -> ModelError:
-    """The error for a model with a denoiser whose edits are not run here."""
-    return ModelError(
-        f"model {name}: edits by a transformer are not run here; its denoiser can be attacked",
-        hint="attack it with --recipe advdm, sds, mist or diffusionguard",
-    )
-
-
 def no_model(name: str) -> ModelError | UnknownName:
     """The error for what is no catalogue name; of a file it says what that is."""
     if Path(name).is_file():
@@ -222,10 +214,12 @@ def model_folder(name: str, *, weights: Path | None = None) -> Path:
 def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
     """The denoisers of a pipeline's folder, by way of editing.
 
-    Input channels determine it: 4 are img2img, 8 instruct, 9 inpaint.
+    Input channels determine that of a UNet: 4 are img2img, 8 instruct, 9 inpaint. Transformers
+    have the one of their pipeline's class.
 
     Raises:
-        ModelError: If there is none, or one with other input channels.
+        ModelError: If there is none, a UNet with other input channels, or a transformer whose edits
+            are not run.
     """
     found: dict[Mode, Path] = {}
     for config in sorted(folder.glob("unet*/config.json")):
@@ -240,7 +234,7 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
             )
         found[_MODE_OF_CHANNELS[channels]] = config.parent
     if not found and holds_transformer(folder):
-        raise no_whole_edit(name)
+        return {flow_of(folder, name=name)[2].mode: folder / "transformer"}
     if not found:
         raise ModelError(
             f"model {name}: no unet in {folder}; an edit needs a whole pipeline's folder, "

@@ -1,7 +1,4 @@
-"""Denoisers trained by flow matching: base class of all families of transformers.
-
-Their whole edits are not run.
-"""
+"""Single predictions of denoisers trained by flow matching, for all families of transformers."""
 
 from __future__ import annotations
 
@@ -69,6 +66,18 @@ class FlowDenoiser:
         self._prompts = prompts
         self._multiple = autoencoder.multiple * self.patch
 
+    @classmethod
+    def check_mode(cls, mode: Mode, *, name: str) -> None:
+        """Refuse another way of editing than that of the family.
+
+        Raises:
+            UsageError: If it is another one.
+        """
+        if mode != cls.mode:
+            raise UsageError(
+                f"model {name} cannot {mode}; it knows {cls.mode}", hint=f"give --mode {cls.mode}"
+            )
+
     def recompute(self) -> None:
         """Use less memory and more time for the same gradients from now on."""
         self.autoencoder.recompute()
@@ -121,23 +130,23 @@ class FlowDenoiser:
         Raises:
             UsageError: If the mode is another one, or the latents are too large.
         """
-        if mode != self.mode:
-            raise UsageError(
-                f"model {self.name} cannot {mode}; it knows {self.mode}",
-                hint=f"give --mode {self.mode}",
-            )
+        self.check_mode(mode, name=self.name)
         return self._velocity(noisy, times.to(noisy.device), context)
 
     def first_prediction(
         self, images: Tensor, context: Context, mode: Mode, generator: Generator
     ) -> Tensor:
         """The velocity that it predicts for pure noise, at time 1."""
+        noise = self._pure_noise(images, generator)
+        return self.predicted(noise, images.new_ones(len(images)), context, mode)
+
+    def _pure_noise(self, images: Tensor, generator: Generator) -> Tensor:
+        """Noise of the shape of the images' latents, which are padded to whole tokens."""
         sides = [
             -(-side // self._multiple) * self._multiple // self.autoencoder.multiple
             for side in images.shape[-2:]
         ]
-        noise = draw_noise((len(images), self._channels(), *sides), images, generator)
-        return self.predicted(noise, images.new_ones(len(images)), context, mode)
+        return draw_noise((len(images), self._channels(), *sides), images, generator)
 
     def _shown(self, images: Tensor, generator: Generator, repaint: Tensor | None) -> Tensor | None:
         """Channels of the photo that condition it, (N, C, h, w): its latent for ``instruct``."""

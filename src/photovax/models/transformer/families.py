@@ -1,6 +1,6 @@
 """Transformers trained by flow matching: one class for each form of their inputs.
 
-For the same noise their inputs equal those in diffusers' pipelines: FluxImg2ImgPipeline,
+For the same noise their inputs and edits equal those of diffusers' pipelines: FluxImg2ImgPipeline,
 StableDiffusion3Img2ImgPipeline, FluxKontextPipeline, FluxFillPipeline, Flux2Pipeline,
 Flux2KleinPipeline, QwenImageImg2ImgPipeline and, except for the input of its text encoder,
 QwenImageEditPlusPipeline.
@@ -8,33 +8,25 @@ QwenImageEditPlusPipeline.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
-import diffusers
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from photovax.digests import combined_digest, file_digest
-from photovax.errors import ModelError, UsageError, first_line
-from photovax.models.autoencoders.base import FrozenAutoencoder, continued
+from photovax.errors import UsageError
+from photovax.models.autoencoders.base import continued
 from photovax.models.autoencoders.families import Flux2Autoencoder, VideoAutoencoder
-from photovax.models.autoencoders.load import load_own_autoencoder
-from photovax.models.catalog.objects import json_object
-from photovax.models.catalog.places import weight_files
+from photovax.models.catalog.flows import FLOW_EDITS
 from photovax.models.context import Context, kept_part
-from photovax.models.damaged import loading
-from photovax.models.transformer.denoiser import FlowDenoiser
-from photovax.models.transformer.prompts import PromptEncoder
-from photovax.models.weights import kept_precision, load_module
+from photovax.models.edit import Edit
+from photovax.models.transformer.editor import FlowEditor
 
-__all__ = ["FLOWS", "load_flow"]
+__all__ = ["FLOWS"]
 
 
-class SD3Denoiser(FlowDenoiser):
+class SD3Denoiser(FlowEditor):
     """An ``SD3Transformer2DModel``: Stable Diffusion 3 and 3.5."""
 
     pipeline = "StableDiffusion3Img2ImgPipeline"
@@ -45,6 +37,8 @@ class SD3Denoiser(FlowDenoiser):
         "do_classifier_free_guidance": False,
     }
     pooled = True
+    even = False
+    avoids = ""
 
     def _velocity(self, noisy: Tensor, times: Tensor, context: Context) -> Tensor:
         most = int(self.transformer.config.pos_embed_max_size) * self._multiple
@@ -57,11 +51,11 @@ class SD3Denoiser(FlowDenoiser):
         return self._asked(noisy, times * 1000, context)  # of the schedule's 1000 steps
 
 
-class TokenDenoiser(FlowDenoiser):
+class TokenDenoiser(FlowEditor):
     """A transformer whose inputs are sequences of tokens with their positions.
 
-    If it is conditioned on the photo, the photo's tokens follow those of the noisy latent. If
-    guidance is an input of the transformer, it has the pipeline's default value.
+    If it is conditioned on the photo, the photo's tokens follow those of the noisy latent. Where
+    guidance is an input of the transformer, single predictions have the pipeline's default value.
 
     A family defines how positions are encoded: ``_places``.
     """
@@ -72,7 +66,7 @@ class TokenDenoiser(FlowDenoiser):
             torch.cat([self._packed(picture) for picture in pictures], dim=1),
             times,
             context,
-            guidance=self._guidance(noisy),
+            guidance=self._guidance(noisy, context.scale),
             **self._places(pictures, context.words.tokens),
         )
         height, width = self._grid(noisy)
@@ -87,12 +81,11 @@ class TokenDenoiser(FlowDenoiser):
         """Inputs with the positions of the tokens of pictures and words."""
         raise NotImplementedError
 
-    def _guidance(self, noisy: Tensor) -> Tensor | None:
+    def _guidance(self, noisy: Tensor, scale: float | None) -> Tensor | None:
         if not self.transformer.config.guidance_embeds:
             return None
-        call = inspect.signature(getattr(diffusers, self.pipeline).__call__)
-        scale = float(call.parameters["guidance_scale"].default)
-        return torch.full((len(noisy),), scale, device=noisy.device)
+        used = FLOW_EDITS[self.pipeline].guidance if scale is None else scale
+        return torch.full((len(noisy),), float(used), device=noisy.device)
 
     def _packed(self, latents: Tensor) -> Tensor:
         """Latents (N, C, h, w) as tokens (N, h * w / patch^2, patch^2 * C)."""
@@ -172,11 +165,20 @@ class Flux2Denoiser(TokenDenoiser):
             "txt_ids": F.pad(lines, (3, 0))[None],
         }
 
+    def _shift(self, tokens: int, steps: int) -> float:
+        # Its module, which is slow to import, was imported with the text encoders.
+        from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+
+        return float(compute_empirical_mu(tokens, steps))
+
 
 class Flux2KleinDenoiser(Flux2Denoiser):
-    """FLUX.2 [klein], which differs in its text encoder."""
+    """FLUX.2 [klein], which differs in its text encoder, and in its guidance if not distilled."""
 
     pipeline = "Flux2KleinPipeline"
+
+    def _avoided(self, edit: Edit) -> str | None:
+        return "" if edit.guided and not self.distilled else None
 
 
 class QwenDenoiser(TokenDenoiser):
@@ -189,6 +191,8 @@ class QwenDenoiser(TokenDenoiser):
     network = "QwenImageTransformer2DModel"
     family = VideoAutoencoder
     text_options: ClassVar[Mapping[str, Any]] = {"max_sequence_length": 512}  # as its call does
+    scale_name = "true_cfg_scale"
+    avoids = " "  # as the model's own examples have it
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode as a single frame; images are padded to whole tokens of 16 pixels."""
@@ -198,6 +202,19 @@ class QwenDenoiser(TokenDenoiser):
         """The autoencoder's posterior of a single frame, padded as by ``encode``."""
         mean, logvar = super().posterior(images)
         return mean[:, :, 0], logvar[:, :, 0]
+
+    def _sampled(self, images: Tensor, generator: Generator) -> Tensor:
+        return super()._sampled(images, generator)[:, :, 0]
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        return super()._decoded(latents[:, :, None])
+
+    def _combined(self, asked: Tensor, avoided: Tensor, scale: float) -> Tensor:
+        """As usual, with each token as long as the one that the prompt asks for."""
+        made = super()._combined(asked, avoided, scale)
+        lengths = [self._packed(each).norm(dim=-1) for each in (asked, made)]
+        share = (lengths[0] / lengths[1]).reshape(len(made), 1, *self._grid(made))
+        return made * F.interpolate(share, scale_factor=float(self.patch))
 
     def _channels(self) -> int:
         return int(self.autoencoder.model.config.z_dim)
@@ -219,9 +236,10 @@ class QwenEditDenoiser(QwenDenoiser):
 
     mode = "instruct"
     pipeline = "QwenImageEditPlusPipeline"
+    sees = True
 
 
-FLOWS: dict[str, type[FlowDenoiser]] = {
+FLOWS: dict[str, type[FlowEditor]] = {
     "StableDiffusion3Pipeline": SD3Denoiser,
     "StableDiffusion3Img2ImgPipeline": SD3Denoiser,
     "FluxPipeline": FluxDenoiser,
@@ -236,65 +254,3 @@ FLOWS: dict[str, type[FlowDenoiser]] = {
     "QwenImageEditPlusPipeline": QwenEditDenoiser,
 }
 """The family of a pipeline's folder, by the ``_class_name`` of its ``model_index.json``."""
-
-
-def load_flow(
-    folder: Path,
-    *,
-    name: str,
-    device: torch.device,
-    autoencoder: FrozenAutoencoder | None = None,
-) -> FlowDenoiser:
-    """Load the autoencoder and the transformer of a diffusers pipeline folder.
-
-    The text encoders are loaded first, and freed after they have encoded the empty prompt. They
-    are loaded again for any other prompt.
-
-    Args:
-        folder: Folder of the parts, with ``model_index.json``.
-        name: Name of the model.
-        device: Device to load it on.
-        autoencoder: The folder's autoencoder, if it is loaded already.
-
-    Raises:
-        ModelError: If parts are missing, damaged or of another family.
-    """
-    index = folder / "model_index.json"
-    try:
-        pipeline = str(json_object(index)["_class_name"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"model {name}: {index} cannot be read: {first_line(error)}; give the whole folder of "
-            "a diffusers pipeline"
-        ) from error
-    if pipeline not in FLOWS:
-        raise ModelError(
-            f"model {name}: {folder} holds a {pipeline}; transformers can be attacked in "
-            f"{', '.join(FLOWS)}, in others only the autoencoder"
-        )
-    kind = FLOWS[pipeline]
-    prompts = PromptEncoder(
-        folder,
-        kind.pipeline,
-        options=kind.text_options,
-        pooled=kind.pooled,
-        name=name,
-        device=device,
-    )
-    prompts("")
-    own = load_own_autoencoder(folder, kind.family, name=name, device=device, loaded=autoencoder)
-    part = folder / "transformer"
-    files, variant = weight_files(part, name=name)
-    with loading(name, part):
-        precision = kept_precision(files)
-    transformer = load_module(
-        part, kind.network, variant, name=name, shown=part, precision=precision
-    )
-    digests = [own.digest, prompts.digest(), *(file_digest(file) for file in files)]
-    return kind(
-        own,
-        transformer=transformer.to(device),
-        prompts=prompts,
-        name=name,
-        digest=combined_digest(digests),
-    )

@@ -99,7 +99,9 @@ class PromptEncoder:
             ModelError: If the pipeline's text encoders cannot be loaded or run.
         """
         if prompt not in self._known:
-            pipeline = self._load()
+            with loading(self._name, self._folder):
+                precision = kept_precision(self._files)
+            pipeline = self.pipeline(precision)
             with loading(self._name, self._folder), torch.no_grad():
                 made = pipeline.encode_prompt(prompt, device=self._device, **self._options)
             # The other values are None without guidance, or positions and masks of tokens, which
@@ -113,17 +115,26 @@ class PromptEncoder:
         """SHA-256 over the digests of the text encoders' weight files, in hexadecimal digits."""
         return combined_digest(file_digest(file) for file in self._files)
 
-    def _load(self) -> Any:
+    def pipeline(self, precision: torch.dtype, **others: Any) -> Any:
+        """The pipeline with its text encoders, and with other parts where they are given.
+
+        Args:
+            precision: Type that the text encoders' weights are converted to.
+            others: Other parts of the pipeline by name; without a transformer it encodes prompts
+                only.
+
+        Raises:
+            ModelError: If a part cannot be loaded.
+        """
         kind: Any = getattr(diffusers, self._pipeline)
         # In place of an omitted text encoder there are zeros as wide as the transformer expects.
         file = self._folder / "transformer" / "config.json"
         with loading(self._name, file):
             config = json_object(file)
         with loading(self._name, self._folder), quiet_loading():
-            precision = kept_precision(self._files)
             pipeline = kind.from_pretrained(
                 self._folder,
-                **dict.fromkeys(self._without),
+                **{**dict.fromkeys(self._without), **others},
                 variant=self._variant,
                 **{**FROM_DISK, "torch_dtype": precision},
             )
@@ -132,5 +143,6 @@ class PromptEncoder:
                     self._folder / "tokenizer", local_files_only=True
                 )
                 setattr(pipeline, part, tokenizer)
-        pipeline.transformer = SimpleNamespace(config=SimpleNamespace(**config))
+        if "transformer" not in others:
+            pipeline.transformer = SimpleNamespace(config=SimpleNamespace(**config))
         return pipeline.to(self._device)

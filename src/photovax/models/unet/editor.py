@@ -28,9 +28,9 @@ from photovax.models.damaged import loading
 from photovax.models.edit import Edit, Mode
 from photovax.models.quiet import quiet_loading
 from photovax.models.recompute import recompute
+from photovax.models.schedules import SCHEDULER, load_scheduler, own_scheduler_file
 from photovax.models.unet.guidance import answer, guided
 from photovax.models.unet.prompts import SDPrompts, load_prompts
-from photovax.models.unet.schedules import SCHEDULER, load_scheduler, own_scheduler_file
 from photovax.models.weights import load_module
 
 __all__ = ["LatentEditor"]
