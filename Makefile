@@ -1,4 +1,4 @@
-.PHONY: demo test lint format audit package
+.PHONY: demo test lint format audit package docs links
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,14 @@ audit:
 # As many processes as there are cores; tests depend on neither order nor one another.
 test: lint
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report= --cov-fail-under=90
+
+# The documentation site, in build/docs. MyST checks links within the repository, and a warning is an
+# error; links to other sites take a network.
+docs: $(VENV)/installed
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
+
+links: $(VENV)/installed
+	$(BIN)/sphinx-build --builder linkcheck --quiet docs build/links
 
 # The sdist, the wheel from the sdist, and the wheel alone in an empty environment.
 package:

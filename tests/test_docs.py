@@ -1,26 +1,41 @@
-"""The examples of docs/service.md do what they say."""
+"""The pages of docs/ do what they say, and are up to date."""
 
 import itertools
 import json
+import re
+import runpy
 import shlex
 import shutil
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import photovax
+from photovax.attack.presets import PRESETS
+from photovax.batch.watch import Watch
 from photovax.certificates.document import parse_certificate
 from photovax.demo import SAMPLE
+from photovax.models.catalog import hub
+from photovax.models.catalog.entries import CATALOG
 from photovax.pictures.photo import read_photo
-from tests.places import ROOT
+from tests.hub_cache import keep
+from tests.models.transformer.pipelines import take_small_pictures
+from tests.models.transformer.untrained import save_flows
+from tests.pages import DOCS, Reader, environment, steps
 from tests.serving import recipe_file, served
 
-PAGE = ROOT / "docs/service.md"
+PAGE = DOCS / "service.md"
 DEFAULT = "http://127.0.0.1:8765"
 CURL = shutil.which("curl")
+BASH = shutil.which("bash")
+needs_curl = pytest.mark.skipif(CURL is None, reason="needs curl")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +53,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    """A reader in that folder, for whom recipes are short and the editor is fed little."""
+    quick = {name: replace(each, steps=2, size=64) for name, each in PRESETS.items()}
+    monkeypatch.setattr("photovax.attack.presets.PRESETS", quick)
+    monkeypatch.setitem(CATALOG, "embedded", replace(CATALOG["embedded"], size=64))
+    monkeypatch.chdir(folder)
+    return Reader(monkeypatch)
+
+
 def _block(start: str) -> str:
     """The indented block of the page that starts so."""
     lines = PAGE.read_text("utf-8").splitlines()
@@ -46,7 +71,16 @@ def _block(start: str) -> str:
     return textwrap.dedent("\n".join(block)).strip()
 
 
-@pytest.mark.skipif(CURL is None, reason="needs curl")
+def _curl(command: list[str], folder: Path) -> str:
+    done = subprocess.run(  # noqa: S603
+        [str(CURL), "-q", "-sS", "--fail-with-body", "--noproxy", "*", *command],
+        cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
+
+
+@needs_curl
 def test_the_curl_examples(address, folder):
     ids: dict[str, str] = {}
     answers: dict[str, str] = {}
@@ -55,18 +89,13 @@ def test_the_curl_examples(address, folder):
         kind = url.removeprefix(f"{DEFAULT}/v1/").partition("/")[0]
         command = shlex.split(line.replace(DEFAULT, address).replace("/ID", f"/{ids.get(kind)}"))
         assert command.pop(0) == "curl"
-        done = subprocess.run(  # noqa: S603
-            [str(CURL), "-q", "-sS", "--fail-with-body", "--noproxy", "*", *command],
-            cwd=folder, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
-        answers[line] = done.stdout
+        answers[line] = _curl(command, folder)
         if "-F" in command:
-            job = json.loads(done.stdout)
+            job = json.loads(answers[line])
             ids[job["kind"]] = job["id"]
         if url.endswith("/events"):
-            assert "event: end" in done.stdout
-            assert json.loads(done.stdout.split("data: ")[-1])["state"] == "done"
+            assert "event: end" in answers[line]
+            assert json.loads(answers[line].split("data: ")[-1])["state"] == "done"
     assert {"immunizations", "renewals", "checks", "edits"} == set(ids)
     made = read_photo(folder / "photo.immunized.jpg")
     assert (made.pixels.shape, made.format) == ((80, 96, 3), "JPEG")
@@ -82,3 +111,210 @@ def test_the_python_example(address, folder, monkeypatch):
     exec(_block("from photovax.client").replace(DEFAULT, address), {})  # noqa: S102
     assert read_photo("photo.immunized.jpg").pixels.shape == (80, 96, 3)
     parse_certificate(Path("photo.certificate.json").read_text("utf-8"))
+
+
+def test_the_tutorial(reader, capsys):
+    Path("photo.jpg").rename("me.jpg")
+    reader.follow("tutorial.md")
+    printed = capsys.readouterr().out
+    assert re.search(r"^  seen +JOD .*\n  embedded +latent moved by .*", printed, re.MULTILINE)
+    assert re.search(r"^  verdict +(PASS|WEAK|FAIL): ", printed, re.MULTILINE)
+    assert Path("edit-of-immunized.png").read_bytes() != Path("edit-of-original.png").read_bytes()
+    assert read_photo("me.safe.png").pixels.shape == (80, 96, 3)
+
+
+def test_a_folder_for_the_web(reader):
+    Path("photos").mkdir()
+    Path("photo.jpg").rename("photos/portrait.jpg")
+    reader.by["photovax check"] = _served(reader, Path("web/portrait.jpg"))
+    reader.follow("howto/folder.md")
+    assert b"DMI-PROHIBITED" in Path("web/portrait.jpg").read_bytes()
+    assert "portrait" in Path("web.html").read_text("utf-8")
+
+
+def _served(reader: Reader, published: Path):
+    """``photovax check``, once the platform has a copy of what was published."""
+
+    def check(arguments: list[str]) -> None:
+        with Image.open(published) as photo:
+            photo.save("served.jpg", quality=85)
+        reader.photovax(arguments)
+
+    return check
+
+
+def test_exports_that_are_watched(reader, monkeypatch):
+    pytest.importorskip("watchfiles")
+    looks = itertools.count()
+
+    def come_and_go(self: Watch) -> None:
+        """A photo comes, is complete when it is looked at again, and then the reader leaves."""
+        match next(looks):
+            case 0:
+                Path("photo.jpg").rename("exports/photo.jpg")
+            case 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "wait", come_and_go)
+    monkeypatch.setattr("photovax.batch.watch._QUIET", 0.0)
+    reader.follow("howto/watch.md")
+    assert read_photo("immunized/photo.jpg").format == "JPEG"
+    unit = next(step for step in steps(DOCS / "howto/watch.md") if step.kind == "ini")
+    started = re.search(r"^ExecStart=%h/venv/bin/photovax (.*)$", unit.text, re.MULTILINE)
+    assert started
+    tried = next(shlex.split(line) for line in reader.done if "--watch" in line)
+    assert [Path(word).name for word in shlex.split(started[1])] == [
+        Path(word).name for word in tried[1:]
+    ]
+
+
+def test_flux(reader, tmp_path, cache, editor_folder, monkeypatch):
+    take_small_pictures(monkeypatch)
+    flux = save_flows(tmp_path / "flows", editor_folder)["kontext"]
+    kind = {"_class_name": "AutoencoderKL"}
+    for name in ("flux1", "flux1-kontext"):
+        # The shapes of the trained weights are not those of the small ones.
+        monkeypatch.setitem(CATALOG, name, replace(CATALOG[name], config=kind, size=64))
+
+    def downloaded(repository, *, revision, allow_patterns):
+        return str(keep(cache, repository, flux, commit=revision))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", downloaded)
+    monkeypatch.setattr(hub, "_reach", lambda _name: None)
+    reader.follow("howto/flux.md")
+    record = json.loads(Path("photo.both.png.json").read_text("utf-8"))
+    assert set(record["effects"]) == {"flux1", "embedded"}
+    kontext = json.loads(Path("photo.kontext.png.json").read_text("utf-8"))
+    assert set(kontext["effects"]) == {"flux1-kontext"}
+
+
+def test_one_pass(reader):
+    Path("photos").mkdir()
+    for name in ("a", "b"):
+        shutil.copyfile("photo.jpg", f"photos/{name}.jpg")
+    reader.told |= {
+        "FOLDER": "photos",
+        "taef2": "embedded",  # whose weights are here
+        "--minutes 120": "--minutes 0.001",
+        "--recipe instant ": "--recipe instant -o one.png ",
+        "--network": "-o trained.png --network",
+    }
+    reader.follow("networks.md")
+    record = json.loads(Path("trained.png.json").read_text("utf-8"))
+    assert list(record["networks"]) == ["embedded"]
+    assert read_photo("one.png").pixels.shape == (80, 96, 3)
+
+
+@needs_curl
+def test_a_provider(reader, folder, editor_folder, capsys):
+    ids: list[str] = []
+    verified: list[int] = []
+    with ExitStack() as running:
+
+        def serve(options: list[str]) -> None:
+            if "--new-token" in options:
+                capsys.readouterr()
+                reader.photovax(options)
+                reader.told["$TOKEN"] = capsys.readouterr().out.strip()
+                return
+            data = Path(options[-1])
+            assert options[-2] == "--data"
+            started = served(data, recipe_file(folder), *options[1:-2])
+            reader.told[DEFAULT] = running.enter_context(started)
+
+        def curl(options: list[str]) -> None:
+            answer = _curl(
+                [option.replace("/ID", f"/{''.join(ids)}") for option in options], folder
+            )
+            if "-F" in options:
+                ids.append(json.loads(answer)["id"])
+
+        reader.by |= {
+            "photovax serve": serve,
+            "curl": curl,
+            "photovax certificate": lambda options: verified.append(reader.photovax(options)),
+        }
+        reader.told["/models/editor-2"] = str(editor_folder)
+        reader.follow("howto/provider.md")
+    assert read_photo("photo.immunized.jpg").format == "JPEG"
+    assert verified == [0, 10]
+
+
+def test_an_objective(reader):
+    Path("photos").mkdir()
+    shutil.copyfile("photo.jpg", "photos/photo.jpg")
+    reader.follow("howto/objective.md")
+    record = json.loads(Path("photo.immunized.png.json").read_text("utf-8"))
+    assert record["recipe"]["objective"]["name"] == "latent_flat"
+    assert "flat" in Path("results/table.md").read_text("utf-8")
+
+
+@pytest.mark.skipif(BASH is None, reason="needs bash")
+def test_completion(tmp_path):
+    lines = [step.text for step in steps(DOCS / "howto/completion.md")]
+    asked = "_PHOTOVAX_COMPLETE=complete_bash COMP_WORDS='photovax imm' COMP_CWORD=1 photovax"
+    done = subprocess.run(  # noqa: S603
+        [str(BASH), "-c", "; ".join([*lines, asked])],
+        env=environment(tmp_path), capture_output=True, text=True,
+    )  # fmt: skip
+    assert len(lines) == 2
+    assert done.stdout.splitlines()[-1] == "immunize", done.stderr
+    installed = (tmp_path / ".bash_completions/photovax.sh").read_text("utf-8")
+    assert installed.strip() in done.stdout
+    assert "photovax.sh" in (tmp_path / ".bashrc").read_text("utf-8")
+
+
+def test_the_commands_are_those_of_today():
+    made = runpy.run_path(str(DOCS / "commands.py"))["page"]()
+    assert (DOCS / "reference/commands.md").read_text("utf-8") == made, (
+        "an option has changed: run python docs/commands.py"
+    )
+
+
+def test_all_that_python_offers_is_on_its_page():
+    text = (DOCS / "reference/python.md").read_text("utf-8")
+    shown = set(re.findall(r"photovax\.(\w+)", text))
+    assert set(photovax.__all__) <= shown
+
+
+def test_the_figures_of_the_answers_are_those_that_were_measured():
+    numbers = re.compile(r"(?<![\d.])\d*\.\d+")
+    text = re.sub(r"\]\([^)]*\)", "", (DOCS / "faq.md").read_text("utf-8"))
+    measured = " ".join(
+        (DOCS / f"{name}.md").read_text("utf-8") for name in ("results", "threat-model", "checks")
+    )
+    told = set(numbers.findall(text)) - {"9.7"}  # a number to type
+    assert len(told) > 20
+    assert told - set(numbers.findall(measured)) == set()
+    shares = re.compile(r"\b(\d+) ?%")
+    # 0 % is the complaint's own.
+    assert set(shares.findall(text)) - {"0"} <= set(shares.findall(measured))
+
+
+def _site(docs: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", docs, out],
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_links_that_lead_nowhere_fail_the_site(tmp_path):
+    shutil.copyfile(DOCS / "conf.py", tmp_path / "conf.py")
+    page = tmp_path / "index.md"
+    page.write_text("# One\n\n[a](#one) [b](conf.py)\n")
+    assert _site(tmp_path, tmp_path / "out").returncode == 0
+    for gone in ("#two", "two.md", "two.py"):
+        page.write_text(f"# One\n\n[a]({gone})\n")
+        done = _site(tmp_path, tmp_path / "out")
+        assert done.returncode != 0, gone
+        assert "two" in done.stderr
+
+
+def test_every_page_is_in_the_site():
+    listed = {
+        line for step in re.findall(r"```{toctree}\n(.*?)```",
+                                    (DOCS / "index.md").read_text("utf-8"), re.DOTALL)
+        for line in step.splitlines() if line and not line.startswith(":")
+    }  # fmt: skip
+    pages = {page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.rglob("*.md")}
+    assert pages - listed == {"index"}
