@@ -35,7 +35,7 @@ from photovax.models.catalog.places import model_folder
 from photovax.models.latents import latent_distance, latent_unit
 from training.photos import RandomCrops
 from training.train_autoencoder import Run, arguments, trained
-from training.train_denoiser import load, make_pairs
+from training.train_denoiser import load, make_pairs, recipes
 
 Latents = Callable[[Tensor], Tensor]
 
@@ -130,7 +130,7 @@ def main() -> None:
         if way == "ordinary":
             Run(chosen).train()
             continue
-        pairs = make_pairs(options.pairs or options.out / "pairs", options.pair_count)
+        pairs = make_pairs(options.pairs or options.out / "pairs", options.pair_count, recipes())
         KeepingRun(chosen, way, load(pairs)).train()
 
 

@@ -55,6 +55,7 @@ def immunize(
     suffix: str | None = None,
     quality: Quality = "same",
     weights: str | Path | None = None,
+    networks: Sequence[str | Path] = (),
     device: str = "auto",
     again: bool = False,
     callback: Callable[[Step], None] | None = None,
@@ -80,6 +81,8 @@ def immunize(
         quality: Quality of that file: from 1 to 100, or ``same`` for the compression of the
             picture's own JPEG file (90 for JPEG from other pictures; WebP is lossless).
         weights: Folder of weights that do not ship with photovax.
+        networks: Files of perturbation networks of these models, as ``photovax train-immunizer``
+            writes them, in addition to those that ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         again: Whether to immunize a file that is immunized already, instead of refusing it.
         callback: Function called after every step.
@@ -100,7 +103,8 @@ def immunize(
     aim = None if visibility is None or isinstance(visibility, str) else Aim(jod=visibility)
     chosen = chosen.adjusted(levels=budget, visibility=visibility, mode=mode, size=size, seed=seed)
     names = (models,) if isinstance(models, str) else tuple(models)
-    immunizer = _immunizer(names, None if weights is None else Path(weights), device)
+    files = tuple(Path(file) for file in networks)
+    immunizer = _immunizer(names, None if weights is None else Path(weights), files, device)
     given = None if mask is None else _mask(mask, photo)
     compression = compression_for((suffix or "").lower(), photo.compression, quality)
     result = immunizer.immunize(
@@ -235,10 +239,12 @@ def _mask(mask: Mask, photo: Photo) -> np.ndarray:
 
 # Only two are kept, since a model takes hundreds of megabytes.
 @lru_cache(maxsize=2)
-def _immunizer(models: tuple[str, ...], weights: Path | None, device: str) -> Immunizer:
+def _immunizer(
+    models: tuple[str, ...], weights: Path | None, networks: tuple[Path, ...], device: str
+) -> Immunizer:
     from photovax.immunizer import Immunizer
 
-    return Immunizer(models, weights=weights, device=device)
+    return Immunizer(models, weights=weights, networks=networks, device=device)
 
 
 @lru_cache(maxsize=2)

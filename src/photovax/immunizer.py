@@ -53,9 +53,9 @@ class Immunizer:
         memory: Memory limit of the process in bytes, on a CPU only; all that the system has left
             when None. Models that would exceed it recompute activations, which takes more time.
         precision: Number format of the passes: ``auto``, ``bfloat16`` or ``float32``. With
-            ``bfloat16``, steps use it while their gradients have a cosine similarity of 0.99 or
-            more with those in float32; ``auto`` does so only if the device has instructions for it.
-            All measurements are in float32.
+            ``bfloat16``, networks use it, and steps do while their gradients have a cosine
+            similarity of 0.99 or more with those in float32; ``auto`` does so only if the device
+            has instructions for it. All measurements are in float32.
 
     Attributes:
         device: Device of the models.
@@ -159,14 +159,18 @@ class Immunizer:
         self, problem: Problem, ends: float | None, callback: Callable[[Step], None] | None
     ) -> Descent:
         """Run the descent within the memory limit, until ``time.perf_counter`` reaches ``ends``."""
+        alone = self.networks(problem.recipe) and problem.recipe.warm == 0
         objective = OBJECTIVES.create(problem.recipe.objective)
         # All models are loaded before memory is measured, so that it includes all of them.
         attacked = self._surrogates.attacked(objective.needs)
+        if alone:
+            start = self._start(problem)
+            assert start is not None  # noqa: S101 - for the type checker: there are networks
+            each = [loss.loss for loss in problem.losses(attacked, objective)]
+            return Descent(start, score(each, start), 0, 0, 0, "done")
         roomy = problem.fit(self._plan, attacked, objective, compared=self._quick is not None)
         losses = problem.losses(attacked, objective)
         start = self._start(problem)
-        if start is not None and problem.recipe.warm == 0 and ends is None:
-            return Descent(start, score([losses[0].loss], start), 0, 0, 0, "done")
         seconds = None if ends is None else max(1e-3, ends - time.perf_counter())
         # Kept memory gets fragmented: the process then holds more than its tensors need.
         with kept_memory() if self.memory is None and roomy else returned_memory():
@@ -220,7 +224,16 @@ class Immunizer:
         """The number of steps that a recipe takes with these models."""
         if not self.networks(recipe):
             return recipe.steps
-        return recipe.warmed().steps if recipe.warm else 0
+        return 0 if recipe.warm == 0 else recipe.warmed().steps
+
+    def all_digests(self, recipe: Recipe) -> list[str]:
+        """SHA-256 of all weights that decide a result: those attacked, and networks.
+
+        Raises:
+            ModelError: If the recipe needs a part of a model that is not available.
+            UsageError: If the recipe needs networks, and a model has none.
+        """
+        return [*self.digests(recipe), *self.networks(recipe).values()]
 
     def digests(self, recipe: Recipe) -> list[str]:
         """SHA-256 of the weights that a recipe attacks, in hexadecimal digits, for each model.

@@ -16,7 +16,7 @@ from photovax.attack.budgets import TOLERANCE
 from photovax.attack.decoded_jpeg import within_jpeg
 from photovax.checking import saved_survival
 from photovax.digests import file_digest
-from photovax.errors import BudgetExceeded, MetricUnavailable, first_line
+from photovax.errors import BudgetExceeded, MetricUnavailable, PhotovaxError, first_line
 from photovax.immunized import Compressed, Immunized, Saved
 from photovax.metrics.distortion import visibility
 from photovax.metrics.latent import latent_effect
@@ -119,7 +119,7 @@ def save(
         for model, digest in zip(models, digests, strict=True)
     ]
     saved: Saved | None = None
-    unmeasured: MemoryError | RuntimeError | None = None
+    unmeasured: Exception | None = None
     recorded = False
 
     def finish(file: Path) -> None:
@@ -129,13 +129,16 @@ def save(
         check_promises(result, reopened, result.shown)
         try:
             saved = _measured(result, destination, models, device, memory=memory)
-            if survival:
+        except (MemoryError, RuntimeError) as error:  # which must not throw away the work
+            unmeasured = error
+        try:
+            if survival and saved is not None:
                 fed = [(model, saved.effects[model.name].size) for model in models]
                 fresh = {name: effect.shift for name, effect in saved.effects.items()}
                 pair, roomy = (reopened, result.original), memory is None
                 left = saved_survival(*pair, fed, fresh, device, roomy=roomy)
                 saved = replace(saved, survival=left)
-        except (MemoryError, RuntimeError) as error:  # which must not throw away the work
+        except (MemoryError, RuntimeError, PhotovaxError) as error:
             unmeasured = error
         # The record comes first: a photo without one would be nobody's after a loss of power.
         _write_record(result, saved, named, device, destination, file_digest(file))

@@ -23,6 +23,7 @@ REQUIRED = {
     "renew": [PHOTO, "--certificate", "c.json"],
     "certificate issue": [PHOTO, "--original", PHOTO],
     "serve": [],
+    "train-immunizer": ["--photos", ".", "-o", "n.safetensors"],
 }
 # In no range of any option; those of single options follow below.
 NEVER = ["nan", "inf", "-inf", "-1", "1e999", "x", ""]
@@ -30,6 +31,7 @@ EDGES = [
     ("immunize", "--budget", ["0", "255.01", "300"], "above 0 and up to 255"),
     ("immunize", "--visibility", ["4.9", "10"], "from 5 to below 10"),
     ("immunize", "--time", ["0"], "0.001 or more"),
+    ("train-immunizer", "--minutes", ["0"], "above 0"),
     ("immunize", "--size", ["0", "63", "100", "64.0"], "a multiple of 8 from 64 up"),
     ("immunize", "--seed", [str(2**63), "1.5"], f"from 0 to {2**63 - 1}"),
     ("immunize", "--max-pixels", ["0", "1.5"], "1 or more"),

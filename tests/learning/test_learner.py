@@ -13,7 +13,7 @@ from photovax.attack.networks.files import read_network
 from photovax.attack.presets import PRESETS
 from photovax.digests import file_digest
 from photovax.errors import OutputExists, UsageError
-from photovax.learning.crops import PhotoCrops, photos_in, split
+from photovax.learning.crops import PhotoCrops, photos_in, readable, split
 from photovax.learning.learner import Learner, Plan, concentration
 from photovax.models.load import load_autoencoder
 from photovax.tensors import CPU
@@ -45,7 +45,14 @@ def learner(model, photos, folder, **plan):
     files = photos_in(photos)
     settings = {"seconds": 1e6, "every": 1e6} | plan
     return Learner(
-        recipe, model, files[1:], files[:1], folder, Plan(**settings), quick=None, device=CPU
+        recipe,
+        model,
+        files[1:],
+        readable(files[:1]),
+        folder,
+        Plan(**settings),
+        quick=None,
+        device=CPU,
     )
 
 
@@ -98,6 +105,20 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(tiny, photos, tmp_path):
     assert all(torch.allclose(one[name], other[name], atol=5e-3) for name in one)
     curve = (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()
     assert json.loads(curve[0])["step"] == 1
+
+
+def test_a_training_of_something_else_is_not_gone_on_with(tiny, photos, tmp_path):
+    learner(tiny, photos, tmp_path, seconds=1e-9).train()
+    with pytest.raises(UsageError, match="holds a training with another model, recipe or seed"):
+        learner(tiny, photos, tmp_path, seed=1)
+
+
+def test_photos_held_out_may_be_unreadable(photos, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"nothing")
+    assert len(readable([broken, photos / "a.png"])) == 1
+    with pytest.raises(UsageError, match="none of the 1 photos held out can be read"):
+        readable([broken])
 
 
 def test_the_network_is_written_with_what_it_is_of(tiny, photos, tmp_path):

@@ -16,7 +16,6 @@ from photovax.models.catalog.objects import json_object
 from photovax.models.catalog.places import autoencoder_in, weight_files
 from photovax.models.damaged import loading
 from photovax.models.edit import Edit, Mode
-from photovax.models.transformer.load import FlowFolder
 from photovax.models.weights import load_module
 
 __all__ = ["FlowPipelines"]
@@ -46,6 +45,9 @@ class FlowPipelines:
     def __init__(
         self, folder: Path, denoisers: Mapping[Mode, Path], *, name: str, device: torch.device
     ) -> None:
+        # Late, so that adversaries of other families load nothing that attacks use.
+        from photovax.models.transformer.load import FlowFolder
+
         self._folder, self._name, self._device = folder, name, device
         self._parts = FlowFolder(folder, name=name)
         self._scheduler = self._parts.scheduler()

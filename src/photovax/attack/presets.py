@@ -63,6 +63,10 @@ PRESETS: Mapping[str, Recipe] = _Presets()
 """Presets by name, the default first."""
 
 
+_WITHOUT_NETWORKS = {"objective", "steps", "kept_region_only"}
+"""Fields that make a descent another one than that for which networks were trained."""
+
+
 def load_recipe(name: str) -> Recipe:
     """Load a preset by name, or a recipe from a ``.toml`` or ``.json`` file.
 
@@ -96,7 +100,8 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
             ``step_size``; the option ``visibility`` of a perceptual budget, a name in
             ``VISIBILITY``, sets its radius and levels. ``radius``, ``step_size``, ``step_share``,
             ``warm``, ``momentum`` and ``adaptivity`` may be fractions in quotes, such as
-            ``"8/255"``. With another budget than the preset's, networks are not used.
+            ``"8/255"``. Networks are not used with another objective, number of steps or kind
+            of budget than the preset's, unless ``warm`` is given, too.
 
     Raises:
         UnknownName: If a field, a visibility or a preset is not known.
@@ -127,7 +132,8 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
                 f"recipe: the preset's step_size is for its own budget, {base.budget.name}; give "
                 "another, or step_share (the first step in radii)"
             )
-        if not BUDGETS.create(checked.get("budget", base.budget)).bounds_seen:
+        bounds_seen = BUDGETS.create(checked.get("budget", base.budget)).bounds_seen
+        if base.warm != 0 and (_WITHOUT_NETWORKS & checked.keys() or not bounds_seen):
             checked.setdefault("warm", None)
         return replace(base, **checked)
     missing = [

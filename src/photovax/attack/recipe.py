@@ -119,7 +119,8 @@ class Recipe:
                 ),
             }
         )
-        if self.warm is not None and not self.constraint.bounds_seen:
+        bounds_seen = self.constraint.bounds_seen  # raises if the budget is unknown or out of range
+        if self.warm is not None and not bounds_seen:
             raise UsageError(
                 f"recipe warm needs a perceptual budget, got {self.budget.name}: networks estimate "
                 "visibility thresholds"
@@ -150,6 +151,11 @@ class Recipe:
         """The name in ``VISIBILITY`` of the budget's radius; None where it has no name."""
         bounded = self.constraint.bounds_seen
         return self.constraint.label if bounded and self.constraint.label in VISIBILITY else None
+
+    @property
+    def takes_levels(self) -> bool:
+        """Whether a largest change can be asked for instead; not if networks alone decide it."""
+        return self.warm != 0
 
     @property
     def mode(self) -> str | None:
@@ -208,7 +214,7 @@ class Recipe:
         """
         if levels not in LEVELS:
             raise UsageError(f"the largest change must be {LEVELS} levels, got {levels:g}")
-        if self.warm == 0:
+        if not self.takes_levels:
             raise UsageError(
                 "the recipe takes no steps: its networks estimate thresholds, not levels",
                 hint="leave out --budget, or use --recipe fast",
@@ -271,10 +277,14 @@ class Recipe:
         return replace(self, budget=budget, step_size=self.step_size * radius / self.radius)
 
     def warmed(self) -> Recipe:
-        """The recipe where networks give the start: with fewer steps, and a smaller first one."""
-        share = 1.0 if self.warm is None else self.warm
-        size = self.step_size * (share or 1.0)
-        return replace(self, steps=max(1, round(self.steps * share)), step_size=size)
+        """The recipe where networks give the start: with fewer steps, and a smaller first one.
+
+        The recipe itself if it uses no networks, or takes no steps from them.
+        """
+        if not self.warm:
+            return self
+        count = max(1, round(self.steps * self.warm))
+        return replace(self, steps=count, step_size=self.step_size * self.warm)
 
     def with_mode(self, mode: str) -> Recipe:
         """The recipe against another way of editing: ``instruct``, ``inpaint`` or ``img2img``.
@@ -297,7 +307,9 @@ class Recipe:
         recipe = self if inpaint else replace(self, masks=(SUBJECT,))
         if objective == self.objective:
             return recipe
-        return replace(recipe, objective=objective, kept_region_only=inpaint)
+        # Networks are trained on whole photos.
+        warm = None if inpaint else self.warm
+        return replace(recipe, objective=objective, kept_region_only=inpaint, warm=warm)
 
     def _visible(self, radius: float, named: Mapping[str, float]) -> Recipe:
         """The same recipe with another radius, and a named visibility's other options.

@@ -66,7 +66,7 @@ class Host:
         """Load the models.
 
         Returns:
-            The version of photovax, and the SHA-256 of the attacked weights of each model.
+            The version of photovax, and the SHA-256 of all weights that decide a result.
         """
         order, load = self._asked
         self._work = load(order, 1)
@@ -152,7 +152,7 @@ class Cluster:
         load: Function that loads the models, in each actor.
 
     Attributes:
-        digests: SHA-256 of the attacked weights of each model.
+        digests: SHA-256 of all weights that decide a result: those attacked, and networks.
 
     Raises:
         UsageError: If Ray is not installed.
@@ -166,7 +166,7 @@ class Cluster:
         self._order, self._load = order, load
         self._workers: list[_Worker] = []
         self._why = ""
-        self._mask = None if order.mask is None else order.mask.path.read_bytes()
+        self._mask = None if order.mask is None else order.mask.read()
         self._started = not ray.is_initialized()
         if self._started:
             _connect(ray, address, 0 if count is None else min(count, most))
@@ -252,7 +252,8 @@ class Cluster:
             version, digests = self._ray.get(worker.call)
         except self._ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)  # what the actor itself raised
-            if isinstance(cause, PhotovaxError):
+            # Before any worker is ready all are alike; later one machine must not end the run.
+            if isinstance(cause, PhotovaxError) and not self.digests:
                 raise cause from None
             self._end(worker)
             self._why = first_line(cause or error)

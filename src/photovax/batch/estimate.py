@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from photovax.batch.manifest import Manifest
-from photovax.batch.order import Order
+from photovax.batch.order import Order, brief
 from photovax.batch.outcome import Progress, duration
 from photovax.batch.plan import Plan, Task
 from photovax.batch.run import Run
@@ -21,7 +21,6 @@ from photovax.machine.memory import available_bytes, peak_resident_bytes
 
 __all__ = ["estimate"]
 
-_STEPS = 3  # of which the first takes longer
 _SAMPLES = 3
 
 
@@ -46,8 +45,7 @@ def estimate(plan: Plan, order: Order, manifest: Manifest, *, existing: bool = F
     lines = [f"photos  {len(run.todo)} to immunize, {run.done} done before"]
     if plan.failed:
         lines.append(f"        {len(plan.failed)} cannot be read")
-    brief = replace(order.recipe, steps=_STEPS, warm=None)
-    few = replace(order, recipe=brief, seconds=None, keep_times=False)
+    few = replace(order, recipe=brief(order.recipe), seconds=None, keep_times=False)
     trial = Work(few, work)
     found = []
     with tempfile.TemporaryDirectory(prefix="photovax-") as folder:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim
-from photovax.digests import file_digest
 from photovax.errors import UnreadablePhoto
 from photovax.machine.precision import Precision
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.pictures.compression import Quality
 from photovax.pictures.pillow import MAX_PIXELS
 
-__all__ = ["MaskOptions", "Order"]
+__all__ = ["MaskOptions", "Order", "brief"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,18 @@ class MaskOptions:
 
     path: Path
     edit_region: bool = False
+
+    def read(self) -> bytes:
+        """The bytes of the file.
+
+        Raises:
+            UnreadablePhoto: If it cannot be read.
+        """
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnreadablePhoto(f"{self.path}: cannot be read: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ class Order:
         """Sixteen hexadecimal digits for everything that decides what a result looks like.
 
         Args:
-            models: SHA-256 of the attacked weights of each model, and of the networks used.
+            models: SHA-256 of all weights that decide a result, from ``Work.digests``.
 
         Raises:
             UnreadablePhoto: If the mask cannot be read.
@@ -107,9 +118,11 @@ class Order:
     def _mask_digest(self) -> str | None:
         if self.mask is None:
             return None
-        try:
-            digest = file_digest(self.mask.path)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UnreadablePhoto(f"{self.mask.path}: cannot be read: {reason}") from error
+        digest = hashlib.sha256(self.mask.read()).hexdigest()
         return f"{digest} {'edit' if self.mask.edit_region else 'keep'}"
+
+
+def brief(recipe: Recipe) -> Recipe:
+    """A recipe with few steps, by whose duration that of all is estimated."""
+    # The first of them takes longer.
+    return replace(recipe, steps=3, warm=None)

@@ -136,7 +136,7 @@ class Processes:
         load: Function that loads the models, in each process.
 
     Attributes:
-        digests: SHA-256 of the attacked weights of each model.
+        digests: SHA-256 of all weights that decide a result: those attacked, and networks.
         threads: Number of threads of each process.
 
     Raises:

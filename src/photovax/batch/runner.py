@@ -28,7 +28,7 @@ class Runner(Protocol):
 
     @property
     def digests(self) -> list[str]:
-        """SHA-256 of the attacked weights of each model."""
+        """SHA-256 of all weights that decide a result: those attacked, and networks."""
         ...
 
     def run(self, tasks: Iterable[Task], show: Show | None) -> Iterator[Outcome]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 
 from photovax.attack.optimise import Step
 from photovax.batch.manifest import Entry
-from photovax.batch.order import Order
+from photovax.batch.order import Order, brief
 from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, figures_of
 from photovax.batch.pace import Pace
 from photovax.batch.plan import Task
@@ -33,8 +33,6 @@ from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.pillow import printable_name
 
 __all__ = ["Finished", "Work", "immunize_file"]
-
-_TIMED = 3  # steps, of which the first takes longer
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +147,7 @@ class Work:
         loaded: Work whose models are used; they are loaded when None.
 
     Attributes:
-        digests: SHA-256 of the attacked weights of each model, and of the networks used.
+        digests: SHA-256 of all weights that decide a result: those attacked, and networks.
         steps: Number of steps for each photo.
 
     Raises:
@@ -170,8 +168,7 @@ class Work:
             if loaded is None
             else loaded._immunizer
         )
-        used = self._immunizer.networks(order.recipe)
-        self.digests = [*self._immunizer.digests(order.recipe), *used.values()]
+        self.digests = self._immunizer.all_digests(order.recipe)
         self.steps = self._immunizer.steps(order.recipe)
         self._digest = order.digest(self.digests)
         self._pace = Pace()
@@ -188,7 +185,7 @@ class Work:
     def step_seconds(self, source: Path) -> float:
         """Measure the duration of a step on a photo, in seconds."""
         found: list[float] = []
-        recipe = replace(self._order.recipe, steps=_TIMED, warm=None)
+        recipe = brief(self._order.recipe)
         photo = read_photo(source)
         whole = np.ones((photo.height, photo.width), dtype=bool) if recipe.needs_mask else None
         self._immunizer.immunize(

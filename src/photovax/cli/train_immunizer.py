@@ -11,7 +11,6 @@ from photovax.attack.presets import DEFAULT, INSTANT, load_recipe
 from photovax.cli import options
 from photovax.errors import UsageError
 from photovax.models.catalog.entries import DEFAULT_MODEL
-from photovax.pictures.atomic import check_free
 from photovax.ranges import SEEDS, Range
 
 MINUTES = Range(above=0)
@@ -39,7 +38,7 @@ def command(
         ),
     ] = 60,
     recipe: Annotated[
-        str, typer.Option(help="Recipe that gives budget, objective and views of the training.")
+        str, typer.Option(help="Recipe that gives budget, objective and size of the training.")
     ] = INSTANT,
     start: Annotated[
         Path | None,
@@ -60,17 +59,20 @@ def command(
     """
     if output.suffix != ".safetensors":
         raise UsageError(f"-o must end in .safetensors, got {output}")
-    check_free(output, overwrite=overwrite)
     asked = load_recipe(recipe)
+    from photovax.pictures.atomic import check_free
 
-    from photovax.learning.crops import photos_in, split
+    check_free(output, overwrite=overwrite)
+
+    from photovax.learning.crops import photos_in, readable, split
     from photovax.learning.held_out import compared
     from photovax.learning.learner import Learner, Plan
     from photovax.machine.device import pick_device
     from photovax.machine.precision import quick_passes
     from photovax.models.load import load_autoencoder
 
-    learnt, held_out = split(photos_in(photos))
+    learnt, others = split(photos_in(photos))
+    held_out = readable(others)
     chosen = pick_device(device)
     learner = Learner(
         asked,
@@ -83,16 +85,15 @@ def command(
         device=chosen,
         start=start,
     )
-    typer.echo(f"training on {len(learnt)} photos, {len(held_out)} held out", err=True)
+    typer.echo(f"training on {len(learnt)} photos, {len(others)} held out", err=True)
     if learner.steps:
         typer.echo(f"resuming after {learner.steps} steps", err=True)
     learner.train(_show)
     learner.export(output, overwrite=overwrite)
-    measured = held_out[:8]
     found = compared(
-        output, load_recipe(DEFAULT), measured, model=model, weights=weights, device=device
+        output, load_recipe(DEFAULT), held_out, model=model, weights=weights, device=device
     )
-    typer.echo(f"{output}: latent shift of {len(measured)} photos held out")
+    typer.echo(f"{output}: latent shift of {len(held_out)} photos held out")
     for way, shift in found.items():
         typer.echo(f"  {shift:.3f}  {way}")
 

@@ -88,7 +88,7 @@ class Units:
             for mode in plan.modes:
                 if variant.applies(mode):
                     recipe = variant.against(mode)
-                    self._recipes[variant.label, mode] = (recipe, immunizer.digests(recipe))
+                    self._recipes[variant.label, mode] = (recipe, immunizer.all_digests(recipe))
 
     @property
     def per_photo(self) -> int:

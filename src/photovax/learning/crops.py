@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from torch import Tensor
 
 from photovax.errors import PhotovaxError, UsageError
 from photovax.models.views import resize
-from photovax.pictures.photo import read_photo
+from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.types import PICTURE_SUFFIXES
 from photovax.tensors import tensor
 
-__all__ = ["PhotoCrops", "photos_in", "split"]
+__all__ = ["PhotoCrops", "photos_in", "readable", "split"]
 
 _KEPT = 1500
 """Number of decoded photos that are kept, about 0.5 MB each at 480 x 320."""
@@ -53,6 +54,23 @@ def split(files: Sequence[Path], *, held_out: int = 16) -> tuple[list[Path], lis
     """
     held = sorted(files)[:: max(2, min(held_out, len(files) // 2))]
     return [file for file in sorted(files) if file not in set(held)], held
+
+
+def readable(files: Sequence[Path], most: int = 8) -> list[Photo]:
+    """The first photos that can be read.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    found: list[Photo] = []
+    for file in files:
+        with suppress(PhotovaxError):
+            found.append(read_photo(file))
+        if len(found) == most:
+            break
+    if not found:
+        raise UsageError(f"none of the {len(files)} photos held out can be read")
+    return found
 
 
 class PhotoCrops:

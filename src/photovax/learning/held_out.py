@@ -9,7 +9,7 @@ from pathlib import Path
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
-from photovax.pictures.photo import read_photo
+from photovax.pictures.photo import Photo
 
 __all__ = ["compared"]
 
@@ -17,7 +17,7 @@ __all__ = ["compared"]
 def compared(
     network: Path,
     recipe: Recipe,
-    photos: Sequence[Path],
+    photos: Sequence[Photo],
     *,
     model: str,
     weights: Path | None,
@@ -48,8 +48,8 @@ def compared(
     found: dict[str, float] = {}
     for name, way in ways.items():
         shifts = []
-        for file in photos:
-            made = immunizer.immunize(read_photo(file), way)
+        for photo in photos:
+            made = immunizer.immunize(photo, way)
             before, after = made.original.visible(), made.photo.visible()
             effect = latent_effect(
                 immunizer.models[0],

@@ -6,6 +6,7 @@ recipe's budget and fed to the autoencoder through one of several views per step
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -26,19 +27,22 @@ from photovax.attack.objectives import OBJECTIVES
 from photovax.attack.recipe import Recipe
 from photovax.attack.scene import Scene, view_loss
 from photovax.errors import UsageError
-from photovax.learning.checkpoints import read_checkpoint, write_checkpoint, write_report
+from photovax.learning.checkpoints import read_checkpoint, write_checkpoint
 from photovax.learning.crops import PhotoCrops
 from photovax.learning.muon import optimisers
 from photovax.machine.precision import Quick
 from photovax.metrics.latent import latent_effect
 from photovax.models.contracts import Autoencoder
 from photovax.models.views import VIEWS
-from photovax.pictures.photo import read_photo
+from photovax.pictures.photo import Photo
 from photovax.pictures.resize import fed_sides
 from photovax.registry import Part
 from photovax.tensors import pixels_of, tensor
 
 __all__ = ["Learner", "Plan", "concentration"]
+
+CURVE = "curve.jsonl"
+"""Name of the file of reports in the folder of a training."""
 
 _SMALL_SHARE = 0.6
 """Share of the time in which photos are fed at half the model's size, four at a time."""
@@ -96,7 +100,7 @@ class Learner:
         recipe: Recipe with a perceptual budget, whose objective attacks the autoencoder.
         model: Autoencoder.
         photos: Photos to train on.
-        held_out: Photos to measure on, up to eight of which are used.
+        held_out: Photos to measure on.
         folder: Folder of the checkpoint and the curve.
         plan: Settings.
         quick: Context of passes in low precision, or None.
@@ -109,7 +113,7 @@ class Learner:
         seconds: Duration of these steps.
 
     Raises:
-        UsageError: If the recipe does not fit.
+        UsageError: If the recipe does not fit, or the checkpoint is of another training.
     """
 
     def __init__(
@@ -117,7 +121,7 @@ class Learner:
         recipe: Recipe,
         model: Autoencoder,
         photos: Sequence[Path],
-        held_out: Sequence[Path],
+        held_out: Sequence[Photo],
         folder: Path,
         plan: Plan,
         *,
@@ -133,12 +137,13 @@ class Learner:
                 hint="give --recipe instant",
             )
         self._recipe, self._model, self._plan = recipe, model, plan
-        self._held_out, self._folder, self._device = list(held_out)[:8], folder, device
+        self._held_out, self._folder, self._device = list(held_out), folder, device
         self._quick = quick or nullcontext
         self._budget = Perceptual(**recipe.budget.options)
         self._views = [VIEWS.create(part) for part in plan.views]
-        torch.manual_seed(plan.seed)
-        self.network = PerturbationNetwork()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(plan.seed)
+            self.network = PerturbationNetwork()
         if start is not None:
             self.network.load_state_dict(read_network(start, device).network.state_dict())
         placed(self.network, device)
@@ -169,9 +174,10 @@ class Learner:
             last = self.seconds >= self._plan.seconds
             if last or self.seconds - reported >= self._plan.every:
                 reported = self.seconds
-                report = self.report()
-                write_report(report, self._folder)
                 self._save()
+                report = self.report()
+                with (self._folder / CURVE).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(report) + "\n")
                 if callback is not None:
                     callback(report)
 
@@ -240,7 +246,7 @@ class Learner:
     def report(self) -> dict[str, Any]:
         """Steps, seconds, loss, and the mean latent shift of the photos held out."""
         network = self.averaged()
-        shifts = [self._shift(network, file) for file in self._held_out]
+        shifts = [self._shift(network, photo) for photo in self._held_out]
         return {
             "step": self.steps,
             "seconds": round(self.seconds),
@@ -248,10 +254,10 @@ class Learner:
             "shift": round(float(np.mean(shifts)), 4),
         }
 
-    def _shift(self, network: PerturbationNetwork, file: Path) -> float:
+    def _shift(self, network: PerturbationNetwork, photo: Photo) -> float:
         """The latent shift of a whole photo that the network alone immunizes, in 8 bits."""
         size = self._recipe.size or self._model.size
-        pixels = read_photo(file).visible()
+        pixels = photo.visible()
         height, width = pixels.shape[:2]
         budget = self._budget.fitted(height, width, size)
         origin = tensor(pixels, self._device)
@@ -278,6 +284,7 @@ class Learner:
 
     def _save(self) -> None:
         state = {
+            "asked": self._asked(),
             "network": self.network.state_dict(),
             "average": self._average,
             "optimisers": [each.state_dict() for each in self._optimisers],
@@ -287,7 +294,21 @@ class Learner:
         }
         write_checkpoint(state, self._folder)
 
+    def _asked(self) -> list[str]:
+        """What a training must have in common with one that it resumes."""
+        return [self._model.digest, self._recipe.digest(), str(self._plan.seed)]
+
     def _load(self, state: dict[str, Any]) -> None:
+        """Resume from a checkpoint.
+
+        Raises:
+            UsageError: If it is of another model, recipe or seed.
+        """
+        if state.get("asked") != self._asked():
+            raise UsageError(
+                f"{self._folder} holds a training with another model, recipe or seed",
+                hint="give another -o, or remove that folder",
+            )
         self.network.load_state_dict(state["network"])
         self._average = state["average"]
         for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):

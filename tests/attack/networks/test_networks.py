@@ -14,7 +14,7 @@ from photovax.attack.networks.estimate import estimator
 from photovax.attack.networks.files import networks_of, read_network, write_network
 from photovax.attack.networks.headers import SHIPPED, shipped_for, told_by
 from photovax.attack.networks.network import PerturbationNetwork
-from photovax.attack.presets import PRESETS
+from photovax.attack.presets import PRESETS, load_recipe
 from photovax.errors import ModelError, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
@@ -204,3 +204,26 @@ def test_one_pass_is_the_same_every_time():
     pixels = photo().pixels
     made = [Immunizer().immunize(Photo.from_array(pixels), PRESETS["instant"]) for _ in range(2)]
     assert np.array_equal(made[0].photo.pixels, made[1].photo.pixels)
+
+
+def test_another_objective_or_number_of_steps_uses_no_network(tmp_path):
+    for changed in ("steps = 100", 'objective = { name = "latent_target" }'):
+        file = tmp_path / "mine.toml"
+        file.write_text(f'preset = "fast"\n{changed}\n')
+        assert load_recipe(str(file)).warm is None
+        file.write_text(f'preset = "fast"\n{changed}\nwarm = 0.5\n')
+        assert load_recipe(str(file)).warm == 0.5
+    assert PRESETS["fast-diffusion"].with_mode("inpaint").warm is None
+    assert PRESETS["fast-diffusion"].with_mode("img2img").warm is not None
+
+
+def test_what_decides_a_result_includes_the_network(file):
+    immunizer, known = Immunizer(), Immunizer(networks=[file])
+    recipe = PRESETS["instant"]
+    assert immunizer.digests(recipe) == known.digests(recipe)
+    assert immunizer.all_digests(recipe) != known.all_digests(recipe)
+
+
+def test_instant_takes_no_step_whatever_the_time(file):
+    made = Immunizer(networks=[file]).immunize(photo(), PRESETS["instant"], seconds=5)
+    assert made.steps == 0

@@ -208,6 +208,8 @@ def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, ph
     else:
         with pytest.raises(UsageError, match="goes through no edit"):
             recipe.with_mode(mode)
+    if recipe.warm == 0:
+        pytest.skip("takes no steps: it needs a network of the model, which is tested there")
     photo = read_photo(photo_file)
     mask = torch.zeros(photo.height, photo.width, dtype=torch.bool)
     mask[20:100, 30:120] = True

@@ -33,7 +33,8 @@ def told_by(file: Path) -> dict[str, str]:
         reason = getattr(error, "strerror", None) or "no safetensors file"
         raise ModelError(f"network {file}: cannot be read: {reason}") from None
     told = header.get("__metadata__") if isinstance(header, dict) else None
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    wanted = {"model", "model_digest", "shape"}
+    if not isinstance(told, dict) or told.get("format") != FORMAT or wanted - told.keys():
         raise ModelError(
             f"network {file} is no perturbation network of photovax",
             hint="photovax train-immunizer makes one",

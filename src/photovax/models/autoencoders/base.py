@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.machine.random import draw_noise
 from photovax.models.catalog.holdings import AS_TOLD
+from photovax.models.padding import continued
 from photovax.models.recompute import recompute
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "KLAutoencoder",
     "PosteriorAutoencoder",
     "channel_statistics",
-    "continued",
 ]
 
 
@@ -136,13 +135,6 @@ class KLAutoencoder(PosteriorAutoencoder):
         if config.latents_mean is not None and config.latents_std is not None:
             return channel_statistics(config, like)
         return float(config.shift_factor or 0.0), 1.0
-
-
-def continued(images: Tensor, multiple: int) -> Tensor:
-    """Images (N, C, H, W), padded with their last row and column to multiples of ``multiple``."""
-    height, width = images.shape[-2:]
-    padding = (0, -width % multiple, 0, -height % multiple)
-    return F.pad(images, padding, mode="replicate") if any(padding) else images
 
 
 def channel_statistics(config: Any, like: Tensor) -> tuple[Tensor, Tensor]:

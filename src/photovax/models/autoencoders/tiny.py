@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
-from photovax.models.autoencoders.base import continued
 from photovax.models.catalog.holdings import AS_TOLD, check_bytes
 from photovax.models.damaged import loading
+from photovax.models.padding import continued
 from photovax.models.recompute import Recomputed
 
 __all__ = ["TINY", "TinyAutoencoder"]

@@ -10,9 +10,10 @@ from torch import Generator, Tensor
 
 from photovax.errors import UsageError
 from photovax.machine.random import draw_noise
-from photovax.models.autoencoders.base import KLAutoencoder, PosteriorAutoencoder, continued
+from photovax.models.autoencoders.base import KLAutoencoder, PosteriorAutoencoder
 from photovax.models.context import Context
 from photovax.models.edit import Edit, Mode
+from photovax.models.padding import continued
 from photovax.models.recompute import recompute
 from photovax.models.transformer.prompts import PromptEncoder
 

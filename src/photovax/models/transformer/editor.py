@@ -16,9 +16,10 @@ from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint
 
 from photovax.errors import UsageError
-from photovax.models.autoencoders.base import PosteriorAutoencoder, continued
+from photovax.models.autoencoders.base import PosteriorAutoencoder
 from photovax.models.context import Context, Words
 from photovax.models.edit import Edit
+from photovax.models.padding import continued
 from photovax.models.transformer.denoiser import FlowDenoiser
 from photovax.models.transformer.prompts import PromptEncoder
 

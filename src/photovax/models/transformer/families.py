@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.errors import UsageError
-from photovax.models.autoencoders.base import continued
 from photovax.models.autoencoders.families import Flux2Autoencoder, VideoAutoencoder
 from photovax.models.catalog.flows import FLOW_EDITS
 from photovax.models.context import Context, kept_part
 from photovax.models.edit import Edit
+from photovax.models.padding import continued
 from photovax.models.transformer.editor import FlowEditor
 
 __all__ = ["FLOWS"]

@@ -64,7 +64,7 @@ class Offer:
     @property
     def most_levels(self) -> float | None:
         """Largest change in levels for the default recipe; None if it takes no levels."""
-        return None if self.recipes[self._first].levels is None else self.most
+        return self.most if _takes_levels(self.recipes[self._first]) else None
 
     @property
     def visibilities(self) -> list[str]:
@@ -97,7 +97,7 @@ class Offer:
                 "this recipe does not bound the visibility of the change here: leave "
                 "visibility out",
             )
-        if levels is not None and chosen.levels is None:
+        if levels is not None and not _takes_levels(chosen):
             raise Problem(
                 422,
                 "wrong-request",
@@ -116,3 +116,7 @@ class Offer:
 
     def _by_sight(self, recipe: Recipe) -> bool:
         return recipe.constraint.bounds_seen and not self._levels_set
+
+
+def _takes_levels(recipe: Recipe) -> bool:
+    return recipe.levels is not None and recipe.takes_levels

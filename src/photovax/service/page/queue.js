@@ -97,12 +97,12 @@ export async function upload() {
     try {
       entry.job = await service.immunize(entry.file, entry.strength, entry.forbid);
     } catch (error) {
-      if (error.status === 401) {
+      if (error.status === 401 && !entry.dropped) {
         say(entry, "Waiting for the access token");
         tell.refused(error);
         break;
       }
-      end(entry, error.message, true);
+      if (!entry.dropped) end(entry, error.message, true);
     }
     if (entry.dropped) remove(entry);
     else if (entry.job) {
