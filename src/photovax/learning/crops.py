@@ -52,8 +52,9 @@ def split(files: Sequence[Path], *, held_out: int = 16) -> tuple[list[Path], lis
         files: Two photos or more.
         held_out: Every n-th photo by name is held out.
     """
-    held = sorted(files)[:: max(2, min(held_out, len(files) // 2))]
-    return [file for file in sorted(files) if file not in set(held)], held
+    every = max(2, min(held_out, len(files) // 2))
+    ordered = sorted(files)
+    return [file for place, file in enumerate(ordered) if place % every], ordered[::every]
 
 
 def readable(files: Sequence[Path], most: int = 8) -> list[Photo]:
