@@ -49,7 +49,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 # Presets that do not attack every way of editing.
-ATTACKED = dict.fromkeys(("diffusionguard", "advpaint", "promptflare"), ("inpaint", "instruct"))
+ATTACKED: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("diffusionguard", "advpaint", "promptflare"), ("inpaint", "instruct")
+)
 ATTACKED["decontext"] = ("instruct",)
 
 
