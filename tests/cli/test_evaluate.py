@@ -104,6 +104,11 @@ def test_what_a_suite_sets_cannot_be_given(photovax, photos):
     assert err == "photovax: --suite sets --recipes, --budget itself: leave it out\n"
 
 
+def test_yes_is_an_answer_to_a_suite(photovax, photos):
+    code, out, err = photovax("evaluate", photos, "-o", "out", "--yes")
+    assert (code, out, err) == (2, "", "photovax: --yes is for --suite: leave it out\n")
+
+
 def figures(folder: Path) -> list[str]:
     return sorted(
         line for file in folder.rglob("figures.jsonl") for line in file.read_text().splitlines()

@@ -137,9 +137,11 @@ def command(
     from photovax.evaluation.plan import Plan, find_photos, load_edits, variants
 
     part = options.parse_shard(shard)
-    every = find_photos(photos)
+    every, own = find_photos(photos), find_photos(photos, shard=part)
     plans: dict[Path, Plan] = {}
     if suite is None:
+        if yes:
+            raise UsageError("--yes is for --suite: leave it out")
         plans[out] = Plan(
             variants=variants(
                 _names(recipes), _numbers(budget), _names(visibility or ""), size=size
@@ -172,33 +174,26 @@ def command(
         _prepare(chosen, every, weights, yes=yes)
         plans = {out / each.name: each.plan for each in chosen.parts}
 
-    own = find_photos(photos, shard=part)
-    failures: dict[str, str] = {}
+    reported = None if part[1] > 1 else every
+    failed = False
     for folder, plan in plans.items():
-        failures |= _run(
-            plan,
-            folder,
-            own,
-            None if part[1] > 1 else every,
-            weights=weights,
-            clip=clip,
-            device=device,
-        )
-    for what, why in failures.items():
-        typer.echo(f"failed: {what}: {why}", err=True)
-    if failures:
+        failures = _run(plan, folder, own, reported, weights=weights, clip=clip, device=device)
+        for what, why in failures.items():
+            typer.echo(f"failed: {what}: {why}", err=True)
+        failed = failed or bool(failures)
+    if failed:
         sys.exit(1)
 
 
 def _run(
-    plan: Plan, out: Path, photos: Sequence[Path], reported: Sequence[Path] | None, **options: Any
+    plan: Plan, out: Path, photos: Sequence[Path], reported: Sequence[Path] | None, **settings: Any
 ) -> dict[str, str]:
-    """Run a plan, write the report unless there is nothing to report, and return what failed."""
+    """Run a plan for some photos, write the report on others if there are, return what failed."""
     from photovax.evaluation.report import write_report
     from photovax.evaluation.run import Evaluation
 
     with _progress() as show:
-        evaluation = Evaluation(plan, out, callback=show, **options)
+        evaluation = Evaluation(plan, out, callback=show, **settings)
         try:
             evaluation.run(photos)
         except KeyboardInterrupt:

@@ -218,10 +218,20 @@ def test_the_embedded_editors_loss_falls_and_it_is_left_as_it_was(name, photo_fi
     assert all((param.grad is None) for param in editor.denoiser("inpaint").parameters())  # type: ignore[union-attr]
 
 
-def test_a_photos_tokens_lose_attention(folders, photo_file):
+@pytest.mark.parametrize("mode", ["inpaint", "instruct"])
+def test_sdxl_has_such_attention_too(mode, sdxl_folder, image, repaint):
+    model = load_editor(str(sdxl_folder), device=CPU)
+    for name in ("attention_drift", "attention_decoy"):
+        objective = OBJECTIVES.create(Part(name, {"mode": mode}))
+        found = gradient(objective.bind(model, image, repaint), image + 0.05)
+        assert found.abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", ["kontext", "flux2", "klein", "qwen-edit"])
+def test_a_photos_tokens_lose_attention(kind, folders, photo_file):
     photo = read_photo(photo_file)
     seen: list[float] = []
-    done = Immunizer([str(folders["kontext"])], device="cpu").immunize(
+    done = Immunizer([str(folders[kind])], device="cpu").immunize(
         photo, small("decontext"), callback=lambda step: seen.append(step.losses.item())
     )
     assert 0 < done.loss < seen[0] < 1
