@@ -12,7 +12,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from photovax.attack.strength import Aim
 from photovax.batch.order import MaskOptions, Order
 from photovax.batch.work import immunize_file
-from photovax.checking import check, noisy
+from photovax.checks.check import check
+from photovax.checks.noise import noisy
+from photovax.checks.verdicts import Verdict
 from photovax.errors import (
     BudgetExceeded,
     MetricUnavailable,
@@ -30,7 +32,6 @@ from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
 from photovax.saving import check_promises
-from photovax.verdicts import Verdict
 from tests.places import SHARED
 
 

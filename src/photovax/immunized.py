@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -19,8 +19,10 @@ from photovax.attack.optimise import Descent
 from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.attack.rounding import round_within
-from photovax.attack.strength import MOST
-from photovax.checking import check_saved
+from photovax.attack.strength import MOST, Aim, aimed
+from photovax.checks.check import check_saved
+from photovax.checks.survival import Survival
+from photovax.checks.verdicts import Verdict, weakest
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.metrics.distortion import Visibility
 from photovax.metrics.latent import LatentEffect
@@ -29,8 +31,6 @@ from photovax.models.contracts import Autoencoder
 from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
-from photovax.survival import Survival
-from photovax.verdicts import Verdict, weakest
 
 __all__ = ["Found", "Immunized", "Saved", "Saver"]
 
@@ -241,6 +241,26 @@ class Found:
             saver=self._saver,
             compression=problem.compression,
         )
+
+    def aimed(
+        self, aim: Aim | None, models: Mapping[str, Autoencoder], device: torch.device
+    ) -> Immunized:
+        """The result at the strength that reaches a goal, or at the recipe's if none does.
+
+        Args:
+            aim: Goal; none when None.
+            models: Autoencoders by the name of the model.
+            device: Device of the models.
+        """
+        if aim is None:
+            return self.at(1.0)
+        share = aimed(
+            aim,
+            passes=lambda share: self.passes(share, models, device),
+            unseen=lambda share: self.unseen(share, aim.jod or 0),
+            most=self.most,
+        )
+        return replace(self.at(1.0 if share is None else share), reached=share is not None)
 
     def passes(self, share: float, models: Mapping[str, Autoencoder], device: torch.device) -> bool:
         """Whether a share of the change gets the verdict PASS for every model.

@@ -14,7 +14,7 @@ import torch
 
 from photovax.attack.budgets import TOLERANCE
 from photovax.attack.decoded_jpeg import within_jpeg
-from photovax.checking import saved_survival
+from photovax.checks.check import saved_survival
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, MetricUnavailable, PhotovaxError, first_line
 from photovax.immunized import Compressed, Immunized, Saved

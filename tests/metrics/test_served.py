@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.metrics.served import filtered, find_step
 from photovax.pictures.photo import read_photo

@@ -19,7 +19,7 @@ from photovax.batch.pace import Pace
 from photovax.batch.plan import Task
 from photovax.batch.storage import stamp_of
 from photovax.batch.transfer import through_scratch
-from photovax.checking import Check, check_copy
+from photovax.checks.check import Check, check_copy
 from photovax.digests import file_digest
 from photovax.errors import PhotovaxError, UnreadablePhoto, first_line
 from photovax.immunized import Immunized, Saved

@@ -294,6 +294,6 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe) -> None:
     if errors:
         sys.exit(errors[0].exit_code)
     if tally.unprotected:
-        from photovax.verdicts import Verdict  # late: PyTorch is imported with it
+        from photovax.checks.verdicts import Verdict  # late: PyTorch is imported with it
 
         sys.exit(Verdict.FAIL.exit_code)

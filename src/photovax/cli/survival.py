@@ -12,7 +12,7 @@ def survival_lines(figures: Mapping[str, Any]) -> list[str]:
     """Lines with what is left after each treatment, the worst first.
 
     Args:
-        figures: Figures of ``photovax.survival.Survival``, as they stand in records.
+        figures: Figures of ``photovax.checks.survival.Survival``, as they stand in records.
     """
     lines = ["left of the latent shift after (worst first; edits can lose more):"]
     width = max(len(each["label"]) for each in figures["after"])

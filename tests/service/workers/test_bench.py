@@ -19,7 +19,7 @@ from photovax.certificates.document import parse_certificate
 from photovax.certificates.keys import read_keys
 from photovax.certificates.register import Register, registered, today
 from photovax.certificates.verification import Seen, verify
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.client import ServiceError
 from photovax.metrics.visibility import flip_picture
 from photovax.models.load import load_autoencoder
@@ -163,7 +163,7 @@ def test_a_check_says_nothing_of_a_certificate_that_does_not_hold(client, photo,
 
 
 def test_a_check_measures_what_is_left_where_that_is_asked(photo, tmp_path, monkeypatch):
-    monkeypatch.setattr("photovax.survival.TREATMENTS", {"jpeg75": "JPEG at quality 75"})
+    monkeypatch.setattr("photovax.checks.survival.TREATMENTS", {"jpeg75": "JPEG at quality 75"})
     given = read_photo(photo)
     write_parcel(given, tmp_path / "original.npz")
     write_parcel(given.with_pixels(noisy(given.pixels, 8, 7)), tmp_path / "photo.npz")

@@ -20,7 +20,7 @@ from photovax.certificates.likeness import dhash
 from photovax.certificates.register import Gap, Register, Registered, gaps
 from photovax.certificates.renewal import Renewer, Wish
 from photovax.certificates.verification import Seen, verify
-from photovax.checking import Check
+from photovax.checks.check import Check
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.evaluation.true_edits import find_true_edit
 from photovax.immunized import Saved

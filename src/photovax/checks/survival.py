@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from photovax.adversary.purify import Purifier, load_purifier
+from photovax.checks.verdicts import FLOOR_SEEDS, Fed, ModelCheck, Verdict, judge, weakest
 from photovax.errors import PhotovaxError
 from photovax.pictures.chains import CHAINS
-from photovax.verdicts import FLOOR_SEEDS, Fed, ModelCheck, Verdict, judge, weakest
 
 __all__ = ["TREATMENTS", "Left", "Survival", "survival_of"]
 

@@ -8,14 +8,15 @@ import pytest
 from PIL import Image
 
 from photovax.attack.recipe import Recipe
-from photovax.checking import Check, check, noisy
+from photovax.checks.check import Check, check
+from photovax.checks.noise import noisy
+from photovax.checks.verdicts import Verdict
 from photovax.demo import SAMPLE
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.profiles import conversion
 from photovax.pictures.photo import Metadata, Photo, read_photo
 from photovax.registry import Part
-from photovax.verdicts import Verdict
 from tests.metrics.samples import display_p3
 
 LEVELS = 12

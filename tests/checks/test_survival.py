@@ -10,14 +10,15 @@ from PIL import Image
 
 from photovax.adversary.purify import PURIFICATIONS, load_purifier
 from photovax.attack.recipe import Recipe
-from photovax.checking import check, noisy
+from photovax.checks.check import check
+from photovax.checks.noise import noisy
+from photovax.checks.survival import SLOW, TREATMENTS, Survival
+from photovax.checks.verdicts import Verdict
 from photovax.demo import SAMPLE
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.photo import Photo
 from photovax.registry import Part
-from photovax.survival import SLOW, TREATMENTS, Survival
-from photovax.verdicts import Verdict
 
 CPU = torch.device("cpu")
 FEW = ("jpeg75", "resize50", "blur", "noise", "instagram")
@@ -44,7 +45,8 @@ def immunized(immunizer: Immunizer, original: Photo) -> Photo:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("photovax.survival.TREATMENTS", {name: TREATMENTS[name] for name in FEW})
+    some = {name: TREATMENTS[name] for name in FEW}
+    monkeypatch.setattr("photovax.checks.survival.TREATMENTS", some)
 
 
 def survival(photo: Photo, original: Photo) -> Survival:
@@ -106,12 +108,13 @@ def test_it_is_measured_only_if_asked(original, immunized):
 
 def test_treatments_that_cannot_be_measured_say_why(original, monkeypatch):
     names = ("jpeg75", "adversecleaner", "tv")
-    monkeypatch.setattr("photovax.survival.TREATMENTS", {name: TREATMENTS[name] for name in names})
+    some = {name: TREATMENTS[name] for name in names}
+    monkeypatch.setattr("photovax.checks.survival.TREATMENTS", some)
     monkeypatch.setitem(sys.modules, "cv2.ximgproc", None)
     found = survival(original, original)
     assert {each.name for each in found.left} == {"jpeg75", "tv"}
     assert "pip install 'photovax[evaluate]'" in found.left_out["adversecleaner"]
-    monkeypatch.setattr("photovax.survival.SLOW_PIXELS", 1000)
+    monkeypatch.setattr("photovax.checks.survival.SLOW_PIXELS", 1000)
     found = survival(original, original)
     assert [each.name for each in found.left] == ["jpeg75"]
     assert found.left_out["tv"] == "takes minutes above 0.001 megapixels"
