@@ -149,7 +149,8 @@ class Saved:
     Attributes:
         path: File of the photo.
         record: JSON file next to it.
-        notes: Lines, one for each property of the original that the file does not keep.
+        notes: Lines, one for each property of the original that the file does not keep, and one
+            where what was asked for could not be measured.
         visible: Distortion of the photo: norms, PSNR and SSIM.
         seen: Visibility of the change: JOD of ColorVideoVDP (arXiv 2401.11485) and FLIP (doi
             10.1145/3406183).

@@ -131,15 +131,8 @@ def save(
             saved = _measured(result, destination, models, device, memory=memory)
         except (MemoryError, RuntimeError) as error:  # which must not throw away the work
             unmeasured = error
-        try:
-            if survival and saved is not None:
-                fed = [(model, saved.effects[model.name].size) for model in models]
-                fresh = {name: effect.shift for name, effect in saved.effects.items()}
-                pair, roomy = (reopened, result.original), memory is None
-                left = saved_survival(*pair, fed, fresh, device, roomy=roomy)
-                saved = replace(saved, survival=left)
-        except (MemoryError, RuntimeError, PhotovaxError) as error:
-            unmeasured = error
+        if survival and saved is not None:
+            saved = _with_survival(saved, reopened, result, models, device, roomy=memory is None)
         # The record comes first: a photo without one would be nobody's after a loss of power.
         _write_record(result, saved, named, device, destination, file_digest(file))
         recorded = True
@@ -156,6 +149,35 @@ def save(
             f"{first_line(unmeasured or MemoryError())}"
         ) from unmeasured
     return saved
+
+
+def _with_survival(
+    saved: Saved,
+    reopened: Photo,
+    result: Immunized,
+    models: Sequence[Autoencoder],
+    device: torch.device,
+    *,
+    roomy: bool,
+) -> Saved:
+    """What was measured of a file, with what common treatments leave, or a note of why not.
+
+    Args:
+        saved: Saved file and its measurements.
+        reopened: Photo that was read from the file.
+        result: Result that was written.
+        models: Autoencoders on which the effect was measured.
+        device: Device of the models.
+        roomy: Whether memory is not limited.
+    """
+    fed = [(model, saved.effects[model.name].size) for model in models]
+    fresh = {name: effect.shift for name, effect in saved.effects.items()}
+    try:
+        left = saved_survival(reopened, result.original, fed, fresh, device, roomy=roomy)
+    except (MemoryError, RuntimeError, PhotovaxError) as error:  # which must not lose the work
+        note = f"what treatments leave was not measured: {first_line(error)}"
+        return replace(saved, notes=(*saved.notes, note))
+    return replace(saved, survival=left)
 
 
 def _check_left(result: Immunized) -> None:
@@ -265,7 +287,7 @@ def _write_record(
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
         },
-        "notes": list(destination.notes(result.original)),
+        "notes": list(saved.notes if saved else destination.notes(result.original)),
         **destination.facts,
     }
     text = json.dumps(record, indent=1) + "\n"
