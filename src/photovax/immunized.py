@@ -63,7 +63,7 @@ class Immunized:
         seconds: Duration of the immunization, in seconds.
         saver: Immunizer that made the photo and can save it.
         reached: Whether the goal of the strength was reached; if not, the strength is the recipe's.
-        compression: Compression of the JPEG or WebP file to save it to, which the change is made to
+        compression: Compression of the lossy file to save it to, which the change is made to
             survive; None to keep the budget in the file.
         source: File of the original, which ``save`` never replaces; None where it has none.
     """

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from photovax.attack.budgets import TOLERANCE
-from photovax.attack.decoded_jpeg import within_jpeg
+from photovax.attack.decoded import within_file
 from photovax.checks.check import saved_survival
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, MetricUnavailable, PhotovaxError, first_line
@@ -23,11 +23,10 @@ from photovax.metrics.latent import latent_effect
 from photovax.metrics.visibility import VIEWING, visible_difference
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.atomic import write_text
-from photovax.pictures.compression import HIGHER_QUALITY, Compression
+from photovax.pictures.compression import HIGHER_QUALITY, Compression, least_loss
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.rights import forbids_training
-from photovax.pictures.types import JPEG_SUFFIXES
 from photovax.pictures.write import write_photo
 from photovax.tensors import tensor
 from photovax.version import VERSION
@@ -108,8 +107,9 @@ def save(
         )
     result = replace(result, compression=destination.fitting(result.compression))
     written = result.photo
-    if result.compression is None and destination.suffix in JPEG_SUFFIXES:
-        pixels = within_jpeg(written.pixels, result.original.pixels, result.constraint)
+    finest = least_loss(destination.suffix)
+    if result.compression is None and finest is not None:
+        pixels = within_file(written.pixels, result.original.pixels, result.constraint, finest)
         written, shown = (written.with_pixels(each) for each in pixels)
         result = replace(result, photo=shown)
     _check_left(result)
@@ -132,7 +132,8 @@ def save(
         except (MemoryError, RuntimeError) as error:  # which must not throw away the work
             unmeasured = error
         if survival and saved is not None:
-            saved = _with_survival(saved, reopened, result, models, device, roomy=memory is None)
+            known = replace(reopened, compression=result.compression or reopened.compression)
+            saved = _with_survival(saved, known, result, models, device, roomy=memory is None)
         # The record comes first: a photo without one would be nobody's after a loss of power.
         _write_record(result, saved, named, device, destination, file_digest(file))
         recorded = True
@@ -296,7 +297,7 @@ def _write_record(
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
     if first is None or second is None:
-        # WebP drops an alpha channel that is opaque everywhere.
+        # WebP and AVIF drop an alpha channel that is opaque everywhere.
         there = second if first is None else first
         return there is None or bool((there == 255).all())
     return np.array_equal(first, second)

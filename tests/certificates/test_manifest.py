@@ -2,8 +2,13 @@
 
 import io
 import json
+import re
+import shlex
+import shutil
 import struct
+import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,15 +27,16 @@ from photovax.certificates.verification import Seen
 from photovax.cli import app
 from photovax.digests import file_digest
 from photovax.errors import CertificateError, OutputExists, PhotovaxError, SaveError, UsageError
-from photovax.pictures.compression import Compression
+from photovax.pictures.compression import compression_for
 from photovax.pictures.exif import Metadata
 from photovax.pictures.outputs import record_of
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.write import write_photo
 from photovax.saving import check_promises
 from tests.pictures import phones
+from tests.places import ROOT
 
-TYPES = [".png", ".tif", ".webp", ".jpg"]
+TYPES = [".png", ".tif", ".webp", ".avif", ".jpg"]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +109,7 @@ def _same(first: Photo, second: Photo) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "alpha"), [*((each, False) for each in TYPES), *((each, True) for each in TYPES[:3])]
+    ("suffix", "alpha"), [*((each, False) for each in TYPES), *((each, True) for each in TYPES[:4])]
 )
 def test_a_signed_photo_differs_in_its_manifest_only(c2pa, tmp_path, suffix, alpha):
     photo = _saved(tmp_path, suffix, alpha=alpha)
@@ -159,7 +165,7 @@ def test_a_photo_that_forbids_nothing_gets_no_word_on_ai(c2pa, tmp_path):
 def test_the_promised_budget_holds_after_signing(
     c2pa, tmp_path, immunizer, photo_file, quick, suffix
 ):
-    compression = Compression("JPEG", 90) if suffix == ".jpg" else None
+    compression = compression_for(suffix, None)
     result = immunizer.immunize(
         read_photo(photo_file).forbidding_ai(), replace(quick, steps=1), compression=compression
     )
@@ -292,7 +298,7 @@ def test_what_cannot_be_signed_says_so_in_a_line(c2pa, tmp_path):
     for arguments, kind, why in [
         ((other,), UsageError, "nothing shows that it was immunized"),
         ((photo, "--certificate", tmp_path / "c.json"), CertificateError, "about another file"),
-        ((picture, "-o", tmp_path / "x.png"), UsageError, "only JPEG, PNG, TIFF and WebP"),
+        ((picture, "-o", tmp_path / "x.png"), UsageError, "only JPEG, PNG, TIFF, WebP and AVIF"),
         ((photo, "-o", tmp_path / "x.webp"), UsageError, "end -o in .png"),
         ((photo, "-o", tmp_path / "x.gif"), SaveError, "not a type that is written"),
         ((photo, "-o", tmp_path / "is.png"), OutputExists, "is.png: "),
@@ -334,6 +340,24 @@ def test_a_given_key_signs_and_must_fit_its_chain(c2pa, tmp_path):
     with pytest.raises(CertificateError, match="not a chain of certificates in PEM"):
         read_credential(key, chain)
     assert b"PRIVATE" not in repr(given).encode()
+
+
+@pytest.mark.skipif(None in map(shutil.which, ("bash", "openssl")), reason="needs openssl")
+def test_the_recipe_for_a_key_and_its_chain_works(c2pa, tmp_path, monkeypatch):
+    page = (ROOT / "docs/policy.md").read_text("utf-8")
+    (block,) = re.findall(r"^    openssl req.*?(?=^\S)", page, re.MULTILINE | re.DOTALL)
+    made, signs = textwrap.dedent(block).strip().rsplit("\n", 1)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["bash", "-ec", made], check=True, capture_output=True)  # noqa: S603, S607
+    _saved(tmp_path).rename("photo.immunized.png")
+    record_of(tmp_path / "photo.png").rename("photo.immunized.png.json")
+    program, *arguments = shlex.split(signs)
+    assert program == "photovax"
+    signed = _photovax(*arguments)
+    assert signed.exit_code == 0, signed.output
+    manifest, state, codes = _manifest(c2pa, tmp_path / "photo.immunized.signed.png")
+    assert (state, codes) == ("Valid", ["signingCredential.untrusted"])
+    assert manifest["signature_info"]["issuer"] == "Example"
 
 
 def test_a_chain_that_does_not_do_is_refused_and_nothing_is_written(c2pa, tmp_path):

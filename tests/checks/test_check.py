@@ -51,6 +51,8 @@ def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
 COPIES = {
     "saved": lambda it: saved(it, "PNG"),
     "jpeg80": lambda it: saved(it, "JPEG", quality=80),
+    "webp70": lambda it: saved(it, "WEBP", quality=70),
+    "avif70": lambda it: saved(it, "AVIF", quality=70),
     "half": lambda it: saved(it.resize((120, 100), Image.Resampling.LANCZOS), "PNG"),
     "crop": lambda it: saved(it.resize((154, 128), box=(24, 20, 216, 180)), "JPEG", quality=80),
 }
@@ -61,7 +63,11 @@ def checked(data: bytes, original: Photo) -> Check:
 
 
 @pytest.mark.parametrize(
-    ("copy", "verdict"), [("saved", "PASS"), ("jpeg80", "PASS"), ("half", "PASS"), ("crop", "WEAK")]
+    ("copy", "verdict"),
+    [
+        *(("saved", "PASS"), ("jpeg80", "PASS"), ("webp70", "PASS"), ("avif70", "PASS")),
+        *(("half", "PASS"), ("crop", "WEAK")),
+    ],
 )
 def test_a_copy_is_judged_by_the_immunization_that_is_left(immunized, original, copy, verdict):
     if copy in ("half", "crop"):

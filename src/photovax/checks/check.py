@@ -23,6 +23,7 @@ from photovax.models.catalog.fits import check_used
 from photovax.models.catalog.places import each_once, fed_size
 from photovax.models.contracts import Autoencoder
 from photovax.models.load import load_autoencoder
+from photovax.pictures.compression import Kind
 from photovax.pictures.photo import Photo
 
 __all__ = [
@@ -32,6 +33,9 @@ __all__ = [
     "check_saved",
     "saved_survival",
 ]
+
+# Formats whose files do not tell how they were compressed.
+_UNTOLD: dict[str, Kind] = {"WEBP": "WEBP", "AVIF": "AVIF"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,8 @@ def check_copy(
         step = step_in_place(after, whole, photo.compression)
     else:
         colours = conversion(original.metadata.icc, photo.metadata.icc)
-        step = find_step(after, whole, photo.compression, colours)
+        kind = _UNTOLD.get(photo.format) if photo.compression is None else None
+        step = find_step(after, whole, photo.compression, colours, kind=kind)
     before = step(whole)
     visible = visibility(before, after)
     spoilt, fed = noise_after(step, whole, before, after), _fed(models, size)

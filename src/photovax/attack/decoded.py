@@ -1,4 +1,4 @@
-"""JPEG files whose decoded pixels are within a budget."""
+"""Files of lossy types whose decoded pixels are within a budget."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
-from photovax.pictures.compression import LEAST_LOSS
+from photovax.pictures.compression import Compression
 from photovax.tensors import pixels_of, tensor
 
-__all__ = ["within_jpeg"]
+__all__ = ["within_file"]
 
 _ROUNDS = 150
 _PATIENT = 50
 
 
-def within_jpeg(
-    levels: np.ndarray, original: np.ndarray, constraint: Constraint
+def within_file(
+    levels: np.ndarray, original: np.ndarray, constraint: Constraint, finest: Compression
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find pixels to encode such that the decoded pixels are within a budget.
 
@@ -28,9 +28,10 @@ def within_jpeg(
         levels: Pixels, uint8 (H, W, 1 or 3), inside the budget.
         original: Original pixels, of the same shape and type.
         constraint: Budget.
+        finest: Compression of the file, the one with the least loss.
 
     Returns:
-        The pixels to encode with ``LEAST_LOSS``, and the pixels that this decodes to, both of the
+        The pixels to encode, and the pixels that this decodes to, both of the
         shape of ``levels``.
 
     Raises:
@@ -39,13 +40,13 @@ def within_jpeg(
     origin, goal = tensor(original), tensor(levels)
     for done in range(_ROUNDS):
         asked = pixels_of(goal)
-        shown = LEAST_LOSS.decoded(asked)
+        shown = finest.decoded(asked)
         x = tensor(shown)
         if constraint.size(x, origin).item() <= 1 + TOLERANCE:
             return asked, shown
         back = constraint.project(x, origin).sub_(x)
         goal = goal.add_(back, alpha=1 + done / _PATIENT).clamp_(0, 1)
     raise BudgetExceeded(
-        f"no JPEG file was found that keeps a budget of {constraint.shown(constraint.radius)}; "
-        "use .png, or a larger budget"
+        f"no {finest.kind} file was found that keeps a budget of "
+        f"{constraint.shown(constraint.radius)}; use .png, or a larger budget"
     )
