@@ -159,9 +159,11 @@ def find_step(
     if simple:
         tried = [*(at(box, step) for box in simple), step]
         step = _nearest(tried, copy, original, slack=_AS_GOOD)
-    if kind is not None:
-        step = replace(step, compression=_quality(kind, step(original), copy))
-    return _nearest([step, replace(step, compression=None)], copy, original, slack=_TWICE)
+    plain = replace(step, compression=None)
+    if kind is not None:  # which may also be lossless
+        lossy = replace(step, compression=_quality(kind, plain(original), copy))
+        return _nearest([plain, lossy], copy, original)
+    return _nearest([step, plain], copy, original, slack=_TWICE)
 
 
 def step_in_place(
