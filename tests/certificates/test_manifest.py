@@ -284,6 +284,18 @@ def test_damaged_files_count_whole(tmp_path, suffix):
         assert photo_digest(file) == file_digest(file)
 
 
+def test_tables_without_end_are_not_followed(tmp_path):
+    def box(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    store = box(b"uuid", bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + bytes(20))
+    items = struct.pack(">HHH", 1, 0, 65535) * 65535
+    table = box(b"iloc", bytes(4) + b"\0\0" + struct.pack(">H", 65535) + items)
+    file = tmp_path / "x.avif"
+    file.write_bytes(box(b"ftyp", b"avif\0\0\0\0") + store + box(b"meta", bytes(4) + table))
+    assert photo_digest(file) == file_digest(file)  # at once, not after 4,000,000,000 extents
+
+
 def test_what_cannot_be_signed_says_so_in_a_line(c2pa, tmp_path):
     photo, picture = _saved(tmp_path), tmp_path / "picture.bmp"
     Image.new("RGB", (8, 8)).save(picture)

@@ -35,7 +35,7 @@ __all__ = ["holds_manifest", "media_type", "photo_digest", "stream_digest"]
 _PADDING = 3  # bytes at most before a table, which starts at a multiple of four
 _BLOCK = 1 << 20
 _APP2 = 0xE2
-_MOST_META = 1 << 26  # bytes of metadata in an AVIF or HEIC
+_MOST_META = 1 << 22  # bytes of the tables in an AVIF or HEIC, which are read one by one
 
 
 def media_type(file: Path) -> str | None:
@@ -120,7 +120,10 @@ def _in_jpeg(file: BinaryIO) -> list[_Piece] | None:
     for marker, place in jpeg_segments(file):
         payload = read_at(file, place.start + 4, len(place) - 4) if marker == _APP2 else b""
         if payload.startswith(PREFIX):
-            before = grown(payload.removeprefix(PREFIX), -sum(map(len, stores)))
+            try:
+                before = grown(payload.removeprefix(PREFIX), -sum(map(len, stores)))
+            except struct.error:  # damaged, or not counting the manifest
+                return []
             pieces.append(_Piece(range(place.stop - len(before), place.stop), before))
     return sorted(pieces, key=lambda piece: piece.place.start)
 
@@ -195,6 +198,8 @@ def _move(meta: bytearray, at: int, by: int) -> None:
     version = take(4) >> 24
     sizes, more = take(1), take(1)
     offset, length, base, index = sizes >> 4, sizes & 15, more >> 4, more & 15
+    if offset + length == 0:  # any number of extents without a byte
+        raise struct.error("extents without a place")
     number = 4 if version == 2 else 2
     for _ in range(take(number)):
         take(number)
