@@ -109,8 +109,7 @@ def save(
     written = result.photo
     finest = least_loss(destination.suffix)
     if result.compression is None and finest is not None:
-        pixels = within_file(written.pixels, result.original.pixels, result.constraint, finest)
-        written, shown = (written.with_pixels(each) for each in pixels)
+        written, shown = within_file(written, result.original.pixels, result.constraint, finest)
         result = replace(result, photo=shown)
     _check_left(result)
 

@@ -7,6 +7,7 @@ import numpy as np
 from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 from photovax.pictures.compression import Compression
+from photovax.pictures.photo import Photo
 from photovax.tensors import pixels_of, tensor
 
 __all__ = ["within_file"]
@@ -16,8 +17,8 @@ _PATIENT = 50
 
 
 def within_file(
-    levels: np.ndarray, original: np.ndarray, constraint: Constraint, finest: Compression
-) -> tuple[np.ndarray, np.ndarray]:
+    photo: Photo, original: np.ndarray, constraint: Constraint, finest: Compression
+) -> tuple[Photo, Photo]:
     """Find pixels to encode such that the decoded pixels are within a budget.
 
     Encoding moves some pixels out of the budget. Their excess is subtracted from the pixels to
@@ -25,25 +26,25 @@ def within_file(
     more, since for the last few pixels of a large photo each round also moves their neighbours.
 
     Args:
-        levels: Pixels, uint8 (H, W, 1 or 3), inside the budget.
-        original: Original pixels, of the same shape and type.
+        photo: Photo inside the budget. Its transparency is encoded with it, on which the colours
+            of an AVIF file depend.
+        original: Original pixels, uint8 (H, W, 1 or 3).
         constraint: Budget.
         finest: Compression of the file, the one with the least loss.
 
     Returns:
-        The pixels to encode, and the pixels that this decodes to, both of the
-        shape of ``levels``.
+        The photo to encode, and the photo that this decodes to.
 
     Raises:
         BudgetExceeded: If no such file is found, as for budgets of one or two levels.
     """
-    origin, goal = tensor(original), tensor(levels)
+    origin, goal = tensor(original), tensor(photo.pixels)
     for done in range(_ROUNDS):
-        asked = pixels_of(goal)
-        shown = finest.decoded(asked)
-        x = tensor(shown)
+        asked = photo.with_pixels(pixels_of(goal))
+        shown = asked.compressed(finest)
+        x = tensor(shown.pixels)
         if constraint.size(x, origin).item() <= 1 + TOLERANCE:
-            return asked, shown
+            return asked, photo.with_pixels(shown.pixels)
         back = constraint.project(x, origin).sub_(x)
         goal = goal.add_(back, alpha=1 + done / _PATIENT).clamp_(0, 1)
     raise BudgetExceeded(
