@@ -26,7 +26,8 @@ from photovax.certificates.document import (
 from photovax.certificates.keys import KeyRing, timestamp
 from photovax.certificates.register import Registered, check_weights
 from photovax.certificates.verification import Seen
-from photovax.checking import Check, check_copy, check_loaded
+from photovax.checks.check import Check, check_copy, check_loaded
+from photovax.checks.verdicts import ModelCheck
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_effect
@@ -35,7 +36,6 @@ from photovax.models.contracts import Autoencoder
 from photovax.pictures.chains import CHAINS
 from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
-from photovax.verdicts import ModelCheck
 from photovax.version import VERSION
 
 __all__ = ["SURVIVES", "Issuer", "length_used"]
