@@ -213,9 +213,9 @@ def test_the_embedded_editors_loss_falls_and_it_is_left_as_it_was(name, photo_fi
     )
     assert done.loss < seen[0] - 0.02 * abs(seen[0])
     (editor,) = immunizer._attacker._surrogates.attacked("denoiser")
-    for network in editor.unets.values():
+    for network in editor.unets.values():  # type: ignore[union-attr]
         assert not [each for each in network.modules() if each._forward_pre_hooks]
-    assert all((param.grad is None) for param in editor.denoiser("inpaint").parameters())
+    assert all((param.grad is None) for param in editor.denoiser("inpaint").parameters())  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("mode", ["inpaint", "instruct"])
