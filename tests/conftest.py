@@ -12,6 +12,9 @@ import torch
 from huggingface_hub import constants
 from PIL import Image
 
+from photovax.attack.networks.files import write_network
+from photovax.attack.networks.headers import shipped_for, told_by
+from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
 from photovax.registry import Part
@@ -25,6 +28,17 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def immunizer() -> Immunizer:
     return Immunizer(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A perturbation network of the embedded model with random weights, quick to run."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("network") / "small.safetensors"
+    of = told_by(shipped_for("embedded") or Path())
+    network = PerturbationNetwork((8, 8, 8), 1)
+    write_network(network, file, model="embedded", model_digest=of["model_digest"])
+    return file
 
 
 @pytest.fixture

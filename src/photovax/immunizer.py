@@ -197,7 +197,7 @@ class Immunizer:
         """The image that networks estimate; None if the recipe uses none here."""
         if not self.networks(problem.recipe):
             return None
-        networks = [self._networks[model.name].network for model in self.models]
+        networks = [self._networks[model.name]().network for model in self.models]
         return problem.start(networks, self._quick)
 
     def networks(self, recipe: Recipe) -> dict[str, str]:
@@ -218,7 +218,7 @@ class Immunizer:
             )
         if lacking:
             return {}
-        return {model.name: self._networks[model.name].digest for model in self.models}
+        return {model.name: self._networks[model.name]().digest for model in self.models}
 
     def steps(self, recipe: Recipe) -> int:
         """The number of steps that a recipe takes with these models."""

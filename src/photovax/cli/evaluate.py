@@ -99,6 +99,7 @@ def command(
         str, typer.Option(help="Model that edits; recipes attack the models of --model.")
     ] = DEFAULT_MODEL,
     weights: options.Weights = None,
+    network: options.Networks = None,
     clip: Annotated[
         Path | None,
         typer.Option(help="Folder of a CLIP model, for CLIP scores.", show_default=False),
@@ -116,7 +117,7 @@ def command(
     """
     from photovax.evaluation.plan import Plan, find_photos, load_edits, variants
 
-    part = options.parse_shard(shard)
+    part, networks = options.parse_shard(shard), options.networks(network)
     plan = Plan(
         variants=variants(_names(recipes), _numbers(budget), _names(visibility or ""), size=size),
         edits=load_edits(edits, editor, masks=_names(mask or "")),
@@ -135,7 +136,15 @@ def command(
     from photovax.evaluation.run import Evaluation
 
     with _progress() as show:
-        evaluation = Evaluation(plan, out, weights=weights, clip=clip, device=device, callback=show)
+        evaluation = Evaluation(
+            plan,
+            out,
+            weights=weights,
+            networks=networks,
+            clip=clip,
+            device=device,
+            callback=show,
+        )
         try:
             evaluation.run(own)
         except KeyboardInterrupt:

@@ -140,6 +140,7 @@ def command(
         ),
     ] = None,
     weights: options.Weights = None,
+    network: options.Networks = None,
     device: options.Device = "auto",
 ) -> None:
     """Serve the page and the API.
@@ -166,6 +167,7 @@ def command(
         sign_key=sign_key,
         sign_chain=sign_chain,
         weights=weights,
+        networks=options.networks(network),
         device=device,
         workers=workers,
         keep_seconds=keep,

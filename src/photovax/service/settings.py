@@ -35,6 +35,7 @@ class Settings:
         sign_key: Private key in PEM that signs C2PA manifests of results; no manifests when None.
         sign_chain: X.509 certificates of that key in PEM.
         weights: Folder of weights that do not ship with photovax.
+        networks: Files of perturbation networks that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         workers: Number of worker processes; fewer run while memory is short. Each holds the models
             and one photo in memory.
@@ -69,6 +70,7 @@ class Settings:
     sign_key: Path | None = None
     sign_chain: Path | None = None
     weights: Path | None = None
+    networks: tuple[Path, ...] = ()
     device: str = "auto"
     workers: int = 1
     queue: int = 500

@@ -96,7 +96,11 @@ class Bench:
         if self._kept is None or self._kept.models != models:
             self._kept = None  # two sets of models may not fit in memory
             self._kept = Issuer(
-                models, self._ring, weights=self._settings.weights, device=self._settings.device
+                models,
+                self._ring,
+                weights=self._settings.weights,
+                networks=self._settings.networks,
+                device=self._settings.device,
             )
         self._kept.ring = self._ring
         return self._kept
@@ -158,6 +162,7 @@ class Bench:
             total=self._settings.total_for(recipe),
             masked=mask is not None,
             known=saved.seen,
+            networks=result.networks,
         )
         (output / "certificate.json").write_text(text, encoding="utf-8")
         mapped = _write_map(photo, file, output / "flip.png")
@@ -171,6 +176,7 @@ class Bench:
             "flip": mapped,
             **_visible(saved),
             "models": _models(text),
+            "networks": dict(result.networks),
             "notes": list(saved.notes),
             "visibility": recipe.visibility,
             "levels": recipe.levels,
@@ -326,6 +332,6 @@ def _gap(gap: Gap) -> dict[str, str]:
 def _models(text: str) -> dict[str, Any]:
     """A certificate's statements on each model."""
     return {
-        each.name: each.model_dump(include={"verdict", "effect", "floor"})
+        each.name: each.model_dump(include={"verdict", "effect", "floor", "network"})
         for each in parse_certificate(text)[0].models
     }

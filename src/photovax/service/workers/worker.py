@@ -32,6 +32,7 @@ __all__ = ["Pulse", "pack", "run", "unpack"]
 
 _PATHS = ("data", "weights", "sign_key", "sign_chain")
 _TUPLES = ("recipes", "hosts", "origins")
+_PATH_TUPLES = ("networks",)
 _POLL = 0.2
 _BEAT = 0.4
 _AGAIN = 5.0
@@ -47,7 +48,8 @@ def unpack(line: str) -> Settings:
     data: dict[str, Any] = json.loads(line)
     for name in _PATHS:
         data[name] = data[name] and Path(data[name])
-    return Settings(**data | {name: tuple(data[name]) for name in _TUPLES})
+    data |= {name: tuple(data[name]) for name in _TUPLES}
+    return Settings(**data | {name: tuple(map(Path, data[name])) for name in _PATH_TUPLES})
 
 
 class Pulse:
