@@ -1,11 +1,13 @@
 import os
 import secrets
+import uuid
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,31 @@ def postgres(postgres_database: str) -> Iterator[str]:
         connection.execute(f"CREATE SCHEMA {name}")
         yield with_schema(postgres_database, name)
         connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of an S3 server on this machine."""
+    needs = "needs pip install 'photovax[s3]', and moto, flask and flask-cors"
+    pytest.importorskip("s3fs", reason=needs)
+    server = pytest.importorskip("moto.server", reason=needs)
+    running = server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    store = fsspec.filesystem("s3", skip_instance_cache=True)
+    name = f"photos-{uuid.uuid4().hex}"
+    store.mkdir(name)
+    yield f"s3://{name}"
+    type(store).clear_instance_cache()
+    running.stop()
 
 
 @pytest.fixture

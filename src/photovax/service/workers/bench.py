@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from photovax.certificates.document import parse_certificate
 from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.likeness import dhash
-from photovax.certificates.register import Gap, Register, Registered, gaps
+from photovax.certificates.register import Gap, Registered, gaps
 from photovax.certificates.renewal import Renewer, Wish
 from photovax.certificates.verification import Seen, verify
 from photovax.checking import Check
@@ -33,23 +33,28 @@ from photovax.pictures.photo import Metadata, Photo, read_photo
 from photovax.pictures.types import JPEG_SUFFIXES
 from photovax.pictures.write import write_photo
 from photovax.service.settings import Settings
+from photovax.service.workers.doing import Tick
 from photovax.service.workers.parcels import read_parcel
+from photovax.service.workers.provider import Provider
 
 if TYPE_CHECKING:
     from photovax.adversary.edits import Adversary
-    from photovax.certificates.credential import Credential
 
 __all__ = ["Bench"]
 
-Tick = Callable[[int, int], None]
-"""Called with the number of steps done and in all."""
-
 
 class Bench:
-    """Models and keys of a worker, loaded on first use; the models of today are kept."""
+    """Models and keys of a worker, loaded on first use; the models of today are kept.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The service's.
+        provider: Function that returns its keys and register; None to read its files.
+    """
+
+    def __init__(self, settings: Settings, provider: Callable[[], Provider] | None = None) -> None:
         self._settings = settings
+        # Read for each job, since keys are rotated, and models registered, by other processes.
+        self._provider = provider or partial(Provider.of, settings)
         self._kept: Issuer | None = None
 
     def warm(self) -> None:
@@ -85,12 +90,11 @@ class Bench:
 
     @property
     def _today(self) -> tuple[Registered, ...]:
-        return Register(self._settings.register).supported()
+        return self._provider().models
 
     @property
     def _ring(self) -> KeyRing:
-        # Read each time, since keys are rotated by another process.
-        return KeyRing(self._settings.keys)
+        return self._provider().ring
 
     def _issuer(self, models: tuple[Registered, ...]) -> Issuer:
         if self._kept is None or self._kept.models != models:
@@ -111,15 +115,6 @@ class Bench:
         from photovax.adversary.edits import Adversary
 
         return Adversary(DEFAULT_MODEL, device=self._settings.device)
-
-    @cached_property
-    def _credential(self) -> Credential | None:
-        key, chain = self._settings.sign_key, self._settings.sign_chain
-        if key is None or chain is None:
-            return None
-        from photovax.certificates.credential import read_credential
-
-        return read_credential(key, chain)
 
     def _written(self, asked: dict[str, Any]) -> Recipe:
         return load_recipe(asked.get("recipe") or self._settings.recipe)
@@ -222,12 +217,13 @@ class Bench:
         Returns:
             Whether the photo is signed; JPEG files are not.
         """
-        if self._credential is None or file.suffix in JPEG_SUFFIXES:
+        credential = self._provider().credential
+        if credential is None or file.suffix in JPEG_SUFFIXES:
             return False
         from photovax.certificates.manifest import sign_photo
 
         signed = file.with_name(f"signed{file.suffix}")
-        sign_photo(file, signed, self._credential, certificate=certificate)
+        sign_photo(file, signed, credential, certificate=certificate)
         signed.replace(file)
         return True
 
