@@ -42,6 +42,7 @@ PUBLISHED = tuple(
     str(RECIPES / f"photoguard-diffusion-{norm}-one-draw.toml") for norm in ("linf", "l2")
 )
 ONE_EACH = ("instruct: looks", "inpaint: colours", "img2img: looks")
+ON_THE_WAY = ("whatsapp", "instagram", "screenshot", "whatsapp-instagram-screenshot")
 # IMPRESS takes minutes a photo.
 PURIFIERS = tuple(name for name in PURIFICATIONS if name not in (NONE, "impress"))
 
@@ -118,10 +119,17 @@ EXPERIMENTS = {
     "frontier-of-others": Experiment(
         (ENCODER[0], "sds", "diffusionguard"),
         (4, 8),
-        5,
-        every=12,
+        3,
+        every=24,
         edits=ONE_EACH[:1],
         metrics=SEEN,
+    ),
+    # Photos of several megapixels (--photos is a folder of those), on their way to an adversary.
+    "large": replace(
+        SEEN_OR_NOT,
+        photos=6,
+        edits=ONE_EACH[:1],
+        purifications=("jpeg75", "resize50", "resize512", "cropresize", *ON_THE_WAY, "denoiser"),
     ),
     "all-photos": Experiment(ENCODER, (16,), 60, every=1),
     "through-the-edit": Experiment((*ENCODER, THROUGH), (16,), 6),

@@ -52,6 +52,15 @@ def test_a_wave_in_mid_grey_is_seen_as_its_closed_form_says(cycles, channel, dec
         assert size.item() == pytest.approx(seen / allowed, rel=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("finest", "more"),
+    [(20 / 38, 1), (15 / 38, 1), (10 / 38, 1.5**0.36), (4.5 / 38, (15 / 4.5) ** 0.36)],
+)
+def test_changes_of_low_frequencies_alone_may_be_larger(finest, more):
+    wide, narrow = lens(flat()), lens(flat(), finest)
+    torch.testing.assert_close(narrow.gain, more * wide.gain)
+
+
 def test_the_largest_change_counts_as_well():
     x = flat()
     x[..., 3, 4] += 8 / 255

@@ -26,6 +26,10 @@ __all__ = ["Lens", "shown_degree"]
 _LUMA_PEAK, _LUMA_FALL = 2.4, 1.4  # cycles per degree; decades per squared decade
 _COLOUR_PEAK, _COLOUR_FALL = 0.6, 0.47
 _MOST = 10.0  # largest allowance, relative to that of the peak
+# Photos much larger than models are fed have changes of low frequencies only, which fewer of the
+# eye's channels see. At one ColorVideoVDP score their thresholds are higher by this power of the
+# ratio of cut-off frequencies: a fit to large photos and training photos, fed at several sizes.
+_WIDE, _NARROWER = 15.0, 0.36  # cycles per degree; exponent
 
 _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 
@@ -44,7 +48,8 @@ class Lens:
 
     Attributes:
         size: Height and width (h, w) of thresholds, padded to lengths for which FFTs are fast.
-        gain: Allowance of each frequency, (1, C, h, w // 2 + 1); 1 at the peak of luma.
+        gain: Allowance of each frequency, (1, C, h, w // 2 + 1); 1 at the peak of luma where
+            changes may have frequencies up to 15 cycles per degree or more, larger otherwise.
         band: Frequencies that changes may contain, (h, w // 2 + 1); 1 for those, 0 for others.
         hidden: Allowance of each pixel, (N, 1, H, W), in units of [0, 1]. It is about one 8-bit
             level where the photo is flat and mid grey.
@@ -78,8 +83,10 @@ class Lens:
         down = torch.fft.fftfreq(size[0], device=photo.device)[:, None]
         across = torch.fft.rfftfreq(size[1], device=photo.device)[None]
         frequencies = torch.hypot(down, across)
-        luma = _allowance(frequencies * degree, _LUMA_PEAK, _LUMA_FALL)
-        tint = colour * _allowance(frequencies * degree, _COLOUR_PEAK, _COLOUR_FALL)
+        cut = min(finest * degree, _WIDE)
+        narrow = (_WIDE / cut) ** _NARROWER
+        luma = narrow * _allowance(frequencies * degree, _LUMA_PEAK, _LUMA_FALL)
+        tint = narrow * colour * _allowance(frequencies * degree, _COLOUR_PEAK, _COLOUR_FALL)
         mix = torch.tensor(_TO_YCC if channels == 3 else ((1.0,),), device=photo.device)
         return cls(
             size=size,
