@@ -231,16 +231,16 @@ class Cluster:
                 if job is None:
                     self._stop.wait(POLL)
                     continue
-                began, end = time.monotonic(), "its worker died"
+                began, what = time.monotonic(), f"{job.kind} attempt {job.attempt}"
                 try:
                     do = partial(self._do, desk, actors)
                     end = work(do, self._jobs, job, desk.name, settings.lease_seconds)
-                finally:
-                    if not self._stop.is_set():
-                        spent = time.monotonic() - began
-                        what = f"{job.kind} attempt {job.attempt}: {end}, {spent:.1f} s"
-                        say(f"worker {desk.name}", what)
+                except actors.ray.exceptions.RayError:
+                    if not desk.ended and not self._stop.is_set():
+                        say(f"worker {desk.name}", f"{what}: its worker died")
+                    raise
                 seen = time.monotonic()
+                say(f"worker {desk.name}", f"{what}: {end}, {seen - began:.1f} s")
             except Unreachable as error:
                 say(f"worker {desk.name}", str(error))
                 self._stop.wait(AGAIN)
