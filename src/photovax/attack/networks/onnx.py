@@ -89,6 +89,9 @@ def export(network: Path, file: Path, *, overwrite: bool = False) -> None:
         raise ModelError(f"network {network}: cannot be converted: {first_line(error)}") from error
     assert program is not None  # noqa: S101 - for the type checker: no file was given
     model = program.model_proto
+    # The exporter notes the lines of code, with paths of this machine.
+    for each in (model.graph, *model.graph.node, *model.graph.value_info):
+        del each.metadata_props[:]
     told = {
         "format": FORMAT,
         "model": trained.model,
