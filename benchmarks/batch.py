@@ -43,7 +43,6 @@ from photovax.machine.memory import peak_resident_bytes, resident_bytes
 USUAL = {"workers": (12, DEFAULT, None), "memory": (1000, INSTANT, 64), "kills": (500, INSTANT, 64)}
 """Number of photos, recipe and size of each measurement: at most ten minutes on two cores."""
 
-_REPEATS = 3
 _KILLS = 3
 
 
@@ -56,6 +55,7 @@ def main() -> None:
     parser.add_argument("--recipe", help="default: fast for workers, else instant")
     parser.add_argument("--size", type=int, help="fed to the model; default: 64 with instant")
     parser.add_argument("--steps", type=int, help="default: the recipe's")
+    parser.add_argument("--times", type=int, default=3, help="of workers")
     parser.add_argument("--cluster", metavar="ADDRESS|local")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -73,7 +73,7 @@ def main() -> None:
         )
         given = _photos(folder / "in", count, options.side)
         if options.what == "workers":
-            _workers(given, folder, recipe, options.cluster)
+            _workers(given, folder, recipe, options.cluster, options.times)
         elif options.what == "memory":
             context = mp.get_context("spawn")
             process = context.Process(target=_memory, args=(given, folder, recipe))
@@ -128,9 +128,11 @@ def _tasks(photos: list[Path], folder: Path) -> Iterator[Task]:
         yield Task(str(photo), str(folder / f"{photo.stem}.png"), photo.name)
 
 
-def _workers(photos: list[Path], folder: Path, recipe: Path, cluster: str | None) -> None:
+def _workers(
+    photos: list[Path], folder: Path, recipe: Path, cluster: str | None, times: int
+) -> None:
     rates: dict[int, list[float]] = {1: [], 2: []}
-    for repeat in range(_REPEATS):
+    for repeat in range(times):
         for count, found in rates.items():
             order = _order(recipe)
             opened: Runner = (
@@ -147,7 +149,7 @@ def _workers(photos: list[Path], folder: Path, recipe: Path, cluster: str | None
                 assert all(each.made for each in runner.run(given, None))
                 found.append(60 * len(given) / (time.perf_counter() - began))
     what = "actors of Ray" if cluster else "processes"
-    print(f"| workers ({what}) | photos a minute, median of {_REPEATS} | times as many |")
+    print(f"| workers ({what}) | photos a minute, median of {times} | times as many |")
     print("|---|---|---|")
     one = median(rates[1])
     for count, found in rates.items():
