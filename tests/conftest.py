@@ -20,6 +20,7 @@ from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
 from photovax.registry import Part
+from tests.models.transformer.untrained import save_flows
 from tests.postgres import postgres_server, with_schema
 from tests.untrained import save_sd, save_sdxl
 
@@ -144,3 +145,9 @@ def sdxl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdxl")
     save_sdxl(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory, editor_folder: Path) -> dict[str, Path]:
+    """An untrained pipeline folder of each kind of transformer."""
+    return save_flows(tmp_path_factory.mktemp("flows"), editor_folder)

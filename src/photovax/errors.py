@@ -12,6 +12,7 @@ PhotovaxError                    1  base class
 ├── BudgetExceeded               5  a saved file would exceed its budget
 │   └── BudgetSpent              5  a renewal without any budget left
 ├── ModelError                   6  weights that are missing, damaged or do not fit
+│   └── WeightsMissing           6  weights that are not on this machine
 ├── OptimiserError               7  a descent that cannot continue
 │   ├── LossShapeError           7  an objective that does not return one number per image
 │   └── GradientError            7  gradients that are not finite
@@ -108,6 +109,10 @@ class ModelError(PhotovaxError):
     """Weights that are missing, damaged or do not fit."""
 
     exit_code = 6
+
+
+class WeightsMissing(ModelError):
+    """Weights of a model in the catalogue that are not on this machine."""
 
 
 class OptimiserError(PhotovaxError):

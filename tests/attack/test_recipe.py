@@ -31,6 +31,8 @@ def test_published_settings():
         ("mist", 16, 1, 100, 1),
         ("diffusionguard", 8, 0.5, 800, 1),
         ("pid", 12.75, 1, 1000, 1),
+        ("promptflare", 6, 1, 400, 1),
+        ("decontext", 12.75, 0.6375, 800, 1),
     ],
 )
 def test_published_settings_of_later_attacks_in_levels(name, radius, step, steps, draws):
@@ -38,6 +40,13 @@ def test_published_settings_of_later_attacks_in_levels(name, radius, step, steps
     found = (recipe.radius * 255, recipe.step_size * 255, recipe.steps, len(recipe.views))
     assert found == pytest.approx((radius, step, steps, draws))
     assert recipe.schedule == "constant"
+
+
+def test_published_settings_of_an_attack_with_two_masks():
+    recipe = PRESETS["advpaint"]
+    assert (recipe.radius * 255, recipe.step_size * 255) == pytest.approx((7.65, 3.825))
+    assert (recipe.steps, recipe.schedule, recipe.random_start) == (500, "linear", True)
+    assert recipe.masks == ("box", "inverse")
 
 
 def test_published_settings_of_the_diffusion_attack():
@@ -79,6 +88,9 @@ def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
         ("mist", "b614bf1dc6611167"),
         ("diffusionguard", "e8caf756246bb280"),
         ("pid", "308c3277e1d1ff36"),
+        ("advpaint", "7ed4e188822508d4"),
+        ("promptflare", "56388230ca7611c3"),
+        ("decontext", "686dbc3ab7f90cd3"),
     ],
 )
 def test_what_was_written_down_keeps_its_meaning(name, digest):

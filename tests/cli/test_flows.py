@@ -13,7 +13,7 @@ from photovax.adversary.edits import Adversary
 from photovax.errors import UsageError
 from photovax.models.edit import Edit
 from tests.models.transformer.pipelines import take_small_pictures
-from tests.models.transformer.untrained import KINDS, MODES, save_flows
+from tests.models.transformer.untrained import KINDS, MODES
 
 RECIPE = """
 budget = {{ name = "linf", options = {{ radius = "8/255" }} }}
@@ -26,11 +26,6 @@ name = "edit_drift"
 options.prompts = ["a dog"]
 options.edit = {{ mode = "{mode}", guidance = {guidance}, steps = {steps}, strength = {strength} }}
 """
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory, editor_folder) -> dict[str, Path]:
-    return save_flows(tmp_path_factory.mktemp("flows"), editor_folder)
 
 
 def levels(file):

@@ -16,7 +16,7 @@ def test_a_recipe_is_left_out_where_it_does_not_apply_and_not_an_error(immunizer
         64,
     )
     instructions = [asked for asked in edits if asked.edit.mode == "instruct"]
-    assert units.per_photo == 2 * len(instructions)  # the recipe and its noise
+    assert units.plan.per_photo == 2 * len(instructions)  # the recipe and its noise
 
 
 def test_another_network_is_another_unit(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,13 +16,20 @@ from photovax.errors import Interrupted, UsageError
 from photovax.models.catalog.entries import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from photovax.evaluation.plan import Plan
     from photovax.evaluation.run import Progress
+    from photovax.evaluation.suites import Suite
 
 DEFAULT_RECIPES = "noise,photoguard-demo,fast,fast-diffusion"
 DEFAULT_METRICS = "psnr,ssim,ms_ssim,vifp,fsim,lpips,dists,lite0,face,jod,flip"
 
 
+SET_BY_SUITES = ("recipes", "budget", "visibility", "edits", "mask", "pairs")
+"""Options that cannot be given beside ``--suite``."""
+
+
 def command(
+    context: typer.Context,
     photos: Annotated[
         list[Path],
         typer.Argument(
@@ -109,6 +116,19 @@ def command(
         str, typer.Option(help="I/N: every N-th photo, from the I-th, without a report.")
     ] = "1/1",
     device: options.Device = "auto",
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Experiment that sets models, recipes, edits and metrics: photoguard, kontext, or "
+            "a TOML file. It first says what it takes. --model, --editor, --seeds, --size, "
+            "--metrics and --purify replace its own.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Download the models of --suite without asking.")
+    ] = False,
 ) -> None:
     """Edit immunized photos and their originals with the same seeds, and report the differences.
 
@@ -118,48 +138,116 @@ def command(
     from photovax.evaluation.plan import Plan, find_photos, load_edits, variants
 
     part, networks = options.parse_shard(shard), options.networks(network)
-    plan = Plan(
-        variants=variants(_names(recipes), _numbers(budget), _names(visibility or ""), size=size),
-        edits=load_edits(edits, editor, masks=_names(mask or "")),
-        purifications=_purifications(purify),
-        seeds=seeds,
-        metrics=_names(metrics),
-        models=tuple(model),
-        editor=editor,
-        size=size,
-        pairs=pairs,
-    )
-    every = find_photos(photos)
-    own = find_photos(photos, shard=part)
+    every, own = find_photos(photos), find_photos(photos, shard=part)
+    plans: dict[Path, Plan] = {}
+    if suite is None:
+        if yes:
+            raise UsageError("--yes is for --suite: leave it out")
+        plans[out] = Plan(
+            variants=variants(
+                _names(recipes), _numbers(budget), _names(visibility or ""), size=size
+            ),
+            edits=load_edits(edits, editor, masks=_names(mask or "")),
+            purifications=_purifications(purify),
+            seeds=seeds,
+            metrics=_names(metrics),
+            models=tuple(model),
+            editor=editor,
+            size=size,
+            pairs=pairs,
+        )
+    else:
+        from photovax.evaluation.suites import load_suite
 
-    from photovax.evaluation.report import write_report
-    from photovax.evaluation.run import Evaluation
+        given = _given(context)
+        taken = [f"--{name}" for name in SET_BY_SUITES if name in given]
+        if taken:
+            raise UsageError(f"--suite sets {', '.join(taken)} itself: leave it out")
+        chosen = load_suite(
+            suite,
+            models=tuple(model) if "model" in given else (),
+            editor=editor if "editor" in given else None,
+            seeds=seeds if "seeds" in given else None,
+            size=size,
+            metrics=_names(metrics) if "metrics" in given else (),
+            purifications=_purifications(purify),
+        )
+        _prepare(chosen, every, weights, yes=yes)
+        plans = {out / each.name: each.plan for each in chosen.parts}
 
-    with _progress() as show:
-        evaluation = Evaluation(
+    reported = None if part[1] > 1 else every
+    failed = False
+    for folder, plan in plans.items():
+        failures = _run(
             plan,
-            out,
+            folder,
+            own,
+            reported,
             weights=weights,
             networks=networks,
             clip=clip,
             device=device,
-            callback=show,
         )
+        for what, why in failures.items():
+            typer.echo(f"failed: {what}: {why}", err=True)
+        failed = failed or bool(failures)
+    if failed:
+        sys.exit(1)
+
+
+def _run(
+    plan: Plan, out: Path, photos: Sequence[Path], reported: Sequence[Path] | None, **settings: Any
+) -> dict[str, str]:
+    """Run a plan for some photos, write the report on others if there are, return what failed."""
+    from photovax.evaluation.report import write_report
+    from photovax.evaluation.run import Evaluation
+
+    with _progress() as show:
+        evaluation = Evaluation(plan, out, callback=show, **settings)
         try:
-            evaluation.run(own)
+            evaluation.run(photos)
         except KeyboardInterrupt:
             raise Interrupted(
                 "interrupted; finished results are kept, and the same command continues from here"
             ) from None
-    if part[1] == 1:
-        report = write_report(evaluation.results(every), out, device=evaluation.device)
+    if reported is not None:
+        report = write_report(evaluation.results(reported), out, device=evaluation.device)
         for line in report.lines:
             typer.echo(line)
         typer.echo(f"{report.html}")
-    for what, why in evaluation.failures.items():
-        typer.echo(f"failed: {what}: {why}", err=True)
-    if evaluation.failures:
-        sys.exit(1)
+    return evaluation.failures
+
+
+def _prepare(suite: Suite, photos: Sequence[Path], weights: Path | None, *, yes: bool) -> None:
+    """Say what a suite takes, and download its models if that is wanted.
+
+    Raises:
+        ModelError: If a download fails.
+        UsageError: If nobody said yes.
+    """
+    from photovax.evaluation.suites import lacking
+    from photovax.models.load import pull
+
+    typer.echo(f"suite {suite.name}, {suite.source}".removesuffix(", "))
+    for part in suite.parts:
+        for line in part.lines(photos, weights):
+            typer.echo(line)
+    missing = lacking(suite.parts, weights)
+    if not missing:
+        return
+    if not yes and not (sys.stdin.isatty() and typer.confirm("Download?")):
+        raise UsageError(
+            f"{' and '.join(missing)} must be downloaded first, and nobody said yes",
+            hint="give --yes, or --weights FOLDER if they are on this machine",
+        )
+    for name in missing:
+        pull(name, whole=True)
+
+
+def _given(context: typer.Context) -> set[str]:
+    """Names of the parameters that were typed."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name != "DEFAULT"}
 
 
 def _names(text: str) -> tuple[str, ...]:

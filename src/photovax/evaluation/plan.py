@@ -30,8 +30,10 @@ __all__ = [
     "Floor",
     "Plan",
     "Variant",
+    "asked_edits",
     "find_photos",
     "load_edits",
+    "mask_of",
     "variants",
 ]
 
@@ -184,6 +186,17 @@ class Plan:
         return tuple(filter(is_cheap, self.purifications))
 
     @property
+    def per_photo(self) -> int:
+        """Number of edits of immunized and noisy copies of a photo with a mask."""
+        count = 0
+        for asked in self.edits:
+            fitting = [v for v in self.variants if v.applies(asked.edit.mode)]
+            floors = {v.floor(asked.edit.mode).label for v in fitting}
+            count += len(fitting) + len(floors)
+        pairs = len(self.cheap) - 1 if self.pairs else 0
+        return count * self.seeds * (len(self.purifications) + pairs)
+
+    @property
     def modes(self) -> tuple[Mode, ...]:
         """The ways of editing, in the order of the edits."""
         return tuple(dict.fromkeys(asked.edit.mode for asked in self.edits))
@@ -261,15 +274,32 @@ def load_edits(path: Path | None, model: str, *, masks: Sequence[str] = ()) -> t
     except (OSError, ValueError) as error:
         raise UsageError(f"edits {source}: {error}") from None
     tables = data.get("edit")
-    if not isinstance(tables, list) or not tables:
-        raise UsageError(f"edits {source}: expected one [[edit]] table or more, got none")
     if path is None:
         known = usual_edits(model)
-        tables = [table for table in tables if table["mode"] in known]
+        tables = [table for table in data["edit"] if table["mode"] in known]
+    return asked_edits(tables, model, f"edits {source}", masks=masks)
+
+
+def asked_edits(
+    tables: Any, model: str, source: str, *, masks: Sequence[str] = ()
+) -> tuple[Asked, ...]:
+    """The edits of ``[[edit]]`` tables; see ``load_edits``.
+
+    Args:
+        tables: The tables.
+        model: Catalogue name or folder of the editor.
+        source: What they are from, for errors.
+        masks: Regions to repaint instead of theirs.
+
+    Raises:
+        UsageError: If there is none, or an edit is not valid.
+    """
+    if not isinstance(tables, list) or not tables:
+        raise UsageError(f"{source}: expected one [[edit]] table or more, got none")
     found = [_asked(table, model, source) for table in tables]
     twice = _twice(asked.name for asked in found)
     if twice is not None:
-        raise UsageError(f"edits {source}: two edits are called {twice!r}; give them other names")
+        raise UsageError(f"{source}: two edits are called {twice!r}; give them other names")
     for mask in masks:
         _known_mask(mask)
     return tuple(each for asked in found for each in _with_masks(asked, masks))
@@ -286,15 +316,15 @@ def _with_masks(asked: Asked, masks: Sequence[str]) -> list[Asked]:
     ]
 
 
-def _asked(table: Mapping[str, Any], model: str, source: Path) -> Asked:
+def _asked(table: Mapping[str, Any], model: str, source: str) -> Asked:
     fields = dict(table)
     mode = fields.pop("mode", None)
     if mode is None:
-        raise UsageError(f"edits {source}: an [[edit]] has no mode (instruct, inpaint or img2img)")
+        raise UsageError(f"{source}: an [[edit]] has no mode (instruct, inpaint or img2img)")
     prompts = fields.pop("prompts", None)
     prompts = [fields.pop("prompt", "")] if prompts is None else prompts
     if not isinstance(prompts, list) or not prompts or not all(isinstance(p, str) for p in prompts):
-        raise UsageError(f"edits {source}: prompts must be a list of texts, got {prompts!r}")
+        raise UsageError(f"{source}: prompts must be a list of texts, got {prompts!r}")
     name = str(fields.pop("name", f"{mode}: {prompts[0]}"))
     mask = _known_mask(str(fields.pop("mask", SUBJECT)))
     allowed = sorted(field.name for field in dataclasses.fields(Edit))
@@ -304,7 +334,7 @@ def _asked(table: Mapping[str, Any], model: str, source: Path) -> Asked:
     try:
         edit = replace(usual_edit(model, str(mode)), **fields)
     except TypeError as error:
-        raise UsageError(f"edits {source}: {name}: {error}") from None
+        raise UsageError(f"{source}: {name}: {error}") from None
     return Asked(name, edit, tuple(prompts), mask)
 
 
@@ -341,3 +371,8 @@ def find_photos(paths: Iterable[Path], *, shard: tuple[int, int] = (1, 1)) -> tu
     if not found[index - 1 :: count]:
         raise UsageError("there is no photo to evaluate")
     return tuple(found[index - 1 :: count])
+
+
+def mask_of(photo: Path) -> Path:
+    """The file that marks the subject of a photo, which need not exist."""
+    return photo.with_name(f"{photo.stem}.mask.png")

@@ -21,7 +21,7 @@ from photovax.adversary.edits import Adversary
 from photovax.adversary.purify import THEN, Purifier, in_turn, load_purifier
 from photovax.errors import MetricUnavailable, PhotovaxError, UsageError
 from photovax.evaluation.following import following
-from photovax.evaluation.plan import NONE, Asked, Floor, Plan
+from photovax.evaluation.plan import NONE, Asked, Floor, Plan, mask_of
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.store import array_text, text_array
 from photovax.evaluation.subject import Subject, noise_like
@@ -36,7 +36,7 @@ from photovax.models.catalog.places import fed_size
 from photovax.pictures.masks import kept_by_any
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
-from photovax.pictures.resize import resized
+from photovax.pictures.resize import resized_to
 from photovax.pictures.write import write_photo
 
 __all__ = ["Evaluation", "Progress"]
@@ -127,7 +127,7 @@ class Evaluation:
 
     def run(self, photos: Sequence[Path]) -> None:
         """Compute missing results, photo by photo; what fails is added to ``failures``."""
-        each = self.units.per_photo
+        each = self.plan.per_photo
         for index, path in enumerate(photos):
             try:
                 subject = self._subject(path)
@@ -282,7 +282,7 @@ class Evaluation:
         else:
             made = self._edit(subject, unit, clean)
             Image.fromarray(made).save(file)
-        alike = visibility(np.asarray(resized(clean, self.size)), made).ssim
+        alike = visibility(np.asarray(resized_to(clean, *made.shape[:2])), made).ssim
         figures = self._judged(subject, unit.asked, clean, made)
         subject.store.add(unit.reference, {**figures, "alike": 1.0 if alike is None else alike})
         return made
@@ -315,7 +315,7 @@ class Evaluation:
         self, subject: Subject, asked: Asked, clean: np.ndarray, made: np.ndarray
     ) -> dict[str, Any]:
         """Scores of how well an edit follows the request, and its features."""
-        fed = np.asarray(resized(clean, self.size))
+        fed = np.asarray(resized_to(clean, *made.shape[:2]))
         repaint = subject.repaint(asked)
         if repaint is not None:
             size = (fed.shape[1], fed.shape[0])
@@ -331,7 +331,7 @@ class Evaluation:
         """Add the stored results of units of one photo."""
         for name in self.units.without_mask(subject):
             results.left_out[f"{subject.path.name}, {name}"] = (
-                f"there is no mask {subject.path.stem}.mask.png next to the photo"
+                f"there is no mask {mask_of(subject.path).name} next to the photo"
             )
         protected: dict[tuple[str, str], ProtectedPhoto] = {}
         for unit in units:

@@ -13,7 +13,7 @@ import torch
 from photovax.attack.rounding import round_within
 from photovax.digests import file_digest
 from photovax.errors import UsageError
-from photovax.evaluation.plan import Asked, Floor
+from photovax.evaluation.plan import Asked, Floor, mask_of
 from photovax.evaluation.store import PhotoStore
 from photovax.pictures.masks import read_mask, repainted
 from photovax.pictures.photo import Photo, read_photo
@@ -56,7 +56,7 @@ class Subject:
         """
         photo = read_photo(path)
         digest = file_digest(path)
-        beside = path.with_name(f"{path.stem}.mask.png")
+        beside = mask_of(path)
         kept = read_mask(beside, photo) if beside.exists() else None
         store = PhotoStore(folder / f"{path.stem}-{digest[:8]}")
         return cls(path, digest, photo, kept, store)
@@ -86,7 +86,7 @@ class Subject:
             UsageError: If there is no mask.
         """
         if self.kept is None:
-            raise UsageError(f"{self.path}: there is no mask {self.path.stem}.mask.png next to it")
+            raise UsageError(f"{self.path}: there is no mask {mask_of(self.path).name} next to it")
         return self.kept
 
     def mask_digest(self) -> str | None:

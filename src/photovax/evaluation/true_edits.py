@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from photovax.metrics.distortion import psnr
-from photovax.pictures.resize import resized
+from photovax.pictures.resize import resized_to
 from photovax.tensors import pixels_of, tensor
 
 __all__ = ["TRUE_EDITS", "TrueEdit", "find_true_edit", "lost", "truth"]
@@ -340,5 +340,5 @@ def lost(prompt: str, original: np.ndarray, clean: np.ndarray, made: np.ndarray)
     asked = find_true_edit(prompt)
     if asked is None:
         return None
-    true = truth(asked, np.asarray(resized(original, min(clean.shape[:2]))))
+    true = truth(asked, np.asarray(resized_to(original, *clean.shape[:2])))
     return psnr(true, clean) - psnr(true, made)

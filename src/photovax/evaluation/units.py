@@ -90,17 +90,6 @@ class Units:
                     recipe = variant.against(mode)
                     self._recipes[variant.label, mode] = (recipe, immunizer.all_digests(recipe))
 
-    @property
-    def per_photo(self) -> int:
-        """Number of units of a photo with a mask."""
-        count = 0
-        for asked in self.plan.edits:
-            fitting = [v for v in self.plan.variants if v.applies(asked.edit.mode)]
-            floors = {v.floor(asked.edit.mode).label for v in fitting}
-            count += len(fitting) + len(floors)
-        pairs = len(self.plan.cheap) - 1 if self.plan.pairs else 0
-        return count * self.plan.seeds * (len(self.plan.purifications) + pairs)
-
     def of(self, subject: Subject) -> list[Unit]:
         """The units of one photo, ordered by purification and protection, without duplicates."""
         every = self.plan.purifications

@@ -6,10 +6,19 @@ from typing import Literal, Protocol
 
 from torch import Generator, Tensor
 
+from photovax.models.attention import Attention
 from photovax.models.context import Context
 from photovax.models.edit import Edit, Mode
 
-__all__ = ["Autoencoder", "Denoiser", "DifferentiableEditor", "Encoder", "Need", "PosteriorEncoder"]
+__all__ = [
+    "AttentiveDenoiser",
+    "Autoencoder",
+    "Denoiser",
+    "DifferentiableEditor",
+    "Encoder",
+    "Need",
+    "PosteriorEncoder",
+]
 
 Need = Literal["autoencoder", "denoiser", "editor"]
 """The least of a model that an objective attacks: each is more than the one before."""
@@ -101,6 +110,37 @@ class Denoiser(Encoder, Protocol):
         self, images: Tensor, context: Context, mode: Mode, generator: Generator
     ) -> Tensor:
         """The raw output of the network for pure noise at its last time."""
+        ...
+
+
+class AttentiveDenoiser(Denoiser, Protocol):
+    """A denoiser whose attention can be seen."""
+
+    name: str
+    """Name that the user gave."""
+
+    def attention(
+        self,
+        images: Tensor,
+        context: Context,
+        mode: Mode,
+        levels: Tensor,
+        generator: Generator,
+        *,
+        start: float = 0.0,
+        end: float = 1.0,
+    ) -> list[Attention]:
+        """The attention of each block in a prediction for pure noise, differentiable.
+
+        Args:
+            images: Images (N, C, H, W), which give only shape, type and device.
+            context: Conditioning, from ``context``, through which the photo acts.
+            mode: Way of editing.
+            levels: Times of the prediction (N,), as shares of the schedule: 1 is the noisiest.
+            generator: Source of the noise.
+            start: Share of the network's blocks that are left out before the first.
+            end: Share of the network's blocks up to the last.
+        """
         ...
 
 

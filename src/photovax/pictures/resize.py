@@ -7,7 +7,7 @@ from PIL import Image
 
 from photovax.pictures.channels import as_image
 
-__all__ = ["fed_sides", "fitting_sides", "resized"]
+__all__ = ["fed_sides", "fitting_sides", "resized", "resized_to"]
 
 
 def fed_sides(
@@ -59,6 +59,20 @@ def resized(pixels: np.ndarray, size: int, *, multiple: int = 8) -> Image.Image:
     Returns:
         An RGB image.
     """
+    height, width = pixels.shape[:2]
+    return resized_to(pixels, *fed_sides(height, width, size, multiple=multiple))
+
+
+def resized_to(pixels: np.ndarray, height: int, width: int) -> Image.Image:
+    """A picture resized likewise to a height and width, in pixels.
+
+    Args:
+        pixels: uint8 (H, W, 1 or 3).
+        height: Height of the result.
+        width: Width of the result.
+
+    Returns:
+        An RGB image.
+    """
     picture = as_image(pixels).convert("RGB")
-    height, width = fed_sides(picture.height, picture.width, size, multiple=multiple)
     return picture.resize((width, height), Image.Resampling.LANCZOS)

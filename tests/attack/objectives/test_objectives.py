@@ -30,7 +30,7 @@ from photovax.attack.presets import PRESETS, recipe_from
 from photovax.cli import app
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
-from photovax.models.edit import Edit
+from photovax.models.edit import MODES, Edit
 from photovax.models.load import load_editor
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
@@ -48,10 +48,26 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 
+# Presets that do not attack every way of editing.
+ATTACKED: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("diffusionguard", "advpaint", "promptflare"), ("inpaint", "instruct")
+)
+ATTACKED["decontext"] = ("instruct",)
+
 
 @pytest.fixture(scope="module")
 def editor():
     return load_editor("embedded", device=CPU)
+
+
+@pytest.fixture(scope="module")
+def kontext(folders):
+    return load_editor(str(folders["kontext"]), device=CPU)
+
+
+def attacked(name, editor, kontext):
+    """A model that an objective can attack."""
+    return kontext if name == "context_attention" else editor
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +85,10 @@ def repaint():
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
 def test_every_objective_gives_a_number_per_image_that_descent_lowers(
-    name, editor, images, repaint
+    name, editor, kontext, images, repaint
 ):
     objective = OBJECTIVES.create(Part(name, OPTIONS.get(name, {})))
-    loss = objective.bind(editor, images, repaint)
+    loss = objective.bind(attacked(name, editor, kontext), images, repaint)
     values = loss(images, Generator().manual_seed(0))
     assert values.shape == (2,)
     again = loss(images, Generator().manual_seed(0))
@@ -89,11 +105,13 @@ def test_every_objective_gives_a_number_per_image_that_descent_lowers(
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_grey_photos_are_as_good_as_colour(name, editor, images, repaint):
+def test_grey_photos_are_as_good_as_colour(name, editor, kontext, images, repaint):
     objective = OBJECTIVES.create(Part(name, OPTIONS.get(name, {})))
     grey = images[:, :1]
     losses = [
-        objective.bind(editor, x, repaint)(x * 0.9, Generator().manual_seed(0))
+        objective.bind(attacked(name, editor, kontext), x, repaint)(
+            x * 0.9, Generator().manual_seed(0)
+        )
         for x in (grey, grey.expand(-1, 3, -1, -1))
     ]
     torch.testing.assert_close(*losses)
@@ -186,6 +204,9 @@ def test_a_sum_needs_what_its_terms_need():
         ("edit_drift", {"edit": {"mode": "paint"}}, "no mode named 'paint'"),
         ("denoising_error", {"direction": "up"}, "raise or lower, got 'up'"),
         ("first_step_norm", {"shrink": 0.5}, "shrink must be from 0 to below 0.5"),
+        ("context_attention", {"early": 2.0}, "early must be from 0 to 1, got 2"),
+        ("context_attention", {"start": 0.8}, "0 <= start < end <= 1, got 0.8 and 0.789"),
+        ("attention_drift", {"level": -0.1}, "level must be from 0 to 1, got -0.1"),
     ],
 )
 def test_wrong_options_are_refused(name, options, says, editor, images):
@@ -195,12 +216,13 @@ def test_wrong_options_are_refused(name, options, says, editor, images):
 
 @pytest.mark.parametrize("name", list(PRESETS))
 @pytest.mark.parametrize("mode", ["instruct", "inpaint", "img2img"])
-def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, photo_file):
+def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, folders, photo_file):
     recipe = PRESETS[name]
-    if (name, mode) == ("diffusionguard", "img2img"):
-        with pytest.raises(UsageError, match="inpaint or instruct, not img2img"):
+    if mode not in ATTACKED.get(name, MODES):
+        with pytest.raises(UsageError, match=f"attacks {' or '.join(ATTACKED[name])}, not {mode}"):
             OBJECTIVES.create(recipe.with_mode(mode).objective)
         return
+    folder = folders["kontext"] if name == "decontext" else editor_folder
     if "mode" in str(recipe.objective.options):
         recipe = recipe.with_mode(mode)
         assert f"'mode': '{mode}'" in str(recipe.objective.options)
@@ -216,7 +238,7 @@ def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, ph
     # A first step that crosses the whole budget may be too long for weights that nobody trained.
     small = recipe_from({**vars(recipe), "steps": 2} | _parts(recipe))
     seen: list[float] = []
-    result = Immunizer([str(editor_folder)], device="cpu").immunize(
+    result = Immunizer([str(folder)], device="cpu").immunize(
         photo, small, mask=mask.numpy(), callback=lambda step: seen.append(step.losses.item())
     )
     assert np.isfinite([*seen, result.loss]).all()

@@ -1,7 +1,5 @@
 """What tests of transformers share."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Generator
@@ -11,14 +9,7 @@ from tests.models.transformer.untrained import (
     KINDS,
     SIZE,
     flow,
-    save_flows,
 )
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory, editor_folder) -> dict[str, Path]:
-    """An untrained pipeline folder of each kind."""
-    return save_flows(tmp_path_factory.mktemp("flows"), editor_folder)
 
 
 @pytest.fixture(params=KINDS)

@@ -24,7 +24,7 @@ from photovax.models.contracts import Denoiser, DifferentiableEditor, Need
 from photovax.models.edit import USUAL_STRENGTH, Edit, Mode
 from photovax.models.latents import latent_distance
 
-__all__ = ["DenoisingError", "EditDrift", "EditTarget", "FirstStepNorm"]
+__all__ = ["DenoisingError", "EditDrift", "EditTarget", "FirstStepNorm", "OfDenoiser", "drawn"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class _ThroughEdit:
 
 
 @dataclass(frozen=True)
-class _OfDenoiser:
+class OfDenoiser:
     """An objective on single predictions of a denoiser.
 
     Attributes:
@@ -109,7 +109,7 @@ class EditTarget(_ThroughEdit):
             goal = target_picture(self.target, origin)
 
         def loss(images: Tensor, generator: Generator) -> Tensor:
-            asked = _drawn(edit, self.prompts, generator)
+            asked = drawn(edit, self.prompts, generator)
             made = surrogate.edit(images.expand(-1, 3, -1, -1), asked, generator, repaint=repaint)
             return latent_distance(made, goal.expand_as(made))
 
@@ -138,7 +138,7 @@ class EditDrift(_ThroughEdit):
         edit = _as_edit(self.edit)
 
         def loss(images: Tensor, generator: Generator) -> Tensor:
-            asked = _drawn(edit, self.prompts, generator)
+            asked = drawn(edit, self.prompts, generator)
             same = twin(generator)
             with torch.no_grad():
                 clean = surrogate.edit(origin.expand(-1, 3, -1, -1), asked, same, repaint=repaint)
@@ -150,7 +150,7 @@ class EditDrift(_ThroughEdit):
 
 @OBJECTIVES.register("denoising_error")
 @dataclass(frozen=True)
-class DenoisingError(_OfDenoiser):
+class DenoisingError(OfDenoiser):
     """Maximise the denoiser's training loss at random timesteps.
 
     Source: AdvDM (arXiv 2302.04578). For flow-matching transformers the training loss is that of
@@ -201,7 +201,7 @@ class DenoisingError(_OfDenoiser):
 
 @OBJECTIVES.register("first_step_norm")
 @dataclass(frozen=True)
-class FirstStepNorm(_OfDenoiser):
+class FirstStepNorm(OfDenoiser):
     """Maximise the norm of the denoiser's prediction at the first, noisiest step.
 
     Source: DiffusionGuard (arXiv 2410.05694). Early steps decide the edit, and one pass is fast.
@@ -250,7 +250,7 @@ def _as_edit(edit: Edit | Mapping[str, Any]) -> Edit:
         raise UsageError(f"edit: {error}") from None
 
 
-def _drawn(edit: Edit, prompts: Sequence[str], generator: Generator) -> Edit:
+def drawn(edit: Edit, prompts: Sequence[str], generator: Generator) -> Edit:
     """The edit with one of the prompts, drawn at random.
 
     Raises:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from photovax.digests import file_digest
-from photovax.errors import ModelError, UnknownName, UsageError
+from photovax.errors import ModelError, UnknownName, UsageError, WeightsMissing
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.catalog.fits import AUTOENCODER_FOLDERS, check_pipeline
@@ -107,7 +107,7 @@ def autoencoder_in(folder: Path) -> Path:
     return next((folder / part for part in AUTOENCODER_FOLDERS if (folder / part).is_dir()), folder)
 
 
-def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
+def _missing(name: str, weights: Path | None, *, whole: bool) -> WeightsMissing:
     entry = CATALOG[name]
     places = [str(weights)] if weights is not None else []
     if entry.sources:
@@ -121,7 +121,7 @@ def _missing(name: str, weights: Path | None, *, whole: bool) -> ModelError:
     lone = sorted(weights.glob("*.safetensors")) if weights is not None and not whole else []
     if lone:
         ways.insert(0, f"name a file, such as --weights {lone[0]}")
-    return ModelError(f"model {name}: no weights{where}", hint=", or ".join(ways))
+    return WeightsMissing(f"model {name}: no weights{where}", hint=", or ".join(ways))
 
 
 def _cached_repository(name: str) -> Path:

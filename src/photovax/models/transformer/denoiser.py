@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Generator, Tensor
 
 from photovax.errors import UsageError
 from photovax.machine.random import draw_noise
+from photovax.models.attention import Attention, attention_seen
 from photovax.models.autoencoders.base import KLAutoencoder, PosteriorAutoencoder
 from photovax.models.context import Context
 from photovax.models.edit import Edit, Mode
@@ -140,6 +142,28 @@ class FlowDenoiser:
         """The velocity that it predicts for pure noise, at time 1."""
         noise = self._pure_noise(images, generator)
         return self.predicted(noise, images.new_ones(len(images)), context, mode)
+
+    def attention(
+        self,
+        images: Tensor,
+        context: Context,
+        mode: Mode,
+        levels: Tensor,
+        generator: Generator,
+        *,
+        start: float = 0.0,
+        end: float = 1.0,
+    ) -> list[Attention]:
+        """The attention of the transformer for pure noise; see ``AttentiveDenoiser.attention``."""
+        noise = self._pure_noise(images, generator)
+        with attention_seen(self.transformer, start=start, end=end) as seen:
+            self.predicted(noise, levels, context, mode)
+        parts = self._tokens(noise, context)
+        return [replace(each, pictures=parts) for each in seen]
+
+    def _tokens(self, noisy: Tensor, context: Context) -> tuple[slice, ...]:
+        """The tokens of each picture that the transformer reads; none if it reads but one."""
+        return ()
 
     def _pure_noise(self, images: Tensor, generator: Generator) -> Tensor:
         """Noise of the shape of the images' latents, which are padded to whole tokens."""

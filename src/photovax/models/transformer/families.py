@@ -9,6 +9,7 @@ QwenImageEditPlusPipeline.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -80,6 +81,17 @@ class TokenDenoiser(FlowEditor):
     def _places(self, pictures: Sequence[Tensor], words: Tensor) -> dict[str, Any]:
         """Inputs with the positions of the tokens of pictures and words."""
         raise NotImplementedError
+
+    def _tokens(self, noisy: Tensor, context: Context) -> tuple[slice, ...]:
+        pictures = self._pictures(noisy, context.shown)
+        if len(pictures) < 2:
+            return ()
+        # In all families the words come first.
+        ends = [context.words.tokens.shape[1]]
+        for picture in pictures:
+            height, width = self._grid(picture)
+            ends.append(ends[-1] + height * width)
+        return tuple(slice(*each) for each in pairwise(ends))
 
     def _guidance(self, noisy: Tensor, scale: float | None) -> Tensor | None:
         if not self.transformer.config.guidance_embeds:

@@ -8,7 +8,8 @@ seed an edit equals that of the pipeline (StableDiffusionInstructPix2PixPipeline
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.machine.random import draw_noise
+from photovax.models.attention import Attention, attention_seen
 from photovax.models.autoencoders.base import FrozenAutoencoder, KLAutoencoder
 from photovax.models.autoencoders.load import load_own_autoencoder
 from photovax.models.catalog.places import denoiser_folders, weight_files
@@ -269,9 +271,28 @@ class LatentEditor:
         ``images`` give only the shape, type and device of the result.
         """
         noise = self._pure_noise(images, generator)
-        last = int(self.scheduler.config.num_train_timesteps) - 1
-        times = torch.full((len(images),), last, device=images.device)
-        return self._output(noise, times, context, mode)
+        return self._output(noise, self._timesteps(images.new_ones(len(images))), context, mode)
+
+    def attention(
+        self,
+        images: Tensor,
+        context: Context,
+        mode: Mode,
+        levels: Tensor,
+        generator: Generator,
+        *,
+        start: float = 0.0,
+        end: float = 1.0,
+    ) -> list[Attention]:
+        """The attention of the denoiser for pure noise; see ``AttentiveDenoiser.attention``."""
+        noise = self._pure_noise(images, generator)
+        with attention_seen(self.denoiser(mode), start=start, end=end) as seen:
+            self._output(noise, self._timesteps(levels), context, mode)
+        return [_placed(each, self._sides(images)) for each in seen]
+
+    def _timesteps(self, levels: Tensor) -> Tensor:
+        """Timesteps (N,) at shares (N,) of the schedule, 1 for the noisiest."""
+        return (levels * (int(self.scheduler.config.num_train_timesteps) - 1)).round().long()
 
     def _output(self, latents: Tensor, times: Tensor, context: Context, mode: Mode) -> Tensor:
         fed = latents if context.shown is None else torch.cat((latents, context.shown), dim=1)
@@ -337,6 +358,15 @@ class LatentEditor:
             extra["generator"] = generator
         stepped: Tensor = scheduler.step(predicted, time, latents, **extra, return_dict=False)[0]
         return stepped
+
+
+def _placed(block: Attention, sides: Sequence[int]) -> Attention:
+    """Attention with its places in a latent of some height and width."""
+    height, width = sides
+    halved = 0
+    while height * width > block.query.shape[2]:
+        height, width, halved = -(-height // 2), -(-width // 2), halved + 1
+    return replace(block, grid=(height, width), halved=halved)
 
 
 def _differentiable(tensor: Tensor | None) -> bool:
