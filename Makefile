@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DIST := build/package/dist
+SBOM := build/package/photovax.cdx.json
+IN_EMPTY := build/package/tools/bin/pip --python build/package/empty
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +23,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --pedantic --quiet --no-progress .github
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
@@ -44,12 +48,19 @@ docs: $(VENV)/installed
 links: $(VENV)/installed
 	$(BIN)/sphinx-build --builder linkcheck --quiet docs build/links
 
-# The sdist, the wheel from the sdist, and the wheel alone in an empty environment.
+# The sdist and the wheel from it, checked as the package index does; the wheel alone, with what it
+# asks for, in an environment without even pip, of which the list of components (SBOM) is made, and
+# the demo in it.
 package:
 	rm -rf build/package
 	$(PYTHON) -m venv build/package/tools
-	build/package/tools/bin/pip install --quiet --disable-pip-version-check -c constraints.txt build
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt build/package/tools/bin/python -m build --outdir build/package .
-	$(PYTHON) -m venv build/package/empty
-	build/package/empty/bin/pip install --quiet --disable-pip-version-check --no-deps build/package/*.whl
-	build/package/empty/bin/python .ci/packaged.py build/package/*.tar.gz
+	build/package/tools/bin/pip install --quiet --disable-pip-version-check -c constraints.txt build twine cyclonedx-bom
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt build/package/tools/bin/python -m build --outdir $(DIST) .
+	build/package/tools/bin/twine check --strict $(DIST)/*
+	$(PYTHON) -m venv --without-pip build/package/empty
+	$(IN_EMPTY) install --quiet --disable-pip-version-check -c constraints.txt $(DIST)/*.whl
+	$(IN_EMPTY) check
+	build/package/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
+		--output-reproducible -o $(SBOM) build/package/empty/bin/python
+	build/package/empty/bin/python .ci/packaged.py $(DIST)/*.tar.gz $(SBOM)
+	build/package/empty/bin/photovax demo -o build/package/demo

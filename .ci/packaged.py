@@ -1,15 +1,20 @@
-"""Whether the installed wheel and an sdist hold what the repository does.
+"""Whether the installed wheel and an sdist hold what the repository does, and an SBOM the wheel's.
 
-Run by the Python that the wheel is installed for: packaged.py SDIST
+Run by the Python that the wheel is installed for: packaged.py SDIST SBOM
 """
 
+import json
 import sys
 import tarfile
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IN_SDIST = ("src", "tests", "docs", "benchmarks", "training", "examples", "comfyui", "container")
+IN_SDIST = (
+    *("src", "tests", "docs", "benchmarks", "training", "examples", "comfyui", "container"),
+    ".github",
+)
 ALONE = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "constraints.txt"),
     *("SECURITY.md", "CODE_OF_CONDUCT.md", "CITATION.cff"),
@@ -31,7 +36,19 @@ def files(folder: Path) -> set[str]:
     }
 
 
-def main(sdist: str) -> None:
+def not_listed(sbom: str) -> list[str]:
+    """Installed distributions that a CycloneDX list of components lacks, or has in other versions.
+
+    The package itself is what the list is about.
+    """
+    listed = json.loads(Path(sbom).read_text(encoding="utf-8"))
+    parts = [listed["metadata"]["component"], *listed["components"]]
+    known = {(part["name"], part["version"]) for part in parts}
+    installed = {(each.metadata["Name"], each.version) for each in distributions()}
+    return [f"{name} {version} in {sbom}" for name, version in sorted(installed - known)]
+
+
+def main(sdist: str, sbom: str) -> None:
     """Say what is missing, and exit with 1 if anything is."""
     spec = find_spec("photovax")
     if spec is None or spec.origin is None or "site-packages" not in Path(spec.origin).parts:
@@ -51,10 +68,11 @@ def main(sdist: str) -> None:
         held = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {f"{folder}/{name}" for folder in IN_SDIST for name in files(ROOT / folder)}
     lost += sorted(wanted.union(ALONE) - held)
+    lost += not_listed(sbom)
     if lost:
         sys.exit("missing, or not as in the repository: " + ", ".join(lost))
     print(f"{len(files(installed))} files installed, {len(held)} in the sdist")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -23,7 +23,7 @@ from torch import Generator
 from benchmarks.large import shrunk
 from photovax.attack.presets import DEFAULT, NATIVE, load_recipe
 from photovax.attack.recipe import Recipe
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.metrics.seams import seam_ratio

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from photovax.attack.presets import LINF, load_recipe
-from photovax.checking import check
+from photovax.checks.check import check
 from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.pictures.photo import read_photo

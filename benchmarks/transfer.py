@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from photovax.attack.presets import DEFAULT, load_recipe
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
+from photovax.checks.verdicts import FLOOR_SEEDS
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.models.catalog.places import fed_size
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import Photo, read_photo
-from photovax.verdicts import FLOOR_SEEDS
 
 CPU = torch.device("cpu")
 

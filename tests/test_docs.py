@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import runpy
 import shlex
@@ -29,8 +30,10 @@ from tests.hub_cache import keep
 from tests.models.transformer.pipelines import take_small_pictures
 from tests.models.transformer.untrained import save_flows
 from tests.pages import DOCS, Reader, environment, steps
+from tests.places import ROOT
 from tests.serving import recipe_file, served
 
+NOTEBOOK = DOCS / "notebook.ipynb"
 PAGE = DOCS / "service.md"
 DEFAULT = "http://127.0.0.1:8765"
 CURL = shutil.which("curl")
@@ -289,6 +292,31 @@ def test_the_figures_of_the_answers_are_those_that_were_measured():
     shares = re.compile(r"\b(\d+) ?%")
     # 0 % is the complaint's own.
     assert set(shares.findall(text)) - {"0"} <= set(shares.findall(measured))
+
+
+def test_the_notebook_runs_as_it_stands(tmp_path):
+    kept = json.loads(NOTEBOOK.read_text("utf-8"))
+    # Outputs would go on showing what an older version made.
+    code = [cell for cell in kept["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    # In a process of its own, since a kernel's client leaves sockets and warnings behind.
+    copy = shutil.copy(NOTEBOOK, tmp_path)
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", "from nbclient.cli import main; main()", "--inplace", copy],
+        env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    made = json.loads(Path(copy).read_text("utf-8"))
+    shown = [
+        output.get("text") or output["data"]
+        for cell in made["cells"]
+        for output in cell.get("outputs", ())
+        if output.get("name") != "stderr"
+    ]
+    assert [("image/png" in each if isinstance(each, dict) else None) for each in shown] == [
+        *(True, True, None, None, True, True)
+    ]
 
 
 def _site(docs: Path, out: Path) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from photovax.attack.strength import Aim
 from photovax.batch.order import MaskOptions, Order
 from photovax.batch.work import immunize_file
-from photovax.checking import check, noisy
+from photovax.checks.check import check
+from photovax.checks.noise import noisy
+from photovax.checks.verdicts import Verdict
 from photovax.errors import (
     BudgetExceeded,
     MetricUnavailable,
@@ -30,7 +32,6 @@ from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
 from photovax.saving import check_promises
-from photovax.verdicts import Verdict
 from tests.places import SHARED
 
 
@@ -55,20 +56,25 @@ def test_the_saved_file_keeps_the_budget_and_moves_the_model(
     assert (found.effect.damage or 0) > (found.floor.damage or 0)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "AVIF"])
 @pytest.mark.parametrize("grey", [False, True])
-def test_a_jpeg_keeps_the_budget_as_it_is_decoded(immunizer, quick, photo_file, tmp_path, grey):
+def test_a_file_keeps_the_budget_as_it_is_decoded(
+    immunizer, quick, photo_file, tmp_path, grey, kind
+):
+    name = f"out.{kind.lower()}"
     source = tmp_path / "in.jpg"
     exif = Image.Exif()
     exif[0x010E] = "a beach"
     with Image.open(photo_file) as picture:
         picture.convert("L" if grey else "RGB").save(source, dpi=(300, 300), exif=exif)
-    outcome = immunized(immunizer, quick, source, tmp_path / "out.jpg", quality="lossless")
-    original, saved = read_photo(source), read_photo(tmp_path / "out.jpg")
+    outcome = immunized(immunizer, quick, source, tmp_path / name, quality="lossless")
+    original, saved = read_photo(source), read_photo(tmp_path / name)
     change = np.abs(saved.pixels.astype(int) - original.pixels)
     assert change.max() == outcome.saved.visible.linf <= 8
     assert change.mean() > 4
-    assert (saved.format, saved.grey) == ("JPEG", grey)
-    assert saved.metadata.dpi == pytest.approx((300, 300))
+    assert (saved.format, saved.grey) == (kind, grey)
+    if kind == "JPEG":  # AVIF has no place for it
+        assert saved.metadata.dpi == pytest.approx((300, 300))
     assert saved.metadata.exif == original.metadata.exif
     found = check(saved, original, device="cpu").models["embedded"]
     assert found.effect.shift > 1.5 * found.floor.shift
@@ -119,11 +125,44 @@ def test_a_webp_of_some_quality_keeps_transparency(immunizer, quick, pixels, tmp
     assert size < (tmp_path / "full.webp").stat().st_size / 2
 
 
-@pytest.mark.parametrize("compression", [Compression("JPEG", 50), Compression("WEBP", 60)])
+def test_a_transparent_avif_keeps_budget_and_transparency(immunizer, quick, pixels, tmp_path):
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    alpha[:, :20] = 90
+    Image.fromarray(np.dstack([pixels, alpha])).save(tmp_path / "in.png")
+    place = tmp_path / "out.avif"
+    outcome = immunized(immunizer, quick, tmp_path / "in.png", place, quality="lossless")
+    assert 4 < outcome.saved.visible.linf <= 8
+    kept = read_photo(place).alpha
+    assert kept is not None
+    assert np.array_equal(kept, alpha)
+    with pytest.raises(SaveError, match="lossy AVIF would change"):
+        immunized(immunizer, quick, tmp_path / "in.png", tmp_path / "lossy.avif")
+
+
+def test_an_avif_states_both_changes_and_is_small(immunizer, quick, photo_file, tmp_path):
+    recipe = dataclasses.replace(quick, steps=16)
+    outcome = immunized(immunizer, recipe, photo_file, tmp_path / "out.avif")
+    record = json.loads(outcome.saved.record.read_text())["compressed"]
+    assert record["settings"] == "AVIF, quality 85, 4:2:0"
+    assert record["asked"]["linf"] == outcome.result.largest == 8
+    assert record["alone"]["psnr"] > outcome.saved.visible.psnr
+    immunized(immunizer, recipe, photo_file, tmp_path / "out.jpg", quality=90)
+    sizes = [(tmp_path / f"out.{kind}").stat().st_size for kind in ("avif", "jpg")]
+    assert sizes[0] < 1.1 * sizes[1]
+    original = read_photo(photo_file)
+    png = immunized(immunizer, recipe, photo_file, tmp_path / "out.png").result.photo
+    afterwards = png.compressed(outcome.result.compression).visible()
+    left = shift_of(immunizer, original.visible(), read_photo(tmp_path / "out.avif").visible())
+    assert left > 1.03 * shift_of(immunizer, original.visible(), afterwards)
+
+
+@pytest.mark.parametrize(
+    "compression", [Compression("JPEG", 50), Compression("WEBP", 60), Compression("AVIF", 60)]
+)
 def test_the_verdict_that_is_aimed_at_is_that_of_the_file(
     immunizer, quick, photo_file, tmp_path, compression
 ):
-    photo, suffix = read_photo(photo_file), {"JPEG": ".jpg", "WEBP": ".webp"}[compression.kind]
+    photo, suffix = read_photo(photo_file), f".{compression.kind.lower()}"
     recipe = dataclasses.replace(quick, steps=8, size=64).with_levels(24)
     result = immunizer.immunize(photo, recipe, aim=Aim(passing=True), compression=compression)
     assert result.reached

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 import photovax
-from photovax import checking
 from photovax.adversary.edits import Adversary
+from photovax.checks.check import check as check_photo
 from photovax.errors import UnreadablePhoto, UsageError
 from tests.places import ROOT
 
@@ -33,7 +33,7 @@ def test_every_name_is_what_it_says():
     assert list(photovax.__all__) == sorted(
         photovax.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name)
     )
-    for submodule in ("immunizer", "checking", "functions", "adversary.edits"):
+    for submodule in ("immunizer", "checks.check", "functions", "adversary.edits"):
         importlib.import_module(f"photovax.{submodule}")
     classes = {"Check", "Immunized", "Immunizer", "Photo", "PhotovaxError", "Recipe", "Saved"}
     for name in photovax.__all__:
@@ -98,7 +98,7 @@ def test_the_file_itself_is_never_replaced(photo_file, settings):
 
 def test_a_string_is_one_model_and_a_folder_of_weights(picture, tmp_path):
     photo = photovax.Photo.from_image(picture)
-    found = checking.check(photo, photo, models="embedded", weights=str(tmp_path), device="cpu")
+    found = check_photo(photo, photo, models="embedded", weights=str(tmp_path), device="cpu")
     assert list(found.models) == ["embedded"]
     Adversary("embedded", weights=str(tmp_path), device="cpu")
 

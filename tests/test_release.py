@@ -1,6 +1,9 @@
 """What a release states about itself is true."""
 
+import os
 import re
+import shutil
+import subprocess
 import tomllib
 
 import pytest
@@ -12,6 +15,13 @@ from photovax.version import VERSION
 from tests.places import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+BASH = shutil.which("bash")
+WORKFLOW = ROOT / ".github/workflows/release.yml"
+PYTHONS = [
+    text.rpartition(" ")[2]
+    for text in PROJECT["classifiers"]
+    if re.search(r":: Python :: 3\.\d+$", text)
+]
 TEMPLATES = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
 
 
@@ -27,14 +37,47 @@ def test_the_citation_is_of_this_version_and_of_the_paper():
 
 def test_classifiers_name_the_pythons_that_are_allowed():
     allowed = SpecifierSet(PROJECT["requires-python"])
-    named = [
-        text.rpartition(" ")[2]
-        for text in PROJECT["classifiers"]
-        if re.search(r":: Python :: 3\.\d+$", text)
-    ]
-    assert [int(each.partition(".")[2]) for each in named] == list(range(11, 11 + len(named)))
-    assert all(allowed.contains(each) for each in named)
+    assert [int(each.partition(".")[2]) for each in PYTHONS] == list(range(11, 11 + len(PYTHONS)))
+    assert all(allowed.contains(each) for each in PYTHONS)
     assert not allowed.contains("3.10")
+
+
+def test_a_release_is_tested_on_every_python_that_is_named():
+    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == PYTHONS
+
+
+def test_only_what_is_tested_and_attested_is_published():
+    told = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
+    assert told["permissions"] == {}
+    jobs = told["jobs"]
+    assert [jobs[each]["needs"] for each in ("build", "attest", "publish")] == [
+        "test",
+        "build",
+        "attest",
+    ]
+    rights = {name: job["permissions"] for name, job in jobs.items()}
+    signs = {"id-token": "write"}
+    assert rights == {
+        "test": {"contents": "read"},
+        "build": {"contents": "read"},
+        "attest": signs | {"attestations": "write"},
+        "publish": signs,
+    }
+    run = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    made = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {each.removeprefix("make ") for each in run if each.startswith("make ")} <= set(made)
+
+
+@pytest.mark.skipif(BASH is None, reason="needs bash")
+@pytest.mark.parametrize(("tag", "agrees"), [(f"v{VERSION}", True), ("v9.9.9", False)])
+def test_a_tag_of_another_version_is_not_built(tag, agrees):
+    steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["build"]["steps"]
+    (command,) = [step["run"] for step in steps if "GITHUB_REF_NAME" in step.get("run", "")]
+    done = subprocess.run(  # noqa: S603
+        [str(BASH), "-c", command], cwd=ROOT, env={**os.environ, "GITHUB_REF_NAME": tag}
+    )
+    assert (done.returncode == 0) is agrees
 
 
 def test_every_dependency_is_pinned_to_a_version_that_is_allowed():

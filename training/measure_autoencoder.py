@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from photovax.attack.presets import PRESETS
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.immunizer import Immunizer
 from photovax.metrics.distortion import image_psnr
 from photovax.metrics.latent import LatentEffect, latent_effect

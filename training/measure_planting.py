@@ -19,7 +19,8 @@ from torch import Tensor
 
 from photovax.attack.presets import PRESETS
 from photovax.attack.recipe import Recipe
-from photovax.checking import check_loaded
+from photovax.checks.check import check_loaded
+from photovax.checks.verdicts import ModelCheck
 from photovax.immunizer import Immunizer
 from photovax.metrics.distortion import image_psnr
 from photovax.metrics.statistics import bootstrap
@@ -29,7 +30,6 @@ from photovax.models.latents import latent_distance, latent_unit
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
 from photovax.tensors import CPU
-from photovax.verdicts import ModelCheck
 from training.measure_editor import BATCH
 from training.photos import MIDDLE, centre_crops, load, photo_files, photo_folder
 from training.plant import WAYS

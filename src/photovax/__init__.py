@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from photovax.attack.presets import PRESETS, load_recipe
     from photovax.attack.recipe import Recipe
-    from photovax.checking import Check
+    from photovax.checks.check import Check
     from photovax.errors import PhotovaxError
     from photovax.functions import check, edit, immunize
     from photovax.immunized import Immunized, Saved
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "PRESETS": "attack.presets",
-    "Check": "checking",
+    "Check": "checks.check",
     "Immunized": "immunized",
     "Immunizer": "immunizer",
     "Photo": "pictures.photo",

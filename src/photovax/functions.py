@@ -1,7 +1,7 @@
 """The functions of ``import photovax``, which return the kind of picture that they are given.
 
-They use ``Immunizer``, ``photovax.checking.check`` and ``Adversary`` for single pictures in memory
-or in a file. Models stay loaded for the next call.
+They use ``Immunizer``, ``photovax.checks.check.check`` and ``Adversary`` for single pictures in
+memory or in a file. Models stay loaded for the next call.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from photovax.pictures.photo import Photo, read_photo
 if TYPE_CHECKING:
     from photovax.adversary.edits import Adversary
     from photovax.attack.optimise import Step
-    from photovax.checking import Check
+    from photovax.checks.check import Check
     from photovax.immunizer import Immunizer
 
 __all__ = ["check", "edit", "immunize"]
@@ -79,7 +79,8 @@ def immunize(
         suffix: Suffix of the file that the result will be saved to, such as ``.jpg``, if that is
             compressed with loss. The change is then made to survive the compression.
         quality: Quality of that file: from 1 to 100, or ``same`` for the compression of the
-            picture's own JPEG file (90 for JPEG from other pictures; WebP is lossless).
+            picture's own JPEG file (90 for JPEG from other pictures, 85 for AVIF; WebP is
+            lossless).
         weights: Folder of weights that do not ship with photovax.
         networks: Files of perturbation networks of these models, as ``photovax train-immunizer``
             writes them, in addition to those that ship with photovax.
@@ -149,9 +150,9 @@ def check(
         PhotovaxError: If an argument, file or model cannot be used; its subclasses are those of
             ``photovax.errors``.
     """
-    from photovax import checking
+    from photovax.checks.check import check as check_photo
 
-    return checking.check(
+    return check_photo(
         _photo(picture),
         _photo(original),
         models=models,

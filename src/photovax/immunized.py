@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -19,8 +19,10 @@ from photovax.attack.optimise import Descent
 from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.attack.rounding import round_within
-from photovax.attack.strength import MOST
-from photovax.checking import check_saved
+from photovax.attack.strength import MOST, Aim, aimed
+from photovax.checks.check import check_saved
+from photovax.checks.survival import Survival
+from photovax.checks.verdicts import Verdict, weakest
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.metrics.distortion import Visibility
 from photovax.metrics.latent import LatentEffect
@@ -29,8 +31,6 @@ from photovax.models.contracts import Autoencoder
 from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
-from photovax.survival import Survival
-from photovax.verdicts import Verdict, weakest
 
 __all__ = ["Found", "Immunized", "Saved", "Saver"]
 
@@ -63,7 +63,7 @@ class Immunized:
         seconds: Duration of the immunization, in seconds.
         saver: Immunizer that made the photo and can save it.
         reached: Whether the goal of the strength was reached; if not, the strength is the recipe's.
-        compression: Compression of the JPEG or WebP file to save it to, which the change is made to
+        compression: Compression of the lossy file to save it to, which the change is made to
             survive; None to keep the budget in the file.
         source: File of the original, which ``save`` never replaces; None where it has none.
     """
@@ -149,7 +149,8 @@ class Saved:
     Attributes:
         path: File of the photo.
         record: JSON file next to it.
-        notes: Lines, one for each property of the original that the file does not keep.
+        notes: Lines, one for each property of the original that the file does not keep, and one
+            where what was asked for could not be measured.
         visible: Distortion of the photo: norms, PSNR and SSIM.
         seen: Visibility of the change: JOD of ColorVideoVDP (arXiv 2401.11485) and FLIP (doi
             10.1145/3406183).
@@ -241,6 +242,26 @@ class Found:
             saver=self._saver,
             compression=problem.compression,
         )
+
+    def aimed(
+        self, aim: Aim | None, models: Mapping[str, Autoencoder], device: torch.device
+    ) -> Immunized:
+        """The result at the strength that reaches a goal, or at the recipe's if none does.
+
+        Args:
+            aim: Goal; none when None.
+            models: Autoencoders by the name of the model.
+            device: Device of the models.
+        """
+        if aim is None:
+            return self.at(1.0)
+        share = aimed(
+            aim,
+            passes=lambda share: self.passes(share, models, device),
+            unseen=lambda share: self.unseen(share, aim.jod or 0),
+            most=self.most,
+        )
+        return replace(self.at(1.0 if share is None else share), reached=share is not None)
 
     def passes(self, share: float, models: Mapping[str, Autoencoder], device: torch.device) -> bool:
         """Whether a share of the change gets the verdict PASS for every model.

@@ -8,31 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import Generator, Tensor
 
-from photovax.attack.losses import score
-from photovax.attack.networks.files import networks_of
-from photovax.attack.objectives import OBJECTIVES
-from photovax.attack.optimise import Descent, Step, pgd
+from photovax.attack.attacker import Attacker
+from photovax.attack.optimise import Step
 from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
-from photovax.attack.strength import Aim, aimed
-from photovax.errors import UsageError, ZeroGradient
+from photovax.attack.strength import Aim
 from photovax.immunized import Found, Immunized, Saved
-from photovax.machine.allocator import kept_memory, returned_memory
 from photovax.machine.device import pick_device
 from photovax.machine.host import own_settings
-from photovax.machine.plan import MemoryPlan
-from photovax.machine.precision import Precision, quick_passes
+from photovax.machine.precision import Precision
 from photovax.metrics.cvvdp import load_cvvdp
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.contracts import Autoencoder
-from photovax.models.surrogates import Surrogates
-from photovax.pictures.compression import HIGHER_QUALITY, Compression
+from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
 from photovax.saving import save
@@ -81,23 +73,22 @@ class Immunizer:
         precision: Precision = "auto",
     ) -> None:
         self.device = pick_device(device)
-        self._quick = quick_passes(precision, self.device)
         self.memory = memory
-        if memory is not None and self.device.type != "cpu":
-            raise UsageError(f"memory can be limited on the cpu only, not on {self.device.type}")
-        self._plan = MemoryPlan(memory, limited=self.device.type == "cpu")
-        if not models:
-            raise UsageError("an immunizer needs at least one model, got none")
-        place = None if weights is None else Path(weights)
-        self._surrogates = Surrogates(models, device=self.device, weights=place)
-        self.models: list[Autoencoder] = list(self._surrogates.autoencoders.values())
-        self._networks = networks_of(self.models, [Path(file) for file in networks], self.device)
+        self._attacker = Attacker(
+            models,
+            device=self.device,
+            weights=None if weights is None else Path(weights),
+            networks=[Path(file) for file in networks],
+            memory=memory,
+            precision=precision,
+        )
+        self.models: list[Autoencoder] = list(self._attacker.autoencoders.values())
 
     def only(self, models: Sequence[str]) -> Immunizer:
         """An immunizer with a subset of these models, which shares the loaded weights."""
         some = copy(self)
-        some._surrogates = self._surrogates.only(models)
-        some.models = list(some._surrogates.autoencoders.values())
+        some._attacker = self._attacker.only(models)
+        some.models = list(some._attacker.autoencoders.values())
         return some
 
     @own_settings()
@@ -120,9 +111,9 @@ class Immunizer:
             mask: Pixels that may change, bool (H, W); all when None.
             aim: Goal that decides the strength; the recipe's radius does when None. The recipe of
                 the result has the radius that was found.
-            compression: Compression of the JPEG or WebP file that the result will be saved to. The
-                change is then made to survive it, and the budget bounds the change before it. None
-                keeps the budget in the saved file.
+            compression: Compression of the JPEG, WebP or AVIF file of the result. The change is
+                then made to survive it, and the budget bounds the change before it. None keeps the
+                budget in the saved file.
             seconds: Time limit in seconds, used instead of the recipe's number of steps. The result
                 then depends on the machine.
             callback: Function called after every step.
@@ -143,62 +134,10 @@ class Immunizer:
         if aim is not None and aim.jod is not None:
             load_cvvdp()  # fails before the work if the package is missing
         problem = Problem(photo, recipe, mask, self.models, self.device, compression)
-        descent = self._descent(problem, None if seconds is None else began + seconds, callback)
+        ends = None if seconds is None else began + seconds
+        descent = self._attacker.descend(problem, ends, callback)
         found = Found(problem, descent, networks=self.networks(recipe), began=began, saver=self)
-        if aim is None:
-            return found.at(1.0)
-        share = aimed(
-            aim,
-            passes=lambda share: found.passes(share, self._surrogates.autoencoders, self.device),
-            unseen=lambda share: found.unseen(share, aim.jod or 0),
-            most=found.most,
-        )
-        return replace(found.at(1.0 if share is None else share), reached=share is not None)
-
-    def _descent(
-        self, problem: Problem, ends: float | None, callback: Callable[[Step], None] | None
-    ) -> Descent:
-        """Run the descent within the memory limit, until ``time.perf_counter`` reaches ``ends``."""
-        alone = self.networks(problem.recipe) and problem.recipe.warm == 0
-        objective = OBJECTIVES.create(problem.recipe.objective)
-        # All models are loaded before memory is measured, so that it includes all of them.
-        attacked = self._surrogates.attacked(objective.needs)
-        if alone:
-            start = self._start(problem)
-            assert start is not None  # noqa: S101 - for the type checker: there are networks
-            each = [loss.loss for loss in problem.losses(attacked, objective)]
-            return Descent(start, score(each, start), 0, 0, 0, "done")
-        roomy = problem.fit(self._plan, attacked, objective, compared=self._quick is not None)
-        losses = problem.losses(attacked, objective)
-        start = self._start(problem)
-        seconds = None if ends is None else max(1e-3, ends - time.perf_counter())
-        # Kept memory gets fragmented: the process then holds more than its tensors need.
-        with kept_memory() if self.memory is None and roomy else returned_memory():
-            try:
-                return pgd(
-                    losses,
-                    problem.scene.origin,
-                    problem.working_constraint(),
-                    problem.steps(objective, seconds=seconds, warm=start is not None),
-                    generator=Generator(self.device).manual_seed(problem.recipe.seed),
-                    start=start,
-                    quick=self._quick,
-                    callback=callback,
-                )
-            except ZeroGradient as error:
-                if (rough := problem.scene.compression) is None:
-                    raise
-                raise ZeroGradient(
-                    f"{error}; or nothing of a change is left after {rough.label}",
-                    hint=HIGHER_QUALITY,
-                ) from error
-
-    def _start(self, problem: Problem) -> Tensor | None:
-        """The image that networks estimate; None if the recipe uses none here."""
-        if not self.networks(problem.recipe):
-            return None
-        networks = [self._networks[model.name]().network for model in self.models]
-        return problem.start(networks, self._quick)
+        return found.aimed(aim, self._attacker.autoencoders, self.device)
 
     def networks(self, recipe: Recipe) -> dict[str, str]:
         """SHA-256 of the networks that a recipe uses with these models, by the name of the model.
@@ -206,25 +145,11 @@ class Immunizer:
         Raises:
             UsageError: If the recipe needs networks, and a model has none.
         """
-        if recipe.warm is None:
-            return {}
-        lacking = [model.name for model in self.models if model.name not in self._networks]
-        if lacking and recipe.warm == 0:
-            raise UsageError(
-                f"the recipe needs a perturbation network of each model; {', '.join(lacking)} has "
-                "none",
-                hint=f"photovax train-immunizer --model {lacking[0]} makes one for --network, and "
-                "--recipe fast needs none",
-            )
-        if lacking:
-            return {}
-        return {model.name: self._networks[model.name]().digest for model in self.models}
+        return self._attacker.networks(recipe)
 
     def steps(self, recipe: Recipe) -> int:
         """The number of steps that a recipe takes with these models."""
-        if not self.networks(recipe):
-            return recipe.steps
-        return 0 if recipe.warm == 0 else recipe.warmed().steps
+        return self._attacker.steps(recipe)
 
     def all_digests(self, recipe: Recipe) -> list[str]:
         """SHA-256 of all weights that decide a result: those attacked, and networks.
@@ -241,8 +166,7 @@ class Immunizer:
         Raises:
             ModelError: If the recipe needs a part of a model that is not available.
         """
-        objective = OBJECTIVES.create(recipe.objective)
-        return [each.digest for each in self._surrogates.attacked(objective.needs)]
+        return self._attacker.digests(recipe)
 
     @own_settings()
     def save(
@@ -270,14 +194,7 @@ class Immunizer:
             MetricUnavailable: If memory ran out during the measurements. The photo is then written
                 and verified, and its record has no measurements.
         """
-        digests = self.digests(result.recipe)
+        loaded = (self.models, self.digests(result.recipe), self.device)
         return save(
-            result,
-            path,
-            self.models,
-            digests,
-            self.device,
-            memory=self.memory,
-            overwrite=overwrite,
-            survival=survival,
+            result, path, *loaded, memory=self.memory, overwrite=overwrite, survival=survival
         )

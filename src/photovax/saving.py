@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from photovax.attack.budgets import TOLERANCE
-from photovax.attack.decoded_jpeg import within_jpeg
-from photovax.checking import saved_survival
+from photovax.attack.decoded import within_file
+from photovax.checks.check import saved_survival
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, MetricUnavailable, PhotovaxError, first_line
 from photovax.immunized import Compressed, Immunized, Saved
@@ -23,11 +23,10 @@ from photovax.metrics.latent import latent_effect
 from photovax.metrics.visibility import VIEWING, visible_difference
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.atomic import write_text
-from photovax.pictures.compression import HIGHER_QUALITY, Compression
+from photovax.pictures.compression import HIGHER_QUALITY, Compression, least_loss
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.rights import forbids_training
-from photovax.pictures.types import JPEG_SUFFIXES
 from photovax.pictures.write import write_photo
 from photovax.tensors import tensor
 from photovax.version import VERSION
@@ -108,9 +107,9 @@ def save(
         )
     result = replace(result, compression=destination.fitting(result.compression))
     written = result.photo
-    if result.compression is None and destination.suffix in JPEG_SUFFIXES:
-        pixels = within_jpeg(written.pixels, result.original.pixels, result.constraint)
-        written, shown = (written.with_pixels(each) for each in pixels)
+    finest = least_loss(destination.suffix)
+    if result.compression is None and finest is not None:
+        written, shown = within_file(written, result.original.pixels, result.constraint, finest)
         result = replace(result, photo=shown)
     _check_left(result)
 
@@ -131,15 +130,9 @@ def save(
             saved = _measured(result, destination, models, device, memory=memory)
         except (MemoryError, RuntimeError) as error:  # which must not throw away the work
             unmeasured = error
-        try:
-            if survival and saved is not None:
-                fed = [(model, saved.effects[model.name].size) for model in models]
-                fresh = {name: effect.shift for name, effect in saved.effects.items()}
-                pair, roomy = (reopened, result.original), memory is None
-                left = saved_survival(*pair, fed, fresh, device, roomy=roomy)
-                saved = replace(saved, survival=left)
-        except (MemoryError, RuntimeError, PhotovaxError) as error:
-            unmeasured = error
+        if survival and saved is not None:
+            known = replace(reopened, compression=result.compression or reopened.compression)
+            saved = _with_survival(saved, known, result, models, device, roomy=memory is None)
         # The record comes first: a photo without one would be nobody's after a loss of power.
         _write_record(result, saved, named, device, destination, file_digest(file))
         recorded = True
@@ -156,6 +149,35 @@ def save(
             f"{first_line(unmeasured or MemoryError())}"
         ) from unmeasured
     return saved
+
+
+def _with_survival(
+    saved: Saved,
+    reopened: Photo,
+    result: Immunized,
+    models: Sequence[Autoencoder],
+    device: torch.device,
+    *,
+    roomy: bool,
+) -> Saved:
+    """What was measured of a file, with what common treatments leave, or a note of why not.
+
+    Args:
+        saved: Saved file and its measurements.
+        reopened: Photo that was read from the file.
+        result: Result that was written.
+        models: Autoencoders on which the effect was measured.
+        device: Device of the models.
+        roomy: Whether memory is not limited.
+    """
+    fed = [(model, saved.effects[model.name].size) for model in models]
+    fresh = {name: effect.shift for name, effect in saved.effects.items()}
+    try:
+        left = saved_survival(reopened, result.original, fed, fresh, device, roomy=roomy)
+    except (MemoryError, RuntimeError, PhotovaxError) as error:  # which must not lose the work
+        note = f"what treatments leave was not measured: {first_line(error)}"
+        return replace(saved, notes=(*saved.notes, note))
+    return replace(saved, survival=left)
 
 
 def _check_left(result: Immunized) -> None:
@@ -265,7 +287,7 @@ def _write_record(
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
         },
-        "notes": list(destination.notes(result.original)),
+        "notes": list(saved.notes if saved else destination.notes(result.original)),
         **destination.facts,
     }
     text = json.dumps(record, indent=1) + "\n"
@@ -274,7 +296,7 @@ def _write_record(
 
 def _same(first: np.ndarray | None, second: np.ndarray | None) -> bool:
     if first is None or second is None:
-        # WebP drops an alpha channel that is opaque everywhere.
+        # WebP and AVIF drop an alpha channel that is opaque everywhere.
         there = second if first is None else first
         return there is None or bool((there == 255).all())
     return np.array_equal(first, second)

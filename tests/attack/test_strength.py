@@ -11,7 +11,8 @@ from PIL import Image
 from photovax.attack.presets import DEFAULT, LINF, PRESETS
 from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim, aimed, largest_share, least_share
-from photovax.checking import check
+from photovax.checks.check import check
+from photovax.checks.verdicts import Verdict
 from photovax.cli import main
 from photovax.demo import SAMPLE
 from photovax.errors import BudgetExceeded, MetricUnavailable, UsageError
@@ -19,7 +20,6 @@ from photovax.immunizer import Immunizer
 from photovax.metrics import cvvdp
 from photovax.metrics.visibility import jod
 from photovax.pictures.photo import read_photo
-from photovax.verdicts import Verdict
 
 needs_cvvdp = pytest.mark.skipif(find_spec("pycvvdp") is None, reason="needs pip install cvvdp")
 

@@ -1,16 +1,23 @@
 """C2PA manifests: what they say, that nothing else changes, and what certificates make of them."""
 
+import io
 import json
+import re
+import shlex
+import shutil
 import struct
+import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, MpoImagePlugin
 from typer.testing import CliRunner, Result
 
 from photovax.certificates.container import holds_manifest, photo_digest
@@ -20,13 +27,16 @@ from photovax.certificates.verification import Seen
 from photovax.cli import app
 from photovax.digests import file_digest
 from photovax.errors import CertificateError, OutputExists, PhotovaxError, SaveError, UsageError
+from photovax.pictures.compression import compression_for
 from photovax.pictures.exif import Metadata
 from photovax.pictures.outputs import record_of
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.write import write_photo
 from photovax.saving import check_promises
+from tests.pictures import phones
+from tests.places import ROOT
 
-LOSSLESS = [".png", ".tif", ".webp"]
+TYPES = [".png", ".tif", ".webp", ".avif", ".jpg"]
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +108,9 @@ def _same(first: Photo, second: Photo) -> bool:
     )
 
 
-@pytest.mark.parametrize("alpha", [False, True])
-@pytest.mark.parametrize("suffix", LOSSLESS)
+@pytest.mark.parametrize(
+    ("suffix", "alpha"), [*((each, False) for each in TYPES), *((each, True) for each in TYPES[:4])]
+)
 def test_a_signed_photo_differs_in_its_manifest_only(c2pa, tmp_path, suffix, alpha):
     photo = _saved(tmp_path, suffix, alpha=alpha)
     made = _photovax("sign", photo)
@@ -150,20 +161,23 @@ def test_a_photo_that_forbids_nothing_gets_no_word_on_ai(c2pa, tmp_path):
     assert labels == ["c2pa.actions.v2", "photovax.immunization"]
 
 
-@pytest.mark.parametrize("suffix", LOSSLESS)
+@pytest.mark.parametrize("suffix", TYPES)
 def test_the_promised_budget_holds_after_signing(
     c2pa, tmp_path, immunizer, photo_file, quick, suffix
 ):
-    result = immunizer.immunize(read_photo(photo_file).forbidding_ai(), replace(quick, steps=1))
+    compression = compression_for(suffix, None)
+    result = immunizer.immunize(
+        read_photo(photo_file).forbidding_ai(), replace(quick, steps=1), compression=compression
+    )
     saved = immunizer.save(result, tmp_path / f"x{suffix}")
     made = _photovax("sign", saved.path, "-o", tmp_path / f"signed{suffix}")
     assert made.exit_code == 0, made.output
-    check_promises(result, read_photo(tmp_path / f"signed{suffix}"))
+    check_promises(result, read_photo(tmp_path / f"signed{suffix}"), result.shown)
     digest = json.loads(saved.record.read_text())["sha256"]
     assert digest == photo_digest(tmp_path / f"signed{suffix}")
 
 
-@pytest.mark.parametrize("suffix", LOSSLESS)
+@pytest.mark.parametrize("suffix", TYPES)
 def test_a_certificate_travels_in_the_photo_and_goes_on_to_hold(c2pa, tmp_path, suffix):
     photo, ring = _saved(tmp_path, suffix), KeyRing(tmp_path / "data/keys")
     certificate, result = tmp_path / "c.json", tmp_path / f"signed{suffix}"
@@ -210,6 +224,29 @@ def test_a_changed_pixel_breaks_the_manifest(c2pa, tmp_path):
     assert "assertion.dataHash.mismatch" in codes
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_signed_jpeg_is_as_hdr_as_before(c2pa, tmp_path, listed):
+    mapped = phones.gain_map()
+    photo = tmp_path / "photo.jpg"
+    write_photo(read_photo(phones.ultra_hdr(mapped, mpf=not listed, listed=listed)), photo)
+    record_of(photo).write_text(json.dumps({"sha256": file_digest(photo)}))
+    assert _photovax("sign", photo).exit_code == 0
+    result = tmp_path / "photo.signed.jpg"
+    assert photo_digest(result) == file_digest(photo)
+    assert _manifest(c2pa, result)[1] == "Valid"
+    again = read_photo(result)
+    assert again.gain_map is not None
+    assert again.gain_map.data == mapped
+    with MpoImagePlugin.MpoImageFile(result) as image:
+        image.seek(1)
+        with Image.open(io.BytesIO(mapped)) as same:
+            assert np.array_equal(np.asarray(image), np.asarray(same))
+    assert phones.parts(result.read_bytes())[1] == mapped
+    if listed:
+        hdr = imagecodecs.ultrahdr_decode(result.read_bytes())
+        assert np.array_equal(hdr, imagecodecs.ultrahdr_decode(photo.read_bytes()))
+
+
 def test_other_pixels_behind_a_certified_tiff_are_another_file(tmp_path):
     photo = _saved(tmp_path, ".tif")
     data = photo.read_bytes()
@@ -234,7 +271,7 @@ def test_other_pixels_behind_a_certified_tiff_are_another_file(tmp_path):
     )
 
 
-@pytest.mark.parametrize("suffix", LOSSLESS)
+@pytest.mark.parametrize("suffix", TYPES)
 def test_damaged_files_count_whole(tmp_path, suffix):
     data = _saved(tmp_path, suffix).read_bytes()
     file = tmp_path / "damaged"
@@ -247,8 +284,21 @@ def test_damaged_files_count_whole(tmp_path, suffix):
         assert photo_digest(file) == file_digest(file)
 
 
-def test_what_cannot_be_signed_says_so_in_a_line(c2pa, tmp_path, photo_file):
-    photo = _saved(tmp_path)
+def test_tables_without_end_are_not_followed(tmp_path):
+    def box(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    store = box(b"uuid", bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + bytes(20))
+    items = struct.pack(">HHH", 1, 0, 65535) * 65535
+    table = box(b"iloc", bytes(4) + b"\0\0" + struct.pack(">H", 65535) + items)
+    file = tmp_path / "x.avif"
+    file.write_bytes(box(b"ftyp", b"avif\0\0\0\0") + store + box(b"meta", bytes(4) + table))
+    assert photo_digest(file) == file_digest(file)  # at once, not after 4,000,000,000 extents
+
+
+def test_what_cannot_be_signed_says_so_in_a_line(c2pa, tmp_path):
+    photo, picture = _saved(tmp_path), tmp_path / "picture.bmp"
+    Image.new("RGB", (8, 8)).save(picture)
     other = tmp_path / "other.png"
     write_photo(_photo(forbidding=False), other)
     ring = KeyRing(tmp_path / "keys")
@@ -260,7 +310,7 @@ def test_what_cannot_be_signed_says_so_in_a_line(c2pa, tmp_path, photo_file):
     for arguments, kind, why in [
         ((other,), UsageError, "nothing shows that it was immunized"),
         ((photo, "--certificate", tmp_path / "c.json"), CertificateError, "about another file"),
-        ((photo_file, "-o", tmp_path / "x.png"), UsageError, "only PNG, TIFF and WebP"),
+        ((picture, "-o", tmp_path / "x.png"), UsageError, "only JPEG, PNG, TIFF, WebP and AVIF"),
         ((photo, "-o", tmp_path / "x.webp"), UsageError, "end -o in .png"),
         ((photo, "-o", tmp_path / "x.gif"), SaveError, "not a type that is written"),
         ((photo, "-o", tmp_path / "is.png"), OutputExists, "is.png: "),
@@ -302,6 +352,24 @@ def test_a_given_key_signs_and_must_fit_its_chain(c2pa, tmp_path):
     with pytest.raises(CertificateError, match="not a chain of certificates in PEM"):
         read_credential(key, chain)
     assert b"PRIVATE" not in repr(given).encode()
+
+
+@pytest.mark.skipif(None in map(shutil.which, ("bash", "openssl")), reason="needs openssl")
+def test_the_recipe_for_a_key_and_its_chain_works(c2pa, tmp_path, monkeypatch):
+    page = (ROOT / "docs/policy.md").read_text("utf-8")
+    (block,) = re.findall(r"^    openssl req.*?(?=^\S)", page, re.MULTILINE | re.DOTALL)
+    made, signs = textwrap.dedent(block).strip().rsplit("\n", 1)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["bash", "-ec", made], check=True, capture_output=True)  # noqa: S603, S607
+    _saved(tmp_path).rename("photo.immunized.png")
+    record_of(tmp_path / "photo.png").rename("photo.immunized.png.json")
+    program, *arguments = shlex.split(signs)
+    assert program == "photovax"
+    signed = _photovax(*arguments)
+    assert signed.exit_code == 0, signed.output
+    manifest, state, codes = _manifest(c2pa, tmp_path / "photo.immunized.signed.png")
+    assert (state, codes) == ("Valid", ["signingCredential.untrusted"])
+    assert manifest["signature_info"]["issuer"] == "Example"
 
 
 def test_a_chain_that_does_not_do_is_refused_and_nothing_is_written(c2pa, tmp_path):

@@ -4,7 +4,7 @@ import sys
 import pytest
 from PIL import Image, ImageEnhance
 
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.pictures.photo import read_photo
 
 
@@ -76,7 +76,7 @@ def test_what_treatments_leave_is_printed_and_in_the_json(
     photo_file, tmp_path, monkeypatch, photovax
 ):
     few = {"none": "nothing", "resize50": "halving the size"}
-    monkeypatch.setattr("photovax.survival.TREATMENTS", few)
+    monkeypatch.setattr("photovax.checks.survival.TREATMENTS", few)
     photo = read_photo(photo_file)
     Image.fromarray(noisy(photo.pixels, 8, 7)).save(tmp_path / "noise.png")
     given = ("check", "noise.png", "--original", "photo.jpg", "--device", "cpu", "--survival")

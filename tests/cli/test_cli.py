@@ -1,4 +1,3 @@
-import importlib
 import json
 import shutil
 import subprocess
@@ -154,8 +153,7 @@ def test_photos_that_were_not_done_are_listed_with_what_to_type(photo_file, tmp_
 
 
 def test_an_interruption_of_any_command_is_told(photo_file, monkeypatch, photovax):
-    # Not by its path, in which the function's name stands for the module's, too.
-    monkeypatch.setattr(importlib.import_module("photovax.checking"), "check", interrupted)
+    monkeypatch.setattr("photovax.checks.check.check", interrupted)
     code, _, err = photovax("check", "photo.jpg", "--original", "photo.jpg")
     assert code == 130
     assert err == "photovax: interrupted: unfinished work is not written\n"

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from photovax.attack.presets import load_recipe
+from photovax.checks.verdicts import Verdict
 from photovax.demo import SAMPLE
 from photovax.digests import file_digest
 from photovax.pictures.photo import read_photo
-from photovax.verdicts import Verdict
 
 SERVER = """
 import io, json, os, sys
@@ -215,7 +215,7 @@ def test_a_result_that_does_nothing_is_no_success(place, photo_file, monkeypatch
     from photovax.cli import main
 
     monkeypatch.chdir(place)
-    monkeypatch.setattr("photovax.verdicts.ModelCheck.verdict", Verdict.FAIL)
+    monkeypatch.setattr("photovax.checks.verdicts.ModelCheck.verdict", Verdict.FAIL)
     given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml"]
     monkeypatch.setattr("sys.argv", ["photovax", *given, "--device", "cpu"])
     for code, line in ((11, "verdict     FAIL: "), (0, "nothing to do: the result is")):
@@ -233,7 +233,7 @@ def test_what_treatments_leave_is_in_the_summary_and_the_record(
 
     monkeypatch.chdir(place)
     few = {"resize50": "halving the size", "jpeg75": "JPEG at quality 75"}
-    monkeypatch.setattr("photovax.survival.TREATMENTS", few)
+    monkeypatch.setattr("photovax.checks.survival.TREATMENTS", few)
     given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml", "--survival"]
     monkeypatch.setattr("sys.argv", ["photovax", *given, "--device", "cpu"])
     with pytest.raises(SystemExit):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.errors import UnknownName
 from photovax.metrics.backbones import LPIPS_FILE
 from photovax.metrics.contracts import PAIR_METRICS, PairMetric, load_metrics

@@ -8,7 +8,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.errors import UsageError
 from photovax.metrics.distortion import image_psnr, psnr, ssim, visibility
 from photovax.tensors import tensor

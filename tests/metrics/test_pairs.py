@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.metrics.pairs import fsim, ms_ssim, vifp
 from tests.metrics.samples import sample
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.metrics.registration import alike, find_box
 from tests.metrics.samples import sample

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.metrics.served import filtered, find_step
 from photovax.pictures.photo import read_photo
@@ -27,8 +27,8 @@ def test_what_was_done_to_a_clean_copy_is_found_exactly(original, name, box, siz
     data = as_jpeg(Image.fromarray(original).resize(size, how, box=box), quality=80)
     step = find_step(opened(data), original, read_photo(data).compression)
     assert (step.box, step.size, step.resampling) == (box, size, name)
-    assert step.jpeg is not None
-    assert step.jpeg.quality == 80
+    assert step.compression is not None
+    assert step.compression.quality == 80
     assert np.array_equal(step(original), opened(data))
 
 
@@ -90,7 +90,7 @@ def test_without_opencv_copies_of_the_same_size_are_compared(original, monkeypat
     data = as_jpeg(noisy(original, 16, 0), quality=80)
     step = find_step(opened(data), original, read_photo(data).compression)
     assert step.whole
-    assert step.jpeg is not None
+    assert step.compression is not None
     for copy in (original[20:180], original[:, ::-1]):
         with pytest.raises(MetricUnavailable, match="needs the package cv2"):
             find_step(copy, original)

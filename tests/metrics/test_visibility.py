@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.ndimage import correlate1d
 from typer.testing import CliRunner
 
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.cli import app
 from photovax.demo import SAMPLE
 from photovax.errors import MetricUnavailable, UsageError

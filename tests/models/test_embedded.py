@@ -10,7 +10,7 @@ from PIL import Image
 
 from photovax.adversary.edits import Adversary
 from photovax.attack.presets import DEFAULT, PRESETS
-from photovax.checking import noisy
+from photovax.checks.noise import noisy
 from photovax.demo import SAMPLE
 from photovax.evaluation.colours import name_colour
 from photovax.evaluation.true_edits import TRUE_EDITS, truth

@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import photovax
+from photovax.checks.verdicts import Verdict
 from photovax.cli import app
 from photovax.digests import file_digest
 from photovax.errors import UsageError
@@ -22,7 +23,6 @@ from photovax.pictures.content_credentials import manifest_store
 from photovax.pictures.outputs import record_of
 from photovax.pictures.photo import read_photo
 from photovax.pictures.write import write_photo
-from photovax.verdicts import Verdict
 from tests.pictures import phones
 from tests.pictures.made import plain, saved, smooth
 

@@ -1,12 +1,14 @@
 """Lossy compression: what is read from a file, and what a file decodes to."""
 
+import io
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import AvifImagePlugin, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from photovax.errors import UsageError
-from photovax.pictures.compression import LEAST_LOSS, Compression, compression_for
+from photovax.pictures.compression import LEAST_LOSS, Compression, compression_for, least_loss
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.write import write_photo
 
@@ -29,7 +31,10 @@ def test_a_copy_has_the_compression_of_the_file(tmp_path, pixels, quality, sampl
         assert first.info.get("progressive") == second.info.get("progressive")
 
 
-@pytest.mark.parametrize(("kind", "channels"), [("JPEG", 1), ("JPEG", 3), ("WEBP", 3), ("WEBP", 4)])
+@pytest.mark.parametrize(
+    ("kind", "channels"),
+    [("JPEG", 1), ("JPEG", 3), ("WEBP", 3), ("WEBP", 4), ("AVIF", 1), ("AVIF", 3)],
+)
 def test_a_file_decodes_to_what_was_foretold(tmp_path, pixels, kind, channels):
     alpha = (np.arange(pixels.shape[1]) * 3 % 256).astype(np.uint8)
     shown = np.dstack([pixels, np.broadcast_to(alpha, pixels.shape[:2])])[..., :channels]
@@ -63,6 +68,9 @@ def test_the_compression_of_a_result():
     assert compression_for(".jpg", own, "lossless") is None
     assert compression_for(".webp", own) is None
     assert compression_for(".webp", own, 55) == Compression("WEBP", 55)
+    assert compression_for(".avif", own) == Compression("AVIF", 85)
+    assert compression_for(".avif", own, 55) == Compression("AVIF", 55)
+    assert compression_for(".avif", own, "lossless") is None
     assert compression_for(".png", own, 55) is None
 
 
@@ -109,3 +117,26 @@ def test_grey_files_keep_their_table(tmp_path, pixels):
     own = read_photo(tmp_path / "a.jpg").compression
     assert own is not None
     assert (own.quality, own.exact) == (60, True)
+
+
+@pytest.mark.parametrize("quality", [60, 85, 100])
+def test_an_avif_is_the_same_on_machines_with_more_cores(pixels, monkeypatch, quality):
+    files = []
+    for cores in (1, 4):
+        monkeypatch.setattr(AvifImagePlugin, "_get_default_max_threads", lambda cores=cores: cores)
+        file = io.BytesIO()
+        large = Image.fromarray(np.tile(pixels, (6, 6, 1)))
+        large.save(file, "AVIF", **Compression("AVIF", quality).options())
+        files.append(file.getvalue())
+    assert files[0] == files[1]
+
+
+def test_the_finest_avif_is_nearly_lossless_and_exactly_transparent(tmp_path):
+    rgba = np.random.default_rng(0).integers(0, 256, (40, 60, 4), np.uint8)
+    photo = Photo.from_array(rgba)
+    write_photo(photo, tmp_path / "a.avif")
+    back = read_photo(tmp_path / "a.avif")
+    assert np.abs(back.pixels.astype(int) - photo.pixels).max() <= 3
+    assert back.alpha is not None
+    assert np.array_equal(back.alpha, rgba[..., 3])
+    assert least_loss(".png") is None

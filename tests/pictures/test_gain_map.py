@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, MpoImagePlugin
 from typer.testing import CliRunner
 
+from photovax.checks.verdicts import Verdict
 from photovax.cli import app
 from photovax.errors import BudgetExceeded, SaveError
 from photovax.pictures.gain_map import GainMap
@@ -22,7 +23,6 @@ from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
 from photovax.pictures.write import write_photo
 from photovax.saving import check_promises
-from photovax.verdicts import Verdict
 from tests.pictures import phones
 from tests.pictures.made import LOSSLESS, camera_exif, plain, round_trip, smooth
 

@@ -9,6 +9,7 @@ import pytest
 
 from photovax.errors import OutputExists, SaveError, UsageError
 from photovax.pictures import write
+from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination, plan_outputs, result_name
 from photovax.pictures.types import WRITTEN_SUFFIXES
 from tests.pictures.made import XMP, camera_exif, noise, plain, smooth
@@ -75,10 +76,13 @@ def test_types_that_cannot_hold_a_photo_say_so(tmp_path: Path) -> None:
     seen = np.full((4, 4), 255, np.uint8)
     grey, opaque = plain(noise(4, 4, 1)), plain(noise(4, 4, 3), seen)
     see_through = plain(noise(4, 4, 3), seen - 1)
+    grey_see_through = plain(noise(4, 4, 1), seen - 1)
     for name, photo, masked, why in (
         ("x.webp", grey, False, "grey, which WebP cannot hold"),
         ("x.jpg", see_through, False, "transparent, which JPEG cannot hold"),
         ("x.jpeg", opaque, True, "outside the mask"),
+        ("x.avif", opaque, True, "AVIF would change pixels outside the mask"),
+        ("x.avif", grey_see_through, False, "grey and transparent, which AVIF cannot hold"),
         ("x.gif", opaque, False, "not a type that is written"),
     ):
         with pytest.raises(SaveError, match=why):
@@ -87,6 +91,11 @@ def test_types_that_cannot_hold_a_photo_say_so(tmp_path: Path) -> None:
         Destination(tmp_path / name).check_fits(photo, masked=False)
     for name in ("x.png", "x.tif", "x.webp"):
         Destination(tmp_path / name).check_fits(see_through, masked=True)
+    avif = Destination(tmp_path / "x.avif")
+    for photo in (see_through, grey):
+        avif.check_fits(photo, masked=False)
+    with pytest.raises(SaveError, match="lossy AVIF would change"):
+        avif.check_fits(see_through, masked=False, compression=Compression("AVIF", 85))
 
 
 @pytest.mark.parametrize("kind", ["EXIF", "XMP"])

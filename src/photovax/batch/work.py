@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from photovax.batch.pace import Pace
 from photovax.batch.plan import Task
 from photovax.batch.storage import stamp_of
 from photovax.batch.transfer import through_scratch
-from photovax.checking import Check, check_copy
+from photovax.checks.check import Check, check_copy
 from photovax.digests import file_digest
 from photovax.errors import PhotovaxError, UnreadablePhoto, first_line
 from photovax.immunized import Immunized, Saved
@@ -125,6 +125,8 @@ def immunize_file(
 def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> Check:
     """What ``photovax check`` finds in the saved file, but for the damage, which is known."""
     written = read_photo(saved.path, max_pixels=photo.width * photo.height)
+    if saved.compressed is not None:  # WebP and AVIF files do not say it themselves
+        written = replace(written, compression=saved.compressed.compression)
     models = dict(zip(each_once(order.models), immunizer.models, strict=True))
     device, size = immunizer.device, order.recipe.size
     return check_copy(

@@ -1,13 +1,16 @@
-"""Reconstructs a PNG, WebP or TIFF file before a C2PA manifest was added, for its digest.
+"""Reconstructs a picture file before a C2PA manifest was added, for its digest.
 
-The C2PA library inserts the manifest (``photovax.pictures.content_credentials`` says where) and, in
-TIFF, writes a new first table behind the old one. Every other byte stays the same, so a digest of
-the unsigned file can be computed from the signed one.
+The C2PA library inserts the manifest (``photovax.pictures.content_credentials`` says where). In
+TIFF it writes a new first table behind the old one, and in AVIF and HEIC it moves the offsets of
+what lies behind the manifest. In a JPEG with an index of pictures,
+``photovax.certificates.manifest`` adds the manifest to the size of the first. Every other byte
+stays the same, so a digest of the unsigned file can be computed from the signed one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 from dataclasses import dataclass
@@ -15,22 +18,34 @@ from pathlib import Path
 from typing import BinaryIO
 
 from photovax.pictures import content_credentials
-from photovax.pictures.content_credentials import TIFF_TAG, png_chunks, read_at, webp_chunks
+from photovax.pictures.content_credentials import (
+    TIFF_TAG,
+    boxes,
+    holds_store,
+    jpeg_segments,
+    jpeg_store,
+    png_chunks,
+    read_at,
+    webp_chunks,
+)
+from photovax.pictures.multi_picture import PREFIX, grown
 
 __all__ = ["holds_manifest", "media_type", "photo_digest", "stream_digest"]
 
 _PADDING = 3  # bytes at most before a table, which starts at a multiple of four
 _BLOCK = 1 << 20
+_APP2 = 0xE2
+_MOST_META = 1 << 22  # bytes of the tables in an AVIF or HEIC, which are read one by one
 
 
 def media_type(file: Path) -> str | None:
-    """Media type of a PNG, TIFF or WebP file by its content; None for other files."""
+    """Media type of a file that C2PA can sign, by its content; None for other files."""
     with file.open("rb") as stream:
         return content_credentials.media_type(stream.read(12))
 
 
 def holds_manifest(file: Path) -> bool:
-    """Whether a PNG, WebP or TIFF file holds a C2PA manifest."""
+    """Whether a file of such a type holds a C2PA manifest."""
     with file.open("rb") as stream:
         return _manifest(stream) is not None
 
@@ -46,51 +61,74 @@ def stream_digest(file: BinaryIO) -> str:
 
     Only the manifest is left out, so two files with one digest have the same pixels and metadata.
     The whole file is hashed if it has no manifest, is of another type, or if the manifest cannot be
-    removed byte for byte (a TIFF whose table was not at its end).
+    removed byte for byte (a TIFF whose table was not at its end, an AVIF or HEIC with the manifest
+    elsewhere than the C2PA library puts it).
 
     Args:
         file: File open for reading, seekable.
     """
-    found = _manifest(file) or _Manifest()
-    digest = hashlib.sha256(found.head)
-    at = len(found.head)
+    digest = hashlib.sha256()
+    at = 0
     end = file.seek(0, os.SEEK_END)
-    for gap in (*found.places, range(end, end)):
+    for piece in (*(_manifest(file) or ()), _Piece(range(end, end))):
         file.seek(at)
-        while block := file.read(min(_BLOCK, gap.start - file.tell())):
+        while block := file.read(min(_BLOCK, piece.place.start - file.tell())):
             digest.update(block)
-        at = gap.stop
+        digest.update(piece.before)
+        at = piece.place.stop
     return digest.hexdigest()
 
 
 @dataclass(frozen=True)
-class _Manifest:
-    """The places of a manifest in order, and the first bytes of the file without it."""
+class _Piece:
+    """A part of a signed file, and the bytes that were there before it was signed."""
 
-    places: tuple[range, ...] = ()
-    head: bytes = b""
+    place: range
+    before: bytes = b""
 
 
-def _manifest(file: BinaryIO) -> _Manifest | None:
+def _manifest(file: BinaryIO) -> list[_Piece] | None:
+    """What a manifest changed, in order; None without a manifest, empty if it cannot be told."""
     head = read_at(file, 0, 12)
     try:
         match content_credentials.media_type(head):
             case "image/png":
                 places = [place for name, place in png_chunks(file) if name == b"caBX"]
-                return _Manifest(tuple(places)) if places else None
+                return [_Piece(place) for place in places] or None
+            case "image/jpeg":
+                return _in_jpeg(file)
             case "image/webp":
                 places = [place for name, place in webp_chunks(file) if name == b"C2PA"]
                 (size,) = struct.unpack_from("<I", head, 4)
                 before = struct.pack("<I", size - sum(map(len, places)))
-                return _Manifest(tuple(places), b"RIFF" + before + b"WEBP") if places else None
+                first = _Piece(range(4, 8), before)
+                return [first, *map(_Piece, places)] if places else None
             case "image/tiff":
                 return _in_tiff(file, head)
+            case "image/avif" | "image/heic":
+                return _in_boxes(file)
     except struct.error:  # cut short, or impossible sizes
         pass
     return None
 
 
-def _in_tiff(file: BinaryIO, head: bytes) -> _Manifest | None:
+def _in_jpeg(file: BinaryIO) -> list[_Piece] | None:
+    stores = jpeg_store(file)
+    if not stores:
+        return None
+    pieces = [_Piece(place) for place in stores]
+    for marker, place in jpeg_segments(file):
+        payload = read_at(file, place.start + 4, len(place) - 4) if marker == _APP2 else b""
+        if payload.startswith(PREFIX):
+            try:
+                before = grown(payload.removeprefix(PREFIX), -sum(map(len, stores)))
+            except struct.error:  # damaged, or not counting the manifest
+                return []
+            pieces.append(_Piece(range(place.stop - len(before), place.stop), before))
+    return sorted(pieces, key=lambda piece: piece.place.start)
+
+
+def _in_tiff(file: BinaryIO, head: bytes) -> list[_Piece] | None:
     order = "<" if head.startswith(b"II") else ">"
     (at,) = struct.unpack_from(order + "I", head, 4)
     (count,) = struct.unpack(order + "H", read_at(file, at, 2))
@@ -105,6 +143,75 @@ def _in_tiff(file: BinaryIO, head: bytes) -> _Manifest | None:
     for start in range(at - len(old), at - len(old) - _PADDING - 1, -1):
         if start >= 8 and read_at(file, start, len(old)) == old:
             end = file.seek(0, os.SEEK_END)
-            before = head[:4] + struct.pack(order + "I", start)
-            return _Manifest((range(start + len(old), end),), before)
-    return _Manifest()
+            before = struct.pack(order + "I", start)
+            return [_Piece(range(4, 8), before), _Piece(range(start + len(old), end))]
+    return []
+
+
+def _in_boxes(file: BinaryIO) -> list[_Piece] | None:
+    found = list(boxes(file))
+    stores = [place for name, place in found if holds_store(file, name, place)]
+    if not stores:
+        return None
+    metas = [place for name, place in found if name == b"meta"]
+    behind = found[0][1].stop  # of the file's type
+    if len(stores) != 1 or len(metas) != 1 or stores[0].start != behind:
+        return []
+    ((store,), (meta,)) = stores, metas
+    if meta.start < store.stop or len(meta) > _MOST_META:
+        return []
+    return [_Piece(store), _Piece(meta, _moved(read_at(file, meta.start, len(meta)), -len(store)))]
+
+
+def _moved(meta: bytes, by: int) -> bytes:
+    """A ``meta`` box whose items lie elsewhere in the file (ISO/IEC 14496-12, section 8.11.3).
+
+    Args:
+        meta: The box.
+        by: Number that is added to the offsets of its items.
+
+    Raises:
+        struct.error: If it is damaged.
+    """
+    moved = bytearray(meta)
+    for name, place in boxes(io.BytesIO(meta[12:])):
+        if name == b"iloc":
+            _move(moved, 12 + place.start + 8, by)
+    return bytes(moved)
+
+
+def _move(meta: bytearray, at: int, by: int) -> None:
+    """Move the items of an ``iloc`` box, whose content begins at an offset."""
+
+    def take(size: int) -> int:
+        nonlocal at
+        if at + size > len(meta):
+            raise struct.error("cut short")
+        at += size
+        return int.from_bytes(meta[at - size : at], "big")
+
+    def shift(value: int, size: int) -> None:
+        if not 0 <= value + by < 1 << 8 * size:
+            raise struct.error("an offset out of the file")
+        meta[at - size : at] = (value + by).to_bytes(size, "big")
+
+    version = take(4) >> 24
+    sizes, more = take(1), take(1)
+    offset, length, base, index = sizes >> 4, sizes & 15, more >> 4, more & 15
+    if offset + length == 0:  # any number of extents without a byte
+        raise struct.error("extents without a place")
+    number = 4 if version == 2 else 2
+    for _ in range(take(number)):
+        take(number)
+        # 0: offsets count from the start of the file.
+        counted = version == 0 or take(2) & 15 == 0
+        take(2)
+        start = take(base)
+        if counted and start:
+            shift(start, base)
+        for _ in range(take(2)):
+            take(index if version else 0)
+            value = take(offset)
+            if counted and not start:
+                shift(value, offset)
+            take(length)

@@ -28,7 +28,8 @@ from photovax.certificates.document import (
 from photovax.certificates.keys import KeyRing, timestamp
 from photovax.certificates.register import Registered, check_weights
 from photovax.certificates.verification import Seen
-from photovax.checking import Check, check_copy, check_loaded
+from photovax.checks.check import Check, check_copy, check_loaded
+from photovax.checks.verdicts import ModelCheck
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.immunizer import Immunizer
@@ -39,7 +40,6 @@ from photovax.pictures.chains import CHAINS
 from photovax.pictures.outputs import record_of
 from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
-from photovax.verdicts import ModelCheck
 from photovax.version import VERSION
 
 __all__ = ["SURVIVES", "Issuer", "length_used", "recorded_networks"]

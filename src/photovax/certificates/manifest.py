@@ -19,6 +19,7 @@ from photovax.errors import CertificateError, SaveError, UsageError, first_line
 from photovax.extras import extra_installed
 from photovax.pictures.atomic import write_bytes
 from photovax.pictures.content_credentials import CERTIFICATE, IMMUNIZATION
+from photovax.pictures.multi_picture import with_larger_first
 from photovax.pictures.outputs import Destination, record_of
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.pillow import printable_name
@@ -27,7 +28,13 @@ from photovax.version import VERSION
 
 __all__ = ["Signed", "embedded_certificate", "sign_photo"]
 
-_TYPES = {"image/png": (".png",), "image/tiff": (".tif", ".tiff"), "image/webp": (".webp",)}
+_TYPES = {
+    "image/jpeg": (".jpg", ".jpeg"),
+    "image/png": (".png",),
+    "image/tiff": (".tif", ".tiff"),
+    "image/webp": (".webp",),
+    "image/avif": (".avif",),
+}
 _SOFTWARE = {"name": "photovax", "version": VERSION}
 # A thumbnail would be a second picture of 400 KB.
 _SETTINGS = {"builder": {"thumbnail": {"enabled": False}}, **READING}
@@ -67,7 +74,7 @@ def sign_photo(
     the file stay the same; this is checked on the written file before it gets its name.
 
     Args:
-        photo: PNG, TIFF or WebP file, as saved by photovax.
+        photo: JPEG, PNG, TIFF, WebP or AVIF file, as saved by photovax.
         output: Path of the copy, of the same type.
         credential: The signer.
         certificate: The photo's signed certificate, to be embedded. Without one, the photo's record
@@ -89,8 +96,10 @@ def sign_photo(
     destination.check(recorded=False)
     before = read_photo(photo)
     kind = media_type(photo)
-    if kind is None:
-        raise UsageError(f"{name}: only PNG, TIFF and WebP can be signed; save the photo as one")
+    if kind not in _TYPES:
+        raise UsageError(
+            f"{name}: only JPEG, PNG, TIFF, WebP and AVIF can be signed; save the photo so"
+        )
     if output.suffix.lower() not in _TYPES[kind]:
         raise UsageError(
             f"{name}: the signed copy must be of its type, {' or '.join(_TYPES[kind])}",
@@ -101,7 +110,11 @@ def sign_photo(
     digest = photo_digest(photo)
     parent = None if original is None else read_original(original, before)
     manifest = _manifest(before, _evidence(photo, digest, certificate), parent)
-    data = _signed(photo.read_bytes(), kind, manifest, credential, name, parent)
+    given = photo.read_bytes()
+    data = _signed(given, kind, manifest, credential, name, parent)
+    if (larger := with_larger_first(given, len(data) - len(given))) != given:
+        # The index of pictures in a JPEG says how large the first one is, with its manifest.
+        data = _signed(larger, kind, manifest, credential, name, parent)
 
     def verify(written: Path) -> None:
         if photo_digest(written) != digest or not _alike(before, read_photo(written)):
@@ -229,8 +242,9 @@ def _one_line(error: Exception) -> str:
 
 
 def _alike(first: Photo, second: Photo) -> bool:
-    """Whether pixels, transparency and metadata are the same."""
+    """Whether pixels, transparency, metadata and gain map are the same."""
     pairs = ((first.pixels, second.pixels), (first.alpha, second.alpha))
-    return first.metadata == second.metadata and all(
+    known = [(each.metadata, each.gain_map) for each in (first, second)]
+    return known[0] == known[1] and all(
         a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs
     )

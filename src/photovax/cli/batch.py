@@ -201,13 +201,9 @@ def _summary(outcome: Outcome, made: Made, order: Order) -> list[str]:
         f"  seen        {made.seen}",
     ]
     for name, effect in record["effects"].items():
-        worse = (
-            ""
-            if effect["damage"] is None
-            else (f", reconstruction {effect['damage']:+.1f} dB worse")
-        )
+        damage = _damage(effect["damage"])
         lines.append(
-            f"  {name:<11} latent moved by {effect['shift']:.2f} of its standard deviation{worse}"
+            f"  {name:<11} latent moved by {effect['shift']:.2f} of its standard deviation{damage}"
         )
     quick = f" ({record['bfloat16_steps']} in bfloat16)" if record["bfloat16_steps"] else ""
     lines.append(
@@ -229,6 +225,13 @@ def _summary(outcome: Outcome, made: Made, order: Order) -> list[str]:
         lines += [f"  {name:<11} {verdict}" for name, verdict in made.verdicts.items()]
     lines.append(f"  verdict     {made.verdict}: {made.meaning}")
     return lines
+
+
+def _damage(decibels: float | None) -> str:
+    """What became of a model's reconstruction, as the end of a line."""
+    if decibels is None:
+        return ""
+    return f", reconstruction {abs(decibels):.1f} dB {'better' if decibels < 0 else 'worse'}"
 
 
 def _data(outcome: Outcome, pipe: Pipe) -> dict[str, object]:
@@ -294,6 +297,6 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe) -> None:
     if errors:
         sys.exit(errors[0].exit_code)
     if tally.unprotected:
-        from photovax.verdicts import Verdict  # late: PyTorch is imported with it
+        from photovax.checks.verdicts import Verdict  # late: PyTorch is imported with it
 
         sys.exit(Verdict.FAIL.exit_code)

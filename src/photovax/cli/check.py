@@ -14,7 +14,7 @@ from photovax.cli import options
 from photovax.cli.survival import survival_lines
 
 if TYPE_CHECKING:
-    from photovax.checking import Check
+    from photovax.checks.check import Check
 
 
 def command(
@@ -43,7 +43,7 @@ def command(
 
     Exit codes are 0 for PASS, 10 for WEAK and 11 for FAIL; others are errors.
     """
-    from photovax.checking import check
+    from photovax.checks.check import check
     from photovax.pictures.photo import read_photo
     from photovax.pictures.pillow import MAX_PIXELS
 

@@ -26,7 +26,7 @@ def command(
         typer.Option(
             "-o",
             "--output",
-            help="File of the result (.png, .tif, .webp, .jpg).",
+            help="File of the result (.png, .tif, .webp, .jpg, .avif).",
             show_default=False,
         ),
     ],

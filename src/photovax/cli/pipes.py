@@ -16,7 +16,7 @@ from photovax.pictures.types import FileType
 __all__ = ["Pipe", "piped"]
 
 _DASH = "-"
-_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
+_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "AVIF": ".avif"}
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ def survival_lines(figures: Mapping[str, Any]) -> list[str]:
     """Lines with what is left after each treatment, the worst first.
 
     Args:
-        figures: Figures of ``photovax.survival.Survival``, as they stand in records.
+        figures: Figures of ``photovax.checks.survival.Survival``, as they stand in records.
     """
     lines = ["left of the latent shift after (worst first; edits can lose more):"]
-    width = max(len(each["label"]) for each in figures["after"])
+    width = max((len(each["label"]) for each in figures["after"]), default=0)
     for each in figures["after"]:
         weakest = min(each["models"].values(), key=lambda model: model["shift"])
         lines.append(

@@ -16,7 +16,7 @@ from photovax.errors import MetricUnavailable, UsageError
 from photovax.metrics.profiles import Conversion
 from photovax.metrics.registration import Box, alike, find_box
 from photovax.pictures.channels import as_image
-from photovax.pictures.compression import Compression
+from photovax.pictures.compression import Compression, Kind
 
 __all__ = ["Step", "filtered", "find_step", "step_in_place"]
 
@@ -29,6 +29,8 @@ _ALIKE, _AS_GOOD, _TWICE = 1.01, 1.05, 2.0
 _SMALL = 24  # pixels; in shorter sides, immunization is taken for a turn or a crop
 _FILTERED = 4.0  # squared levels; of less, a change of all colours cannot be told from rounding
 _SAMPLE = 200_000  # pixels
+_MIDDLE = 384  # pixels of each side
+_QUALITIES = (95, 90, 85, 80, 75, 70, 60, 50, 40, 30)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Step:
         size: Width and height of the copy, in pixels.
         resampling: Pillow's filter, by name, that explains the copy best; None if the pixels are
             those of the box, not resized.
-        jpeg: Compression of the copy; None if it is no JPEG, or that of the original.
+        compression: Compression of the copy; None if it is lossless, or that of the original.
         colours: Conversion to the copy's colour profile; None if there was none.
     """
 
@@ -49,7 +51,7 @@ class Step:
     box: Box
     size: tuple[int, int]
     resampling: str | None
-    jpeg: Compression | None
+    compression: Compression | None
     colours: Conversion | None = None
 
     @property
@@ -60,7 +62,7 @@ class Step:
     @property
     def changes(self) -> bool:
         """Whether anything was done."""
-        done = (self.resampling, self.jpeg, self.colours)
+        done = (self.resampling, self.compression, self.colours)
         return not self.whole or any(each is not None for each in done)
 
     @property
@@ -84,8 +86,8 @@ class Step:
             done.append(f"resized to {by} ({self.resampling})")
         if self.colours is not None:
             done.append("colours converted to its profile")
-        if self.jpeg is not None:
-            done.append(self.jpeg.label)
+        if self.compression is not None:
+            done.append(self.compression.label)
         return ", ".join(done) or "none"
 
     def figures(self) -> dict[str, object]:
@@ -96,7 +98,8 @@ class Step:
             "scale": [round(scale, 5) for scale in self.scale],
             "resampling": self.resampling,
             "converted": self.colours is not None,
-            "jpeg": None if self.jpeg is None else self.jpeg.figures(),
+            # Of other formats, too: the name is older than they are.
+            "jpeg": None if self.compression is None else self.compression.figures(),
         }
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -111,14 +114,16 @@ class Step:
             made = pixels[top:bottom, left:right]
         if self.colours is not None:
             made = self.colours(made)
-        return made if self.jpeg is None else self.jpeg.decoded(made)
+        return made if self.compression is None else self.compression.decoded(made)
 
 
 def find_step(
     copy: np.ndarray,
     original: np.ndarray,
-    jpeg: Compression | None = None,
+    compression: Compression | None = None,
     colours: Conversion | None = None,
+    *,
+    kind: Kind | None = None,
 ) -> Step:
     """Find out what was done to a picture before a copy of it was served.
 
@@ -128,8 +133,10 @@ def find_step(
     Args:
         copy: The copy, uint8 (h, w, C), which may be immunized.
         original: The original, uint8 (H, W, C).
-        jpeg: Compression of the copy's file, if it is a JPEG. One that only rounds does not count.
+        compression: Compression of the copy's file. One that only rounds does not count.
         colours: Conversion to the copy's colour profile, if that is another.
+        kind: Format of the copy's file if it may be lossy and does not say how it is compressed:
+            the quality is then found, too.
 
     Raises:
         UsageError: If the copy shows another picture, or is turned, mirrored, framed or distorted.
@@ -142,7 +149,7 @@ def find_step(
 
     *simple, found = _boxes(copy, original)
     how = _needed(found, size, _FILTERS[0])
-    step = Step(_size(original), found, size, how, _lossy(jpeg))
+    step = Step(_size(original), found, size, how, _lossy(compression))
     if colours is not None:  # platforms also drop a profile without converting anything
         tried = [step, replace(step, colours=colours)]
         step = _nearest(tried, copy, original, slack=_ALIKE)
@@ -152,7 +159,11 @@ def find_step(
     if simple:
         tried = [*(at(box, step) for box in simple), step]
         step = _nearest(tried, copy, original, slack=_AS_GOOD)
-    return _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
+    plain = replace(step, compression=None)
+    if kind is not None:  # which may also be lossless
+        lossy = replace(step, compression=_quality(kind, plain(original), copy))
+        return _nearest([plain, lossy], copy, original)
+    return _nearest([step, plain], copy, original, slack=_TWICE)
 
 
 def step_in_place(
@@ -167,7 +178,7 @@ def step_in_place(
     """
     size = _size(original)
     step = Step(size, Box(0, 0, *size), size, None, _lossy(compression))
-    return _nearest([step, replace(step, jpeg=None)], copy, original, slack=_TWICE)
+    return _nearest([step, replace(step, compression=None)], copy, original, slack=_TWICE)
 
 
 def filtered(before: np.ndarray, copy: np.ndarray) -> bool:
@@ -231,9 +242,27 @@ def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:
 
 
 def _lossy(compression: Compression | None) -> Compression | None:
-    """The compression, if it counts: files of other kinds leave none that could be found."""
-    counts = compression is not None and compression.kind == "JPEG" and not compression.only_rounds
+    """The compression, if it counts."""
+    counts = compression is not None and not compression.only_rounds
     return compression if counts else None
+
+
+def _quality(kind: Kind, plain: np.ndarray, copy: np.ndarray) -> Compression:
+    """The compression of a copy whose file does not tell, to the nearest of some qualities.
+
+    The middle of the picture is compressed with each. The immunization is an error in all of them.
+
+    Args:
+        kind: Format of the copy's file.
+        plain: The original as the copy was before it was compressed, of the copy's shape.
+        copy: The copy.
+    """
+    middle = tuple(
+        slice(max(0, side - _MIDDLE) // 2, (side + _MIDDLE + 1) // 2) for side in copy.shape[:2]
+    )
+    tried = [Compression(kind, quality) for quality in _QUALITIES]
+    part, shown = np.ascontiguousarray(plain[middle]), copy[middle]
+    return min(tried, key=lambda each: _squared_error(each.decoded(part), shown))
 
 
 def _needed(box: Box, size: tuple[int, int], resampling: str | None) -> str | None:

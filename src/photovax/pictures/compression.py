@@ -1,4 +1,4 @@
-"""Lossy compression of JPEG and WebP files: its settings, and what a file decodes to."""
+"""Lossy compression of JPEG, WebP and AVIF files: its settings, and what a file decodes to."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ __all__ = [
     "HIGHER_QUALITY",
     "LEAST_LOSS",
     "Compression",
+    "Kind",
     "Quality",
     "compression_for",
     "compression_of",
+    "least_loss",
 ]
+
+Kind = Literal["JPEG", "WEBP", "AVIF"]
+"""Pillow's name of a format that can be lossy."""
 
 Quality = int | Literal["same", "lossless"]
 """The quality of files: from 1 to 100, that of the photo's own file, or without loss."""
@@ -32,7 +37,9 @@ Quality = int | Literal["same", "lossless"]
 HIGHER_QUALITY = "give a higher --quality, such as 75, or a .png file"
 """The hint where a compression leaves nothing of a change."""
 
-_USUAL = 90
+_USUAL: dict[Kind, int] = {"JPEG": 90, "AVIF": 85}  # AVIF is then smaller, and nearer
+_NAMES: dict[Kind, str] = {"JPEG": "JPEG", "WEBP": "WebP", "AVIF": "AVIF"}
+_FILES: dict[Kind, set[str]] = {"JPEG": JPEG_SUFFIXES, "WEBP": {".webp"}, "AVIF": {".avif"}}
 _SUBSAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # keys as Pillow's
 
 
@@ -42,8 +49,8 @@ class Compression:
 
     Attributes:
         kind: Pillow's name of the format.
-        quality: Quality from 1 to 100, as libjpeg and libwebp define it; that of ``tables``, as
-            near as it can be told, where they are given.
+        quality: Quality from 1 to 100, as libjpeg, libwebp and libavif define it; that of
+            ``tables``, as near as it can be told, where they are given.
         subsampling: Resolution of the two colour channels: ``4:4:4`` (full), ``4:2:2`` (half of the
             columns) or ``4:2:0`` (half of the rows, too). WebP has the last only.
         tables: Quantisation tables of a JPEG file, 64 numbers each, row by row; those of
@@ -55,7 +62,7 @@ class Compression:
         UsageError: If the quality is out of range.
     """
 
-    kind: Literal["JPEG", "WEBP"]
+    kind: Kind
     quality: int
     subsampling: str = "4:2:0"
     tables: tuple[tuple[int, ...], ...] | None = None
@@ -80,9 +87,8 @@ class Compression:
     @property
     def label(self) -> str:
         """The settings in words, such as ``JPEG, quality 90, 4:2:0``."""
-        name = "WebP" if self.kind == "WEBP" else "JPEG"
         about = "" if self.exact else "about "
-        return f"{name}, quality {about}{self.quality}, {self.subsampling}"
+        return f"{_NAMES[self.kind]}, quality {about}{self.quality}, {self.subsampling}"
 
     def figures(self) -> dict[str, object]:
         """The settings for JSON."""
@@ -95,13 +101,23 @@ class Compression:
 
     def fits(self, suffix: str) -> bool:
         """Whether files with this suffix, in lower case, are compressed so."""
-        return suffix in JPEG_SUFFIXES if self.kind == "JPEG" else suffix == ".webp"
+        return suffix in _FILES[self.kind]
 
-    def options(self) -> dict[str, Any]:
-        """The settings as options of Pillow's ``save``."""
+    def options(self, *, grey: bool = False) -> dict[str, Any]:
+        """The settings as options of Pillow's ``save``.
+
+        Args:
+            grey: Whether the picture has one channel.
+        """
         if self.kind == "WEBP":
             # exact: keeps colours under full transparency
             return {"quality": self.quality, "method": 4, "exact": True}
+        if self.kind == "AVIF":
+            # Tiles, and whether rows are coded side by side, would depend on the number of cores.
+            same: dict[str, Any] = {"autotiling": False, "max_threads": 4}
+            speed = 10 if self.quality == 100 else 6  # the finest file is as near at any speed
+            colours = {} if grey else {"subsampling": self.subsampling}
+            return {"quality": self.quality, "speed": speed, **colours, **same}
         given: dict[str, Any] = {"subsampling": self.subsampling, "progressive": self.progressive}
         if self.tables is None:
             given["quality"] = self.quality
@@ -114,21 +130,34 @@ class Compression:
         """What a file with these settings decodes to.
 
         Args:
-            channels: Pixels, uint8 (H, W, 1 to 4), with alpha where WebP holds it.
+            channels: Pixels, uint8 (H, W, 1 to 4), with alpha where the format holds it.
 
         Returns:
             Pixels of the same shape and type.
         """
         file = io.BytesIO()
-        as_image(channels).save(file, self.kind, **self.options())
+        grey = channels.shape[2] == 1
+        as_image(channels).save(file, self.kind, **self.options(grey=grey))
         with strict_pillow(channels.shape[0] * channels.shape[1]), Image.open(file) as image:
-            # WebP drops an alpha channel that is opaque everywhere.
+            # An alpha channel that is opaque everywhere is dropped.
             shown = np.asarray(image.convert(as_image(channels[:1, :1]).mode))
             return shown.reshape(channels.shape)
 
 
 LEAST_LOSS = Compression("JPEG", 100, subsampling="4:4:4", compact=False)
 """JPEG whose decoded channels are seldom more than two levels off."""
+
+_LEAST_LOSS_AVIF = Compression("AVIF", 100, subsampling="4:4:4")  # likewise; alpha is exact
+
+
+def least_loss(suffix: str) -> Compression | None:
+    """The compression with the least loss of a type that is always lossy; None for others.
+
+    Args:
+        suffix: Suffix, in lower case.
+    """
+    found = (each for each in (LEAST_LOSS, _LEAST_LOSS_AVIF) if each.fits(suffix))
+    return next(found, None)
 
 
 def compression_for(
@@ -140,7 +169,8 @@ def compression_for(
         suffix: Suffix of the result, in lower case.
         own: Compression of the photo's own file; None if it is not JPEG.
         quality: Quality. With ``same``, a JPEG result is compressed as the photo's own file is,
-            and with quality 90 if that is not JPEG; a WebP result is lossless.
+            and with quality 90 if that is not JPEG; an AVIF result has quality 85, and a WebP
+            result is lossless.
 
     Returns:
         The settings; None where pixels are kept, or kept within the budget.
@@ -150,13 +180,12 @@ def compression_for(
     """
     if quality == "lossless":
         return None
-    if suffix in JPEG_SUFFIXES:
-        if quality == "same":
-            return own or Compression("JPEG", _USUAL)
-        return Compression("JPEG", quality)
-    if suffix == ".webp" and quality != "same":
-        return Compression("WEBP", quality)
-    return None
+    kind = next((each for each, ends in _FILES.items() if suffix in ends), None)
+    if kind is None or (kind == "WEBP" and quality == "same"):
+        return None
+    if quality != "same":
+        return Compression(kind, quality)
+    return own if own is not None and own.kind == kind else Compression(kind, _USUAL[kind])
 
 
 def compression_of(image: Image.Image) -> Compression | None:

@@ -6,16 +6,19 @@ chunk in PNG, a ``C2PA`` chunk in WebP, tag 52545 in TIFF, a ``uuid`` box in HEI
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
-
-from photovax.pictures.jpeg_segments import Jpeg
 
 __all__ = [
     "CERTIFICATE",
     "IMMUNIZATION",
     "TIFF_TAG",
+    "boxes",
+    "holds_store",
+    "jpeg_segments",
+    "jpeg_store",
     "manifest_store",
     "media_type",
     "png_chunks",
@@ -30,10 +33,25 @@ CERTIFICATE = "photovax.certificate"
 TIFF_TAG = 52545
 """The tag of a TIFF that holds the manifest store."""
 
+_STARTS = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"II*\0": "image/tiff",
+    b"MM\0*": "image/tiff",
+    b"\xff\xd8\xff": "image/jpeg",
+}
+# Major brands; that of structure alone, mif1, is HEIC's in practice.
+_BRANDS = {
+    **dict.fromkeys([b"avif", b"avis"], "image/avif"),
+    **dict.fromkeys([b"heic", b"heix", b"heim", b"heis", b"mif1"], "image/heic"),
+}
+
 _MOST_CHUNKS = 1000  # more chunks before the pixels mean damage or an attack
 _MOST_BYTES = 1 << 26
-_APP11 = 0xEB
-_BOX_HEAD = 16  # in each APP11 segment: "JP", number of the box, of the segment, and a box's head
+_APP11, _SOS = 0xEB, 0xDA
+# In each APP11 segment: its marker and length, "JP", number of the box, of the segment, and a box's
+# head (ISO/IEC 19566-5).
+_BOX_HEAD = 4 + 16
+_UUID_HEAD = 8 + 16  # of a box, and the UUID
 _BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _STORE = b"c2pa\0"  # label of the store, near its beginning
 
@@ -55,12 +73,13 @@ def manifest_store(file: BinaryIO) -> bytes | None:
 
 
 def media_type(head: bytes) -> str | None:
-    """Media type of a PNG, TIFF or WebP file by its first 12 bytes; None for other files."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith((b"II*\0", b"MM\0*")):
-        return "image/tiff"
-    return "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
+    """Media type of a PNG, TIFF, WebP, JPEG, AVIF or HEIC file by its first 12 bytes, or None."""
+    for start, kind in _STARTS.items():
+        if head.startswith(start):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    return _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
 
 
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
@@ -89,6 +108,65 @@ def webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
         at += 8 + size + size % 2
 
 
+def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, range]]:
+    """Marker and place of each segment before the pixels.
+
+    Raises:
+        struct.error: If the file is cut short.
+    """
+    at = 2
+    for _ in range(_MOST_CHUNKS):
+        if read_at(file, at, 2) == b"\xff\xff":  # filling
+            at += 1
+            continue
+        start, marker, length = struct.unpack(">BBH", read_at(file, at, 4))
+        if start != 0xFF or marker == _SOS or length < 2:
+            return
+        yield marker, range(at, at + 2 + length)
+        at += 2 + length
+
+
+def jpeg_store(file: BinaryIO) -> list[range]:
+    """Places of the APP11 segments that hold the store, with their markers.
+
+    Raises:
+        struct.error: If the file is cut short.
+    """
+    found: list[range] = []
+    number = None
+    for marker, place in jpeg_segments(file):
+        head = read_at(file, place.start + 4, 128) if marker == _APP11 else b""
+        if not head.startswith(b"JP"):
+            continue
+        if number is None and _STORE in head:
+            number = head[2:4]
+        if head[2:4] == number:
+            found.append(place)
+    return found
+
+
+def boxes(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
+    """Type and place of each box of a HEIC or AVIF file (ISO/IEC 14496-12), with its head."""
+    at = 0
+    for _ in range(_MOST_CHUNKS):
+        if len(head := read_at(file, at, 16)) < 8:
+            return
+        size, name = struct.unpack_from(">I4s", head)
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", head, 8)
+        if size == 0:  # to the end of the file
+            size = file.seek(0, os.SEEK_END) - at
+        yield name, range(at, at + size)
+        if size < 8:
+            return
+        at += size
+
+
+def holds_store(file: BinaryIO, name: bytes, place: range) -> bool:
+    """Whether a box holds the store."""
+    return name == b"uuid" and read_at(file, place.start + 8, len(_BOX)) == _BOX
+
+
 def read_at(file: BinaryIO, at: int, size: int) -> bytes:
     """Up to ``size`` bytes of a file from an offset."""
     file.seek(at)
@@ -97,23 +175,21 @@ def read_at(file: BinaryIO, at: int, size: int) -> bytes:
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
     head = read_at(file, 0, 12)
+    before, places = 8, list[range]()
     match media_type(head):
         case "image/png":
-            named, chunks = b"caBX", png_chunks(file)
+            places = [place for name, place in png_chunks(file) if name == b"caBX"]
         case "image/webp":
-            named, chunks = b"C2PA", webp_chunks(file)
+            places = [place for name, place in webp_chunks(file) if name == b"C2PA"]
+        case "image/jpeg":
+            before, places = _BOX_HEAD, jpeg_store(file)
         case "image/tiff":
             yield _in_tiff(file, head)
-            return
-        case _:
-            if head.startswith(b"\xff\xd8\xff"):
-                yield from _in_jpeg(file)
-            elif head[4:8] == b"ftyp":
-                yield from _in_boxes(file)
-            return
-    for name, place in chunks:
-        if name == named:
-            yield read_at(file, place.start + 8, min(len(place) - 8, _MOST_BYTES))
+        case _ if head[4:8] == b"ftyp":
+            before = _UUID_HEAD
+            places = [place for name, place in boxes(file) if holds_store(file, name, place)]
+    for place in places:
+        yield read_at(file, place.start + before, min(max(len(place) - before, 0), _MOST_BYTES))
 
 
 def _in_tiff(file: BinaryIO, head: bytes) -> bytes:
@@ -125,29 +201,3 @@ def _in_tiff(file: BinaryIO, head: bytes) -> bytes:
         if tag == TIFF_TAG:
             return read_at(file, start, min(size, _MOST_BYTES))
     return b""
-
-
-def _in_jpeg(file: BinaryIO) -> Iterator[bytes]:
-    """The store from APP11 segments, which ISO/IEC 19566-5 splits it over."""
-    jpeg = Jpeg.at(read_at(file, 0, -1))
-    number = None
-    for each in () if jpeg is None else jpeg.payloads(_APP11, b"JP"):
-        if number is None and _STORE in each[:128]:
-            number = each[:2]
-        if each[:2] == number:
-            yield each[_BOX_HEAD - 2 :]
-
-
-def _in_boxes(file: BinaryIO) -> Iterator[bytes]:
-    at = 0
-    for _ in range(_MOST_CHUNKS):
-        if len(head := read_at(file, at, 32)) < 8:
-            return
-        size, name = struct.unpack_from(">I4s", head)
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", head, 8)
-        if name == b"uuid" and _BOX in head:
-            yield read_at(file, at + 24, min(max(size - 24, 0), _MOST_BYTES))
-        if size < 8:
-            return
-        at += size

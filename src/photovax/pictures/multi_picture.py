@@ -6,7 +6,7 @@ import struct
 
 from photovax.pictures.jpeg_segments import Jpeg, segment
 
-__all__ = ["PREFIX", "index", "offsets"]
+__all__ = ["PREFIX", "grown", "index", "offsets", "with_larger_first"]
 
 _APP2 = 0xE2
 PREFIX = b"MPF\0"
@@ -58,16 +58,50 @@ def index(primary: int, second: int, *, at: int) -> bytes:
     return segment(_APP2, PREFIX + block)
 
 
+def grown(block: bytes, by: int) -> bytes:
+    """The content of an index, behind ``PREFIX``, with the first picture larger by some bytes.
+
+    Raises:
+        struct.error: If it is damaged, or the size out of range.
+    """
+    order, rows = _rows(block)
+    if not rows:
+        return block
+    at = rows.start + 4
+    (size,) = struct.unpack_from(order + "I", block, at)
+    return block[:at] + struct.pack(order + "I", size + by) + block[at + 4 :]
+
+
+def with_larger_first(data: bytes, by: int) -> bytes:
+    """A file whose index says that the first picture is larger; as it is if it has no index.
+
+    Raises:
+        struct.error: If the index is damaged.
+    """
+    jpeg = Jpeg.at(data)
+    for each in () if jpeg is None else jpeg.segments:
+        if each.marker == _APP2 and each.payload.startswith(PREFIX):
+            at = each.start + 4 + len(PREFIX)
+            block = grown(each.payload[len(PREFIX) :], by)
+            return data[:at] + block + data[at + len(block) :]
+    return data
+
+
 def _entries(block: bytes) -> list[int]:
     """Offsets of all pictures from the start of the block, but for the first, which has 0."""
+    order, rows = _rows(block)
+    return [struct.unpack_from(order + "I", block, row + 8)[0] for row in rows]
+
+
+def _rows(block: bytes) -> tuple[str, range]:
+    """The order of bytes, and the offsets of the entries, of 16 bytes each."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None:
-        return []
+        return "", range(0)
     (at,) = struct.unpack_from(order + "I", block, 4)
     (count,) = struct.unpack_from(order + "H", block, at)
     for entry in range(at + 2, at + 2 + 12 * count, 12):
         tag, _, size, start = struct.unpack_from(order + "HHII", block, entry)
         if tag == _ENTRIES:
-            rows = range(start, start + 16 * min(size // 16, _MOST), 16)
-            return [struct.unpack_from(order + "I", block, row + 8)[0] for row in rows]
-    return []
+            return order, range(start, start + 16 * min(size // 16, _MOST), 16)
+    return order, range(0)

@@ -17,10 +17,16 @@ from photovax.pictures.iptc import LARGEST_IN_JPEG
 from photovax.pictures.photo import Photo
 from photovax.pictures.pillow import printable_name
 from photovax.pictures.texts import comment_of, jpeg_xmp
-from photovax.pictures.types import JPEG_SUFFIXES, PICTURE_SUFFIXES, WRITTEN_SUFFIXES
+from photovax.pictures.types import (
+    INEXACT_SUFFIXES,
+    JPEG_SUFFIXES,
+    PICTURE_SUFFIXES,
+    WRITTEN_SUFFIXES,
+)
 
 __all__ = ["Destination", "copy_times", "plan_outputs", "record_of", "result_name"]
 
+_LOSSY = {".webp": "lossy WebP", ".avif": "AVIF"}
 # Bytes of a segment, less its identifier.
 _JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}
 
@@ -56,7 +62,7 @@ class Destination:
         if suffix not in WRITTEN_SUFFIXES:
             raise SaveError(
                 f"{self._name}: {self.path.suffix or 'no suffix'} is not a type that is written; "
-                "use .png, .tif, .webp or .jpg"
+                "use .png, .tif, .webp, .jpg or .avif"
             )
         return suffix
 
@@ -120,20 +126,32 @@ class Destination:
             compression: Compression of lossy files, ignored for other types.
 
         Raises:
-            SaveError: If WebP is to hold a grey photo, JPEG transparency or more metadata than
-                fits, or a lossy file a mask.
+            SaveError: If WebP is to hold a grey photo, JPEG or lossy AVIF transparency, JPEG more
+                metadata than fits, or a lossy file a mask.
         """
         name, suffix = self._name, self.suffix
+        fitting = self.fitting(compression)
+        transparent = photo.alpha is not None and bool((photo.alpha < 255).any())
         if suffix == ".webp" and photo.grey:
             raise SaveError(f"{name}: the photo is grey, which WebP cannot hold; use .png or .tif")
-        if masked and (suffix in JPEG_SUFFIXES or self.fitting(compression) is not None):
-            kind = "JPEG" if suffix in JPEG_SUFFIXES else "lossy WebP"
+        if masked and (suffix in INEXACT_SUFFIXES or fitting is not None):
+            kind = _LOSSY.get(suffix, "JPEG")
             raise SaveError(
                 f"{name}: {kind} would change pixels outside the mask, too; use .png or .tif"
             )
+        if suffix == ".avif" and transparent:
+            if photo.grey:
+                raise SaveError(
+                    f"{name}: the photo is grey and transparent, which AVIF cannot hold; use .png"
+                )
+            if fitting is not None and fitting.quality < 100:
+                raise SaveError(
+                    f"{name}: the photo is transparent, which lossy AVIF would change; use .png",
+                    hint="or give --lossless",
+                )
         if suffix not in JPEG_SUFFIXES:
             return
-        if photo.alpha is not None and (photo.alpha < 255).any():
+        if transparent:
             raise SaveError(
                 f"{name}: the photo is transparent, which JPEG cannot hold; use .png, .tif or .webp"
             )

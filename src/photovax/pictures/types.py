@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 __all__ = [
+    "INEXACT_SUFFIXES",
     "JPEG_SUFFIXES",
     "LOSSY_SUFFIXES",
     "MEDIA_TYPES",
@@ -21,15 +22,18 @@ PICTURE_SUFFIXES = {
 """Suffixes of files that count as pictures."""
 
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
-"""Suffixes of JPEG, which is always lossy: decoded pixels differ from those that were written."""
+"""Suffixes of JPEG."""
 
-LOSSY_SUFFIXES = {".webp", *JPEG_SUFFIXES}
+INEXACT_SUFFIXES = {".avif", *JPEG_SUFFIXES}
+"""Suffixes of types that are always lossy: decoded pixels differ from those that were written."""
+
+LOSSY_SUFFIXES = {".webp", *INEXACT_SUFFIXES}
 """Suffixes of types that can be compressed with loss."""
 
 WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", *LOSSY_SUFFIXES}
 """Suffixes of files that photovax writes."""
 
-FileType = Literal["same", "png", "tif", "webp", "jpg"]
+FileType = Literal["same", "png", "tif", "webp", "jpg", "avif"]
 """File types of results; ``same`` is the photo's own, or PNG where that is not written."""
 
 MEDIA_TYPES = {
@@ -37,5 +41,6 @@ MEDIA_TYPES = {
     ".tif": "image/tiff",
     ".webp": "image/webp",
     ".jpg": "image/jpeg",
+    ".avif": "image/avif",
 }
 """Media types of results, by suffix."""

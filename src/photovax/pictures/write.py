@@ -12,7 +12,8 @@ from PIL import PngImagePlugin
 
 from photovax.pictures.atomic import write_atomically
 from photovax.pictures.channels import as_image
-from photovax.pictures.compression import LEAST_LOSS, Compression
+from photovax.pictures.compression import Compression, least_loss
+from photovax.pictures.exif import Metadata
 from photovax.pictures.iptc import jpeg_segment
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
@@ -34,17 +35,18 @@ def write_photo(
 ) -> None:
     """Write a photo: the whole file appears at once, or nothing does.
 
-    The suffix names the type. .png and .tif/.tiff are lossless, and so is .webp by default; .jpg
-    and .jpeg are written with the least loss by default. The lossless types keep pixels, alpha,
-    colour profile, EXIF and XMP. WebP has no grey (it becomes RGB) and no resolution, and drops an
-    alpha that is opaque everywhere; so does JPEG, which has no alpha. JPEG and TIFF hold IPTC, PNG
-    holds texts; the other types have them in XMP. Only JPEG keeps a gain map.
+    The suffix names the type. .png and .tif/.tiff are lossless, and so is .webp by default; .jpg,
+    .jpeg and .avif are written with the least loss by default. The lossless types keep pixels,
+    alpha, colour profile, EXIF and XMP. WebP has no grey (it becomes RGB); it and AVIF have no
+    resolution, and drop an alpha that is opaque everywhere; so does JPEG, which has no alpha. JPEG
+    and TIFF hold IPTC, PNG holds texts; the other types have them in XMP. Only JPEG keeps a gain
+    map.
 
     Args:
         photo: The photo.
         destination: Where to write it; a path stands for a file that must not exist yet.
-        compression: Compression of a JPEG or WebP file, ignored for other suffixes. By default
-            JPEG is written with the least loss, and WebP without loss.
+        compression: Compression of a JPEG, WebP or AVIF file, ignored for other suffixes. By
+            default JPEG and AVIF are written with the least loss, and WebP without loss.
         verify: Function that is called with the finished file under a temporary name in the same
             folder, before it is renamed; if it raises, nothing is left behind.
 
@@ -55,7 +57,7 @@ def write_photo(
     if not isinstance(destination, Destination):
         destination = Destination(Path(destination))
     writer = _WRITERS[destination.suffix]
-    fitting = destination.fitting(compression)
+    fitting = destination.fitting(compression) or least_loss(destination.suffix)
     write_atomically(
         destination.path,
         lambda file: writer(photo, file, fitting),
@@ -76,25 +78,35 @@ def _write_png(photo: Photo, file: BinaryIO, compression: Compression | None) ->
     as_image(photo.channels).save(file, "PNG", compress_level=6, pnginfo=more, **options)
 
 
+def _write_avif(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
+    assert compression is not None  # noqa: S101 - for the type checker: AVIF has a least loss
+    how = compression.options(grey=photo.grey)
+    as_image(photo.channels).save(file, "AVIF", **how, **_without_places(photo.metadata))
+
+
 def _write_webp(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
     if max(photo.height, photo.width) > _WEBP_SIDE:
         raise ValueError(
             f"{photo.width} x {photo.height}, and WebP takes {_WEBP_SIDE} a side; use .png"
         )
-    known = photo.metadata
-    xmp = carried(known, iptc=True, keywords=KEYWORDS)
-    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": xmp}
-    given = {key: value for key, value in options.items() if value is not None}
     how: dict[str, Any]
     if compression is None:
         # exact: keeps colours under full transparency; more effort makes files hardly smaller
         how = {"lossless": True, "exact": True, "quality": 25, "method": 1}
     else:
         how = compression.options()
-    as_image(photo.channels).save(file, "WEBP", **how, **given)
+    as_image(photo.channels).save(file, "WEBP", **how, **_without_places(photo.metadata))
+
+
+def _without_places(known: Metadata) -> dict[str, bytes]:
+    """Metadata as options of Pillow's ``save``, for types without places for IPTC and texts."""
+    xmp = carried(known, iptc=True, keywords=KEYWORDS)
+    options = {"icc_profile": known.icc, "exif": known.exif, "xmp": xmp}
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _write_jpeg(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
+    assert compression is not None  # noqa: S101 - for the type checker: JPEG has a least loss
     known, more = photo.metadata, photo.gain_map
     options = {
         "icc_profile": known.icc,
@@ -106,7 +118,7 @@ def _write_jpeg(photo: Photo, file: BinaryIO, compression: Compression | None) -
     }
     given = {key: value for key, value in options.items() if value is not None}
     base = io.BytesIO()
-    as_image(photo.pixels).save(base, "JPEG", **(compression or LEAST_LOSS).options(), **given)
+    as_image(photo.pixels).save(base, "JPEG", **compression.options(), **given)
     file.write(base.getvalue() if more is None else more.appended(base.getvalue()))
 
 
@@ -119,5 +131,6 @@ _WRITERS: dict[str, Callable[[Photo, BinaryIO, Compression | None], None]] = {
     ".tif": _write_tiff,
     ".tiff": _write_tiff,
     ".webp": _write_webp,
+    ".avif": _write_avif,
     **dict.fromkeys(JPEG_SUFFIXES, _write_jpeg),
 }

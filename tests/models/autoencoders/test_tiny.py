@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from photovax.attack.presets import PRESETS
-from photovax.checking import check
+from photovax.checks.check import check
 from photovax.cli import app
 from photovax.errors import ModelError
 from photovax.immunizer import Immunizer

@@ -8,7 +8,7 @@ import diffusers
 import pytest
 import torch
 
-from photovax.checking import check
+from photovax.checks.check import check
 from photovax.demo import SAMPLE
 from photovax.errors import ModelError, UnknownName, UsageError
 from photovax.immunizer import Immunizer

@@ -27,7 +27,7 @@ def difference(first, second):
     return np.abs(first.astype(int) - second)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("webp", "WEBP")])
+@pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("webp", "WEBP"), ("avif", "AVIF")])
 def test_lossy_views_are_the_codec(pixels, name, kind):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, quality=70)

@@ -16,7 +16,8 @@ import photovax
 from photovax.attack.budgets import VISIBILITY
 from photovax.attack.optimise import Step
 from photovax.attack.presets import DEFAULT, PRESETS
-from photovax.checking import Check as Found
+from photovax.checks.check import Check as Found
+from photovax.checks.verdicts import weakest
 from photovax.evaluation.true_edits import lost
 from photovax.integrations.comfyui.batches import batch_of, kept_in, pairs, pictures_of
 from photovax.integrations.comfyui.host import device, teller
@@ -24,7 +25,6 @@ from photovax.metrics.distortion import visibility
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.edit import MODES, STEPS, STRENGTHS
 from photovax.ranges import SEEDS
-from photovax.verdicts import weakest
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]
 

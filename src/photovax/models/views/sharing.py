@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -14,7 +13,7 @@ from photovax.models.views.chain import Chain
 from photovax.models.views.compressed import compressed
 from photovax.models.views.contract import VIEWS, View
 from photovax.pictures.chains import chain_named
-from photovax.pictures.compression import Compression
+from photovax.pictures.compression import Compression, Kind
 from photovax.pictures.resize import fitting_sides
 
 __all__ = ["Fit", "Lossy", "Resized"]
@@ -28,7 +27,7 @@ class Lossy(View):
     straight-through gradient instead of a smooth approximation of rounding.
 
     Attributes:
-        kind: Pillow's name of the format: JPEG or WEBP.
+        kind: Pillow's name of the format: JPEG, WEBP or AVIF.
         quality: Quality, 1 to 100.
         subsampling: Resolution of the colours: ``4:4:4``, ``4:2:2`` or ``4:2:0``.
 
@@ -36,7 +35,7 @@ class Lossy(View):
         UsageError: If an option is out of range.
     """
 
-    kind: Literal["JPEG", "WEBP"]
+    kind: Kind
     quality: int = 75
     subsampling: str = "4:2:0"
 
@@ -60,8 +59,13 @@ def _webp(quality: int = 80) -> Lossy:
     return Lossy("WEBP", quality)
 
 
+def _avif(quality: int = 75) -> Lossy:
+    return Lossy("AVIF", quality)
+
+
 VIEWS.register("jpeg")(_jpeg)
 VIEWS.register("webp")(_webp)
+VIEWS.register("avif")(_avif)
 
 _KERNELS = {
     "bicubic": partial(F.interpolate, mode="bicubic", antialias=True),

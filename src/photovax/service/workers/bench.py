@@ -20,7 +20,7 @@ from photovax.certificates.likeness import dhash
 from photovax.certificates.register import Gap, Registered, gaps
 from photovax.certificates.renewal import Renewer, Wish
 from photovax.certificates.verification import Seen, verify
-from photovax.checking import Check
+from photovax.checks.check import Check
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.evaluation.true_edits import find_true_edit
 from photovax.immunized import Saved
@@ -30,7 +30,6 @@ from photovax.models.load import usual_edit
 from photovax.pictures.masks import white_of
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Metadata, Photo, read_photo
-from photovax.pictures.types import JPEG_SUFFIXES
 from photovax.pictures.write import write_photo
 from photovax.service.settings import Settings
 from photovax.service.workers.doing import Tick
@@ -215,10 +214,10 @@ class Bench:
         """Sign a photo with a C2PA manifest that holds its certificate, if the provider signs.
 
         Returns:
-            Whether the photo is signed; JPEG files are not.
+            Whether the photo is signed.
         """
         credential = self._provider().credential
-        if credential is None or file.suffix in JPEG_SUFFIXES:
+        if credential is None:
             return False
         from photovax.certificates.manifest import sign_photo
 

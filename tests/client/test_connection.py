@@ -40,7 +40,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("photovax.client.time", clock)
+    monkeypatch.setattr("photovax.client.connection.time", clock)
     return clock
 
 

@@ -1,10 +1,4 @@
-"""A client of the service in Python.
-
-with Client("http://127.0.0.1:8765") as client:
-    job = client.wait(client.immunize("photo.jpg"))
-    client.save_photo(job, "photo.immunized.png")
-    client.save_certificate(job, "photo.certificate.json")
-"""
+"""The connection to a service: requests, waiting for jobs, and files."""
 
 from __future__ import annotations
 
@@ -13,87 +7,20 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx2
 
-from photovax.errors import PhotovaxError
+from photovax.client.answers import Model, RemoteJob, ServiceError, check, unreachable
 from photovax.pictures.atomic import write_text
 from photovax.pictures.types import FileType
 
-__all__ = ["Client", "Model", "RemoteJob", "ServiceError"]
+__all__ = ["Client"]
 
 _CHUNK_SECONDS = 60.0
 _AGAIN, _PATIENCE = 1.0, 60.0  # seconds between attempts, and for all of them
-
-
-class ServiceError(PhotovaxError):
-    """A request that the service refused, or a job that failed.
-
-    Attributes:
-        status: HTTP status; 200 if the request succeeded but its job failed, 0 without an answer.
-        kind: Word for programs, such as ``too-many-pixels``.
-    """
-
-    def __init__(self, status: int, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.kind = status, kind
-
-
-@dataclass(frozen=True)
-class RemoteJob:
-    """A job as described by the service.
-
-    Attributes:
-        id: Id of the job.
-        kind: ``immunizations``, ``renewals``, ``checks`` or ``edits``.
-        state: ``queued``, ``running``, ``done``, ``failed``, ``cancelled`` or ``expired``.
-        done: Number of steps done.
-        steps: Number of steps in all; 0 until known.
-        seconds_left: Estimated time left while the job runs.
-        created: Time at which the job was queued, RFC 3339.
-        expires: Time at which pictures and result are deleted, RFC 3339.
-        result: The result without its pictures.
-        error: ``kind`` and ``message`` of the failure.
-        links: Paths of the job's parts by name.
-    """
-
-    id: str
-    kind: str
-    state: str
-    done: int
-    steps: int
-    seconds_left: float | None
-    created: str
-    expires: str | None
-    result: dict[str, Any] | None
-    error: dict[str, str] | None
-    links: dict[str, str]
-
-    @property
-    def final(self) -> bool:
-        """Whether the job has ended."""
-        return self.state not in ("queued", "running")
-
-    @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Self:
-        """Read the service's answer; unknown fields are ignored."""
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model of the service's register."""
-
-    name: str
-    version: str
-    sha256: str
-    since: str
-    until: str | None
-    supported: bool
 
 
 class Client:
@@ -252,12 +179,12 @@ class Client:
             with self._http.stream("GET", url, headers=self._headers) as answer:
                 if answer.status_code >= 400:
                     answer.read()
-                _check(answer)
+                check(answer)
                 for line in answer.iter_lines():
                     if line.startswith("data: "):
                         yield RemoteJob.of(json.loads(line.removeprefix("data: ")))
         except httpx2.HTTPError as error:
-            raise _unreachable(error) from None
+            raise unreachable(error) from None
 
     def wait(
         self, job: RemoteJob, *, callback: Callable[[RemoteJob], None] | None = None
@@ -383,25 +310,10 @@ class Client:
             merged = {**self._headers, **(headers or {})}
             answer = self._http.request(method, self._whole(url), headers=merged, **options)
         except httpx2.HTTPError as error:
-            raise _unreachable(error) from None
-        _check(answer)
+            raise unreachable(error) from None
+        check(answer)
         return answer
 
     @staticmethod
     def _job(answer: httpx2.Response) -> RemoteJob:
         return RemoteJob.of(answer.json())
-
-
-def _unreachable(error: httpx2.HTTPError) -> ServiceError:
-    return ServiceError(0, "unreachable", f"the service cannot be reached: {error}")
-
-
-def _check(answer: httpx2.Response) -> None:
-    if answer.status_code < 400:
-        return
-    try:
-        problem = answer.json()
-        kind, detail = problem["type"].rpartition(":")[2], problem["detail"]
-    except (ValueError, KeyError, TypeError):
-        kind, detail = "unknown", f"the service answered {answer.status_code}"
-    raise ServiceError(answer.status_code, kind, detail)

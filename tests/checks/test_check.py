@@ -8,14 +8,15 @@ import pytest
 from PIL import Image
 
 from photovax.attack.recipe import Recipe
-from photovax.checking import Check, check, noisy
+from photovax.checks.check import Check, check
+from photovax.checks.noise import noisy
+from photovax.checks.verdicts import Verdict
 from photovax.demo import SAMPLE
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.profiles import conversion
 from photovax.pictures.photo import Metadata, Photo, read_photo
 from photovax.registry import Part
-from photovax.verdicts import Verdict
 from tests.metrics.samples import display_p3
 
 LEVELS = 12
@@ -50,6 +51,9 @@ def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
 COPIES = {
     "saved": lambda it: saved(it, "PNG"),
     "jpeg80": lambda it: saved(it, "JPEG", quality=80),
+    "webp": lambda it: saved(it, "WEBP", lossless=True),
+    "webp70": lambda it: saved(it, "WEBP", quality=70),
+    "avif70": lambda it: saved(it, "AVIF", quality=70),
     "half": lambda it: saved(it.resize((120, 100), Image.Resampling.LANCZOS), "PNG"),
     "crop": lambda it: saved(it.resize((154, 128), box=(24, 20, 216, 180)), "JPEG", quality=80),
 }
@@ -60,14 +64,18 @@ def checked(data: bytes, original: Photo) -> Check:
 
 
 @pytest.mark.parametrize(
-    ("copy", "verdict"), [("saved", "PASS"), ("jpeg80", "PASS"), ("half", "PASS"), ("crop", "WEAK")]
+    ("copy", "verdict"),
+    [
+        *((copy, "PASS") for copy in ("saved", "webp", "jpeg80", "webp70", "avif70", "half")),
+        ("crop", "WEAK"),
+    ],
 )
 def test_a_copy_is_judged_by_the_immunization_that_is_left(immunized, original, copy, verdict):
     if copy in ("half", "crop"):
         pytest.importorskip("cv2")
     found = checked(COPIES[copy](immunized.to_image()), original)
     assert found.verdict.value == verdict
-    assert (found.step is None) == (copy == "saved")
+    assert (found.step is None) == (copy in ("saved", "webp"))
     model = found.models["embedded"]
     assert model.effect.shift > 2.5 * model.floor.shift
 

@@ -8,16 +8,18 @@ import pytest
 import torch
 from PIL import Image
 
-from photovax.adversary.purify import PURIFICATIONS, load_purifier
+from photovax.adversary.purify import PURIFICATIONS, Purifier, load_purifier
 from photovax.attack.recipe import Recipe
-from photovax.checking import check, noisy
+from photovax.checks.check import check
+from photovax.checks.noise import noisy
+from photovax.checks.survival import SLOW, TREATMENTS, Survival
+from photovax.checks.verdicts import Verdict
+from photovax.cli.survival import survival_lines
 from photovax.demo import SAMPLE
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.photo import Photo
 from photovax.registry import Part
-from photovax.survival import SLOW, TREATMENTS, Survival
-from photovax.verdicts import Verdict
 
 CPU = torch.device("cpu")
 FEW = ("jpeg75", "resize50", "blur", "noise", "instagram")
@@ -44,7 +46,8 @@ def immunized(immunizer: Immunizer, original: Photo) -> Photo:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("photovax.survival.TREATMENTS", {name: TREATMENTS[name] for name in FEW})
+    some = {name: TREATMENTS[name] for name in FEW}
+    monkeypatch.setattr("photovax.checks.survival.TREATMENTS", some)
 
 
 def survival(photo: Photo, original: Photo) -> Survival:
@@ -106,22 +109,63 @@ def test_it_is_measured_only_if_asked(original, immunized):
 
 def test_treatments_that_cannot_be_measured_say_why(original, monkeypatch):
     names = ("jpeg75", "adversecleaner", "tv")
-    monkeypatch.setattr("photovax.survival.TREATMENTS", {name: TREATMENTS[name] for name in names})
+    some = {name: TREATMENTS[name] for name in names}
+    monkeypatch.setattr("photovax.checks.survival.TREATMENTS", some)
     monkeypatch.setitem(sys.modules, "cv2.ximgproc", None)
     found = survival(original, original)
     assert {each.name for each in found.left} == {"jpeg75", "tv"}
     assert "pip install 'photovax[evaluate]'" in found.left_out["adversecleaner"]
-    monkeypatch.setattr("photovax.survival.SLOW_PIXELS", 1000)
+    monkeypatch.setattr("photovax.checks.survival.SLOW_PIXELS", 1000)
     found = survival(original, original)
     assert [each.name for each in found.left] == ["jpeg75"]
     assert found.left_out["tv"] == "takes minutes above 0.001 megapixels"
     assert set(found.figures()["left_out"]) == {"AdverseCleaner", "smoothing (total variation)"}
 
 
+class OutOfOrder(Exception):
+    """An error of a library, of no class that photovax knows."""
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OutOfOrder("(-4) no room\nin resize")])
+def test_a_treatment_that_fails_is_told_and_the_others_are_measured(
+    few, original, immunized, monkeypatch, error
+):
+    def load(name: str, *, device: str) -> Purifier:
+        def failing(pixels: np.ndarray, seed: int) -> np.ndarray:
+            raise error
+
+        return failing if name == "blur" else load_purifier(name, device=device)
+
+    monkeypatch.setattr("photovax.checks.survival.load_purifier", load)
+    found = survival(immunized, original)
+    assert {each.name for each in found.left} == {*FEW} - {"blur"}
+    line = str(error).splitlines()[0] if str(error) else "MemoryError"
+    assert found.left_out == {"blur": f"failed: {line}"}
+    monkeypatch.setattr("photovax.checks.survival.TREATMENTS", {"blur": TREATMENTS["blur"]})
+    nothing = survival(immunized, original)
+    assert f"  not measured: a slight blur: failed: {line}" in survival_lines(nothing.figures())
+
+
 def test_every_treatment_is_a_purification():
     assert TREATMENTS.keys() <= PURIFICATIONS.keys()
     assert TREATMENTS.keys() >= SLOW
     assert len(set(TREATMENTS.values())) == len(TREATMENTS)
+
+
+def test_a_saved_photo_without_it_says_why(immunizer, original, quick, tmp_path, monkeypatch):
+    def failing(*given: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("photovax.checks.check.survival_of", failing)
+    result = immunizer.immunize(original, quick)
+    saved = result.save(tmp_path / "asked.png", survival=True)
+    assert saved.survival is None
+    note = "what treatments leave was not measured: MemoryError"
+    assert saved.notes == (note,)
+    record = json.loads(saved.record.read_text())
+    assert record["notes"] == [note]
+    assert record["effects"]
+    assert not result.save(tmp_path / "plain.png").notes
 
 
 def test_a_saved_photo_has_it_in_its_record(few, immunizer, original, quick, tmp_path):

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from photovax.adversary.purify import Purifier, load_purifier
-from photovax.errors import PhotovaxError
+from photovax.checks.verdicts import FLOOR_SEEDS, Fed, ModelCheck, Verdict, judge, weakest
+from photovax.errors import PhotovaxError, first_line
 from photovax.pictures.chains import CHAINS
-from photovax.verdicts import FLOOR_SEEDS, Fed, ModelCheck, Verdict, judge, weakest
 
 __all__ = ["TREATMENTS", "Left", "Survival", "survival_of"]
 
@@ -144,10 +144,11 @@ def survival_of(
             continue
         try:
             purify = load_purifier(name, device=str(device))
+            left.append(_after(name, purify, pictures, models, fresh, device))
         except PhotovaxError as error:  # a package is missing
             left_out[name] = error.line
-            continue
-        left.append(_after(name, purify, pictures, models, fresh, device))
+        except Exception as error:  # noqa: BLE001 - of any library: the others are measured
+            left_out[name] = f"failed: {first_line(error)}"
     order = tuple(WORDS)[::-1]
     left.sort(key=lambda each: (order.index(each.verdict), each.share))
     return Survival(tuple(left), left_out)

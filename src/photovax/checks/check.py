@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from photovax.checks.noise import noise_after, with_noise
+from photovax.checks.survival import Survival, survival_of
+from photovax.checks.verdicts import Fed, ModelCheck, Verdict, judge, weakest
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.metrics.distortion import Visibility, visibility
@@ -21,20 +23,19 @@ from photovax.models.catalog.fits import check_used
 from photovax.models.catalog.places import each_once, fed_size
 from photovax.models.contracts import Autoencoder
 from photovax.models.load import load_autoencoder
+from photovax.pictures.compression import Kind
 from photovax.pictures.photo import Photo
-from photovax.survival import Survival, survival_of
-from photovax.verdicts import FLOOR_SEEDS, Fed, ModelCheck, Verdict, judge, weakest
 
 __all__ = [
     "Check",
     "check",
     "check_loaded",
     "check_saved",
-    "noisy",
     "saved_survival",
 ]
 
-_SIZED = 0.999  # quantile of changes that decides how large noise is; one pixel must not decide it
+# Formats whose files do not tell how they were compressed.
+_UNTOLD: dict[str, Kind] = {"WEBP": "WEBP", "AVIF": "AVIF"}
 
 
 @dataclass(frozen=True)
@@ -150,10 +151,11 @@ def check_copy(
         step = step_in_place(after, whole, photo.compression)
     else:
         colours = conversion(original.metadata.icc, photo.metadata.icc)
-        step = find_step(after, whole, photo.compression, colours)
+        kind = _UNTOLD.get(photo.format) if photo.compression is None else None
+        step = find_step(after, whole, photo.compression, colours, kind=kind)
     before = step(whole)
     visible = visibility(before, after)
-    spoilt, fed = _after_step(step, whole, before, after), _fed(models, size)
+    spoilt, fed = noise_after(step, whole, before, after), _fed(models, size)
     found = judge(fed, before, after, spoilt, device, decoded=decoded)
     left = None
     if survival:
@@ -190,7 +192,7 @@ def check_loaded(
     """
     before, after = original.visible(), photo.visible()
     visible = visibility(before, after)
-    spoilt = _with_noise(before, visible.linf)
+    spoilt = with_noise(before, visible.linf)
     found = judge(_fed(models, size), before, after, spoilt, device)
     return Check(visible, known or visible_difference(before, after), found)
 
@@ -245,56 +247,9 @@ def _in_place(
     whole, after = original.visible(), photo.visible()
     step = step_in_place(after, whole, photo.compression)
     before = step(whole)
-    return before, after, _after_step(step, whole, before, after)
+    return before, after, noise_after(step, whole, before, after)
 
 
 def _fed(models: Mapping[str, Autoencoder], size: int | None) -> list[Fed]:
     """Models by catalogue name or folder, with the sizes at which they are fed photos."""
     return [(model, fed_size(name, size)) for name, model in models.items()]
-
-
-def noisy(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
-    """uint8 pixels with uniform random noise of whole levels in [-level, level], clipped."""
-    random = np.random.default_rng(seed)
-    noise = random.integers(-level, level, pixels.shape, dtype=np.int16, endpoint=True)
-    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
-
-
-def _with_noise(pixels: np.ndarray, level: int) -> Callable[[int], np.ndarray]:
-    """A function of a seed that returns the pixels with noise."""
-    return lambda seed: noisy(pixels, level, seed)
-
-
-def _after_step(
-    step: Step, original: np.ndarray, before: np.ndarray, after: np.ndarray
-) -> Callable[[int], np.ndarray]:
-    """A function of a seed: the original with noise as large as a copy's change, after the step.
-
-    Args:
-        step: What was done to the copy.
-        original: The original.
-        before: The original after the step.
-        after: The copy.
-    """
-    if not step.changes:
-        return _with_noise(original, int(np.abs(after.astype(np.int16) - before).max()))
-    level = _level(step, original, before, after)
-    return lambda seed: step(noisy(original, level, seed))
-
-
-def _level(step: Step, original: np.ndarray, before: np.ndarray, after: np.ndarray) -> int:
-    """The level of noise on the original that is as large after the step as a copy's change."""
-    wanted = _size_of_change(before, after)
-
-    def left(level: int) -> int:
-        return _size_of_change(before, step(noisy(original, level, FLOOR_SEEDS[0])))
-
-    # At least 1, or a change of few pixels would be compared with no noise at all.
-    return max(1, bisect_left(range(256), wanted, key=left))
-
-
-def _size_of_change(before: np.ndarray, after: np.ndarray) -> int:
-    """The largest change, in levels, but for the largest 0.1 % of all changes."""
-    changes = np.abs(after.astype(np.int16) - before)
-    counts = np.cumsum(np.bincount(changes.ravel(), minlength=256))
-    return int(np.searchsorted(counts, _SIZED * changes.size))

@@ -1,0 +1,100 @@
+"""What a service answers: jobs, models and refusals (problem details, RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import httpx2
+
+from photovax.errors import PhotovaxError
+
+__all__ = ["Model", "RemoteJob", "ServiceError", "check", "unreachable"]
+
+
+class ServiceError(PhotovaxError):
+    """A request that the service refused, or a job that failed.
+
+    Attributes:
+        status: HTTP status; 200 if the request succeeded but its job failed, 0 without an answer.
+        kind: Word for programs, such as ``too-many-pixels``.
+    """
+
+    def __init__(self, status: int, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.kind = status, kind
+
+
+@dataclass(frozen=True)
+class RemoteJob:
+    """A job as described by the service.
+
+    Attributes:
+        id: Id of the job.
+        kind: ``immunizations``, ``renewals``, ``checks`` or ``edits``.
+        state: ``queued``, ``running``, ``done``, ``failed``, ``cancelled`` or ``expired``.
+        done: Number of steps done.
+        steps: Number of steps in all; 0 until known.
+        seconds_left: Estimated time left while the job runs.
+        created: Time at which the job was queued, RFC 3339.
+        expires: Time at which pictures and result are deleted, RFC 3339.
+        result: The result without its pictures.
+        error: ``kind`` and ``message`` of the failure.
+        links: Paths of the job's parts by name.
+    """
+
+    id: str
+    kind: str
+    state: str
+    done: int
+    steps: int
+    seconds_left: float | None
+    created: str
+    expires: str | None
+    result: dict[str, Any] | None
+    error: dict[str, str] | None
+    links: dict[str, str]
+
+    @property
+    def final(self) -> bool:
+        """Whether the job has ended."""
+        return self.state not in ("queued", "running")
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """Read the service's answer; unknown fields are ignored."""
+        return cls(**{field.name: data[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the service's register."""
+
+    name: str
+    version: str
+    sha256: str
+    since: str
+    until: str | None
+    supported: bool
+
+
+def unreachable(error: httpx2.HTTPError) -> ServiceError:
+    """The error of a request that got no answer."""
+    return ServiceError(0, "unreachable", f"the service cannot be reached: {error}")
+
+
+def check(answer: httpx2.Response) -> None:
+    """Refuse an answer that is a refusal, whose body is read.
+
+    Raises:
+        ServiceError: If its status is 400 or more.
+    """
+    if answer.status_code < 400:
+        return
+    try:
+        problem = answer.json()
+        kind, detail = problem["type"].rpartition(":")[2], problem["detail"]
+    except (ValueError, KeyError, TypeError):
+        kind, detail = "unknown", f"the service answered {answer.status_code}"
+    raise ServiceError(answer.status_code, kind, detail)
