@@ -9,7 +9,7 @@ IN_EMPTY := build/package/tools/bin/pip --python build/package/empty
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "pip>=25.1"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[c2pa,cluster,evaluate,heic,postgres,s3,service,watch]" --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[c2pa,cluster,evaluate,heic,onnx,postgres,s3,service,watch]" --group dev
 	# The second opinion on similarity, and JOD; both ask for torchvision, which what is tested does
 	# not need, and which does not import beside every build of torch.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt piq cvvdp

@@ -6,13 +6,16 @@ memory: resident memory of one worker over many photos, in a process of its own.
 kills: a run that is killed three times at random moments and resumed, against one that is not:
     all results are there, byte for byte the same, and none was made twice.
 
-Photos are pieces of the sample photo, each another one. Take a quiet machine for ``workers``.
+Each prints a Markdown table under a line with the machine and versions. Photos are pieces of the
+sample photo, each another one. Take a quiet machine. ``workers`` uses the default recipe; the
+others have hundreds of photos, so they use ``instant`` on a model that is fed 64 pixels.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing as mp
+import platform
 import random
 import signal
 import subprocess
@@ -21,51 +24,85 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 from PIL import Image
 
-from photovax.attack.presets import DEFAULT, PRESETS
+from photovax.attack.presets import DEFAULT, INSTANT, PRESETS, load_recipe
 from photovax.batch.cluster import Cluster
 from photovax.batch.manifest import Entry
 from photovax.batch.order import Order
 from photovax.batch.plan import OWN_FOLDER, Task
-from photovax.batch.processes import Processes
+from photovax.batch.processes import Processes, cores
 from photovax.batch.runner import Runner
 from photovax.demo import SAMPLE
 from photovax.machine.memory import peak_resident_bytes, resident_bytes
 
-_REPEATS = 3
+USUAL = {"workers": (12, DEFAULT, None), "memory": (1000, INSTANT, 64), "kills": (500, INSTANT, 64)}
+"""Number of photos, recipe and size of each measurement: at most ten minutes on two cores."""
+
 _KILLS = 3
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("workers", "memory", "kills"))
-    parser.add_argument("--photos", type=int, help="default: 24, 1000 or 500")
+    parser.add_argument("what", choices=tuple(USUAL))
+    parser.add_argument("--photos", type=int, help="default: 12, 1000 or 500")
     parser.add_argument("--side", type=int, default=128, help="of photos, in pixels")
-    parser.add_argument("--steps", type=int, default=PRESETS[DEFAULT].steps)
+    parser.add_argument("--recipe", help="default: fast for workers, else instant")
+    parser.add_argument("--size", type=int, help="fed to the model; default: 64 with instant")
+    parser.add_argument("--steps", type=int, help="default: the recipe's")
+    parser.add_argument("--times", type=int, default=3, help="of workers")
     parser.add_argument("--cluster", metavar="ADDRESS|local")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="photovax-") as name:
-        folder = Path(name)
+    photos, usual, size = USUAL[options.what]
+    count, name = options.photos or photos, options.recipe or usual
+    size = options.size or (size if options.recipe is None else None)
+    with tempfile.TemporaryDirectory(prefix="photovax-") as temporary:
+        folder = Path(temporary)
+        recipe = _recipe(folder / "recipe.toml", name, size, options.steps)
+        print(
+            f"{_machine()}; photos of {options.side} x {options.side} pixels, recipe {name}"
+            + (f" fed {size} pixels" if size else "")
+            + (f", {options.steps} steps" if options.steps else "")
+            + "\n"
+        )
+        given = _photos(folder / "in", count, options.side)
         if options.what == "workers":
-            photos = _photos(folder / "in", options.photos or 24, options.side)
-            _workers(photos, folder, options.steps, options.cluster)
+            _workers(given, folder, recipe, options.cluster, options.times)
         elif options.what == "memory":
-            photos = _photos(folder / "in", options.photos or 1000, options.side)
-            process = mp.get_context("spawn").Process(
-                target=_memory, args=(photos, folder, options.steps)
-            )
+            context = mp.get_context("spawn")
+            process = context.Process(target=_memory, args=(given, folder, recipe))
             process.start()
             process.join()
+            sys.exit(process.exitcode)
         else:
-            _photos(folder / "in", options.photos or 500, options.side)
-            _kills(folder, options.steps, random.Random(options.seed))  # noqa: S311 - moments
+            _kills(folder, recipe, random.Random(options.seed))  # noqa: S311 - moments
+
+
+def _machine() -> str:
+    """Cores, processor and versions, in a line."""
+    name = platform.processor() or platform.machine()
+    about = Path("/proc/cpuinfo")  # on Linux alone
+    if about.exists():
+        lines = about.read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(":")[2] for line in lines if "model name" in line), name)
+    versions = ", ".join(f"{each} {version(each)}" for each in ("torch", "photovax"))
+    return f"{cores()} cores of {name.strip()}, Python {platform.python_version()}, {versions}"
+
+
+def _recipe(file: Path, name: str, size: int | None, steps: int | None) -> Path:
+    """Write the recipe that both the library and the command line are given."""
+    # A recipe file with other steps starts from no network unless it says so.
+    warm = PRESETS[name].warm
+    asked = {"preset": f'"{name}"', "size": size, "steps": steps, "warm": steps and warm}
+    lines = [f"{key} = {value}\n" for key, value in asked.items() if value is not None]
+    file.write_text("".join(lines), encoding="utf-8")
+    return file
 
 
 def _photos(folder: Path, count: int, side: int) -> list[Path]:
@@ -81,8 +118,8 @@ def _photos(folder: Path, count: int, side: int) -> list[Path]:
     return found
 
 
-def _order(steps: int) -> Order:
-    return Order(replace(PRESETS[DEFAULT], steps=steps), device="cpu")
+def _order(recipe: Path) -> Order:
+    return Order(load_recipe(str(recipe)), device="cpu")
 
 
 def _tasks(photos: list[Path], folder: Path) -> Iterator[Task]:
@@ -91,11 +128,13 @@ def _tasks(photos: list[Path], folder: Path) -> Iterator[Task]:
         yield Task(str(photo), str(folder / f"{photo.stem}.png"), photo.name)
 
 
-def _workers(photos: list[Path], folder: Path, steps: int, cluster: str | None) -> None:
+def _workers(
+    photos: list[Path], folder: Path, recipe: Path, cluster: str | None, times: int
+) -> None:
     rates: dict[int, list[float]] = {1: [], 2: []}
-    for repeat in range(_REPEATS):
+    for repeat in range(times):
         for count, found in rates.items():
-            order = _order(steps)
+            order = _order(recipe)
             opened: Runner = (
                 Processes(order, count, 1)
                 if cluster is None
@@ -109,52 +148,59 @@ def _workers(photos: list[Path], folder: Path, steps: int, cluster: str | None) 
                 began = time.perf_counter()
                 assert all(each.made for each in runner.run(given, None))
                 found.append(60 * len(given) / (time.perf_counter() - began))
-            print(f"{count} worker{'s' * (count > 1)}: {found[-1]:.1f} photos a minute", flush=True)
-    one, two = (median(found) for found in rates.values())
-    print(f"median: {one:.1f} and {two:.1f} photos a minute, {two / one:.2f} times as many")
+    what = "actors of Ray" if cluster else "processes"
+    print(f"| workers ({what}) | photos a minute, median of {times} | times as many |")
+    print("|---|---|---|")
+    one = median(rates[1])
+    for count, found in rates.items():
+        each = ", ".join(f"{rate:.1f}" for rate in found)
+        print(f"| {count} | {median(found):.1f} ({each}) | {median(found) / one:.2f} |")
 
 
-def _memory(photos: list[Path], folder: Path, steps: int) -> None:
+def _memory(photos: list[Path], folder: Path, recipe: Path) -> None:
     from photovax.batch.work import Work
 
-    work = Work(_order(steps))
+    work = Work(_order(recipe))
     work.use(1)
+    print("| photos done | resident memory | at the peak |\n|---|---|---|")
     for number, task in enumerate(_tasks(photos, folder / "out"), 1):
         assert work.do(task).made
-        if number in (1, 2, 5, 10, 20, 50) or number % 100 == 0:
+        if number in (1, 10, 100, len(photos)) or number % 200 == 0:
             now, peak = (size / 2**20 for size in (resident_bytes(), peak_resident_bytes()))
-            print(f"{number:5} photos: {now:.0f} MiB, {peak:.0f} MiB at the peak", flush=True)
+            print(f"| {number} | {now:.0f} MiB | {peak:.0f} MiB |", flush=True)
 
 
-def _kills(folder: Path, steps: int, moments: random.Random) -> None:
-    recipe = folder / "recipe.toml"
-    recipe.write_text(f'preset = "{DEFAULT}"\nsteps = {steps}\n', encoding="utf-8")
+def _kills(folder: Path, recipe: Path, moments: random.Random) -> None:
     began = time.perf_counter()
     assert _started(folder, recipe, "whole").wait() in (0, 11)
     whole = time.perf_counter() - began
-    for kill in range(_KILLS):
+    done = []
+    for _ in range(_KILLS):
         running = _started(folder, recipe, "killed")
         # A resumed run loads its models first; what is left of the others' time is enough work.
         time.sleep(moments.uniform(0.1, 0.3) * whole)
         running.send_signal(signal.SIGKILL)
         running.wait()
-        done = len(list((folder / "killed").glob("*.png")))
-        print(f"kill {kill + 1}: {done} results", flush=True)
+        done.append(len(list((folder / "killed").glob("*.png"))))
     assert _started(folder, recipe, "killed").wait() in (0, 11)
     results = {path.name: path.read_bytes() for path in (folder / "whole").glob("*.png")}
     resumed = {path.name: path.read_bytes() for path in (folder / "killed").glob("*.png")}
     lines = (folder / "killed" / OWN_FOLDER / "manifest.jsonl").read_bytes().splitlines()
     made = [entry.photo for entry in map(Entry.read, lines) if entry is not None]
-    print(f"{len(results)} photos in {whole:.0f} s without a kill")
-    print(f"missing after the kills: {len(results.keys() - resumed.keys())}")
-    print(f"other bytes: {sum(resumed.get(name) != data for name, data in results.items())}")
-    print(f"made twice: {len(made) - len(set(made))}")
+    other = sum(resumed[name] != data for name, data in results.items() if name in resumed)
+    print("| photos | seconds without a kill | done at each kill | missing | other bytes | twice |")
+    print("|---|---|---|---|---|---|")
+    print(
+        f"| {len(results)} | {whole:.0f} | {', '.join(map(str, done))} "
+        f"| {len(results.keys() - resumed.keys())} | {other} | {len(made) - len(set(made))} |"
+    )
 
 
 def _started(folder: Path, recipe: Path, output: str) -> subprocess.Popen[bytes]:
     code = "from photovax.cli import main; main()"
     command = [sys.executable, "-c", code, "immunize", str(folder / "in")]
     command += ["-o", str(folder / output), "--recipe", str(recipe), "--device", "cpu"]
+    command += ["--workers", "2"]
     nowhere = subprocess.DEVNULL
     return subprocess.Popen(command, stdout=nowhere, stderr=nowhere)  # noqa: S603 - from above
 

@@ -23,7 +23,7 @@ from PIL import Image
 from photovax.attack.presets import DEFAULT, INSTANT, PRESETS
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
-from photovax.metrics.latent import latent_effect
+from photovax.metrics.latent import latent_shift
 from photovax.pictures.photo import Photo
 
 STEPS = (1, 2, 4, 8, 16, 48)
@@ -109,10 +109,8 @@ def curve(immunizer: Immunizer, photos: Sequence[Photo], _: int) -> None:
 
 def shift(immunizer: Immunizer, before: Photo, after: Photo) -> float:
     """The latent shift between two photos."""
-    model = immunizer.models[0]
-    return latent_effect(
-        model, before.visible(), after.visible(), immunizer.device, size=model.size
-    ).shift
+    pair = before.visible(), after.visible()
+    return latent_shift(immunizer.models[0], *pair, immunizer.device)
 
 
 if __name__ == "__main__":

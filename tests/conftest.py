@@ -1,17 +1,22 @@
 import os
 import secrets
+import uuid
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
 from PIL import Image
 
+from photovax.attack.networks.files import write_network
+from photovax.attack.networks.headers import shipped_for, told_by
+from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
 from photovax.registry import Part
@@ -26,6 +31,17 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def immunizer() -> Immunizer:
     return Immunizer(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A perturbation network of the embedded model with random weights, quick to run."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("network") / "small.safetensors"
+    of = told_by(shipped_for("embedded") or Path())
+    network = PerturbationNetwork((8, 8, 8), 1)
+    write_network(network, file, model="embedded", model_digest=of["model_digest"])
+    return file
 
 
 @pytest.fixture
@@ -59,6 +75,31 @@ def postgres(postgres_database: str) -> Iterator[str]:
         connection.execute(f"CREATE SCHEMA {name}")
         yield with_schema(postgres_database, name)
         connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of an S3 server on this machine."""
+    needs = "needs pip install 'photovax[s3]', and moto, flask and flask-cors"
+    pytest.importorskip("s3fs", reason=needs)
+    server = pytest.importorskip("moto.server", reason=needs)
+    running = server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    store = fsspec.filesystem("s3", skip_instance_cache=True)
+    name = f"photos-{uuid.uuid4().hex}"
+    store.mkdir(name)
+    yield f"s3://{name}"
+    type(store).clear_instance_cache()
+    running.stop()
 
 
 @pytest.fixture

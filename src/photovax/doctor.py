@@ -39,8 +39,9 @@ EXTRAS = {
     "c2pa": "photovax sign: Content Credentials",
     "heic": "HEIC and HEIF photos",
     "watch": "photovax immunize --watch",
-    "cluster": "photovax immunize --cluster, on several machines",
+    "cluster": "photovax immunize and serve --cluster, on several machines",
     "s3": "photos and results at s3://",
+    "onnx": "photovax models export-network, for runtimes other than PyTorch",
 }
 """The optional extras of the package, and what each is for."""
 

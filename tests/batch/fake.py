@@ -21,8 +21,10 @@ class FakeWork:
     device = "cpu"
     order = ""
 
-    def __init__(self, threads: int, mask: MaskOptions | None = None) -> None:
-        self.threads, self.mask = threads, mask
+    def __init__(
+        self, threads: int, mask: MaskOptions | None = None, networks: tuple[Path, ...] = ()
+    ) -> None:
+        self.threads, self.mask, self.networks = threads, mask, networks
 
     def use(self, threads: int) -> None:
         self.threads = threads
@@ -43,6 +45,8 @@ class FakeWork:
         if name.startswith("masked") and self.mask is not None:
             said = f"{self.mask.path.read_text()} {self.mask.edit_region}\n"
             Path(task.output).write_text(said)
+        if name.startswith("network"):
+            Path(task.output).write_bytes(self.networks[0].read_bytes())
         partial = False
         try:
             show(task, Progress("steps", 1, 2))
@@ -87,7 +91,9 @@ def load(order: Order, threads: int) -> FakeWork:
         raise ModelError("model broken: no weights", hint="look")
     if order.models == ("deadly",):
         os._exit(3)
-    return FakeWork(threads, order.mask)
+    if order.models == ("damaged",):
+        raise ModelError(f"network {order.networks[0]}: damaged")
+    return FakeWork(threads, order.mask, order.networks)
 
 
 def tasks(folder: Path, *names: str) -> list[Task]:

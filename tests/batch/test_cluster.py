@@ -21,7 +21,7 @@ ray = pytest.importorskip("ray", reason="needs pip install 'photovax[cluster]'")
 @pytest.fixture(scope="module")
 def running() -> Iterator[None]:
     """One cluster for all tests of this file, since it takes seconds to start."""
-    from photovax.batch.cluster import _connect
+    from photovax.batch.actors import _connect
 
     _connect(ray, LOCAL, 2)
     yield
@@ -101,6 +101,24 @@ def test_a_mask_is_brought_to_the_workers(running: None, order, tmp_path: Path) 
     assert (tmp_path / "masked").read_text().endswith("white True\n")
 
 
+def test_networks_are_brought_to_the_workers(
+    running: None, order, tmp_path: Path, network_file: Path
+) -> None:
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(network_file.read_bytes())
+    given = replace(order, networks=(file,))
+    with closing(Cluster(given, LOCAL, 1, 1, load)) as cluster:
+        file.unlink()  # as on a machine that does not have it
+        (outcome,) = cluster.run(tasks(tmp_path, "network"), None)
+    assert outcome.error is None
+    assert (tmp_path / "network").read_bytes() == network_file.read_bytes()
+    with pytest.raises(ModelError, match=f"network {file}: cannot be read: No such file"):
+        Cluster(given, LOCAL, 1, 1, load)
+    file.write_bytes(network_file.read_bytes())
+    with pytest.raises(ModelError, match=f"network {file}: damaged"):  # by its own name
+        Cluster(replace(given, models=("damaged",)), LOCAL, 1, 1, load)
+
+
 def test_ray_is_named_where_it_is_missing(order, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError) as caught:
@@ -111,7 +129,7 @@ def test_ray_is_named_where_it_is_missing(order, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_cluster_at_the_address() -> None:
-    from photovax.batch.cluster import _connect
+    from photovax.batch.actors import _connect
 
     with pytest.raises(UsageError, match="--cluster nowhere: cannot be connected to") as caught:
         _connect(ray, "nowhere", 1)

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -34,31 +34,6 @@ Go = Callable[..., tuple[Run, dict[str, Outcome]]]
 def bucket() -> str:
     """A folder of its own in the store in memory."""
     return f"memory://{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of an S3 server on this machine."""
-    needs = "needs pip install 'photovax[s3]', and moto, flask and flask-cors"
-    pytest.importorskip("s3fs", reason=needs)
-    server = pytest.importorskip("moto.server", reason=needs)
-    running = server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    store = fsspec.filesystem("s3", skip_instance_cache=True)
-    name = f"photos-{uuid.uuid4().hex}"
-    store.mkdir(name)
-    yield f"s3://{name}"
-    type(store).clear_instance_cache()
-    running.stop()
 
 
 def put(url: str, content: bytes) -> None:

@@ -74,6 +74,24 @@ def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):
     assert read_certificate(certificate) != read_certificate(Path(f"{result}.certificate.json"))
 
 
+def test_the_network_that_gave_the_change_is_said(usual, tmp_path):
+    certificate = tmp_path / "c.json"
+    record = json.loads((usual.folder / "photo.png.json").read_text())
+    line = f"from perturbation network {record['networks']['embedded'][:12]})\n"
+    asked = ["--original", usual.original, "--device", "cpu", "-o", certificate]
+    for command in (
+        ["certificate", "issue", usual.photo, *asked],
+        ["certificate", "verify", certificate],
+    ):
+        done = CliRunner().invoke(app, [*map(str, command), "--data", str(usual.folder)])
+        assert done.exit_code in (0, 10), done.stdout + done.stderr  # hardly moved: stale
+        assert line in done.stdout
+    file = tmp_path / "nothing.safetensors"
+    asked = ["renew", usual.photo, "--certificate", certificate, "--network", file]
+    done = CliRunner().invoke(app, [*map(str, asked), "--data", str(usual.folder)])
+    assert f"network {file}: cannot be read" in str(done.exception)
+
+
 def test_what_is_missing_is_not_taken_for_forged(provider, tmp_path):
     def verified(*arguments: object) -> PhotovaxError:
         done = CliRunner().invoke(app, ["certificate", "verify", *map(str, arguments)])

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from photovax.attack.presets import load_recipe
 from photovax.certificates.document import parse_certificate
-from photovax.certificates.issuing import Issuer
+from photovax.certificates.issuing import Issuer, recorded_networks
 from photovax.certificates.verification import verify
-from photovax.errors import BudgetExceeded
+from photovax.digests import file_digest
+from photovax.errors import BudgetExceeded, ModelError
 from photovax.pictures.photo import read_photo
 from tests.certificates.provider import QUICK, largest_change
 
@@ -49,3 +51,29 @@ def test_the_default_is_certified_by_its_largest_change(usual):
         )
         assert says.budget.used <= 24
         assert says.recipe == usual.recipe.digest()
+
+
+def test_the_network_of_the_record_is_certified(provider, network_file, tmp_path):
+    issuer = Issuer(
+        provider.register.supported(), provider.ring, networks=[network_file], device="cpu"
+    )
+    photo = tmp_path / "photo.png"
+    original = read_photo(provider.original)
+    recipe = replace(load_recipe("instant"), size=64)
+    issuer.immunizer.save(issuer.immunizer.immunize(original, recipe), photo)
+    found = recorded_networks(photo)
+    assert found == {"embedded": file_digest(network_file)}
+    text = issuer.certify(photo, original, recipe, networks=found)
+    says = verify(text, provider.ring.public).certificate
+    assert [each.network for each in says.models] == list(found.values())
+    photo.write_bytes(provider.photo.read_bytes())  # the record is of another file now
+    assert recorded_networks(photo) == {}
+    assert recorded_networks(tmp_path / "none.png") == {}
+
+
+def test_networks_of_models_that_are_supported_no_longer_are_left_out(provider, network_file):
+    (model,) = provider.register.supported()
+    retired = replace(model, sha256="ab" * 32)
+    with pytest.raises(ModelError, match="changed") as found:
+        Issuer([retired], provider.ring, networks=[network_file], device="cpu")
+    assert "network" not in str(found.value)

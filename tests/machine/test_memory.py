@@ -11,7 +11,7 @@ import pytest
 from photovax.machine.memory import available_bytes, peak_resident_bytes, resident_bytes
 from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
-from photovax.service.workers import supervisor
+from photovax.service.workers import processes, supervisor
 from photovax.service.workers.room import lacking_bytes, worker_bytes
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -140,8 +140,8 @@ def test_a_second_worker_waits_for_memory(tmp_path, monkeypatch, capfd):
         asked.append(left[0])
         return left[0]
 
-    monkeypatch.setattr(supervisor, "available_bytes", told)
-    monkeypatch.setattr(supervisor, "_SHORT_OF_MEMORY", 0.1)
+    monkeypatch.setattr(processes, "available_bytes", told)
+    monkeypatch.setattr(processes, "_SHORT_OF_MEMORY", 0.1)
     settings = Settings(tmp_path, workers=2, device="cpu", max_pixels=100_000_000)
     service = supervisor.Supervisor(settings, Jobs(settings.jobs, settings.pictures))
     said = ""

@@ -140,7 +140,7 @@ class Attacker:
             )
         if lacking:
             return {}
-        return {model.name: self._networks[model.name].digest for model in self._models}
+        return {model.name: self._networks[model.name]().digest for model in self._models}
 
     def steps(self, recipe: Recipe) -> int:
         """The number of steps that a recipe takes with these models."""
@@ -165,5 +165,5 @@ class Attacker:
         """The image that networks estimate; None if the recipe uses none here."""
         if not self.networks(problem.recipe):
             return None
-        networks = [self._networks[model.name].network for model in self._models]
+        networks = [self._networks[model.name]().network for model in self._models]
         return problem.start(networks, self._quick)

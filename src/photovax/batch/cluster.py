@@ -1,34 +1,21 @@
-"""The workers of a Ray cluster, or of one that is started on this machine.
-
-Ray is imported only here, and only when a cluster is asked for. Each worker is an actor with models
-of its own, and has at most one photo at a time, so nothing piles up. Ray could restart actors and
-repeat their calls by itself; it is done here, since a photo that ends every worker that takes it
-must end a bounded number of them.
-"""
+"""A run's photos on the actors of a Ray cluster, or of one that is started on this machine."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from photovax.batch.order import MaskOptions, Order
+from photovax.batch.actors import LOCAL, Actors, Hosted, OtherVersion, Places
+from photovax.batch.order import Order
 from photovax.batch.outcome import Outcome, Progress, Show
 from photovax.batch.plan import Task
-from photovax.batch.processes import Load, cores, load_work, lost
-from photovax.errors import PhotovaxError, UsageError, first_line
-from photovax.extras import package
-from photovax.version import VERSION
+from photovax.batch.processes import Load, load_work, lost
+from photovax.errors import PhotovaxError, first_line
 
 __all__ = ["LOCAL", "Cluster"]
-
-LOCAL = "local"
-"""The address that stands for a cluster of this machine alone, which lasts as long as the run."""
 
 _GLANCE = 1.0
 """Seconds after which the progress of photos is asked for."""
@@ -36,55 +23,23 @@ _PATIENCE = 600.0
 """Seconds in which the first worker must have loaded its models."""
 _STARTS = 3
 """Starts in a row that a worker may fail before it is given up."""
-_OBJECTS = 100 * 2**20
-"""Bytes of Ray's store of objects on this machine, which holds no pictures."""
 
 
-class Host:
-    """What an actor is: loaded models, and the work on one photo after another.
+class _Photos:
+    """What the actors of a run host: the work on one photo after another."""
 
-    Args:
-        order: What is asked of every photo.
-        mask: Content of the mask's file, which is not on every machine; None without a mask.
-        folder: Folder that relative paths begin in, on machines that have it.
-        load: Function that loads the models.
-    """
-
-    def __init__(self, order: Order, mask: bytes | None, folder: str, load: Load) -> None:
-        with suppress(OSError):
-            os.chdir(folder)
-        if order.mask is not None and mask is not None:
-            self._folder = tempfile.TemporaryDirectory(prefix="photovax-")
-            path = Path(self._folder.name) / order.mask.path.name
-            path.write_bytes(mask)
-            order = replace(order, mask=MaskOptions(path, order.mask.edit_region))
-        self._asked = order, load
-        self._work: Any = None
-        self._progress: Progress | None = None
-
-    def load(self) -> tuple[str, list[str]]:
-        """Load the models.
-
-        Returns:
-            The version of photovax, and the SHA-256 of all weights that decide a result.
-        """
-        order, load = self._asked
+    def __init__(self, order: Order, load: Load) -> None:
         self._work = load(order, 1)
-        return VERSION, list(self._work.digests)
+        self.digests = self._work.digests
 
-    def do(self, task: Task) -> Outcome:
-        """Immunize a photo."""
-        self._progress = None
+    def do(self, task: Task, see: Callable[[Progress], None]) -> Outcome:
         self._work.use(1)  # a setting of the thread, and Ray calls in several
-        outcome: Outcome = self._work.do(task, self._see)
+        outcome: Outcome = self._work.do(task, lambda _, progress: see(progress))
         return outcome
 
-    def progress(self) -> Progress | None:
-        """How far the photo is, while ``do`` works on it."""
-        return self._progress
 
-    def _see(self, _: Task, progress: Progress) -> None:
-        self._progress = progress
+def _photos(order: Order, load: Load, places: Places) -> Hosted:
+    return _Photos(order.moved(places), load)
 
 
 class _Worker:
@@ -162,17 +117,16 @@ class Cluster:
     def __init__(
         self, order: Order, address: str, count: int | None, most: int, load: Load = load_work
     ) -> None:
-        self._ray = ray = package("ray", install="photovax[cluster]", user="--cluster")
-        self._order, self._load = order, load
         self._workers: list[_Worker] = []
         self._why = ""
-        self._mask = None if order.mask is None else order.mask.read()
-        self._started = not ray.is_initialized()
-        if self._started:
-            _connect(ray, address, 0 if count is None else min(count, most))
+        wanted = None if count is None else min(count, most)
+        make = partial(_photos, order, load)
+        self._actors = Actors(address, order.device, make, order.files(), wanted)
+        self._ray = self._actors.ray
         try:
-            self._options, room = _room(ray, order)
-            self._workers = [_Worker() for _ in range(max(1, min(count or room, most)))]
+            self._workers = [
+                _Worker() for _ in range(max(1, min(count or self._actors.room, most)))
+            ]
             for worker in self._workers:
                 self._start(worker)
             self.digests: list[str] = []
@@ -210,21 +164,17 @@ class Cluster:
         for worker in self._workers:
             self._end(worker)
         self._workers = []
-        if self._started:
-            self._ray.shutdown()
+        self._actors.close()
 
     def _none_left(self) -> PhotovaxError:
         return PhotovaxError(f"no worker of the cluster could load its models: {self._why}")
 
     def _start(self, worker: _Worker) -> None:
-        made = self._ray.remote(Host).options(max_concurrency=2, **self._options)
-        worker.actor = made.remote(self._order, self._mask, os.getcwd(), self._load)
-        worker.call, worker.task = worker.actor.load.remote(), None
+        (worker.actor, worker.call), worker.task = self._actors.start(), None
 
     def _end(self, worker: _Worker) -> None:
         if worker.actor is not None:
-            with suppress(Exception):  # lost already, with the connection to its cluster
-                self._ray.kill(worker.actor)
+            self._actors.end(worker.actor)
         worker.actor = worker.call = worker.task = None
 
     def _await_first(self) -> None:
@@ -249,23 +199,20 @@ class Cluster:
             PhotovaxError: If they cannot be loaded, or are others than those of the first one.
         """
         try:
-            version, digests = self._ray.get(worker.call)
-        except self._ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None)  # what the actor itself raised
+            digests = self._actors.loaded(worker.call)
+        except OtherVersion:
+            raise
+        except (PhotovaxError, self._ray.exceptions.RayError) as error:
             # Before any worker is ready all are alike; later one machine must not end the run.
-            if isinstance(cause, PhotovaxError) and not self.digests:
-                raise cause from None
+            if isinstance(error, PhotovaxError) and not self.digests:
+                raise
             self._end(worker)
-            self._why = first_line(cause or error)
+            self._why = first_line(getattr(error, "cause", None) or error)
             worker.failed_starts += 1
             if worker.failed_starts < _STARTS:
                 self._start(worker)
             return
         worker.failed_starts, worker.call = 0, None
-        if version != VERSION:
-            raise PhotovaxError(
-                f"a worker of the cluster has photovax {version}, and this is {VERSION}"
-            )
         self.digests = self.digests or digests
         if digests != self.digests:
             raise PhotovaxError(
@@ -287,7 +234,7 @@ class Cluster:
         task, call = worker.task, worker.call
         assert task is not None  # noqa: S101 - asked only of those that work
         try:
-            outcome: Outcome = self._ray.get(call)
+            outcome: Outcome = self._actors.answer(call)
         except self._ray.exceptions.RayError as error:
             self._end(worker)
             self._start(worker)
@@ -308,40 +255,3 @@ class Cluster:
                 progress = self._ray.get(call)
                 if progress is not None:
                     show(asked[call], progress)
-
-
-def _connect(ray: Any, address: str, workers: int) -> None:
-    """Connect to a cluster, or start one.
-
-    Raises:
-        PhotovaxError: If there is none.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report on its use
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # 30 are few on a busy machine
-    os.environ.setdefault("RAY_worker_niceness", "0")  # it is 15, and this is no background work
-    # It prints to standard output when a worker is lost, which is told by the outcomes.
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
-    asked: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-    if address == LOCAL:
-        asked |= {
-            "num_cpus": max(cores(), workers),
-            "include_dashboard": False,
-            "object_store_memory": _OBJECTS,
-        }
-    try:
-        ray.init(**asked)
-    except Exception as error:  # Ray has no class of its own for this
-        ray.shutdown()
-        raise UsageError(
-            f"--cluster {address}: cannot be connected to: {first_line(error)}",
-            hint="give the address of `ray start`, such as 10.0.0.1:6379, or local",
-        ) from error
-
-
-def _room(ray: Any, order: Order) -> tuple[dict[str, int], int]:
-    """What an actor takes of the cluster, and how many it has room for."""
-    has = ray.cluster_resources()
-    gpus = int(has.get("GPU", 0))
-    if gpus and (order.device == "auto" or order.device.startswith("cuda")):
-        return {"num_cpus": 1, "num_gpus": 1}, gpus
-    return {"num_cpus": 1}, int(has.get("CPU", 1))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from photovax.attack.networks.headers import told_by
 from photovax.attack.recipe import Recipe
 from photovax.attack.strength import Aim
 from photovax.errors import UnreadablePhoto
@@ -114,6 +115,24 @@ class Order:
             "naming": self.naming,
         }
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+    def files(self) -> dict[Path, bytes]:
+        """Contents of the mask and networks, which other machines may not have.
+
+        Raises:
+            UnreadablePhoto: If the mask cannot be read.
+            ModelError: If a network cannot be read.
+        """
+        found = {} if self.mask is None else {self.mask.path: self.mask.read()}
+        for file in self.networks:
+            told_by(file)
+            found[file] = file.read_bytes()
+        return found
+
+    def moved(self, places: Mapping[Path, Path]) -> Order:
+        """The order with the mask and networks at other places; those of ``files``."""
+        mask = self.mask and replace(self.mask, path=places[self.mask.path])
+        return replace(self, mask=mask, networks=tuple(places[file] for file in self.networks))
 
     def _mask_digest(self) -> str | None:
         if self.mask is None:

@@ -13,7 +13,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from photovax.digests import file_digest
 from photovax.errors import OutputExists, SaveError, UsageError, first_line
@@ -190,6 +190,42 @@ class Files:
         with _as_os_error(place):
             content: bytes = store.cat_file(path, end=most)
             return content
+
+    def opened(self, url: str) -> BinaryIO:
+        """An object, to be read piece by piece.
+
+        Raises:
+            OSError: If there is none.
+        """
+        store, path = _store(url)
+        with _as_os_error(url):
+            store.invalidate_cache(store._parent(path))
+            file: BinaryIO = store.open(path, "rb")
+            return file
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the objects and folders in a folder of a store; none if there is none.
+
+        Raises:
+            OSError: If the store refuses.
+        """
+        store, path = _store(without_slash(folder))
+        with _as_os_error(folder), suppress(FileNotFoundError):
+            store.invalidate_cache()
+            found = store.ls(path, detail=False)
+            return [posixpath.basename(name.rstrip("/")) for name in found]
+        return []
+
+    def remove(self, folder: str) -> None:
+        """Delete all objects below a folder in a store, if there are any.
+
+        Raises:
+            OSError: If the store refuses.
+        """
+        store, path = _store(without_slash(folder))
+        with _as_os_error(folder), suppress(FileNotFoundError):
+            store.invalidate_cache()
+            store.rm(path, recursive=True)
 
     def read_all(self, urls: list[str]) -> Iterator[bytes]:
         """The contents of objects of one store, read several at a time.

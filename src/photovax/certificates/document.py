@@ -87,6 +87,8 @@ class ModelFacts(_Facts):
         verdict: PASS, WEAK or FAIL; see ``photovax.check``.
         survival: Shift of the latent that is left after common processing, by name.
         measured: How the effect was measured.
+        network: SHA-256 of the perturbation network that gave the change, or its start; None if
+            none did, or it is not known.
     """
 
     name: str
@@ -98,6 +100,7 @@ class ModelFacts(_Facts):
     verdict: Literal["PASS", "WEAK", "FAIL"]
     survival: dict[str, float]
     measured: Measured
+    network: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
 class Budget(_Facts):

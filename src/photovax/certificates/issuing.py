@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from photovax.adversary.purify import load_purifier
 from photovax.attack.budgets import BUDGETS
+from photovax.attack.networks.headers import told_by
 from photovax.attack.recipe import Recipe
 from photovax.certificates.document import VERSION as FORMAT
 from photovax.certificates.document import (
@@ -28,17 +30,19 @@ from photovax.certificates.register import Registered, check_weights
 from photovax.certificates.verification import Seen
 from photovax.checks.check import Check, check_copy, check_loaded
 from photovax.checks.verdicts import ModelCheck
+from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.immunizer import Immunizer
-from photovax.metrics.latent import LatentEffect, latent_effect
+from photovax.metrics.latent import LatentEffect, latent_shift
 from photovax.metrics.visibility import VisibleDifference
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.chains import CHAINS
+from photovax.pictures.outputs import record_of
 from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
 from photovax.version import VERSION
 
-__all__ = ["SURVIVES", "Issuer", "length_used"]
+__all__ = ["SURVIVES", "Issuer", "length_used", "recorded_networks"]
 
 SURVIVES = ("jpeg75", "resize50", *CHAINS)
 """Common processing of photos, after which the effect is measured again."""
@@ -57,6 +61,8 @@ class Issuer:
         models: The models to immunize against.
         ring: The provider's keys.
         weights: Folder of weights that do not ship with photovax.
+        networks: Files of perturbation networks that do not ship with photovax; those of other
+            models are left out.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
@@ -70,6 +76,7 @@ class Issuer:
         ring: KeyRing,
         *,
         weights: Path | None = None,
+        networks: Sequence[Path] = (),
         device: str = "auto",
     ) -> None:
         if not models:
@@ -79,7 +86,10 @@ class Issuer:
         self.models = tuple(models)
         self.ring = ring
         names = [each.model for each in models]
-        self.immunizer = Immunizer(names, weights=weights, device=device)
+        # The register changes while a service runs, and a model may be supported no longer.
+        known = {each.sha256 for each in models}
+        fitting = [file for file in networks if told_by(file)["model_digest"] in known]
+        self.immunizer = Immunizer(names, weights=weights, networks=fitting, device=device)
         loaded = dict(zip(dict.fromkeys(names), self.immunizer.models, strict=True))
         self._loaded = [loaded[name] for name in names]
         for model, found in zip(self.models, self._loaded, strict=True):
@@ -126,6 +136,7 @@ class Issuer:
         masked: bool = False,
         renews: str | None = None,
         known: VisibleDifference | None = None,
+        networks: Mapping[str, str] | None = None,
     ) -> str:
         """Measure a saved photo against its original, and certify it.
 
@@ -138,6 +149,8 @@ class Issuer:
             masked: Whether a mask limited the change.
             renews: The signed certificate that this one replaces.
             known: Visibility of the change, if it was measured before.
+            networks: SHA-256 of the perturbation networks that gave the change or its start, by the
+                name of the model, as in ``Immunized.networks``.
 
         Returns:
             The signed certificate.
@@ -157,13 +170,22 @@ class Issuer:
             total=total_of(recipe) if total is None else total,
             used=length_used(photo, original, norm),
         )
-        facts = self.facts(found, photo, original, recipe, "against the original")
+        facts = self.facts(
+            found, photo, original, recipe, "against the original", networks=networks
+        )
         visible = found.visible.figures() | found.seen.figures()
         visible["linf"] = float(found.visible.linf)
         return self.sign(file, photo, recipe, budget, facts, visible, masked=masked, renews=renews)
 
     def facts(
-        self, found: Check, photo: Photo, before: Photo, recipe: Recipe, measured: Measured
+        self,
+        found: Check,
+        photo: Photo,
+        before: Photo,
+        recipe: Recipe,
+        measured: Measured,
+        *,
+        networks: Mapping[str, str] | None = None,
     ) -> list[ModelFacts]:
         """Convert the result of a check to the statements of a certificate."""
         attacked = dict(zip(self.immunizer.models, self.immunizer.digests(recipe), strict=True))
@@ -179,6 +201,7 @@ class Issuer:
                 verdict=each.verdict.value,
                 survival=self._survival(loaded, photo, before, each.effect.size),
                 measured=measured,
+                network=(networks or {}).get(loaded.name),
             )
             for model, loaded, each in zip(self.models, self._loaded, checks, strict=True)
         ]
@@ -244,7 +267,7 @@ class Issuer:
         loaded = next(each for each in self._loaded if each.digest == facts.sha256)
         pair = before.visible(), photo.visible()
         device = self.immunizer.device
-        return _less(facts, latent_effect(loaded, *pair, device, size=facts.size).shift)
+        return _less(facts, latent_shift(loaded, *pair, device, size=facts.size))
 
     def _survival(
         self, model: Autoencoder, photo: Photo, before: Photo, size: int
@@ -254,8 +277,17 @@ class Issuer:
         for name in SURVIVES:
             treat = load_purifier(name)
             pair = treat(first, 0), treat(second, 0)
-            left[name] = latent_effect(model, *pair, self.immunizer.device, size=size).shift
+            left[name] = latent_shift(model, *pair, self.immunizer.device, size=size)
         return left
+
+
+def recorded_networks(photo: Path) -> dict[str, str]:
+    """The ``networks`` of the record beside a photo; none without a record of this very file."""
+    try:
+        said = json.loads(record_of(photo).read_bytes())
+        return dict(said["networks"]) if said["sha256"] == file_digest(photo) else {}
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or of an earlier version
+        return {}
 
 
 def length_used(photo: Photo, original: Photo, norm: str) -> float:

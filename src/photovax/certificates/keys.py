@@ -138,6 +138,14 @@ class KeyRing:
                     self._adopt(Ed25519PrivateKey.generate(), known)
         self._read()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # For workers on other machines, which get the keys in memory and never as a file.
+        return {**self.__dict__, "_private": self._private.private_bytes_raw()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        private = Ed25519PrivateKey.from_private_bytes(state["_private"])
+        self.__dict__.update(state | {"_private": private})
+
     @property
     def current(self) -> str:
         """Id of the signing key."""

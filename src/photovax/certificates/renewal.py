@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from photovax.attack.budgets import VISIBILITY
 from photovax.attack.optimise import Step
 from photovax.attack.recipe import Recipe
-from photovax.certificates.document import Certificate, ModelFacts
+from photovax.certificates.document import Certificate, Measured, ModelFacts
 from photovax.certificates.issuing import Issuer, length_used
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.register import Gap, Registered, gaps
@@ -133,7 +133,7 @@ class Renewer:
             )
         issuer = self.issuer(self.models)
         recipe = self._as_visible(certificate).with_bound(budget.total)
-        saved = self._immunized(issuer, original, wish, recipe)
+        saved, networks = self._immunized(issuer, original, wish, recipe)
         renewed = issuer.certify(
             wish.output.path,
             original,
@@ -142,6 +142,7 @@ class Renewer:
             masked=wish.mask is not None,
             renews=wish.certificate,
             known=saved.seen,
+            networks=networks,
         )
         return Renewal(lacks, "the original", saved, renewed)
 
@@ -157,12 +158,13 @@ class Renewer:
         every = self.issuer(self.models)
         issuer = every.only([gap.model for gap in lacks])
         recipe = self._as_visible(certificate).with_bound(budget.left)
-        saved = self._immunized(issuer, before, wish, recipe)
+        saved, networks = self._immunized(issuer, before, wish, recipe)
         photo = read_photo(wish.output.path, max_pixels=before.width * before.height)
         further = length_used(photo, before, budget.norm)
         spent = budget.model_copy(update={"used": budget.used + further})
         found = issuer.check(photo, before, size=recipe.size, known=saved.seen)
-        fresh = issuer.facts(found, photo, before, recipe, "against the protected photo")
+        how: Measured = "against the protected photo"
+        fresh = issuer.facts(found, photo, before, recipe, how, networks=networks)
         # Without the original only an upper bound is known.
         unknown = dict.fromkeys(found.visible.figures() | found.seen.figures())
         bound = unknown | {budget.norm: spent.used}
@@ -197,11 +199,14 @@ class Renewer:
                 return wished
         return self.recipe
 
-    def _immunized(self, issuer: Issuer, photo: Photo, wish: Wish, recipe: Recipe) -> Saved:
+    def _immunized(
+        self, issuer: Issuer, photo: Photo, wish: Wish, recipe: Recipe
+    ) -> tuple[Saved, Mapping[str, str]]:
+        """Immunize and save; returns the file and the networks that gave the change."""
         wish.output.check_fits(photo, masked=wish.mask is not None)
         immunizer = issuer.immunizer
         result = immunizer.immunize(photo, recipe, mask=wish.mask, callback=wish.callback)
-        return immunizer.save(result, wish.output)
+        return immunizer.save(result, wish.output), result.networks
 
 
 def _kept(

@@ -79,7 +79,7 @@ def issue(
 ) -> None:
     """Measure a photo on the models of the register, and sign the result."""
     with extra_installed("certificates"):
-        from photovax.certificates.issuing import Issuer
+        from photovax.certificates.issuing import Issuer, recorded_networks
         from photovax.certificates.keys import KeyRing
     from photovax.certificates.document import parse_certificate
     from photovax.certificates.register import Register
@@ -91,7 +91,14 @@ def issue(
     chosen = load_recipe(recipe)
     if visibility is not None:
         chosen = chosen.with_visibility(visibility)
-    text = issuer.certify(photo, read_photo(original), chosen, total=total, masked=masked)
+    text = issuer.certify(
+        photo,
+        read_photo(original),
+        chosen,
+        total=total,
+        masked=masked,
+        networks=recorded_networks(photo),
+    )
     target = output or certificate_of(photo)
     write_text(text, target, overwrite=overwrite)
     typer.echo(f"{target}: signed with key {issuer.ring.current}")
@@ -189,8 +196,11 @@ def _lines(found: Verification, lacks: tuple[Gap, ...]) -> list[str]:
 
 def _effects(says: Certificate) -> list[str]:
     """The verdict on each model of a certificate."""
-    return [
-        f"  {model.name}: {model.verdict}, latent shift {model.effect.shift:.2f}, by noise of the "
-        f"same size {model.floor.shift:.2f} ({model.measured})"
-        for model in says.models
-    ]
+    lines = []
+    for model in says.models:
+        by = "" if model.network is None else f", from perturbation network {model.network[:12]}"
+        lines.append(
+            f"  {model.name}: {model.verdict}, latent shift {model.effect.shift:.2f}, by noise of "
+            f"the same size {model.floor.shift:.2f} ({model.measured}{by})"
+        )
+    return lines

@@ -106,6 +106,7 @@ def command(
         str, typer.Option(help="Model that edits; recipes attack the models of --model.")
     ] = DEFAULT_MODEL,
     weights: options.Weights = None,
+    network: options.Networks = None,
     clip: Annotated[
         Path | None,
         typer.Option(help="Folder of a CLIP model, for CLIP scores.", show_default=False),
@@ -136,7 +137,7 @@ def command(
     """
     from photovax.evaluation.plan import Plan, find_photos, load_edits, variants
 
-    part = options.parse_shard(shard)
+    part, networks = options.parse_shard(shard), options.networks(network)
     every, own = find_photos(photos), find_photos(photos, shard=part)
     plans: dict[Path, Plan] = {}
     if suite is None:
@@ -177,7 +178,16 @@ def command(
     reported = None if part[1] > 1 else every
     failed = False
     for folder, plan in plans.items():
-        failures = _run(plan, folder, own, reported, weights=weights, clip=clip, device=device)
+        failures = _run(
+            plan,
+            folder,
+            own,
+            reported,
+            weights=weights,
+            networks=networks,
+            clip=clip,
+            device=device,
+        )
         for what, why in failures.items():
             typer.echo(f"failed: {what}: {why}", err=True)
         failed = failed or bool(failures)

@@ -289,7 +289,7 @@ def command(
         ),
         models=tuple(model),
         weights=weights,
-        networks=tuple(network or ()),
+        networks=options.networks(network),
         device=device,
         memory=memory,
         precision=precision,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from photovax.attack.networks.headers import shipped_for
+from photovax.attack.networks.headers import shipped_for, told_by
 from photovax.cli import options
+from photovax.errors import UsageError
 from photovax.models.catalog.describe import described
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.load import pull
@@ -83,3 +85,32 @@ def pull_command(
 ) -> None:
     """Download a model's safetensors and configurations into the Hugging Face cache."""
     typer.echo(pull(name, whole=editor))
+
+
+@app.command("export-network")
+def export_command(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK",
+            help="File that train-immunizer wrote, or a model whose network ships with photovax.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="File of the graph, .onnx.", show_default=False),
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing file.")
+    ] = False,
+) -> None:
+    """Write a perturbation network as an ONNX graph, for other runtimes."""
+    if output.suffix != ".onnx":
+        raise UsageError(f"-o must end in .onnx, got {output}")
+    file = shipped_for(network) or Path(network)
+    told_by(file)
+    from photovax.attack.networks.onnx import INPUTS, OUTPUT, export
+
+    export(file, output, overwrite=overwrite)
+    typer.echo(f"{output}: from {', '.join(INPUTS)} to {OUTPUT}, for any size")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from photovax.attack.networks.headers import told_by
 from photovax.attack.strength import JODS
 from photovax.errors import UsageError
 from photovax.models.catalog.entries import CATALOG, DEFAULT_MODEL
@@ -116,6 +117,20 @@ Networks = Annotated[
         show_default=False,
     ),
 ]
+
+
+def networks(files: Iterable[Path] | None) -> tuple[Path, ...]:
+    """The files of ``--network``, whose headers are read before anything heavy is loaded.
+
+    Raises:
+        ModelError: If one cannot be read, or is no perturbation network.
+    """
+    given = tuple(files or ())
+    for file in given:
+        told_by(file)
+    return given
+
+
 Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda or mps.")]
 Survival = Annotated[
     bool,

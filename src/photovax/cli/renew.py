@@ -39,6 +39,7 @@ def command(
     mask: options.MaskFile = None,
     edit_region: options.EditRegion = False,
     weights: options.Weights = None,
+    network: options.Networks = None,
     device: options.Device = "auto",
     max_pixels: options.MaxPixels = None,
     overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
@@ -61,6 +62,7 @@ def command(
     from photovax.pictures.photo import read_photo
     from photovax.pictures.pillow import MAX_PIXELS
 
+    networks = options.networks(network)
     target = output or photo.with_name(f"{photo.stem}.renewed.png")
     destination = Destination(target, overwrite, source=photo)
     if original is not None:
@@ -73,7 +75,9 @@ def command(
         ring=ring,
         models=Register(Settings(data).register).supported(),
         recipe=load_recipe(recipe),
-        issuer=lambda models: Issuer(models, ring, weights=weights, device=device),
+        issuer=lambda models: Issuer(
+            models, ring, weights=weights, networks=networks, device=device
+        ),
     )
     read = read_photo(photo, max_pixels=cap)
     with bars() as drawn:

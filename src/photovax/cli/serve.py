@@ -94,11 +94,32 @@ def command(
         ),
     ] = "",
     workers: Annotated[
-        int,
+        int | None,
         options.number(
-            "--workers", options.COUNTS, help="Number of worker processes, if memory allows."
+            "--workers",
+            options.COUNTS,
+            help="Number of worker processes, if memory allows. [default: 1; with --cluster as "
+            "many as it has room for]",
+            show_default=False,
         ),
-    ] = 1,
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local",
+            help="Let a Ray cluster work, such as 10.0.0.1:6379; local starts one on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Folder for pictures in an object store, such as s3://bucket/folder, of this "
+            "service alone. [default: a folder in --data]",
+            show_default=False,
+        ),
+    ] = None,
     keep: Annotated[
         float,
         options.number("--keep", options.SECONDS, help="Seconds for which results are kept."),
@@ -140,6 +161,7 @@ def command(
         ),
     ] = None,
     weights: options.Weights = None,
+    network: options.Networks = None,
     device: options.Device = "auto",
 ) -> None:
     """Serve the page and the API.
@@ -166,8 +188,11 @@ def command(
         sign_key=sign_key,
         sign_chain=sign_chain,
         weights=weights,
+        networks=options.networks(network),
         device=device,
-        workers=workers,
+        workers=1 if workers is None and cluster is None else workers,
+        cluster=cluster,
+        store=store,
         keep_seconds=keep,
         job_seconds=job_time,
         max_bytes=max_megabytes * 1024**2,

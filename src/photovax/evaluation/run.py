@@ -64,6 +64,7 @@ class Evaluation:
         plan: The plan.
         out: Folder of the results.
         weights: Folder of weights that do not ship with photovax.
+        networks: Files of perturbation networks that do not ship with photovax.
         clip: Folder of a CLIP model; without it there are no CLIP scores.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         callback: Called after every unit.
@@ -81,6 +82,7 @@ class Evaluation:
         out: Path,
         *,
         weights: Path | None = None,
+        networks: Sequence[Path] = (),
         clip: Path | None = None,
         device: str = "auto",
         callback: Callable[[Progress], None] | None = None,
@@ -90,7 +92,7 @@ class Evaluation:
         self.purifiers: dict[str, Purifier] = {
             name: load_purifier(name, device=device, weights=weights) for name in plan.purifications
         }
-        self.immunizer = Immunizer(plan.models, weights=weights, device=device)
+        self.immunizer = Immunizer(plan.models, weights=weights, networks=networks, device=device)
         self.adversary = Adversary(plan.editor, device=device, weights=weights)
         self.adversary.load(plan.modes)
         digests = self.adversary.digests(plan.modes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
-from photovax.metrics.latent import latent_effect
+from photovax.metrics.latent import latent_shift
 from photovax.pictures.photo import Photo
 
 __all__ = ["compared"]
@@ -50,14 +50,8 @@ def compared(
         shifts = []
         for photo in photos:
             made = immunizer.immunize(photo, way)
-            before, after = made.original.visible(), made.photo.visible()
-            effect = latent_effect(
-                immunizer.models[0],
-                before,
-                after,
-                immunizer.device,
-                size=recipe.size or immunizer.models[0].size,
-            )
-            shifts.append(effect.shift)
+            pair = made.original.visible(), made.photo.visible()
+            attacked = immunizer.models[0]
+            shifts.append(latent_shift(attacked, *pair, immunizer.device, size=recipe.size))
         found[name] = sum(shifts) / len(shifts)
     return found

@@ -31,7 +31,7 @@ from photovax.learning.checkpoints import read_checkpoint, write_checkpoint
 from photovax.learning.crops import PhotoCrops
 from photovax.learning.muon import optimisers
 from photovax.machine.precision import Quick
-from photovax.metrics.latent import latent_effect
+from photovax.metrics.latent import latent_shift
 from photovax.models.contracts import Autoencoder
 from photovax.models.views import VIEWS
 from photovax.pictures.photo import Photo
@@ -264,8 +264,7 @@ class Learner:
         with torch.no_grad():
             fed = fed_sides(height, width, size)
             x = budget.estimated(origin, [(fed, estimator(network, self._quick))])
-        effect = latent_effect(self._model, pixels, pixels_of(x), self._device, size=size)
-        return effect.shift
+        return latent_shift(self._model, pixels, pixels_of(x), self._device, size=size)
 
     def export(self, file: Path, *, overwrite: bool = False) -> None:
         """Write the network with averaged weights.

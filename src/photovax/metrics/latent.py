@@ -19,6 +19,7 @@ __all__ = [
     "LatentEffect",
     "latent_effect",
     "latent_effects",
+    "latent_shift",
 ]
 
 
@@ -53,6 +54,23 @@ def latent_effect(
     """
     (found,) = latent_effects(model, original, [changed], device, size=size)
     return found
+
+
+def latent_shift(
+    model: Autoencoder,
+    original: np.ndarray,
+    changed: np.ndarray,
+    device: torch.device,
+    *,
+    size: int | None = None,
+) -> float:
+    """The ``shift`` of ``latent_effect`` alone, which takes half the work.
+
+    The model is fed the pictures at its own size when ``size`` is None.
+    """
+    fed = size or model.size
+    (found,) = latent_effects(model, original, [changed], device, size=fed, decoded=False)
+    return found.shift
 
 
 def latent_effects(

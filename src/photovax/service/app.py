@@ -15,8 +15,10 @@ from prometheus_client.registry import Collector
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
+from photovax.attack.networks.headers import told_by
 from photovax.certificates.keys import KeyRing, key_set, read_keys
 from photovax.certificates.register import Register
+from photovax.errors import UsageError
 from photovax.service.http.api import add_api
 from photovax.service.http.context import Context, provide
 from photovax.service.http.guard import Guard
@@ -45,7 +47,7 @@ def build_app(settings: Settings) -> FastAPI:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     jobs = Jobs(settings.jobs, settings.pictures)
     KeyRing(settings.keys)
-    Register(settings.register)
+    _check_networks(settings, Register(settings.register))
     supervisor = Supervisor(settings, jobs)
     registry = CollectorRegistry()
     registry.register(_JobFigures(jobs, supervisor))
@@ -105,6 +107,24 @@ def claim(app: FastAPI) -> None:
     """
     context: Context = app.state.context
     context.supervisor.claim()
+
+
+def _check_networks(settings: Settings, register: Register) -> None:
+    """Refuse a network of no model of the register, which no job would use.
+
+    Raises:
+        ModelError: If a file cannot be read, or is no network.
+        UsageError: If it is of another model.
+    """
+    known = {each.sha256 for each in register}
+    for file in settings.networks:
+        told = told_by(file)
+        if told["model_digest"] not in known:
+            raise UsageError(
+                f"network {file} is of {told['model']} with weights {told['model_digest'][:12]}, "
+                "which are not on the register",
+                hint="photovax register add MODEL puts the model there",
+            )
 
 
 class _JobFigures(Collector):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-__all__ = ["UNEXPECTED", "say", "say_unexpected"]
+__all__ = ["UNEXPECTED", "say", "say_unexpected", "unexpected"]
 
 UNEXPECTED = "an unexpected error occurred"
 """Message for clients."""
@@ -16,7 +16,14 @@ def say(who: str, line: str) -> None:
     print(f"{who}: {line}", file=sys.stderr, flush=True)
 
 
+def unexpected(error: Exception) -> str:
+    """The class of an error and where it came from, without its message.
+
+    That may hold a prompt.
+    """
+    return f"unexpected {type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
 def say_unexpected(who: str, error: Exception) -> None:
-    """Write where an error came from, without its message, which may hold a prompt."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    say(who, f"unexpected {type(error).__name__}\n{frames}")
+    """Write what ``unexpected`` says of an error."""
+    say(who, unexpected(error))

@@ -35,9 +35,13 @@ class Settings:
         sign_key: Private key in PEM that signs C2PA manifests of results; no manifests when None.
         sign_chain: X.509 certificates of that key in PEM.
         weights: Folder of weights that do not ship with photovax.
+        networks: Files of perturbation networks that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         workers: Number of worker processes; fewer run while memory is short. Each holds the models
-            and one photo in memory.
+            and one photo in memory. None for as many as the cluster has room for.
+        cluster: Address of a Ray cluster whose actors are the workers, or ``local`` for one of this
+            machine; processes of this machine when None.
+        store: URL of a folder in an object store for pictures; a folder in ``data`` when None.
         queue: Largest number of waiting jobs.
         queue_each: Largest number of waiting jobs of one token.
         job_seconds: Time limit of one job.
@@ -69,8 +73,11 @@ class Settings:
     sign_key: Path | None = None
     sign_chain: Path | None = None
     weights: Path | None = None
+    networks: tuple[Path, ...] = ()
     device: str = "auto"
-    workers: int = 1
+    workers: int | None = 1
+    cluster: str | None = None
+    store: str | None = None
     queue: int = 500
     queue_each: int = 100
     job_seconds: float = 1800
@@ -98,9 +105,12 @@ class Settings:
                 "a largest change and a visibility exclude each other, got both",
                 hint="give --budget or --visibility",
             )
+        if self.workers is None and self.cluster is None:
+            raise UsageError("the number of workers is open only on a cluster")
         for name in ("workers", "queue", "queue_each", "attempts", "max_bytes", "max_pixels"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be 1 or more, got {value}")
         for origin in self.origins:
             if not _ORIGIN.fullmatch(origin):
                 raise UsageError(
@@ -159,9 +169,9 @@ class Settings:
         return self.database or self.data / "jobs.sqlite"
 
     @property
-    def pictures(self) -> Path:
-        """Folder with one subfolder for each job that has pictures."""
-        return self.data / "pictures"
+    def pictures(self) -> Path | str:
+        """Folder, or URL of one in a store, with one subfolder for each job that has pictures."""
+        return self.store or self.data / "pictures"
 
 
 def is_loopback(host: str) -> bool:

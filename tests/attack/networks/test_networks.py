@@ -125,10 +125,28 @@ def test_files_that_are_no_networks_are_refused(tmp_path, autoencoder):
     assert "train-immunizer" in found.value.line
 
 
+def test_the_shipped_network_is_read_only_where_it_is_used(autoencoder, monkeypatch):
+    read: list[str] = []
+
+    def reading(file, device):
+        read.append(file.name)
+        return read_network(file, device)
+
+    monkeypatch.setattr("photovax.attack.networks.files.read_network", reading)
+    immunizer = Immunizer()
+    assert immunizer.all_digests(PRESETS["fast-linf"]) == [autoencoder.digest]
+    assert read == []
+    for _ in range(2):
+        assert len(immunizer.all_digests(PRESETS["instant"])) == 2
+    assert read == [SHIPPED[0].name]
+
+
 def test_a_damaged_network_is_refused(file):
     file.write_bytes(file.read_bytes()[:-500])
     with pytest.raises(ModelError, match=r"small\.safetensors: damaged"):
         read_network(file, CPU)
+    with pytest.raises(ModelError, match=r"small\.safetensors: damaged"):
+        Immunizer(networks=[file])  # at once, not at the first photo
 
 
 def test_a_network_of_other_weights_is_refused(small, autoencoder, tmp_path):

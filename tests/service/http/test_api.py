@@ -16,6 +16,7 @@ from photovax.service.jobs.job import new_id
 from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
 from photovax.service.workers.supervisor import Supervisor
+from tests.service.jobs.rows import store_of
 
 HOST = {"Host": "127.0.0.1"}
 EXAMPLES = 12  # a request and a mode; hypothesis makes the same ones each time
@@ -85,13 +86,13 @@ def test_what_jobs_give_is_what_the_document_says(schema, given_settings):
     done = {}
     for kind, names in FILES.items():
         added = new_id()
-        jobs.folder(added).mkdir()
+        store_of(jobs).folder(added).mkdir()
         jobs.add(added, kind, {}, request="r")
         job = jobs.claim("w", 60, attempts=1)
         assert job is not None
-        jobs.output(job).mkdir()
+        store_of(jobs).output(job).mkdir()
         for name in names:
-            (jobs.output(job) / name).write_bytes(b"{}")
+            (store_of(jobs).output(job) / name).write_bytes(b"{}")
         result = {"file": names[0] if names else None, "flip": "flip.png" in names}
         jobs.finish(job, "w", result)
         done[kind] = job.id

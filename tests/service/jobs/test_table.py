@@ -17,12 +17,12 @@ import pytest
 from photovax.service.http.answers import job_view
 from photovax.service.jobs.job import Clash, LostJob, QueueFull, State, new_id
 from photovax.service.jobs.limits import EVERYBODY
-from photovax.service.jobs.table import Jobs
-from tests.service.jobs.rows import add_job
+from photovax.service.jobs.table import _DIED, Jobs
+from tests.service.jobs.rows import add_job, store_of
 
 TAKE_ALL = """
 import sys
-from photovax.service.jobs.table import Jobs
+from photovax.service.jobs.table import _DIED, Jobs
 from pathlib import Path
 place, pictures, name = sys.argv[1:]
 jobs = Jobs(Path(place) if place.startswith("/") else place, Path(pictures))
@@ -35,8 +35,8 @@ while (job := jobs.claim(name, 60, attempts=3)) is not None:
 """
 HANG = """
 import sys, time
-from photovax.service.jobs.table import Jobs
-from photovax.service.workers.worker import Pulse
+from photovax.service.jobs.table import _DIED, Jobs
+from photovax.service.workers.doing import Pulse
 from pathlib import Path
 place, pictures, name = sys.argv[1:]
 jobs = Jobs(Path(place) if place.startswith("/") else place, Path(pictures))
@@ -49,7 +49,7 @@ with Pulse(jobs, job, name, 2):
 
 def _process(code: str, place: Path | str, jobs: Jobs, name: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", code, str(place), str(jobs.pictures), name],
+        [sys.executable, "-c", code, str(place), str(store_of(jobs).path), name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -128,7 +128,7 @@ def test_the_job_of_a_dead_worker_is_done_by_another(jobs):
     second = jobs.claim("other", 60, attempts=3)
     assert second is not None
     assert (second.id, second.attempt) == (job.id, 2)
-    assert jobs.output(first) != jobs.output(second)
+    assert store_of(jobs).output(first) != store_of(jobs).output(second)
     for late in (
         lambda: jobs.finish(first, "dead", {}),
         lambda: jobs.fail(first, "dead", "x", "y"),
@@ -151,9 +151,9 @@ def test_a_job_that_kills_its_workers_is_given_up(jobs):
     failed = jobs.get(job.id)
     assert failed is not None
     assert failed.state is State.FAILED
-    assert failed.error == {"kind": "worker-died", "message": "its worker died in each attempt"}
+    assert failed.error == {"kind": "worker-died", "message": _DIED}
     assert failed.parameters == {}
-    assert not jobs.folder(job.id).exists()
+    assert not store_of(jobs).folder(job.id).exists()
 
 
 def test_attempts_that_were_cut_short_by_a_restart_do_not_count(jobs):
@@ -162,9 +162,9 @@ def test_attempts_that_were_cut_short_by_a_restart_do_not_count(jobs):
         taken = jobs.claim("w", 60, attempts=3)
         assert taken is not None
         assert (taken.id, taken.attempt) == (job.id, 1)
-        jobs.output(taken).mkdir()
+        store_of(jobs).output(taken).mkdir()
         jobs.release("w", spare=True)
-        assert not jobs.output(taken).exists()
+        assert not store_of(jobs).output(taken).exists()
     for _ in range(3):
         assert jobs.claim("w", 60, attempts=3) is not None
         jobs.release("w")
@@ -277,11 +277,11 @@ def test_results_expire_with_their_pictures_and_prompts(jobs, place, tmp_path):
     assert taken is not None
     jobs.finish(taken, "w", {"secret": "result"})
     assert jobs.expire(60) == []
-    assert jobs.folder(job.id).exists()
+    assert store_of(jobs).folder(job.id).exists()
     time.sleep(0.01)
     assert jobs.expire(0.001) == [job.id]
-    assert not jobs.folder(job.id).exists()
-    assert jobs.folder(waiting.id).exists()
+    assert not store_of(jobs).folder(job.id).exists()
+    assert store_of(jobs).folder(waiting.id).exists()
     jobs.cancel(waiting.id)
     expired = jobs.get(job.id)
     assert expired is not None
@@ -307,27 +307,27 @@ def test_edits_go_with_the_photo_they_were_made_of(jobs, how):
     jobs.finish(taken, "w", {})
     time.sleep(0.01)
     edit = new_id()
-    jobs.folder(edit).mkdir()
+    store_of(jobs).folder(edit).mkdir()
     jobs.add(edit, "edits", {"of": job.id, "prompt": "hush"}, request="r")
     if how == "cancelled":
         assert jobs.cancel(job.id)
     else:
         assert set(jobs.expire(0.001)) == {job.id, edit}
-    assert list(jobs.pictures.iterdir()) == []
+    assert list(store_of(jobs).path.iterdir()) == []
     assert jobs.counts()[how] == 2
     assert jobs.claim("w", 60, attempts=3) is None
 
 
 def test_folders_without_a_job_are_swept(jobs):
     job = add_job(jobs)
-    (jobs.pictures / "upload").mkdir()
+    (store_of(jobs).path / "upload").mkdir()
     jobs.sweep()
-    assert [folder.name for folder in jobs.pictures.iterdir()] == [job.id]
+    assert [folder.name for folder in store_of(jobs).path.iterdir()] == [job.id]
 
 
 def test_uploads_under_way_are_not_swept(jobs):
     for name in ("upload", "left"):
-        (jobs.pictures / name).mkdir()
-    os.utime(jobs.pictures / "left", (time.time() - 61,) * 2)
+        (store_of(jobs).path / name).mkdir()
+    os.utime(store_of(jobs).path / "left", (time.time() - 61,) * 2)
     jobs.sweep(60)
-    assert [folder.name for folder in jobs.pictures.iterdir()] == ["upload"]
+    assert [folder.name for folder in store_of(jobs).path.iterdir()] == ["upload"]

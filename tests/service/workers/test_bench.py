@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from photovax.attack.networks.files import read_network, write_network
 from photovax.attack.presets import load_recipe
 from photovax.certificates.container import holds_manifest
 from photovax.certificates.credential import self_made
@@ -21,11 +22,16 @@ from photovax.certificates.register import Register, registered, today
 from photovax.certificates.verification import Seen, verify
 from photovax.checks.noise import noisy
 from photovax.client import ServiceError
+from photovax.digests import file_digest
+from photovax.errors import UsageError
 from photovax.metrics.visibility import flip_picture
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
+from photovax.service.app import build_app
 from photovax.service.workers.bench import Bench
 from photovax.service.workers.parcels import write_parcel
+from photovax.service.workers.worker import pack, unpack
+from photovax.tensors import CPU
 from tests.certificates.provider import altered
 from tests.service.asking import pictures_in, settings_in
 from tests.serving import recipe_file
@@ -221,6 +227,32 @@ def test_a_provider_that_signs_puts_the_certificate_into_the_photo(photo, tmp_pa
         public = read_keys(settings.keys)
         assert verify(text, public, photo=Seen.of(file, read_photo(file))).valid
         assert json.loads(embedded_certificate(file)) == json.loads(text)
+
+
+def test_the_network_is_in_the_result_and_the_certificate(photo, tmp_path, network_file):
+    settings = settings_in(tmp_path, recipe="instant", total=None, networks=(network_file,))
+    bench = Bench(unpack(pack(settings)))
+    write_parcel(read_photo(photo), tmp_path / "photo.npz")
+    asked = {"suffix": ".png"}
+    made = bench.do("immunizations", tmp_path, tmp_path / "out", asked, lambda *_: None)
+    digest = file_digest(network_file)
+    record = json.loads((tmp_path / "out/photo.png.json").read_text())
+    says = parse_certificate((tmp_path / "out/certificate.json").read_text())[0]
+    assert made["networks"] == record["networks"] == {"embedded": digest}
+    assert [model.network for model in says.models] == [digest]
+    assert made["models"]["embedded"]["network"] == digest
+    with_steps = {**asked, "recipe": str(recipe_file(tmp_path, steps=2, warm=None))}
+    cold = bench.do("immunizations", tmp_path, tmp_path / "cold", with_steps, lambda *_: None)
+    assert (cold["networks"], cold["models"]["embedded"]["network"]) == ({}, None)
+
+
+def test_a_network_of_no_model_of_the_register_is_refused(tmp_path, network_file):
+    other = tmp_path / "other.safetensors"
+    network = read_network(network_file, CPU).network
+    write_network(network, other, model="sd15", model_digest="ab" * 32)
+    with pytest.raises(UsageError, match=r"is of sd15 .* not on the register") as found:
+        build_app(settings_in(tmp_path, networks=(other,)))
+    assert "photovax register add" in found.value.line
 
 
 def test_one_set_of_models_is_in_memory(tmp_path, monkeypatch):

@@ -9,16 +9,17 @@ import pytest
 from photovax.errors import UsageError
 from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
+from photovax.service.workers.processes import Processes
 from photovax.service.workers.supervisor import Supervisor
-from tests.service.jobs.rows import add_job
+from tests.service.jobs.rows import add_job, store_of
 
 
 @pytest.mark.parametrize("died", [False, True])
 def test_a_service_that_stops_gives_back_the_attempts_of_workers_that_live(tmp_path, died):
     jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
     job = add_job(jobs)
-    supervisor = Supervisor(Settings(tmp_path), jobs)
-    (worker,) = supervisor._workers
+    crew = Processes(Settings(tmp_path), jobs)
+    (worker,) = crew._workers
     worker.name = "w"
     code = "import sys; print(flush=True); sys.stdin.read()"
     worker.process = subprocess.Popen(  # noqa: S603
@@ -31,7 +32,7 @@ def test_a_service_that_stops_gives_back_the_attempts_of_workers_that_live(tmp_p
     if died:
         worker.process.kill()
         worker.process.wait()
-    supervisor.stop()
+    crew.stop()
     given_back = jobs.get(job.id)
     assert given_back is not None
     assert given_back.attempt == (1 if died else 0)
@@ -44,7 +45,7 @@ def test_rows_are_deleted_seldom(tmp_path, monkeypatch):
     now = 1000.0
     for name in ("expire", "forget", "sweep"):
         monkeypatch.setattr(jobs, name, lambda *_, name=name: calls.append(name))
-    monkeypatch.setattr(Supervisor, "_tend", lambda self, worker: None)
+    monkeypatch.setattr(Processes, "_tend", lambda self, worker: None)
     monkeypatch.setattr("photovax.service.workers.supervisor.time.monotonic", lambda: now)
     for _ in range(4 * 60):
         supervisor._round()
@@ -56,12 +57,12 @@ def test_rows_are_deleted_seldom(tmp_path, monkeypatch):
 
 def test_one_folder_has_one_service_with_a_table_of_its_own(tmp_path):
     jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
-    (jobs.pictures / "half-an-upload").mkdir()
+    (store_of(jobs).path / "half-an-upload").mkdir()
     settings = Settings(tmp_path, workers=1)
     first, second = (Supervisor(settings, jobs) for _ in range(2))
     first.start()
     try:
-        assert list(jobs.pictures.iterdir()) == []
+        assert list(store_of(jobs).path.iterdir()) == []
         with pytest.raises(UsageError, match="another service"):
             second.start()
     finally:
@@ -73,7 +74,7 @@ def test_services_that_share_a_database_leave_each_other_alone(tmp_path, postgre
     settings = Settings(tmp_path, database=postgres, workers=1)
     shared = Jobs(settings.jobs, settings.pictures)
     own = Jobs(tmp_path / "jobs.sqlite", settings.pictures)
-    (shared.pictures / "half-an-upload").mkdir()
+    (store_of(shared).path / "half-an-upload").mkdir()
     add_job(shared)
     taken = shared.claim("elsewhere", 60, attempts=3)
     assert taken is not None
@@ -87,7 +88,7 @@ def test_services_that_share_a_database_leave_each_other_alone(tmp_path, postgre
     finally:
         for service in services:
             service.stop()
-    assert (shared.pictures / "half-an-upload").exists()
+    assert (store_of(shared).path / "half-an-upload").exists()
     shared.progress(taken, "elsewhere", 60, 1, 2)
     shared.finish(taken, "elsewhere", {})
     shared.close()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 
 from photovax.service.jobs.job import Job, LostJob, State, Unreachable
 from photovax.service.jobs.table import Jobs
-from photovax.service.workers.worker import Pulse, _work
-from tests.service.jobs.rows import add_job
+from photovax.service.workers.doing import Pulse, do_here, work
+from tests.service.jobs.rows import add_job, store_of
 
 
 class _Bench:
@@ -42,12 +43,14 @@ def test_a_worker_that_lost_its_job_leaves_the_result_of_the_other(jobs):
     def overtaken(tick: Any) -> dict[str, Any]:
         second = jobs.claim("other", 60, attempts=3)
         assert second is not None
-        jobs.output(second).mkdir()
+        store_of(jobs).output(second).mkdir()
         jobs.finish(second, "other", {"file": "photo.png"})
         return {}
 
-    assert _work(_Bench(overtaken), jobs, first, "slow", 60) == "lost"
-    assert jobs.output(replace(first, attempt=2)).exists()
+    assert (
+        work(partial(do_here, _Bench(overtaken), jobs.pictures), jobs, first, "slow", 60) == "lost"
+    )
+    assert store_of(jobs).output(replace(first, attempt=2)).exists()
     done = jobs.get(job.id)
     assert done is not None
     assert done.result == {"file": "photo.png", "output": "out-2"}
@@ -64,11 +67,11 @@ def test_a_job_whose_end_may_not_have_been_noted_is_not_failed(jobs, monkeypatch
 
     monkeypatch.setattr(jobs, "finish", unheard)
     with pytest.raises(Unreachable, match="answer was lost"):
-        _work(_Bench(lambda tick: {}), jobs, taken, "w", 60)
+        work(partial(do_here, _Bench(lambda tick: {}), jobs.pictures), jobs, taken, "w", 60)
     now = jobs.get(taken.id)
     assert now is not None
     assert now.state is State.DONE
-    assert jobs.output(now).exists()
+    assert store_of(jobs).output(now).exists()
 
 
 def test_cancelled_jobs_leave_nothing(jobs):
@@ -82,7 +85,7 @@ def test_cancelled_jobs_leave_nothing(jobs):
         end = time.monotonic() + 20
         with pytest.raises(LostJob):
             _tick_until(pulse, end)
-    assert not jobs.folder(job.id).exists()
+    assert not store_of(jobs).folder(job.id).exists()
     assert jobs.deaf(["other"], 0) == []
     assert jobs.deaf(["other", "w"], 0) == ["w"]
     assert jobs.deaf(["other", "w"], 0) == []
@@ -114,17 +117,19 @@ def test_workers_end_with_the_service_and_not_by_signals_meant_for_it():
 def test_a_job_that_finds_no_room_says_so(tmp_path):
     jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
     jobs.add("0" * 32, "checks", {}, request="x")
-    jobs.folder("0" * 32).mkdir()
+    store_of(jobs).folder("0" * 32).mkdir()
 
-    class Full:
-        def do(self, *_: object) -> None:
-            raise OSError(28, "No space left on device")
+    def full(tick: Any) -> dict[str, Any]:
+        raise OSError(28, "No space left on device")
 
     taken = jobs.claim("w", 30, attempts=1)
     assert taken is not None
-    assert _work(Full(), jobs, taken, "w", 30) == "failed, OSError"
+    assert (
+        work(partial(do_here, _Bench(full), jobs.pictures), jobs, taken, "w", 30)
+        == "failed, OSError"
+    )
     ended = jobs.get("0" * 32)
     assert ended is not None
     assert (ended.error or {})["kind"] == "no-room"
-    assert list(jobs.pictures.iterdir()) == []
+    assert list(store_of(jobs).path.iterdir()) == []
     jobs.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -92,8 +93,8 @@ def read_network(file: Path, device: torch.device) -> Trained:
 
 def networks_of(
     models: Sequence[Autoencoder], files: Sequence[Path], device: torch.device
-) -> dict[str, Trained]:
-    """The networks of some models, by the name of the model.
+) -> dict[str, Callable[[], Trained]]:
+    """The networks of some models, each read when it is first asked for, by the name of the model.
 
     Args:
         models: Autoencoders.
@@ -101,9 +102,9 @@ def networks_of(
         device: Device on which to load them.
 
     Raises:
-        ModelError: If a file cannot be read, or was trained against none of these models.
+        ModelError: If one of ``files`` cannot be read, or was trained against none of these models.
     """
-    found: dict[str, Trained] = {}
+    found: dict[str, Callable[[], Trained]] = {}
     for file in (*SHIPPED, *files):
         told = told_by(file)
         names = [model.name for model in models if model.digest == told["model_digest"]]
@@ -113,5 +114,8 @@ def networks_of(
                 "not of " + ", ".join(f"{model.name} with {model.digest[:12]}" for model in models)
             )
         if names:
-            found.update(dict.fromkeys(names, read_network(file, device)))
+            network = cache(partial(read_network, file, device))
+            if file in files:
+                network()  # so that damage is told now
+            found.update(dict.fromkeys(names, network))
     return found

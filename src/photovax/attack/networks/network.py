@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["PerturbationNetwork", "placed"]
+__all__ = ["USUAL_DEGREE", "PerturbationNetwork", "placed"]
 
 _CELL = 4
 """Side in pixels of the squares that become the channels of the finest level."""
@@ -22,7 +22,8 @@ _CELL = 4
 _MULTIPLE = 4 * _CELL
 """Sides are padded to multiples of it, for two halvings of the finest level."""
 
-_USUAL_DEGREE = 38.0  # pixels per degree of a photo that a full-HD display shows unscaled
+USUAL_DEGREE = 38.0
+"""Pixels per degree of a photo that a full-HD display shows unscaled."""
 
 
 class PerturbationNetwork(nn.Module):
@@ -61,8 +62,12 @@ class PerturbationNetwork(nn.Module):
             allowance: Masking of each pixel (N, 1, H, W), above 0, in 8-bit levels.
             degree: Pixels of these photos per degree of visual angle.
         """
+        viewed = torch.full_like(allowance, math.log2(degree / USUAL_DEGREE))
+        return self.viewed(photo, allowance, viewed)
+
+    def viewed(self, photo: Tensor, allowance: Tensor, viewed: Tensor) -> Tensor:
+        """The same, for the binary logarithm (N, 1, H, W) of ``degree / USUAL_DEGREE``."""
         height, width = photo.shape[-2:]
-        viewed = torch.full_like(allowance, math.log2(degree / _USUAL_DEGREE))
         x = torch.cat([photo * 2 - 1, allowance.log2() / 2, viewed], 1)
         x = F.pad(x, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE), mode="replicate")
         fine = self.fine_down(self.stem(F.pixel_unshuffle(x, _CELL)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from photovax.service.http.problems import Problem
+from photovax.service.jobs.job import Job
+from photovax.service.jobs.pictures import Pictures
 
 __all__ = ["given", "sent"]
 
@@ -22,24 +23,33 @@ def given(*media: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The file.", "content": {each: {} for each in media}}}
 
 
-def sent(path: Path, media: str, name: str) -> Response:
-    """Answer with a file. It may be deleted while it is sent.
+def sent(pictures: Pictures, job: Job, file: str, media: str, name: str) -> Response:
+    """Answer with a file of a job's results. It may be deleted while it is sent.
+
+    Args:
+        pictures: The pictures of all jobs.
+        job: Job.
+        file: Name of the file among its results.
+        media: Media type.
+        name: Name of the file for clients.
 
     Raises:
         Problem: If it is deleted already.
     """
     try:
-        file = path.open("rb")
+        opened = pictures.open(job, file)
     except FileNotFoundError:
         raise Problem(410, "expired", "the result has expired and was deleted") from None
 
     def chunks() -> Iterator[bytes]:
-        with file:
-            while chunk := file.read(_CHUNK):
+        with opened:
+            while chunk := opened.read(_CHUNK):
                 yield chunk
 
+    size = opened.seek(0, os.SEEK_END)
+    opened.seek(0)
     headers = {
-        "Content-Length": str(os.fstat(file.fileno()).st_size),
+        "Content-Length": str(size),
         "Content-Disposition": f'attachment; filename="{name}"',
     }
     return StreamingResponse(chunks(), media_type=media, headers=headers)

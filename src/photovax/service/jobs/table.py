@@ -14,10 +14,7 @@ this table would still be needed to find and repeat lost jobs.
 from __future__ import annotations
 
 import json
-import shutil
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +23,13 @@ from photovax.service.jobs.database import Connection
 from photovax.service.jobs.job import Clash, Job, LostJob, State, Unreachable, failure, job_of
 from photovax.service.jobs.limits import require_room
 from photovax.service.jobs.open import open_database
+from photovax.service.jobs.pictures import open_pictures, output_name
 from photovax.service.jobs.schema import SCHEMA, marks
 
 __all__ = ["Jobs"]
 
 _KEEP_ROWS = 86_400
+_DIED = "its worker died in each attempt, as when memory runs out: try a smaller photo"
 
 
 class Jobs:
@@ -40,17 +39,19 @@ class Jobs:
 
     Args:
         place: Path of the SQLite file, created when missing, or URL of a PostgreSQL database.
-        pictures: Folder that holds one subfolder for each job.
+        pictures: Folder, or URL of one in an object store, with a subfolder for each job.
+
+    Attributes:
+        pictures: The pictures of the jobs.
 
     Raises:
-        UsageError: If the URL is malformed, no database answers there, or the table cannot be
-            created.
+        UsageError: If a URL is malformed, no database or store answers there, or the table cannot
+            be created.
     """
 
-    def __init__(self, place: Path | str, pictures: Path) -> None:
+    def __init__(self, place: Path | str, pictures: Path | str) -> None:
         self._database = open_database(place)
-        self.pictures = pictures
-        pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.pictures = open_pictures(pictures)
         try:
             with self._database.alone() as connection:
                 for statement in SCHEMA:
@@ -68,14 +69,6 @@ class Jobs:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
-
-    def folder(self, job: str) -> Path:
-        """Return the folder of a job's pictures."""
-        return self.pictures / job
-
-    def output(self, job: Job) -> Path:
-        """Return the folder for the results of the current attempt."""
-        return self._output(job.id, job.attempt)
 
     def add(
         self,
@@ -148,7 +141,7 @@ class Jobs:
                 "UPDATE jobs SET state = 'failed', finished = ?, parameters = '{}', error = ? "
                 "WHERE id IN (SELECT id FROM jobs "
                 f"WHERE state = 'running' AND lease < ? AND attempt >= ? {free}) RETURNING id",
-                (now, failure("worker-died", "its worker died in each attempt"), now, attempts),
+                (now, failure("worker-died", _DIED), now, attempts),
             ).fetchall()
             row = connection.execute(
                 "UPDATE jobs SET state = 'running', worker = ?, lease = ?, started = ?, "
@@ -158,7 +151,7 @@ class Jobs:
                 (worker, now + lease, now, now, attempts),
             ).fetchone()
         for each in given_up:
-            shutil.rmtree(self.folder(each["id"]), ignore_errors=True)
+            self.pictures.remove(each["id"])
         return None if row is None else job_of(row, now)
 
     def progress(self, job: Job, worker: str, lease: float, done: int, steps: int) -> None:
@@ -191,7 +184,7 @@ class Jobs:
                 worker,
                 "state = 'done', worker = NULL, done = steps, finished = ?, result = ?",
                 self._database.now(connection),
-                json.dumps({**result, "output": self.output(job).name}),
+                json.dumps({**result, "output": output_name(job.attempt)}),
             )
 
     def fail(self, job: Job, worker: str, kind: str, message: str) -> None:
@@ -223,7 +216,7 @@ class Jobs:
             ).fetchall()
             for row in rows:
                 if spare:  # the next attempt has the same number and creates the same folder
-                    shutil.rmtree(self._output(row["id"], row["attempt"]), ignore_errors=True)
+                    self.pictures.remove(row["id"], row["attempt"])
                 connection.execute(
                     "UPDATE jobs SET lease = 0, attempt = attempt - ? "
                     "WHERE id = ? AND state = 'running' AND worker = ?",
@@ -252,7 +245,7 @@ class Jobs:
                 ).rowcount
             ]
         for each in (job, *ends):
-            shutil.rmtree(self.folder(each), ignore_errors=True)
+            self.pictures.remove(each)
         return bool(ends)
 
     def overdue(self, workers: Sequence[str], seconds: float) -> list[tuple[str, str]]:
@@ -292,7 +285,7 @@ class Jobs:
             for job in dict.fromkeys(gone):
                 # Pictures first: if the process is killed in between, the next round repeats it.
                 # Another service may do the same at the same time.
-                shutil.rmtree(self.folder(job), ignore_errors=True)
+                self.pictures.remove(job)
                 connection.execute(
                     "UPDATE jobs SET state = 'expired', parameters = '{}', result = NULL, "
                     "error = NULL, finished = coalesce(finished, ?) WHERE id = ?",
@@ -326,12 +319,7 @@ class Jobs:
                     "SELECT id FROM jobs WHERE state NOT IN ('cancelled', 'expired')"
                 ).fetchall()
             }
-        for folder in self.pictures.iterdir():
-            with suppress(FileNotFoundError):  # another service deleted it
-                if folder.name not in known and (
-                    not age or time.time() - folder.stat().st_mtime > age
-                ):
-                    shutil.rmtree(folder, ignore_errors=True)
+        self.pictures.sweep(known, age)
 
     def counts(self) -> dict[str, int]:
         """Return the number of jobs in each state."""
@@ -361,9 +349,6 @@ class Jobs:
             for row in rows:
                 connection.execute("UPDATE jobs SET worker = NULL WHERE id = ?", (row["id"],))
         return [row["worker"] for row in rows]
-
-    def _output(self, job: str, attempt: int) -> Path:
-        return self.folder(job) / f"out-{attempt}"
 
     def _own(
         self, connection: Connection, job: Job, worker: str, change: str, *values: Any

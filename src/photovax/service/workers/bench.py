@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from photovax.certificates.document import parse_certificate
 from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.likeness import dhash
-from photovax.certificates.register import Gap, Register, Registered, gaps
+from photovax.certificates.register import Gap, Registered, gaps
 from photovax.certificates.renewal import Renewer, Wish
 from photovax.certificates.verification import Seen, verify
 from photovax.checks.check import Check
@@ -32,23 +32,28 @@ from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Metadata, Photo, read_photo
 from photovax.pictures.write import write_photo
 from photovax.service.settings import Settings
+from photovax.service.workers.doing import Tick
 from photovax.service.workers.parcels import read_parcel
+from photovax.service.workers.provider import Provider
 
 if TYPE_CHECKING:
     from photovax.adversary.edits import Adversary
-    from photovax.certificates.credential import Credential
 
 __all__ = ["Bench"]
 
-Tick = Callable[[int, int], None]
-"""Called with the number of steps done and in all."""
-
 
 class Bench:
-    """Models and keys of a worker, loaded on first use; the models of today are kept."""
+    """Models and keys of a worker, loaded on first use; the models of today are kept.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The service's.
+        provider: Function that returns its keys and register; None to read its files.
+    """
+
+    def __init__(self, settings: Settings, provider: Callable[[], Provider] | None = None) -> None:
         self._settings = settings
+        # Read for each job, since keys are rotated, and models registered, by other processes.
+        self._provider = provider or partial(Provider.of, settings)
         self._kept: Issuer | None = None
 
     def warm(self) -> None:
@@ -84,18 +89,21 @@ class Bench:
 
     @property
     def _today(self) -> tuple[Registered, ...]:
-        return Register(self._settings.register).supported()
+        return self._provider().models
 
     @property
     def _ring(self) -> KeyRing:
-        # Read each time, since keys are rotated by another process.
-        return KeyRing(self._settings.keys)
+        return self._provider().ring
 
     def _issuer(self, models: tuple[Registered, ...]) -> Issuer:
         if self._kept is None or self._kept.models != models:
             self._kept = None  # two sets of models may not fit in memory
             self._kept = Issuer(
-                models, self._ring, weights=self._settings.weights, device=self._settings.device
+                models,
+                self._ring,
+                weights=self._settings.weights,
+                networks=self._settings.networks,
+                device=self._settings.device,
             )
         self._kept.ring = self._ring
         return self._kept
@@ -106,15 +114,6 @@ class Bench:
         from photovax.adversary.edits import Adversary
 
         return Adversary(DEFAULT_MODEL, device=self._settings.device)
-
-    @cached_property
-    def _credential(self) -> Credential | None:
-        key, chain = self._settings.sign_key, self._settings.sign_chain
-        if key is None or chain is None:
-            return None
-        from photovax.certificates.credential import read_credential
-
-        return read_credential(key, chain)
 
     def _written(self, asked: dict[str, Any]) -> Recipe:
         return load_recipe(asked.get("recipe") or self._settings.recipe)
@@ -157,6 +156,7 @@ class Bench:
             total=self._settings.total_for(recipe),
             masked=mask is not None,
             known=saved.seen,
+            networks=result.networks,
         )
         (output / "certificate.json").write_text(text, encoding="utf-8")
         mapped = _write_map(photo, file, output / "flip.png")
@@ -170,6 +170,7 @@ class Bench:
             "flip": mapped,
             **_visible(saved),
             "models": _models(text),
+            "networks": dict(result.networks),
             "notes": list(saved.notes),
             "visibility": recipe.visibility,
             "levels": recipe.levels,
@@ -215,12 +216,13 @@ class Bench:
         Returns:
             Whether the photo is signed.
         """
-        if self._credential is None:
+        credential = self._provider().credential
+        if credential is None:
             return False
         from photovax.certificates.manifest import sign_photo
 
         signed = file.with_name(f"signed{file.suffix}")
-        sign_photo(file, signed, self._credential, certificate=certificate)
+        sign_photo(file, signed, credential, certificate=certificate)
         signed.replace(file)
         return True
 
@@ -325,6 +327,6 @@ def _gap(gap: Gap) -> dict[str, str]:
 def _models(text: str) -> dict[str, Any]:
     """A certificate's statements on each model."""
     return {
-        each.name: each.model_dump(include={"verdict", "effect", "floor"})
+        each.name: each.model_dump(include={"verdict", "effect", "floor", "network"})
         for each in parse_certificate(text)[0].models
     }

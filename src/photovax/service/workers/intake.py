@@ -91,10 +91,9 @@ class Intake:
             return known
         self._jobs.check_room(self._limits(order.owner))
         job = new_id()
-        folder = self._jobs.folder(job)
         try:
-            folder.mkdir(mode=0o700)
-            formats = {name: self._decode(name, file, folder) for name, file in files.items()}
+            with self._jobs.pictures.draft(job) as folder:
+                formats = {name: self._decode(name, file, folder) for name, file in files.items()}
             full = {**order.parameters, "sha256": stream_digest(files["photo"])}
             masked = "mask" in files
             full["suffix"] = order.parameters.get("suffix") or _suffix(
@@ -102,10 +101,10 @@ class Intake:
             )
             queued = self._queue(job, order.kind, full, request, order.owner, order.idempotency)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._jobs.pictures.remove(job)
             raise
         if queued.id != job:  # the same request arrived twice at the same time
-            shutil.rmtree(folder, ignore_errors=True)
+            self._jobs.pictures.remove(job)
         return queued
 
     def follow(self, of: Job, parameters: Mapping[str, Any], *, owner: str) -> Job:
@@ -116,16 +115,17 @@ class Intake:
             OSError: If its pictures were deleted or the disk is full.
         """
         job = new_id()
-        folder = self._jobs.folder(job)
+        pictures = self._jobs.pictures
         request = hashlib.sha256(json.dumps([of.id, dict(parameters)]).encode()).hexdigest()
-        made = self._jobs.output(of)
+        taken = {"original": "original.png", "immunized": (of.result or {})["file"]}
         try:
-            folder.mkdir(mode=0o700)
-            shutil.copy(made / "original.png", folder / "original")
-            shutil.copy(made / (of.result or {})["file"], folder / "immunized")
+            with pictures.draft(job) as folder:
+                for name, made in taken.items():
+                    with pictures.open(of, made) as source, (folder / name).open("wb") as target:
+                        shutil.copyfileobj(source, target, _CHUNK)
             return self._queue(job, "edits", {**parameters, "of": of.id}, request, owner, None)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            pictures.remove(job)
             raise
 
     def _queue(

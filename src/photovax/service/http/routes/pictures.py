@@ -37,7 +37,8 @@ def photo(service: Service, made: Made) -> Response:
     if name is None:
         raise Problem(404, "no-photo", "the certificate lacked no model, so there is no new photo")
     suffix = Path(name).suffix
-    return sent(service.jobs.output(made) / name, MEDIA_TYPES[suffix], f"immunized{suffix}")
+    media = MEDIA_TYPES[suffix]
+    return sent(service.jobs.pictures, made, name, media, f"immunized{suffix}")
 
 
 @router.get(
@@ -45,14 +46,14 @@ def photo(service: Service, made: Made) -> Response:
 )
 def certificate(service: Service, made: Made) -> Response:
     """Return the photo's certificate."""
-    file = service.jobs.output(made) / "certificate.json"
-    return sent(file, "application/json", "certificate.json")
+    name = "certificate.json"
+    return sent(service.jobs.pictures, made, name, "application/json", name)
 
 
 @router.get("/immunizations/{job}/original", response_class=Response, responses=given("image/png"))
 def original(service: Service, made: Immunization) -> Response:
     """Return the decoded original, for comparison."""
-    return sent(service.jobs.output(made) / "original.png", "image/png", "original.png")
+    return sent(service.jobs.pictures, made, "original.png", "image/png", "original.png")
 
 
 @router.get("/immunizations/{job}/flip", response_class=Response, responses=given("image/png"))
@@ -60,7 +61,7 @@ def flip(service: Service, made: Immunization) -> Response:
     """Return FLIP's map of visible change: black means none, purple to yellow more."""
     if not (made.result or {}).get("flip"):
         raise Problem(404, "no-map", "the map of visible change was not measured")
-    return sent(service.jobs.output(made) / "flip.png", "image/png", "flip.png")
+    return sent(service.jobs.pictures, made, "flip.png", "image/png", "flip.png")
 
 
 @router.get("/edits/{job}/pictures/{which}", response_class=Response, responses=given("image/png"))
@@ -69,4 +70,5 @@ def edited(
 ) -> Response:
     """Return the edit of the original or of the immunized photo."""
     made = finished(service, own, "edits", job)
-    return sent(service.jobs.output(made) / f"{which}.png", "image/png", f"edit-of-{which}.png")
+    name = f"edit-of-{which}.png"
+    return sent(service.jobs.pictures, made, f"{which}.png", "image/png", name)

@@ -1,0 +1,138 @@
+"""Pictures of jobs in a folder, in a store in memory, and in S3 as moto serves it."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from photovax.batch.storage import Files
+from photovax.errors import UsageError
+from photovax.service.jobs.job import Job, State, new_id
+from photovax.service.jobs.pictures import Bucket, Pictures, StoreUnreachable, open_pictures
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Pictures:
+    if request.param == "folder":
+        return open_pictures(tmp_path / "pictures")
+    if request.param == "memory":
+        return open_pictures(f"memory://{uuid.uuid4().hex}")
+    return open_pictures(f"{request.getfixturevalue('s3')}/service")
+
+
+def a_job(attempt: int = 1) -> Job:
+    empty = dict.fromkeys(("result", "error", "started", "finished"))
+    return Job(
+        id=new_id(), kind="checks", owner="", request="", parameters={}, state=State.RUNNING,
+        done=0, steps=0, attempt=attempt, created=0, read=0, **empty,
+    )  # fmt: skip
+
+
+def worked_on(pictures: Pictures, job: Job) -> Path:
+    """Have a job uploaded and done."""
+    with pictures.draft(job.id) as folder:
+        (folder / "photo.npz").write_bytes(b"given")
+    with pictures.work(job) as (folder, output):
+        output.mkdir()
+        (output / "photo.png").write_bytes((folder / "photo.npz").read_bytes() + b", made")
+    return folder
+
+
+def test_what_is_uploaded_is_worked_on_and_what_is_made_is_kept(pictures):
+    job = a_job(attempt=2)
+    worked_on(pictures, job)
+    with pictures.open(job, "photo.png") as file:
+        assert file.read() == b"given, made"
+    with pytest.raises(FileNotFoundError):
+        pictures.open(job, "other.png")
+    with pictures.work(job) as (folder, _):
+        assert (folder / "photo.npz").exists()
+    pictures.remove(job.id, 2)
+    with pytest.raises(FileNotFoundError):
+        pictures.open(job, "photo.png")
+    with pictures.work(job) as (folder, _):
+        assert (folder / "photo.npz").exists()
+    pictures.remove(job.id)
+    with pictures.work(job) as (folder, _):
+        assert not (folder / "photo.npz").exists()
+    pictures.remove(job.id)  # nothing is no error
+
+
+def test_what_belongs_to_no_job_is_swept_away(pictures):
+    known, lost = a_job(), a_job()
+    for job in (known, lost):
+        worked_on(pictures, job)
+    pictures.sweep({known.id}, 60)
+    pictures.open(lost, "photo.png").close()  # it may be an upload in progress
+    pictures.sweep({known.id}, 0)
+    pictures.open(known, "photo.png").close()
+    with pytest.raises(FileNotFoundError):
+        pictures.open(lost, "photo.png")
+
+
+def test_a_bucket_is_swept_by_the_time_it_was_seen_and_only_of_jobs(monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("photovax.service.jobs.pictures.time.monotonic", lambda: clock[-1])
+    bucket, lost = Bucket(url := f"memory://{uuid.uuid4().hex}"), a_job()
+    worked_on(bucket, lost)
+    Files().create(f"{url}/holiday/photo.jpg", b"not ours", overwrite=False)
+    for seconds in (0, 50):
+        clock.append(1000.0 + seconds)
+        bucket.sweep((), 60)
+        bucket.open(lost, "photo.png").close()
+    clock.append(1061.0)
+    bucket.sweep((), 60)
+    assert Files().names(url) == ["holiday"]
+
+
+def test_a_draft_that_fails_is_not_kept(pictures):
+    job = a_job()
+
+    def half() -> None:
+        with pictures.draft(job.id) as folder:
+            (folder / "photo.npz").write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
+    pictures.remove(job.id)
+    with pictures.work(job) as (folder, _):
+        assert not (folder / "photo.npz").exists()
+
+
+def test_nothing_of_a_bucket_stays_on_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    url = f"memory://{uuid.uuid4().hex}"
+    worked_on(Bucket(url), a_job())
+    assert list(tmp_path.iterdir()) == []
+    killed = tmp_path / "photovax-service-99999999-x"  # no process has so high a number
+    killed.mkdir()
+    (killed / "photo.npz").write_bytes(b"secret")
+    Bucket(url)
+    assert not killed.exists()
+
+
+def test_a_store_that_does_not_answer_is_out_of_reach(monkeypatch):
+    bucket, job = Bucket(f"memory://{uuid.uuid4().hex}"), a_job()
+    worked_on(bucket, job)
+
+    def broken(*_: object, **__: object) -> None:
+        raise PermissionError("s3://secret/name: denied")
+
+    for name in ("listed", "opened", "create"):
+        monkeypatch.setattr(Files, name, broken)
+    told = r"^the store of pictures is out of reach \(PermissionError\); try again later$"
+    with pytest.raises(StoreUnreachable, match=told), bucket.work(job):
+        pass
+    with pytest.raises(StoreUnreachable, match=told):
+        bucket.open(job, "photo.png")
+    with pytest.raises(StoreUnreachable, match=told):
+        worked_on(bucket, job)
+    monkeypatch.setattr(Files, "names", broken)
+    with pytest.raises(UsageError, match="store of pictures does not answer"):
+        Bucket("memory://other")
+
+
+def test_a_place_that_is_no_url_is_refused():
+    with pytest.raises(UsageError, match="need a URL such as s3://bucket/folder, got 'bucket'"):
+        open_pictures("bucket")
