@@ -24,6 +24,7 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/zizmor --offline --pedantic --quiet --no-progress .github
+	$(BIN)/hadolint container/Dockerfile
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

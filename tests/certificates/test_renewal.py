@@ -49,6 +49,24 @@ def test_renewal_without_the_original_keeps_the_total(provider, newer, tmp_path)
     assert again.lacking(done.certificate, seen)[1] == ()
 
 
+def test_a_renewal_may_use_less_than_is_left(provider, newer, tmp_path):
+    models = (*provider.register.supported(), newer)
+    renewer = renewer_of(provider, *models)
+    original = read_photo(provider.original)
+    for name, base, more in (("anew", {"original": original}, 17), ("further", {}, 9)):
+        target = tmp_path / f"{name}.png"
+        with pytest.raises(UsageError, match=f"may use {more - 1} levels of .* 16, got {more}"):
+            renewer.renew(wish_for(provider, target, most=more, **base))
+        assert not target.exists()
+        done = renewer.renew(wish_for(provider, target, most=4, **base))
+        assert done is not None
+        budget = parse_certificate(done.certificate)[0].budget
+        first = provider.original if base else provider.photo
+        assert 0 < largest_change(first, target) <= 4
+        assert budget.used == (4 if base else 12)
+        assert budget.total == 16
+
+
 def test_renewals_that_cannot_be(provider, newer, tmp_path):
     target = tmp_path / "new.png"
     spent = wish_for(provider, target, certificate=provider.certified())

@@ -11,7 +11,7 @@ import numpy as np
 from photovax.attack.budgets import VISIBILITY
 from photovax.attack.optimise import Step
 from photovax.attack.recipe import Recipe
-from photovax.certificates.document import Certificate, Measured, ModelFacts
+from photovax.certificates.document import Budget, Certificate, Measured, ModelFacts
 from photovax.certificates.issuing import Issuer, length_used
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.register import Gap, Registered, gaps
@@ -35,6 +35,8 @@ class Wish:
         output: Destination of the result, checked by the caller.
         original: The photo before it was ever immunized, if available.
         mask: Pixels that may change, bool (H, W).
+        most: Bound of the renewal, in the unit of the certificate's budget; all that is left of
+            that when None.
         callback: Function called after every step.
     """
 
@@ -44,6 +46,7 @@ class Wish:
     output: Destination
     original: Photo | None = None
     mask: np.ndarray | None = None
+    most: float | None = None
     callback: Callable[[Step], None] | None = None
 
 
@@ -106,7 +109,8 @@ class Renewer:
         Raises:
             CertificateError: If the certificate is not valid for the photo.
             BudgetSpent: If nothing of the budget is left and there is no original.
-            UsageError: If recipe, photo and original do not fit together.
+            UsageError: If recipe, photo and original do not fit together, or the wish asks for more
+                than is left of the budget.
         """
         certificate, lacks = self.lacking(wish.certificate, wish.seen)
         if not lacks:
@@ -132,7 +136,7 @@ class Renewer:
                 f"{budget.total:g} of its certificate: is it another photo's original?"
             )
         issuer = self.issuer(self.models)
-        recipe = self._as_visible(certificate).with_bound(budget.total)
+        recipe = self._as_visible(certificate).with_bound(_asked(wish, budget, budget.total))
         saved, networks = self._immunized(issuer, original, wish, recipe)
         renewed = issuer.certify(
             wish.output.path,
@@ -157,7 +161,7 @@ class Renewer:
             )
         every = self.issuer(self.models)
         issuer = every.only([gap.model for gap in lacks])
-        recipe = self._as_visible(certificate).with_bound(budget.left)
+        recipe = self._as_visible(certificate).with_bound(_asked(wish, budget, budget.left))
         saved, networks = self._immunized(issuer, before, wish, recipe)
         photo = read_photo(wish.output.path, max_pixels=before.width * before.height)
         further = length_used(photo, before, budget.norm)
@@ -207,6 +211,19 @@ class Renewer:
         immunizer = issuer.immunizer
         result = immunizer.immunize(photo, recipe, mask=wish.mask, callback=wish.callback)
         return immunizer.save(result, wish.output), result.networks
+
+
+def _asked(wish: Wish, budget: Budget, left: float) -> float:
+    """The bound that was asked for, or all that is left."""
+    if wish.most is None:
+        return left
+    if wish.most > left:
+        raise UsageError(
+            f"a renewal may use {left:g} {budget.unit} of the certificate's {budget.total:g}, "
+            f"got {wish.most:g}",
+            hint=f"give --budget {left:g} or less",
+        )
+    return wish.most
 
 
 def _kept(

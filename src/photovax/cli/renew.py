@@ -35,6 +35,16 @@ def command(
     recipe: Annotated[
         str, typer.Option(help="Recipe of the renewal; its budget is that of the certificate.")
     ] = DEFAULT,
+    budget: Annotated[
+        float | None,
+        options.number(
+            "--budget",
+            options.TOTALS,
+            help="Largest change of this renewal, in the unit of the certificate's budget. "
+            "[default: all that is left of that]",
+            show_default=False,
+        ),
+    ] = None,
     data: Data = DATA,
     mask: options.MaskFile = None,
     edit_region: options.EditRegion = False,
@@ -89,6 +99,7 @@ def command(
                 output=destination,
                 original=None if original is None else read_photo(original, max_pixels=cap),
                 mask=None if mask is None else load_mask(mask, read, edit_region=edit_region),
+                most=budget,
                 callback=lambda step: drawn.step(photo, step),
             )
         )
