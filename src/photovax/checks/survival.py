@@ -33,12 +33,13 @@ TREATMENTS: Mapping[str, str] = {
     **{name: chain.label for name, chain in CHAINS.items()},
     "tv": "smoothing (total variation)",
     "adversecleaner": "AdverseCleaner",
-    "denoiser": "a network made against photovax",
+    "denoiser": "a network made against fast-linf",
+    "denoiser-perceptual": "a network made against the default",
     "autoencoder": "a pass through an autoencoder",
 }
 """Treatments that are measured, keys of ``PURIFICATIONS``, and what they are in words."""
 
-SLOW = frozenset({"tv", "adversecleaner", "denoiser", "autoencoder"})
+SLOW = frozenset({"tv", "adversecleaner", "denoiser", "denoiser-perceptual", "autoencoder"})
 """Treatments that take minutes and gigabytes on the photo of a camera."""
 
 SLOW_PIXELS = 500_000

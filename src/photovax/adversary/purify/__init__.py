@@ -50,6 +50,7 @@ PURIFICATIONS: dict[str, Part] = {
     "tv": Part("tv"),
     "autoencoder": Part("autoencoder"),
     "denoiser": Part("denoiser"),
+    "denoiser-perceptual": Part("denoiser", {"against": "perceptual"}),
     "impress": Part("impress"),
     "regenerate": Part("regenerate"),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from photovax.adversary.purify.contract import PURIFIERS
-from photovax.errors import ModelError, first_line
+from photovax.errors import ModelError, UsageError, first_line
 from photovax.machine.device import pick_device
 
 if TYPE_CHECKING:
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DILATIONS", "Denoiser", "network"]
 
-WEIGHTS = Path(__file__).parent / "denoiser.safetensors"
+WEIGHTS = {
+    "levels": Path(__file__).parent / "denoiser.safetensors",
+    "perceptual": Path(__file__).parent / "denoiser_perceptual.safetensors",
+}
+"""Weights by the kind of budget of the recipes whose outputs they were trained on."""
 DILATIONS = (1, 2, 3, 4, 3, 2, 1)
 WIDTH = 48
 
@@ -48,25 +52,30 @@ class Denoiser:
     ``DENOISER_CARD.md`` lists.
 
     Args:
+        against: What it was trained to remove: ``levels``, changes of recipes that bound the
+            largest change, or ``perceptual``, those of ``instant`` and ``fast``.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
         ModelError: If its weights cannot be loaded.
-        UsageError: If the device is not available.
+        UsageError: If there is no such network, or the device is not available.
     """
 
-    def __init__(self, *, device: str = "auto") -> None:
+    def __init__(self, *, against: str = "levels", device: str = "auto") -> None:
+        if against not in WEIGHTS:
+            raise UsageError(f"against must be {' or '.join(WEIGHTS)}, got {against!r}")
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         self._device = pick_device(device)
         self._network = network()
+        file = WEIGHTS[against]
         try:
-            weights = {name: value.float() for name, value in load_file(WEIGHTS).items()}
+            weights = {name: value.float() for name, value in load_file(file).items()}
             self._network.load_state_dict(weights)
         except (OSError, RuntimeError, SafetensorError) as error:
             raise ModelError(
-                f"purifier denoiser: {WEIGHTS} cannot be loaded: {first_line(error)}"
+                f"purifier denoiser: {file} cannot be loaded: {first_line(error)}"
             ) from error
         self._network.eval().requires_grad_(False).to(self._device)
 
