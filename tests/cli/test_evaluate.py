@@ -97,6 +97,41 @@ def test_yes_downloads_what_is_missing(photovax, photos, pulled):
     assert pulled == [("sd15-inpaint", True)]
 
 
+def test_a_part_without_anything_to_run_downloads_nothing(photovax, photos, pulled, tmp_path):
+    (photos / "one.mask.png").unlink()
+    command = ("evaluate", photos, "-o", "out", "--yes", "--suite")
+    code, out, err = photovax(*command, suite(tmp_path, "inpaint", "sd15-inpaint"))
+    assert (code, pulled) == (2, [])
+    assert "  photos    1, 0 with a mask\n  nothing to run: no photo has a mask\n" in out
+    assert err == (
+        "photovax: there is nothing to run in suite mine; "
+        "NAME.mask.png next to a photo marks its subject for inpainting\n"
+    )
+    with pytest.raises(InterruptedError):
+        photovax(*command, "photoguard")
+    assert pulled == [("sd15", True)]
+
+
+def test_a_shard_says_what_its_own_photos_take(photovax, photos, pulled, tmp_path):
+    for name in ("a", "b", "c"):
+        (photos / f"{name}.png").write_bytes((photos / "one.png").read_bytes())
+    command = ("evaluate", photos, "-o", "out", "--suite", suite(tmp_path, "inpaint", "embedded"))
+    code, out, err = photovax(*command, "--shard", "1/2")  # a and c have no mask, one does
+    assert (code, err) == (0, "")
+    assert "  photos    2, 0 with a mask\n  nothing to run: no photo has a mask\n" in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_the_autoencoder_of_a_model_that_does_not_edit_is_downloaded(
+    photovax, photos, pulled, tmp_path
+):
+    mine = suite(tmp_path, "inpaint", "sd15-inpaint")
+    options = ("--suite", mine, "--model", "taesd", "--editor", "embedded", "--yes")
+    with pytest.raises(InterruptedError):
+        photovax("evaluate", photos, "-o", "out", *options)
+    assert pulled == [("taesd", False)]
+
+
 def test_what_a_suite_sets_cannot_be_given(photovax, photos):
     given = ("--suite", "photoguard", "--recipes", "fast", "--budget", "8")
     code, out, err = photovax("evaluate", photos, "-o", "out", *given)

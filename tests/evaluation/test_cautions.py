@@ -24,6 +24,11 @@ def test_warnings_say_what_is_wrong():
     assert warned(fine) == set()
     assert warned(made_up(good)) == {"few-seeds"}
     assert "few-photos" in warned(made_up(good[:4]))
+    for seeds in (1, 2):
+        (few,) = cautions(
+            made_up(good, plan=replace(PLAN, seeds=seeds)), tables(fine, metric="ssim")
+        )
+        assert few.text == f"fewer than 3 seeds ({seeds}): a single draw can mislead"
     weak = [replace(c, between={"ssim": 0.95}) if c.label == "recipe" else c for c in good]
     assert "noise-beats-the-recipe" in warned(replace(fine, cases=weak))
     better = [replace(c, follows={"true_edit": 25.0 + i / 9}) for i, c in enumerate(good)]

@@ -20,7 +20,7 @@ def test_the_report_says_what_was_found(
     report = write_report(results, tmp_path, device="cpu")
     page = report.html.read_text(encoding="utf-8")
     assert "quick 16/255" in page
-    assert "only 2 photos" in page
+    assert "fewer than 20 photos (2)" in page
     seen = find_spec("flip_evaluator") is not None
     assert page.count("data:image/webp") == (5 + seen) * 2
     assert page.count("visible difference (FLIP)") == 4 * seen  # caption and alternative text

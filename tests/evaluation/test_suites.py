@@ -3,7 +3,7 @@
 import pytest
 
 from photovax.attack.presets import PRESETS
-from photovax.errors import PhotovaxError, UnknownName
+from photovax.errors import ModelError, PhotovaxError, UnknownName, UsageError
 from photovax.evaluation.suites import SUITES, lacking, load_suite
 from photovax.models.catalog.entries import CATALOG
 from tests.evaluation.samples import PLAN
@@ -21,6 +21,17 @@ levels = [8, 16]
 [[mine.part.edit]]
 mode = "inpaint"
 prompt = "red background"
+"""
+OPERATIONS = "operations = { encode = 1, decode = 2, predict = 3, step = 5 }"
+
+
+PART = 'name = "first", model = "embedded", recipes = ["fast-linf"]'
+OTHER = """[[mine.part]]
+name = "First"
+model = "embedded"
+recipes = ["fast-linf"]
+edit = [{ mode = "img2img" }]
+
 """
 
 
@@ -72,7 +83,7 @@ def test_kontext_is_edited_as_usual_and_attacked_as_published():
 
 
 @pytest.mark.parametrize("name", ["photoguard", "kontext"])
-def test_models_and_counts_can_be_replaced(name):
+def test_models_and_counts_can_be_replaced(name, photos):
     suite = load_suite(
         name,
         models=["embedded"],
@@ -93,7 +104,7 @@ def test_models_and_counts_can_be_replaced(name):
         hours = own.hours(1)
         assert hours is not None
         assert own.hours(3) == pytest.approx(3 * hours)
-        assert "not known" in "".join(part.lines([], None)[-2:])
+        assert "not known" in "".join(part.lines(photos, None)[-2:])
     other = load_suite(name, editor="embedded").parts[0].plan
     assert other.models == load_suite(name).parts[0].plan.models
     assert other.editor == "embedded"
@@ -104,7 +115,7 @@ def test_hours_are_those_of_the_operations(tmp_path):
         tmp_path,
         operations=(
             "levels = [8, 16]",
-            "operations = { encode = 1, decode = 2, predict = 3, step = 5 }\nsize = 1024",
+            f"{OPERATIONS}\nsize = 1024",
         ),
         recipes=('"fast-linf", "photoguard-inpaint"', '"advdm", "photoguard-diffusion-linf"'),
         edit=('mode = "inpaint"', 'mode = "inpaint"\nsteps = 10'),
@@ -126,13 +137,39 @@ def test_what_it_takes_is_said_first(photos, tmp_path):
     assert any("about 24 GB" in line for line in said)
     assert any(line.startswith("  time      about ") and "hours at 20" in line for line in said)
     assert "  photos    2" in img2img.lines(photos, None)
-    assert any(
-        "licence must be accepted" in x for x in load_suite("kontext").parts[0].lines([], None)
-    )
-    assert lacking((inpaint, img2img), None) == ["sd15-inpaint", "sd15"]
+    (kontext,) = load_suite("kontext").parts
+    assert any("licence must be accepted" in line for line in kontext.lines(photos, None))
+    assert lacking((inpaint, img2img), None) == {"sd15-inpaint": True, "sd15": True}
     here = load_suite("photoguard", models=["embedded"]).parts
-    assert lacking(here, None) == []
-    assert "  download  nothing: the weights are here" in here[0].lines([], None)
+    assert lacking(here, None) == {}
+    assert "  download  nothing: the weights are here" in here[0].lines(photos, None)
+
+
+@pytest.mark.usefixtures("cache")
+def test_only_photos_that_something_is_run_for_take_time(photos, tmp_path):
+    inpaint, img2img = load_suite("photoguard").parts
+    bare = [tmp_path / "bare.png", tmp_path / "naked.png"]
+    for masked in (photos, photos[:1]):
+        assert inpaint.lines([*masked, *bare], None)[-1] == inpaint.lines(masked, None)[-1]
+    assert inpaint.lines(photos[:1], None)[-1] != inpaint.lines(photos, None)[-1]
+    said = inpaint.lines(bare, None)
+    assert said[-2:] == ["  photos    2, 0 with a mask", "  nothing to run: no photo has a mask"]
+    assert not any("download" in line or "hours" in line for line in said)
+    assert img2img.suited(bare) == bare
+
+
+def test_a_recipe_may_need_a_mask_where_the_edit_does_not(photos, tmp_path):
+    everything = ('mode = "inpaint"', 'mode = "inpaint"\nmask = "everything"')
+    bare = tmp_path / "bare.png"
+    (part,) = load_suite(written(tmp_path, edit=everything)).parts
+    assert part.suited([bare, *photos]) == [bare, *photos]
+    alone = ('"fast-linf", "photoguard-inpaint"', '"photoguard-inpaint"')
+    (part,) = load_suite(written(tmp_path, edit=everything, recipes=alone)).parts
+    assert part.suited([bare, *photos]) == photos
+    other = ('mode = "inpaint"', 'mode = "img2img"')
+    (part,) = load_suite(written(tmp_path, edit=other, recipes=alone)).parts
+    assert part.suited(photos) == []
+    assert part.lines(photos, None)[-1] == "  nothing to run: no recipe fits an edit"
 
 
 @pytest.mark.usefixtures("cache")
@@ -140,8 +177,24 @@ def test_weights_in_a_folder_are_not_lacking(editor_folder, tmp_path):
     (tmp_path / "sd15").symlink_to(editor_folder)
     other = {"mode": ('"inpaint"', '"img2img"'), "model": ('"embedded"', '"sd15"')}
     parts = load_suite(written(tmp_path, **other)).parts
-    assert lacking(parts, tmp_path) == []
-    assert lacking(parts, None) == ["sd15"]
+    assert lacking(parts, tmp_path) == {}
+    assert lacking(parts, None) == {"sd15": True}
+
+
+@pytest.mark.usefixtures("cache")
+def test_an_encoder_attack_takes_an_autoencoder_alone(tmp_path):
+    path = written(tmp_path)
+    parts = load_suite(path, models=["taesd", "sd15"], editor="sd15-inpaint").parts
+    assert lacking(parts, None) == {"taesd": False, "sd15": False, "sd15-inpaint": True}
+    (tmp_path / "taesd").mkdir()
+    for file in CATALOG["taesd"].files:
+        (tmp_path / "taesd" / file).touch()
+    assert lacking(load_suite(path, models=["taesd"], editor="embedded").parts, tmp_path) == {}
+    through = ('"fast-linf", "photoguard-inpaint"', '"fast-linf", "photoguard-diffusion-linf"')
+    path = written(tmp_path, recipes=through)
+    parts = load_suite(path, models=["taesd"], editor="embedded").parts
+    with pytest.raises(ModelError, match="model taesd is only an autoencoder: it cannot edit"):
+        lacking(parts, tmp_path)
 
 
 def test_a_file_holds_a_suite_of_ones_own(tmp_path):
@@ -165,11 +218,35 @@ def test_a_file_holds_a_suite_of_ones_own(tmp_path):
         ("[mine]", "[mine", "suite .*mine.toml: "),
         ("[mine]", "[other]\n[mine]", "expected one suite, got other, mine"),
         ("metrics =", "metric =", "no field of suite mine named 'metric'; did you mean 'metrics'"),
-        ("levels =", "level =", "no field of suite mine, part 'first' named 'level'"),
-        ("levels = [8, 16]", 'levels = ["8"]', "levels of .* must be numbers, got ..8..$"),
+        ("levels =", "level =", "no field of suite mine, part 1 named 'level'"),
+        (
+            "levels = [8, 16]",
+            'levels = ["8"]',
+            "levels of .* a list of numbers, got ..8..$",
+        ),
+        ("levels = [8, 16]", "levels = 16", "levels of .* must be a list of numbers, got 16$"),
+        ("levels = [8, 16]", "levels = [true]", "levels of .* a list of numbers, got .True.$"),
+        ("levels = [8, 16]", "levels = [nan]", "up to 255 levels, got nan"),
+        ("levels = [8, 16]", "memory = 24", "memory of .*'first' must be a text, got 24$"),
+        ("levels = [8, 16]", 'size = "x"', "size of .*'first' must be .*8.*, got 'x'$"),
+        ("levels = [8, 16]", 'operations = "x"', "operations of .* must be a table, got 'x'$"),
+        ("levels = [8, 16]", "operations = {}", "for each of decode, .*, step; decode is None$"),
+        ("levels = [8, 16]", "operations = { encode = 1 }", "for each of .*; decode is None$"),
+        ("levels = [8, 16]", OPERATIONS.replace("5", '"x"'), "above 0 .*; step is 'x'$"),
+        ("levels = [8, 16]", OPERATIONS.replace("5", "0"), "above 0 .*; step is 0$"),
         ("levels = [8, 16]", "levels = [300]", "up to 255 levels, got 300"),
         ("levels = [8, 16]", "operations = { code = 1 }", "no field of operations of .* 'code'"),
         ("[mine]", '[mine]\nseeds = "3"', "seeds of suite mine must be a whole number, got '3'"),
+        ("[mine]", "[mine]\nseeds = true", "seeds of suite mine .* whole number, got True"),
+        ('["psnr"]', "[1]", "metrics of suite mine must be texts, got .1.$"),
+        ('"fast-linf"', "1", "recipes of .*'first' must be texts, got .1, "),
+        ('"first"', '"../x"', "name of suite mine, part 1 must be that of a folder.*'../x'$"),
+        ('"first"', '"/tmp/abs"', "name of .* must be that of a folder.*'/tmp/abs'$"),
+        ('"first"', '".."', "name of .* must be that of a folder.*'..'$"),
+        ('"first"', r'"a\u0000b"', "name of .* must be that of a folder"),
+        ('"first"', f'"{"x" * 61}"', "name of .* must be that of a folder, up to 60"),
+        ('"first"', "1", "suite mine, part 1 needs name, a text"),
+        ("[[mine.part]]", f"{OTHER}[[mine.part]]", "two parts are called 'first'; rename one"),
         ('"embedded"', '""', "suite mine, part 'first' needs model, a text"),
         ('"embedded"', '"sd9"', "sd9"),
         ('recipes = ["fast-linf", "photoguard-inpaint"]', "recipes = []", "needs recipes, a list"),
@@ -182,6 +259,22 @@ def test_what_is_wrong_with_a_file_is_told_in_one_line(old, new, says, tmp_path)
     with pytest.raises(PhotovaxError, match=says) as caught:
         load_suite(written(tmp_path, change=(old, new)))
     assert "\n" not in caught.value.line
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ('part = ["x"]', "suite mine, part 1 must be a table, got 'x'$"),
+        (
+            f'part = [{{ {PART}, edit = ["x"] }}]',
+            "each edit must be an .* table, got 'x'$",
+        ),
+    ],
+)
+def test_what_is_no_table_is_refused(part, says, tmp_path):
+    (tmp_path / "mine.toml").write_text(f'[mine]\nmetrics = ["psnr"]\n{part}\n')
+    with pytest.raises(UsageError, match=says):
+        load_suite(str(tmp_path / "mine.toml"))
 
 
 def test_a_suite_that_is_not_known():

@@ -18,7 +18,7 @@ from photovax.models.catalog.entries import DEFAULT_MODEL
 if TYPE_CHECKING:
     from photovax.evaluation.plan import Plan
     from photovax.evaluation.run import Progress
-    from photovax.evaluation.suites import Suite
+    from photovax.evaluation.suites import Experiment, Suite
 
 DEFAULT_RECIPES = "noise,photoguard-demo,fast,fast-diffusion"
 DEFAULT_METRICS = "psnr,ssim,ms_ssim,vifp,fsim,lpips,dists,lite0,face,jod,flip"
@@ -172,8 +172,14 @@ def command(
             metrics=_names(metrics) if "metrics" in given else (),
             purifications=_purifications(purify),
         )
-        _prepare(chosen, every, weights, yes=yes)
-        plans = {out / each.name: each.plan for each in chosen.parts}
+        wanted = _prepare(chosen, own, weights, yes=yes)
+        # The photos of other shards may have masks.
+        if not any(each.suited(every) for each in chosen.parts):
+            raise UsageError(
+                f"there is nothing to run in suite {chosen.name}",
+                hint="NAME.mask.png next to a photo marks its subject for inpainting",
+            )
+        plans = {out / each.name: each.plan for each in wanted}
 
     reported = None if part[1] > 1 else every
     failed = False
@@ -218,8 +224,13 @@ def _run(
     return evaluation.failures
 
 
-def _prepare(suite: Suite, photos: Sequence[Path], weights: Path | None, *, yes: bool) -> None:
-    """Say what a suite takes, and download its models if that is wanted.
+def _prepare(
+    suite: Suite, photos: Sequence[Path], weights: Path | None, *, yes: bool
+) -> list[Experiment]:
+    """Say what a suite takes for some photos, and download its models if that is wanted.
+
+    Returns:
+        Its parts that there is something to run of.
 
     Raises:
         ModelError: If a download fails.
@@ -232,16 +243,16 @@ def _prepare(suite: Suite, photos: Sequence[Path], weights: Path | None, *, yes:
     for part in suite.parts:
         for line in part.lines(photos, weights):
             typer.echo(line)
-    missing = lacking(suite.parts, weights)
-    if not missing:
-        return
-    if not yes and not (sys.stdin.isatty() and typer.confirm("Download?")):
+    wanted = [part for part in suite.parts if part.suited(photos)]
+    missing = lacking(wanted, weights)
+    if missing and not yes and not (sys.stdin.isatty() and typer.confirm("Download?")):
         raise UsageError(
             f"{' and '.join(missing)} must be downloaded first, and nobody said yes",
             hint="give --yes, or --weights FOLDER if they are on this machine",
         )
-    for name in missing:
-        pull(name, whole=True)
+    for name, whole in missing.items():
+        pull(name, whole=whole)
+    return wanted
 
 
 def _given(context: typer.Context) -> set[str]:

@@ -51,14 +51,16 @@ def _failures(results: Results) -> Iterator[Caution]:
 
 def _size_of_sample(results: Results) -> Iterator[Caution]:
     photos = len({case.photo for case in results.cases})
-    if results.plan.seeds < FEW_SEEDS:
+    seeds = results.plan.seeds
+    if seeds < FEW_SEEDS:
         yield Caution(
             "few-seeds",
-            f"only {results.plan.seeds} seeds, of {FEW_SEEDS} or more: a single draw can mislead",
+            f"fewer than {FEW_SEEDS} seeds ({seeds}): a single draw can mislead",
         )
     if photos < FEW_PHOTOS:
         yield Caution(
-            "few-photos", f"only {photos} photos: intervals are rough with fewer than {FEW_PHOTOS}"
+            "few-photos",
+            f"fewer than {FEW_PHOTOS} photos ({photos}): intervals are rough",
         )
 
 

@@ -296,6 +296,9 @@ def asked_edits(
     """
     if not isinstance(tables, list) or not tables:
         raise UsageError(f"{source}: expected one [[edit]] table or more, got none")
+    for table in tables:
+        if not isinstance(table, Mapping):
+            raise UsageError(f"{source}: each edit must be an [[edit]] table, got {table!r}")
     found = [_asked(table, model, source) for table in tables]
     twice = _twice(asked.name for asked in found)
     if twice is not None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError, WeightsMissing
 from photovax.evaluation.plan import NONE, Asked, Plan, asked_edits, mask_of, variants
 from photovax.models.catalog.entries import CATALOG
-from photovax.models.catalog.places import fed_size, model_folder
-from photovax.models.edit import Edit
+from photovax.models.catalog.places import autoencoder_place, fed_size, model_folder
+from photovax.models.edit import SIZES, Edit, valid_size
 from photovax.registry import Part, unknown
+
+if TYPE_CHECKING:
+    from photovax.models.contracts import Need
 
 __all__ = ["SUITES", "Experiment", "Suite", "lacking", "load_suite"]
 
@@ -27,6 +32,8 @@ _SIDE = 512
 _PART = {"name", "model", "recipes", "levels", "size", "memory", "operations", "edit"}
 _SUITE = {"source", "seeds", "metrics", "part"}
 _OPERATIONS = {"encode", "decode", "predict", "step"}
+_FOLDER = re.compile(r"\w([\w .-]{0,58}\w)?")
+"""Names of parts, which are folders on every system."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,26 @@ class Experiment:
         larger = (fed_size(plan.editor, plan.size) / _SIDE) ** 2
         return (made + edited) * larger * photos / _RATE / 3600
 
+    def suited(self, photos: Sequence[Path]) -> list[Path]:
+        """The photos that there is something to run for; inpainting may need a mask of each.
+
+        Args:
+            photos: The photos.
+        """
+        if False in self._need_masks:
+            return list(photos)
+        return [photo for photo in photos if self._need_masks and mask_of(photo).exists()]
+
+    @property
+    def _need_masks(self) -> set[bool]:
+        """Whether pairs of a recipe and an edit need a mask; empty if no recipe fits an edit."""
+        return {
+            asked.needs_mask or variant.against(asked.edit.mode).needs_mask
+            for variant in self.plan.variants
+            for asked in self.plan.edits
+            if variant.applies(asked.edit.mode)
+        }
+
     def lines(self, photos: Sequence[Path], weights: Path | None) -> list[str]:
         """What it does and takes, for people.
 
@@ -79,12 +106,21 @@ class Experiment:
             photos: The photos.
             weights: Folder of weights that do not ship with photovax.
         """
-        plan = self.plan
+        plan, suited = self.plan, self.suited(photos)
         masked = sum(mask_of(photo).exists() for photo in photos)
-        without = [asked.name for asked in plan.edits if asked.needs_mask]
+        said = [
+            f"{self.name}: {', '.join(plan.models)} attacked, edits by {plan.editor}",
+            f"  recipes   {', '.join(variant.label for variant in plan.variants)}, noise as large",
+            *(f"  edits     {_shown(asked)}" for asked in plan.edits),
+            f"  photos    {len(photos)}"
+            + (f", {masked} with a mask" if True in self._need_masks else ""),
+        ]
+        if not suited:
+            why = "no photo has a mask" if self._need_masks else "no recipe fits an edit"
+            return [*said, f"  nothing to run: {why}"]
         missing = lacking([self], weights)
         pulled = [f"{name} ({CATALOG[name].download}{_licence(name)})" for name in missing]
-        hours = self.hours(len(photos))
+        hours = self.hours(len(suited))
         took = "not known for these models"
         if hours is not None:
             took = (
@@ -92,10 +128,7 @@ class Experiment:
                 "operations; a CPU takes a hundred times as long"
             )
         return [
-            f"{self.name}: {', '.join(plan.models)} attacked, edits by {plan.editor}",
-            f"  recipes   {', '.join(variant.label for variant in plan.variants)}, noise as large",
-            *(f"  edits     {_shown(asked)}" for asked in plan.edits),
-            f"  photos    {len(photos)}" + (f", {masked} with a mask" if without else ""),
+            *said,
             f"  seeds     {plan.seeds} of each edit",
             f"  download  {', '.join(pulled) or 'nothing: the weights are here'}",
             f"  memory    {f'about {self.memory}, estimated' if self.memory else 'not known'}",
@@ -160,61 +193,99 @@ def load_suite(
     _check(table, _SUITE, f"suite {called}")
     tables = _field(table, "part", list, f"suite {called}")
     count = table.get("seeds", 1) if seeds is None else seeds
-    if not isinstance(count, int):
+    if not _is_number(count) or not isinstance(count, int):
         raise UsageError(f"seeds of suite {called} must be a whole number, got {count!r}")
-    parts = []
-    for part in tables:
-        where = f"suite {called}, part {part.get('name', '')!r}"
+    used = tuple(metrics) or tuple(_texts(table, "metrics", f"suite {called}"))
+    parts: list[Experiment] = []
+    for number, part in enumerate(tables, start=1):
+        where = f"suite {called}, part {number}"
         _check(part, _PART, where)
-        own = _field(part, "model", str, where)
+        title = _field(part, "name", str, where)
+        if not _FOLDER.fullmatch(title):
+            raise UsageError(
+                f"name of {where} must be that of a folder, up to 60 letters, digits, spaces and "
+                f". _ - that begin and end with a letter or digit, got {title!r}"
+            )
+        # Some systems do not tell small letters from capitals in names of folders.
+        if title.casefold() in {each.name.casefold() for each in parts}:
+            raise UsageError(f"suite {called}: two parts are called {title!r}; rename one")
+        where = f"suite {called}, part {title!r}"
+        own, memory = _field(part, "model", str, where), part.get("memory", "")
+        operations, levels = part.get("operations"), part.get("levels", [])
+        if operations is not None:
+            _check_operations(operations, where)
+        if not isinstance(levels, list) or not all(map(_is_number, levels)):
+            raise UsageError(f"levels of {where} must be a list of numbers, got {levels!r}")
+        if not isinstance(memory, str):
+            raise UsageError(f"memory of {where} must be a text, got {memory!r}")
+        fed = part.get("size")
+        if fed is not None and not (isinstance(fed, int) and valid_size(fed)):
+            raise UsageError(f"size of {where} must be {SIZES}, got {fed!r}")
+        fed = fed if size is None else size
         attacked = tuple(models) or (own,)
         edits_by = editor or attacked[0]
-        fed = part.get("size") if size is None else size
-        levels = part.get("levels", [])
-        if not all(isinstance(each, int | float) for each in levels):
-            raise UsageError(f"levels of {where} must be numbers, got {levels!r}")
         plan = Plan(
-            variants=variants(_field(part, "recipes", list, where), levels, size=fed),
+            variants=variants(_texts(part, "recipes", where), levels, size=fed),
             edits=asked_edits(part.get("edit"), edits_by, where),
             purifications=tuple(purifications),
             seeds=count,
-            metrics=tuple(metrics) or tuple(_field(table, "metrics", list, f"suite {called}")),
+            metrics=used,
             models=attacked,
             editor=edits_by,
             size=fed,
         )
-        same = attacked == (own,) and edits_by == own
-        operations = part.get("operations", {}) if same else {}
-        if operations:
-            _check(operations, _OPERATIONS, f"operations of {where}")
+        known = attacked == (own,) and edits_by == own
         parts.append(
-            Experiment(
-                _field(part, "name", str, where),
-                plan,
-                part.get("memory", "") if same else "",
-                operations,
-            )
+            Experiment(title, plan, memory if known else "", (operations or {}) if known else {})
         )
     return Suite(called, str(table.get("source", "")), tuple(parts))
 
 
-def lacking(parts: Sequence[Experiment], weights: Path | None) -> list[str]:
-    """Names of the catalogue's models in some parts whose weights are not on this machine.
+def lacking(parts: Sequence[Experiment], weights: Path | None) -> dict[str, bool]:
+    """The catalogue's models in some parts whose weights are not on this machine.
 
     Args:
         parts: The parts.
         weights: Folder of weights that do not ship with photovax.
 
+    Returns:
+        For the name of each, whether all its weights are needed or its autoencoder's alone.
+
     Raises:
-        ModelError: If weights that are here are of another model or damaged.
+        ModelError: If weights that are here are of another model or damaged, or a mere autoencoder
+            would have to edit.
     """
-    found = []
-    for name in dict.fromkeys(n for part in parts for n in (*part.plan.models, part.plan.editor)):
+    wanted: dict[str, bool] = {}
+    for part in parts:
+        whole = _attacks_denoisers(part.plan)
+        for name in part.plan.models:
+            wanted[name] = wanted.get(name, False) or whole
+        wanted[part.plan.editor] = True
+    found = {}
+    for name, whole in wanted.items():
         try:
-            model_folder(name, weights=weights)
+            if whole or name not in CATALOG:
+                model_folder(name, weights=weights)
+            else:
+                autoencoder_place(name, weights)
         except WeightsMissing:
-            found.append(name)
+            found[name] = whole
     return found
+
+
+def _attacks_denoisers(plan: Plan) -> bool:
+    """Whether a recipe that is run needs more of the models than their autoencoders."""
+    return any(
+        _needs(variant.recipe.objective) != "autoencoder"
+        for variant in plan.variants
+        if any(map(variant.applies, plan.modes))
+    )
+
+
+def _needs(objective: Part) -> Need:
+    from photovax.attack.objectives import OBJECTIVES
+
+    return OBJECTIVES.create(objective).needs
 
 
 def _immunizing(recipe: Recipe, operations: Mapping[str, float]) -> float:
@@ -225,12 +296,10 @@ def _immunizing(recipe: Recipe, operations: Mapping[str, float]) -> float:
 
 def _loss(objective: Part, operations: Mapping[str, float]) -> float:
     """The operations of a loss and its gradient; predictions are computed again for it."""
-    from photovax.attack.objectives import OBJECTIVES
-
     if "terms" in objective.options:
         terms = (Part(term["name"], term.get("options", {})) for term in objective.options["terms"])
         return sum(_loss(term, operations) for term in terms)
-    needs = OBJECTIVES.create(objective).needs
+    needs = _needs(objective)
     cost = 3 * operations["encode"]
     if needs == "denoiser":
         cost += 4 * operations["predict"]
@@ -277,8 +346,36 @@ def _check(table: Any, known: set[str], where: str) -> None:
         raise unknown(f"field of {where}", key, dict.fromkeys(sorted(known)))
 
 
+def _check_operations(table: Any, where: str) -> None:
+    """Refuse operations that are not all known.
+
+    Raises:
+        UnknownName: If a field is not known.
+        UsageError: If one is missing or no number above 0.
+    """
+    _check(table, _OPERATIONS, f"operations of {where}")
+    for name in sorted(_OPERATIONS):
+        value = table.get(name)
+        if not _is_number(value) or not 0 < value < inf:
+            raise UsageError(
+                f"operations of {where} must be a number above 0 for each of "
+                f"{', '.join(sorted(_OPERATIONS))}; {name} is {value!r}"
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _field(table: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
     value = table.get(name)
     if not isinstance(value, kind) or not value:
         raise UsageError(f"{where} needs {name}, a {'list' if kind is list else 'text'}")
     return value
+
+
+def _texts(table: Mapping[str, Any], name: str, where: str) -> list[str]:
+    found: list[str] = _field(table, name, list, where)
+    if not all(isinstance(each, str) for each in found):
+        raise UsageError(f"{name} of {where} must be texts, got {found!r}")
+    return found

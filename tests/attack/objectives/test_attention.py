@@ -13,6 +13,7 @@ from photovax.attack.objectives import (
 )
 from photovax.attack.presets import PRESETS
 from photovax.attack.recipe import Recipe
+from photovax.errors import ModelError
 from photovax.immunizer import Immunizer
 from photovax.machine.precision import quick_passes
 from photovax.models.attention import Attention
@@ -170,6 +171,21 @@ def test_the_decoy_counts_repainted_places_below_the_full_resolution():
         loss = AttentionDecoy(level=0.75).bind(model, torch.rand(1, 3, 2, 2), mask)  # type: ignore[arg-type]
         assert loss(torch.rand(1, 3, 2, 2), Generator()).tolist() == [length]
         assert model.levels[0].item() == 0.75
+
+
+def test_a_decoy_needs_attention_below_the_full_resolution():
+    full = block(torch.zeros(1, 1, 4, 1), torch.zeros(1, 1, 2, 1), cross=True, grid=(2, 2))
+    loss = AttentionDecoy().bind(Shown([full]), torch.rand(1, 3, 2, 2))  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="model given has it at the full resolution only"):
+        loss(torch.rand(1, 3, 2, 2), Generator())
+
+
+def test_a_range_without_a_block_is_told_apart_from_a_model_without_tokens(folders, image):
+    model = load_editor(str(folders["kontext"]), device=CPU)
+    loss = ContextAttention(start=0.5, end=0.501).bind(model, image)
+    says = "no attention block of model .*kontext from start 0.5 to end 0.501; widen them$"
+    with pytest.raises(ModelError, match=says):
+        loss(image, Generator())
 
 
 def small(name: str) -> Recipe:

@@ -65,7 +65,7 @@ class ContextAttention(OfDenoiser):
     ) -> LossFn:
         """The loss: the mean share over the blocks, their heads and the tokens of the edit.
 
-        Its evaluation raises ``ModelError`` if no token is the photo's.
+        Its evaluation raises ``ModelError`` if no token is the photo's, or no block counts.
         """
         edit = Edit(self.mode, self.prompt, guidance=1)
 
@@ -77,6 +77,11 @@ class ContextAttention(OfDenoiser):
             blocks = surrogate.attention(
                 images, context, self.mode, levels, generator, start=self.start, end=self.end
             )
+            if not blocks:
+                raise ModelError(
+                    f"context_attention found no attention block of model {surrogate.name} from "
+                    f"start {self.start:g} to end {self.end:g}; widen them"
+                )
             shares = [block.share(*block.pictures) for block in blocks if block.pictures]
             if not shares:
                 raise ModelError(
@@ -183,7 +188,7 @@ class AttentionDecoy(_OfUNet):
     ) -> LossFn:
         """The loss: the sum over blocks of the distance of their answers to that value.
 
-        Its evaluation raises ``ModelError`` if the model is no UNet.
+        Its evaluation raises ``ModelError`` if the model is no UNet, or no block counts.
         """
 
         def loss(images: Tensor, generator: Generator) -> Tensor:
@@ -195,6 +200,11 @@ class AttentionDecoy(_OfUNet):
                     if repaint is not None:
                         gap = gap * F.interpolate(repaint.to(gap), block.grid).flatten(2)[..., None]
                     lengths.append(_length(gap))
+            if not lengths:
+                raise ModelError(
+                    "attention_decoy needs cross-attention below the full resolution of the "
+                    f"latent; model {surrogate.name} has it at the full resolution only"
+                )
             return torch.stack(lengths).sum(0)
 
         return loss
