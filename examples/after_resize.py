@@ -1,7 +1,8 @@
 """A platform that immunizes photos after its own resize, as an ASGI application of Starlette.
 
-A resize and a compression weaken an immunization that was made before them (docs/checks.md). So the
-photo is first resized, then immunized for the compression that it is served with.
+A resize to less than models are fed and a compression weaken an immunization that was made before
+them (docs/checks.md), and a smaller photo is changed more at one visibility. So the photo is first
+resized, then immunized for the compression that it is served with.
 
     pip install 'photovax[service]'
     uvicorn --factory examples.after_resize:platform

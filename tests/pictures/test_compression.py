@@ -140,3 +140,14 @@ def test_the_finest_avif_is_nearly_lossless_and_exactly_transparent(tmp_path):
     assert back.alpha is not None
     assert np.array_equal(back.alpha, rgba[..., 3])
     assert least_loss(".png") is None
+
+
+def test_a_grey_avif_drops_alpha_that_is_opaque(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (40, 60, 1), np.uint8)
+    opaque = np.full_like(grey, 255)
+    photo = Photo.from_array(np.dstack([grey, opaque]))
+    assert photo.alpha is not None
+    write_photo(photo, tmp_path / "a.avif")
+    back = read_photo(tmp_path / "a.avif")
+    assert back.pixels.shape == photo.pixels.shape
+    assert np.array_equal(back.pixels, photo.compressed(Compression("AVIF", 100)).pixels)

@@ -169,10 +169,17 @@ class Photo:
             )
         return replace(self, pixels=pixels, compression=None)
 
+    def held(self, compression: Compression) -> NDArray[np.uint8]:
+        """The channels that files with this compression hold, uint8 (H, W, 1 to 4).
+
+        JPEG has no alpha, and AVIF none beside grey.
+        """
+        without = compression.kind == "JPEG" or (compression.kind == "AVIF" and self.grey)
+        return self.pixels if without else self.channels
+
     def compressed(self, compression: Compression) -> Photo:
         """The same photo as a file with this compression shows it."""
-        channels = self.pixels if compression.kind == "JPEG" else self.channels
-        shown = compression.decoded(channels)[..., : self.pixels.shape[2]]
+        shown = compression.decoded(self.held(compression))[..., : self.pixels.shape[2]]
         return replace(self, pixels=np.ascontiguousarray(shown), compression=compression)
 
     def without_gps(self) -> Photo:

@@ -81,7 +81,7 @@ def _write_png(photo: Photo, file: BinaryIO, compression: Compression | None) ->
 def _write_avif(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
     assert compression is not None  # noqa: S101 - for the type checker: AVIF has a least loss
     how = compression.options(grey=photo.grey)
-    as_image(photo.channels).save(file, "AVIF", **how, **_without_places(photo.metadata))
+    as_image(photo.held(compression)).save(file, "AVIF", **how, **_without_places(photo.metadata))
 
 
 def _write_webp(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
@@ -118,7 +118,7 @@ def _write_jpeg(photo: Photo, file: BinaryIO, compression: Compression | None) -
     }
     given = {key: value for key, value in options.items() if value is not None}
     base = io.BytesIO()
-    as_image(photo.pixels).save(base, "JPEG", **compression.options(), **given)
+    as_image(photo.held(compression)).save(base, "JPEG", **compression.options(), **given)
     file.write(base.getvalue() if more is None else more.appended(base.getvalue()))
 
 

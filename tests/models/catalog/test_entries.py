@@ -53,7 +53,8 @@ def test_the_embedded_models_latent_is_as_documented():
 
 def test_the_documentation_names_them_all():
     text = (ROOT / "docs" / "models.md").read_text()
-    table = [line for line in text.splitlines() if line.startswith("| `")]
+    before, _ = text.split("## Attention", 1)  # whose table is of recipes
+    table = [line for line in before.splitlines() if line.startswith("| `")]
     assert [name for line in table for name in re.findall("`(.*?)`", line)] == list(CATALOG)
 
 

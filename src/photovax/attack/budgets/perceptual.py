@@ -25,7 +25,7 @@ VISIBILITY: dict[str, dict[str, float]] = {
 }
 """Named visibilities, and the options of a perceptual budget for each.
 
-Mean ColorVideoVDP (arXiv 2401.11485) on a full-HD display is about 9.5, 9.1 and 8.7 JOD.
+Mean ColorVideoVDP (arXiv 2401.11485) on a full-HD display is about 9.5, 9.0 and 8.7 JOD.
 """
 
 _JOD_LOST, _JOD_POWER = 1.45, 1.38
