@@ -52,7 +52,9 @@ def main() -> None:
     parser.add_argument("what", choices=tuple(USUAL))
     parser.add_argument("--photos", type=int, help="default: 12, 1000 or 500")
     parser.add_argument("--side", type=int, default=128, help="of photos, in pixels")
-    parser.add_argument("--recipe", help="default: fast for workers, else instant")
+    parser.add_argument(
+        "--recipe", choices=tuple(PRESETS), help="default: fast for workers, else instant"
+    )
     parser.add_argument("--size", type=int, help="fed to the model; default: 64 with instant")
     parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--times", type=int, default=3, help="of workers")

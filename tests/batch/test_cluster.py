@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -91,7 +93,7 @@ def test_what_cannot_be_loaded_is_told(running: None, order) -> None:
 
 
 def test_a_mask_is_brought_to_the_workers(running: None, order, tmp_path: Path) -> None:
-    mask = tmp_path / "mask.png"
+    mask = tmp_path / f"{uuid.uuid4().hex}.png"
     mask.write_bytes(b"white")
     masked = replace(order, mask=MaskOptions(mask, edit_region=True))
     with closing(Cluster(masked, LOCAL, 1, 1, load)) as cluster:
@@ -99,6 +101,7 @@ def test_a_mask_is_brought_to_the_workers(running: None, order, tmp_path: Path) 
         (outcome,) = cluster.run(tasks(tmp_path, "masked"), None)
     assert outcome.error is None
     assert (tmp_path / "masked").read_text().endswith("white True\n")
+    assert list(Path(tempfile.gettempdir()).glob(f"photovax-*/**/{mask.name}")) == []
 
 
 def test_networks_are_brought_to_the_workers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from photovax.errors import OutputExists, SaveError, UsageError
 from photovax.pictures import write
 from photovax.pictures.compression import Compression
-from photovax.pictures.outputs import Destination, plan_outputs, result_name
+from photovax.pictures.outputs import Destination, own_suffix, plan_outputs, result_name
 from photovax.pictures.types import WRITTEN_SUFFIXES
 from tests.pictures.made import XMP, camera_exif, noise, plain, smooth
 
@@ -70,6 +71,24 @@ def test_a_name_that_no_disk_takes_is_refused_before_the_work(tmp_path: Path) ->
     for name in ("x" * 300 + ".png", "a\0b.png", "x" * 250 + ".png"):
         with pytest.raises(SaveError, match="cannot be written"):
             Destination(tmp_path / name, source=source).check()
+
+
+def test_a_result_has_the_photos_own_type_where_that_can_hold_it() -> None:
+    clear = np.zeros((4, 4), np.uint8)
+    grey, coloured = plain(noise(4, 4, 1)), plain(noise(4, 4, 3))
+    for kind, photo, masked, suffix in (
+        ("AVIF", coloured, False, ".avif"),
+        ("AVIF", coloured, True, ".png"),
+        ("AVIF", plain(noise(4, 4, 3), clear), False, ".avif"),
+        ("AVIF", plain(noise(4, 4, 1), clear), False, ".png"),
+        ("MPO", coloured, False, ".jpg"),
+        ("JPEG", coloured, True, ".png"),
+        ("WEBP", coloured, True, ".webp"),
+        ("WEBP", grey, False, ".png"),
+        ("TIFF", grey, True, ".tif"),
+        ("HEIF", coloured, False, ".png"),
+    ):
+        assert own_suffix(replace(photo, format=kind), masked=masked) == suffix, (kind, suffix)
 
 
 def test_types_that_cannot_hold_a_photo_say_so(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ end a bounded number of them.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 from photovax.batch.processes import cores
 from photovax.errors import PhotovaxError, UsageError, first_line
 from photovax.extras import package
+from photovax.machine.scratch import Scratch, remove_left_over
 from photovax.version import VERSION
 
 __all__ = ["LOCAL", "Actors", "Hosted", "Make", "OtherVersion", "Places", "Stopped"]
@@ -27,6 +27,9 @@ LOCAL = "local"
 
 _OBJECTS = 100 * 2**20
 """Bytes of Ray's store of objects on this machine, which holds no pictures."""
+
+_FAREWELL = 2.0
+"""Seconds that an actor has to delete its files before it is killed."""
 
 Places = Mapping[Path, Path]
 """Where files are that were brought to an actor, by where they were."""
@@ -74,10 +77,12 @@ class Host:
     def __init__(self, make: Make, files: Mapping[Path, bytes], folder: str) -> None:
         with suppress(OSError):
             os.chdir(folder)
-        self._folder = tempfile.TemporaryDirectory(prefix="photovax-")
+        remove_left_over()
+        self._scratch = Scratch() if files else None
         self._places: dict[Path, Path] = {}
         for number, (path, content) in enumerate(files.items()):
-            place = Path(self._folder.name) / f"{number}" / path.name
+            assert self._scratch is not None  # noqa: S101 - for the type checker
+            place = self._scratch.path / f"{number}" / path.name
             place.parent.mkdir()
             place.write_bytes(content)
             self._places[path] = place
@@ -104,7 +109,10 @@ class Host:
         """Do one piece of work."""
         assert self._hosted is not None  # noqa: S101 - loaded before
         self._progress, self._stopped = None, False
-        return self._hosted.do(asked, self._see)
+        done = self._hosted.do(asked, self._see)
+        if self._stopped:  # it may have failed for want of files
+            raise Stopped("the work was stopped")
+        return done
 
     def progress(self) -> Any:
         """How far the work is, while ``do`` is at it."""
@@ -113,6 +121,12 @@ class Host:
     def stop(self) -> None:
         """End the work at its next sign of progress."""
         self._stopped = True
+
+    def close(self) -> None:
+        """End the work, and delete the files; nothing else can be asked for."""
+        self._stopped = True
+        if self._scratch is not None:
+            self._scratch.close()
 
     def _see(self, progress: Any) -> None:
         self._progress = progress
@@ -154,6 +168,7 @@ class Actors:
         if self._started:
             _connect(self.ray, address, count or 0)
         self._make = make
+        self._leave_files = bool(files)
         # Put once, not once for each actor: networks have megabytes.
         self._files = self.ray.put(dict(files))
         self._options, self.room = _room(self.ray, device)
@@ -167,6 +182,8 @@ class Actors:
     def end(self, actor: Any) -> None:
         """End an actor, whatever it does."""
         with suppress(Exception):  # lost already, with the connection to its cluster
+            if self._leave_files:
+                self.ray.wait([actor.close.remote()], timeout=_FAREWELL)
             self.ray.kill(actor)
 
     def loaded(self, call: Any) -> list[str]:

@@ -190,7 +190,7 @@ def command(
         weights=weights,
         networks=options.networks(network),
         device=device,
-        workers=1 if workers is None and cluster is None else workers,
+        workers=workers,
         cluster=cluster,
         store=store,
         keep_seconds=keep,

@@ -24,9 +24,11 @@ from photovax.pictures.types import (
     WRITTEN_SUFFIXES,
 )
 
-__all__ = ["Destination", "copy_times", "plan_outputs", "record_of", "result_name"]
+__all__ = ["Destination", "copy_times", "own_suffix", "plan_outputs", "record_of", "result_name"]
 
 _LOSSY = {".webp": "lossy WebP", ".avif": "AVIF"}
+# By Pillow's names of formats; others are not written.
+_OWN = {"AVIF": ".avif", "JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
 # Bytes of a segment, less its identifier.
 _JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}
 
@@ -178,6 +180,21 @@ class Destination:
     @property
     def _name(self) -> str:
         return printable_name(self.path)
+
+
+def own_suffix(photo: Photo, *, masked: bool) -> str:
+    """The suffix of a photo's own file type; .png if that is not written or cannot hold it.
+
+    Args:
+        photo: The photo that is to be written.
+        masked: Whether pixels outside a mask must stay as they are.
+    """
+    suffix = _OWN.get(photo.format, ".png")
+    try:
+        Destination(Path(f"photo{suffix}")).check_fits(photo, masked=masked)
+    except SaveError:
+        return ".png"
+    return suffix
 
 
 def result_name(name: str, *, suffix: str | None, addition: str, whole: bool = False) -> str:

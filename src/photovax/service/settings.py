@@ -38,7 +38,7 @@ class Settings:
         networks: Files of perturbation networks that do not ship with photovax.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         workers: Number of worker processes; fewer run while memory is short. Each holds the models
-            and one photo in memory. None for as many as the cluster has room for.
+            and one photo in memory. None for one, or as many as the cluster has room for.
         cluster: Address of a Ray cluster whose actors are the workers, or ``local`` for one of this
             machine; processes of this machine when None.
         store: URL of a folder in an object store for pictures; a folder in ``data`` when None.
@@ -75,7 +75,7 @@ class Settings:
     weights: Path | None = None
     networks: tuple[Path, ...] = ()
     device: str = "auto"
-    workers: int | None = 1
+    workers: int | None = None
     cluster: str | None = None
     store: str | None = None
     queue: int = 500
@@ -105,8 +105,6 @@ class Settings:
                 "a largest change and a visibility exclude each other, got both",
                 hint="give --budget or --visibility",
             )
-        if self.workers is None and self.cluster is None:
-            raise UsageError("the number of workers is open only on a cluster")
         for name in ("workers", "queue", "queue_each", "attempts", "max_bytes", "max_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:

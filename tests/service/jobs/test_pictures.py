@@ -105,11 +105,13 @@ def test_nothing_of_a_bucket_stays_on_this_machine(monkeypatch, tmp_path):
     url = f"memory://{uuid.uuid4().hex}"
     worked_on(Bucket(url), a_job())
     assert list(tmp_path.iterdir()) == []
-    killed = tmp_path / "photovax-service-99999999-x"  # no process has so high a number
+    killed = tmp_path / "photovax-scratch-killed"  # locked by nobody
     killed.mkdir()
     (killed / "photo.npz").write_bytes(b"secret")
-    Bucket(url)
-    assert not killed.exists()
+    with Bucket(url).draft(new_id()) as live:
+        assert not killed.exists()
+        Bucket(url)  # by another service
+        assert live.exists()
 
 
 def test_a_store_that_does_not_answer_is_out_of_reach(monkeypatch):

@@ -164,6 +164,26 @@ def test_a_job_that_ends_its_workers_or_their_memory_fails_alone(service, capfd)
     assert "checks attempt 1: failed, MemoryError" in said
     assert "unexpected ValueError" in said
     assert "a very checks prompt" not in said
+    (line,) = [line for line in said.splitlines() if "unexpected ValueError" in line]
+    assert f"worker {os.getpid()}" not in line  # that is the service
+
+
+def test_a_register_that_cannot_be_read_ends_jobs_and_no_worker(service, capfd):
+    before = service.add("fine")
+    service.until(lambda: service.get(before).state.final)
+    register = service.crew._settings.register
+    kept = register.read_bytes()
+    register.write_bytes(b"{")
+    failed = service.add("fine")
+    service.until(lambda: service.get(failed).state.final)
+    end = service.get(failed)
+    assert (end.state, end.attempt, end.error["kind"]) == (State.FAILED, 1, "usage-error")
+    assert "register" in end.error["message"]
+    register.write_bytes(kept)
+    after = [service.add("fine") for _ in range(4)]
+    service.until(lambda: all(service.get(job).state.final for job in after))
+    assert {service.get(job).state for job in after} == {State.DONE}
+    assert "its worker died" not in capfd.readouterr().err
 
 
 def test_the_job_of_a_killed_worker_is_done_by_another(service):
@@ -181,7 +201,8 @@ def test_the_job_of_a_killed_worker_is_done_by_another(service):
     assert len(set(service.begun(held))) == 2
 
 
-def test_a_cancelled_job_makes_room_for_the_next_on_the_same_worker(service):
+def test_a_cancelled_job_makes_room_for_the_next_on_the_same_worker(service, monkeypatch):
+    monkeypatch.setattr("photovax.service.workers.cluster._PATIENCE", 120)
     endless = [service.add("endless") for _ in range(2)]
     service.until(lambda: all(service.get(job).done == 1 for job in endless))
     waiting = service.add("fine")

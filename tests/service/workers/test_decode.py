@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from photovax.errors import TooManyPixels, UnreadablePhoto
 from photovax.pictures.gain_map import GainMap
@@ -41,6 +42,13 @@ def test_photos_are_decoded_elsewhere_and_come_back_whole(tmp_path, photo_file):
     assert (again.alpha == given.pixels[..., 0]).all()
     assert (again.metadata, again.notes) == (whole.metadata, ("one",))
     assert again.gain_map == whole.gain_map
+
+
+def test_the_type_of_the_result_is_told(tmp_path):
+    file = tmp_path / "photo.upload"
+    Image.new("RGB", (16, 16), "red").save(file, "AVIF")
+    told = decoded(file, tmp_path / "photo.npz", Settings(tmp_path))
+    assert told == {"whole": ".avif", "masked": ".png"}
 
 
 @pytest.mark.parametrize(

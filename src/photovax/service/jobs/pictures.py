@@ -6,23 +6,21 @@ N-th attempt.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from photovax.batch.storage import Files, is_url, joined, without_slash
 from photovax.errors import SaveError, UsageError, first_line
+from photovax.machine.scratch import Scratch, remove_left_over
 from photovax.service.jobs.job import Job, Unreachable
 
 __all__ = ["Bucket", "Folder", "Pictures", "StoreUnreachable", "open_pictures", "output_name"]
 
-_SCRATCH = "photovax-service-"
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -151,7 +149,7 @@ class Bucket:
             raise UsageError(f"pictures need a URL such as s3://bucket/folder, got {url!r}")
         self._url = without_slash(url)
         self._strange: dict[str, float] = {}
-        _remove_scratch()
+        remove_left_over()
         Files().check(self._url)
         try:
             Files().names(self._url)
@@ -163,15 +161,16 @@ class Bucket:
     @contextmanager
     def draft(self, job: str) -> Iterator[Path]:
         """See ``Pictures.draft``."""
-        with _scratch() as folder:
-            yield folder
-            self._put(folder, joined(self._url, job))
+        with closing(Scratch()) as scratch:
+            yield scratch.path
+            self._put(scratch.path, joined(self._url, job))
 
     @contextmanager
     def work(self, job: Job) -> Iterator[tuple[Path, Path]]:
         """See ``Pictures.work``."""
         place = joined(self._url, job.id)
-        with _scratch() as folder:
+        with closing(Scratch()) as scratch:
+            folder = scratch.path
             with _reachable():
                 names = [url for url in Files().listed(place) if url.rpartition("/")[0] == place]
             for url in names:
@@ -225,17 +224,3 @@ def _reachable() -> Iterator[None]:
         raise StoreUnreachable(
             f"the store of pictures is out of reach ({type(error).__name__}); try again later"
         ) from error
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{os.getpid()}-") as name:
-        yield Path(name)
-
-
-def _remove_scratch() -> None:
-    """Delete the temporary folders of processes that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
-        owner = folder.name.removeprefix(_SCRATCH).partition("-")[0]
-        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(folder, ignore_errors=True)

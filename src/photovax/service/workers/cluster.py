@@ -27,7 +27,7 @@ from photovax.service.jobs.pictures import open_pictures
 from photovax.service.jobs.table import Jobs
 from photovax.service.logs import say
 from photovax.service.settings import Settings
-from photovax.service.workers.doing import AGAIN, POLL, End, Tick, do_here, work
+from photovax.service.workers.doing import AGAIN, POLL, End, Tick, do_here, failure, work
 from photovax.service.workers.provider import Provider
 
 __all__ = ["Cluster", "hosted"]
@@ -253,7 +253,11 @@ class Cluster:
             _Ended: If the service stops, or the actor does not stop the work on a lost job.
             Exception: One of Ray's, if the actor died.
         """
-        call = desk.actor.do.remote((job, Provider.of(self._settings)))
+        try:
+            provider = Provider.of(self._settings)
+        except Exception as error:  # noqa: BLE001 - the worker is not to blame
+            return failure(error)
+        call = desk.actor.do.remote((job, provider))
         try:
             while not actors.ray.wait([call], timeout=_GLANCE)[0]:
                 if self._stop.is_set():

@@ -24,11 +24,12 @@ _TOO_MUCH = "decoding took more memory or time than allowed"
 _SLACK = 64 * 1024**2
 
 
-def decoded(file: Path, parcel: Path, settings: Settings) -> dict[str, Any]:
+def decoded(file: Path, parcel: Path, settings: Settings) -> dict[str, str]:
     """Decode a picture file into a parcel. The file is deleted in any case.
 
     Returns:
-        The picture's ``format``, and whether it is ``grey``.
+        Suffixes of the picture's own file type for its result, or .png: if it is changed as a
+        ``whole``, and if it is ``masked``.
 
     Raises:
         PhotoError: If it cannot be read. The message names no file.
@@ -86,6 +87,7 @@ def decode(file: Path, parcel: Path, pixels: int) -> tuple[int, dict[str, Any] |
     Returns:
         The exit code and the answer; no answer if memory was too small.
     """
+    from photovax.pictures.outputs import own_suffix
     from photovax.pictures.photo import read_photo
     from photovax.service.workers.parcels import write_parcel
 
@@ -100,11 +102,15 @@ def decode(file: Path, parcel: Path, pixels: int) -> tuple[int, dict[str, Any] |
     except OSError as error:
         said = {"kind": "OSError", "errno": error.errno or 0, "message": error.strerror or ""}
         return 4, said
-    return 0, {"format": photo.format, "grey": photo.grey}
+    return 0, {
+        "whole": own_suffix(photo, masked=False),
+        "masked": own_suffix(photo, masked=True),
+    }
 
 
 def _main(file: Path, parcel: Path, pixels: int, memory: int, seconds: int, size: int) -> int:
     # Imported before the limits apply, which are for the picture and not for the program.
+    import photovax.pictures.outputs
     import photovax.pictures.photo
     import photovax.service.workers.parcels  # noqa: F401
 

@@ -18,7 +18,7 @@ from photovax.service.jobs.pictures import Pictures, StoreUnreachable
 from photovax.service.jobs.table import Jobs
 from photovax.service.logs import UNEXPECTED, say, unexpected
 
-__all__ = ["AGAIN", "POLL", "Do", "End", "Pulse", "Tick", "do_here", "work"]
+__all__ = ["AGAIN", "POLL", "Do", "End", "Pulse", "Tick", "do_here", "failure", "work"]
 
 POLL = 0.2
 """Seconds between looks for a job."""
@@ -128,15 +128,20 @@ def do_here(bench: _Bench, pictures: Pictures, job: Job, tick: Tick) -> End:
                 raise
     except (LostJob, Stopped, Unreachable):
         raise
-    except PhotovaxError as error:
-        return End(kind=kind_of(error), message=str(error), label=kind_of(error))
     except Exception as error:  # noqa: BLE001 - a failed job must not stop the next
-        label = type(error).__name__
-        if isinstance(error, OSError) and no_room(error):
-            return End(None, *NO_ROOM, label)
-        if no_memory(error):
-            return End(None, *NO_MEMORY, label)
-        return End(None, "internal", UNEXPECTED, label, unexpected(error))
+        return failure(error)
+
+
+def failure(error: Exception) -> End:
+    """The end of a job that raised an error."""
+    if isinstance(error, PhotovaxError):
+        return End(kind=kind_of(error), message=str(error), label=kind_of(error))
+    label = type(error).__name__
+    if isinstance(error, OSError) and no_room(error):
+        return End(None, *NO_ROOM, label)
+    if no_memory(error):
+        return End(None, *NO_MEMORY, label)
+    return End(None, "internal", UNEXPECTED, label, unexpected(error))
 
 
 def work(do: Do, jobs: Jobs, job: Job, worker: str, lease: float) -> str:
@@ -159,7 +164,7 @@ def work(do: Do, jobs: Jobs, job: Job, worker: str, lease: float) -> str:
         with Pulse(jobs, job, worker, lease) as pulse:
             end = do(job, pulse.tick)
         if end.trace:
-            say(f"worker {os.getpid()}", end.trace)
+            say(f"worker {worker}", end.trace)
         if end.result is not None:
             jobs.finish(job, worker, end.result)
             return "done"

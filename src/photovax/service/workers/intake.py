@@ -27,7 +27,6 @@ from photovax.service.workers.decode import decoded
 __all__ = ["Intake", "Order"]
 
 _CHUNK = 1024**2
-_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,10 @@ class Intake:
         job = new_id()
         try:
             with self._jobs.pictures.draft(job) as folder:
-                formats = {name: self._decode(name, file, folder) for name, file in files.items()}
+                suffixes = {name: self._decode(name, file, folder) for name, file in files.items()}
             full = {**order.parameters, "sha256": stream_digest(files["photo"])}
-            masked = "mask" in files
-            full["suffix"] = order.parameters.get("suffix") or _suffix(
-                formats["photo"], masked=masked
-            )
+            own = suffixes["photo"]["masked" if "mask" in files else "whole"]
+            full["suffix"] = order.parameters.get("suffix") or own
             queued = self._queue(job, order.kind, full, request, order.owner, order.idempotency)
         except BaseException:
             self._jobs.pictures.remove(job)
@@ -152,7 +149,7 @@ class Intake:
         each = {owner: self._settings.queue_each} if owner else {}
         return {EVERYBODY: self._settings.queue, **each}
 
-    def _decode(self, name: str, file: BinaryIO, folder: Path) -> dict[str, Any]:
+    def _decode(self, name: str, file: BinaryIO, folder: Path) -> dict[str, str]:
         raw = folder / f"{name}.upload"
         with raw.open("wb") as target:
             shutil.copyfileobj(file, target, _CHUNK)
@@ -166,13 +163,6 @@ def _decoders(each: int) -> int:
     """Number of pictures decoded at the same time: one a core, if memory is large enough."""
     cores, available = os.cpu_count() or 1, available_bytes()
     return cores if available is None else max(1, min(cores, available // each))
-
-
-def _suffix(facts: Mapping[str, Any], *, masked: bool) -> str:
-    """The suffix of a file type that can hold the result, as near as possible to the upload."""
-    suffix = _SUFFIXES.get(facts["format"], ".png")
-    unfit = (suffix == ".webp" and facts["grey"]) or (suffix == ".jpg" and masked)
-    return ".png" if unfit else suffix
 
 
 def _digest(file: BinaryIO) -> str:

@@ -58,13 +58,13 @@ def run(settings: Settings, worker: str, warm: int) -> None:
     """
     from photovax.service.workers.bench import Bench
 
-    jobs = Jobs(settings.jobs, settings.pictures)
+    me, jobs = f"worker {worker}", Jobs(settings.jobs, settings.pictures)
     bench = Bench(settings)
     do = partial(do_here, bench, jobs.pictures)
     try:
         bench.warm()
     except PhotovaxError as error:  # jobs that need the model fail for the same reason
-        say(_me(), error.line)
+        say(me, error.line)
     os.close(warm)
     while True:
         try:
@@ -74,14 +74,10 @@ def run(settings: Settings, worker: str, warm: int) -> None:
                 continue
             began = time.monotonic()
             end = work(do, jobs, job, worker, settings.lease_seconds)
-            say(_me(), f"{job.kind} attempt {job.attempt}: {end}, {time.monotonic() - began:.1f} s")
+            say(me, f"{job.kind} attempt {job.attempt}: {end}, {time.monotonic() - began:.1f} s")
         except Unreachable as error:
-            say(_me(), str(error))
+            say(me, str(error))
             time.sleep(AGAIN)
-
-
-def _me() -> str:
-    return f"worker {os.getpid()}"
 
 
 def _end_with_the_service() -> None:
