@@ -43,6 +43,8 @@ PUBLISHED = tuple(
 )
 ONE_EACH = ("instruct: looks", "inpaint: colours", "img2img: looks")
 ON_THE_WAY = ("whatsapp", "instagram", "screenshot", "whatsapp-instagram-screenshot")
+# On their way to an adversary; photos of several megapixels, in a folder of their own.
+LARGE = "large"
 # IMPRESS takes minutes a photo.
 PURIFIERS = tuple(name for name in PURIFICATIONS if name not in (NONE, "impress"))
 
@@ -124,10 +126,9 @@ EXPERIMENTS = {
         edits=ONE_EACH[:1],
         metrics=SEEN,
     ),
-    # Photos of several megapixels (--photos is a folder of those), on their way to an adversary.
-    "large": replace(
+    LARGE: replace(
         SEEN_OR_NOT,
-        photos=6,
+        photos=4,
         edits=ONE_EACH[:1],
         purifications=("jpeg75", "resize50", "resize512", "cropresize", *ON_THE_WAY, "denoiser"),
     ),
@@ -149,14 +150,16 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos and masks")
     parser.add_argument("--weights", type=Path, help="folder with lpips-alex.safetensors")
-    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
+    parser.add_argument(
+        "--only", nargs="+", choices=EXPERIMENTS, help=f"all but {LARGE} if not given"
+    )
     parser.add_argument("--shard", default="1/1", help="I/N: every N-th photo, without tables")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     index, count = (int(part) for part in options.shard.split("/"))
     photos = find_photos([options.photos])
-    for name in options.only:
+    for name in options.only or [each for each in EXPERIMENTS if each != LARGE]:
         experiment = EXPERIMENTS[name]
         evaluation = Evaluation(experiment.plan(), options.out, weights=options.weights)
         own = experiment.of(photos)
