@@ -33,9 +33,14 @@ def test_a_copy_has_the_compression_of_the_file(tmp_path, pixels, quality, sampl
 
 @pytest.mark.parametrize(
     ("kind", "channels"),
-    [("JPEG", 1), ("JPEG", 3), ("WEBP", 3), ("WEBP", 4), ("AVIF", 1), ("AVIF", 3)],
+    [
+        *(("JPEG", 1), ("JPEG", 3), ("WEBP", 3), ("WEBP", 4), ("AVIF", 1), ("AVIF", 3)),
+        *(("HEIF", 1), ("HEIF", 3)),
+    ],
 )
 def test_a_file_decodes_to_what_was_foretold(tmp_path, pixels, kind, channels):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif")
     alpha = (np.arange(pixels.shape[1]) * 3 % 256).astype(np.uint8)
     shown = np.dstack([pixels, np.broadcast_to(alpha, pixels.shape[:2])])[..., :channels]
     photo = Photo.from_array(np.ascontiguousarray(shown))
@@ -71,6 +76,8 @@ def test_the_compression_of_a_result():
     assert compression_for(".avif", own) == Compression("AVIF", 85)
     assert compression_for(".avif", own, 55) == Compression("AVIF", 55)
     assert compression_for(".avif", own, "lossless") is None
+    assert compression_for(".heic", own) == Compression("HEIF", 60)
+    assert compression_for(".HIF".lower(), own, 55) == Compression("HEIF", 55)
     assert compression_for(".png", own, 55) is None
 
 

@@ -1,4 +1,4 @@
-"""Lossy compression of JPEG, WebP and AVIF files: its settings, and what a file decodes to."""
+"""Compression of JPEG, WebP, AVIF and HEIC files: its settings, and what a file decodes to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import Image, JpegImagePlugin
 
 from photovax.errors import UsageError
 from photovax.pictures.channels import as_image
-from photovax.pictures.pillow import strict_pillow
-from photovax.pictures.types import JPEG_SUFFIXES
+from photovax.pictures.pillow import heic_ready, strict_pillow
+from photovax.pictures.types import HEIC_SUFFIXES, JPEG_SUFFIXES
 from photovax.ranges import QUALITIES
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "least_loss",
 ]
 
-Kind = Literal["JPEG", "WEBP", "AVIF"]
+Kind = Literal["JPEG", "WEBP", "AVIF", "HEIF"]
 """Pillow's name of a format that can be lossy."""
 
 Quality = int | Literal["same", "lossless"]
@@ -37,9 +37,15 @@ Quality = int | Literal["same", "lossless"]
 HIGHER_QUALITY = "give a higher --quality, such as 75, or a .png file"
 """The hint where a compression leaves nothing of a change."""
 
-_USUAL: dict[Kind, int] = {"JPEG": 90, "AVIF": 85}  # AVIF is then smaller, and nearer
-_NAMES: dict[Kind, str] = {"JPEG": "JPEG", "WEBP": "WebP", "AVIF": "AVIF"}
-_FILES: dict[Kind, set[str]] = {"JPEG": JPEG_SUFFIXES, "WEBP": {".webp"}, "AVIF": {".avif"}}
+# AVIF and HEIC are then no larger than JPEG, and nearer to the photo.
+_USUAL: dict[Kind, int] = {"JPEG": 90, "AVIF": 85, "HEIF": 60}
+_NAMES: dict[Kind, str] = {"JPEG": "JPEG", "WEBP": "WebP", "AVIF": "AVIF", "HEIF": "HEIC"}
+_FILES: dict[Kind, set[str]] = {
+    "JPEG": JPEG_SUFFIXES,
+    "WEBP": {".webp"},
+    "AVIF": {".avif"},
+    "HEIF": HEIC_SUFFIXES,
+}
 _SUBSAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # keys as Pillow's
 
 
@@ -49,7 +55,7 @@ class Compression:
 
     Attributes:
         kind: Pillow's name of the format.
-        quality: Quality from 1 to 100, as libjpeg, libwebp and libavif define it; that of
+        quality: Quality from 1 to 100, as libjpeg, libwebp, libavif and libheif define it; that of
             ``tables``, as near as it can be told, where they are given.
         subsampling: Resolution of the two colour channels: ``4:4:4`` (full), ``4:2:2`` (half of the
             columns) or ``4:2:0`` (half of the rows, too). WebP has the last only.
@@ -118,6 +124,14 @@ class Compression:
             speed = 10 if self.quality == 100 else 6  # the finest file is as near at any speed
             colours = {} if grey else {"subsampling": self.subsampling}
             return {"quality": self.quality, "speed": speed, **colours, **same}
+        if self.kind == "HEIF":
+            # A descent encodes at each step; slower presets save an eighth of the bytes at most.
+            chroma = int(self.subsampling.replace(":", ""))
+            return {
+                "quality": self.quality,
+                "chroma": chroma,
+                "enc_params": {"preset": "ultrafast"},
+            }
         given: dict[str, Any] = {"subsampling": self.subsampling, "progressive": self.progressive}
         if self.tables is None:
             given["quality"] = self.quality
@@ -135,6 +149,8 @@ class Compression:
         Returns:
             Pixels of the same shape and type.
         """
+        if self.kind == "HEIF":
+            heic_ready("this compression", UsageError)
         file = io.BytesIO()
         grey = channels.shape[2] == 1
         as_image(channels).save(file, self.kind, **self.options(grey=grey))
@@ -169,8 +185,8 @@ def compression_for(
         suffix: Suffix of the result, in lower case.
         own: Compression of the photo's own file; None if it is not JPEG.
         quality: Quality. With ``same``, a JPEG result is compressed as the photo's own file is,
-            and with quality 90 if that is not JPEG; an AVIF result has quality 85, and a WebP
-            result is lossless.
+            and with quality 90 if that is not JPEG; an AVIF result has quality 85, a HEIC result
+            60, and a WebP result is lossless.
 
     Returns:
         The settings; None where pixels are kept, or kept within the budget.
