@@ -125,7 +125,7 @@ def immunize_file(
 def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> Check:
     """What ``photovax check`` finds in the saved file, but for the damage, which is known."""
     written = read_photo(saved.path, max_pixels=photo.width * photo.height)
-    if saved.compressed is not None:  # WebP and AVIF files do not say it themselves
+    if saved.compressed is not None:  # WebP, AVIF and HEIC files do not say it
         written = replace(written, compression=saved.compressed.compression)
     models = dict(zip(each_once(order.models), immunizer.models, strict=True))
     device, size = immunizer.device, order.recipe.size
