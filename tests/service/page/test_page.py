@@ -21,6 +21,7 @@ from photovax.certificates.document import parse_certificate
 from photovax.client import Client, RemoteJob
 from photovax.demo import SAMPLE
 from photovax.metrics.visibility import flip_picture
+from photovax.pictures.photo import read_photo
 from photovax.service.app import build_app
 from photovax.service.http.tokens import Tokens
 from photovax.service.settings import Settings
@@ -419,6 +420,24 @@ def test_a_bad_file_gives_a_reason_and_the_page_goes_on(
     assert page.inner_text("#outcome-title") == given_photo.name
     rows.first.get_by_text("Delete").click()
     assert rows.count() == 1
+
+
+@pytest.mark.parametrize("kind", ["tif", "heic"])
+def test_types_that_browsers_do_not_show_are_shown_all_the_same(
+    browser: Any, address: str, given_photo: Path, kind: str, tmp_path: Path
+) -> None:
+    with Client(address) as client:
+        job = client.wait(client.immunize(given_photo, file_type=kind))
+        client.save_photo(job, tmp_path / f"photo.{kind}")
+        shown = np.asarray(Image.open(io.BytesIO(client.picture(job, "preview"))))
+    made = read_photo(tmp_path / f"photo.{kind}")
+    assert np.array_equal(shown, made.pixels)
+    with opened(browser, f"{address}/#photos={job.id}") as page:
+        page.wait_for_selector("#outcome:not([hidden])")
+        playwright.expect(page.locator("#outcome-title")).to_be_focused()  # once it is shown
+        assert np.array_equal(pixels(page, "#after")[..., :3], made.pixels)
+        assert page.get_attribute("#photo", "download") == f"photo.immunized.{kind}"
+        assert page.is_hidden("#problem")
 
 
 def test_a_file_that_is_too_large_is_not_uploaded(
