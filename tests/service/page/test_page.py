@@ -424,7 +424,7 @@ def test_a_bad_file_gives_a_reason_and_the_page_goes_on(
 
 @pytest.mark.parametrize("kind", ["tif", "heic"])
 def test_types_that_browsers_do_not_show_are_shown_all_the_same(
-    browser: Any, address: str, given_photo: Path, kind: str, tmp_path: Path
+    browser: Any, address: str, given_photo: Path, kind: Any, tmp_path: Path
 ) -> None:
     with Client(address) as client:
         job = client.wait(client.immunize(given_photo, file_type=kind))
