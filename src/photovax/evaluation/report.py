@@ -181,7 +181,7 @@ def _page(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("photovax.evaluation", "."), autoescape=True
     )
-    environment.filters |= {"interval": interval_text, "signed": _signed, "number": _number}
+    environment.filters |= {"interval": _cell, "signed": _signed, "number": _number}
     label = results.metric_labels[leading]
     recipes = [row for row in found.displacement if row.above is not None]
     plots = []
@@ -298,7 +298,12 @@ def interval_text(value: Interval | None) -> str:
     return f"{_number(value.mean)} [{_number(value.low)}, {_number(value.high)}]"
 
 
+def _cell(value: Interval | None) -> str:
+    """The same for the page, where wide tables break the line before the interval alone."""
+    return interval_text(value).replace(", ", ",\N{NO-BREAK SPACE}")
+
+
 def _signed(value: Interval | None) -> str:
     if value is None:
         return NOT_KNOWN
-    return f"{value.mean:+.3g} [{value.low:+.3g}, {value.high:+.3g}]"
+    return f"{value.mean:+.3g} [{value.low:+.3g},\N{NO-BREAK SPACE}{value.high:+.3g}]"
