@@ -111,9 +111,9 @@ class Immunizer:
             mask: Pixels that may change, bool (H, W); all when None.
             aim: Goal that decides the strength; the recipe's radius does when None. The recipe of
                 the result has the radius that was found.
-            compression: Compression of the JPEG, WebP or AVIF file of the result. The change is
-                then made to survive it, and the budget bounds the change before it. None keeps the
-                budget in the saved file.
+            compression: Compression of the JPEG, WebP, AVIF or HEIC file of the result. The change
+                is then made to survive it, and the budget bounds the change before it. None keeps
+                the budget in the saved file.
             seconds: Time limit in seconds, used instead of the recipe's number of steps. The result
                 then depends on the machine. At least one step is taken; none at 0 where networks
                 give the start.

@@ -143,7 +143,7 @@ def save(
         most = result.photo.height * result.photo.width
         reopened = read_photo(file, max_pixels=most)
         check_promises(result, reopened, result.shown)
-        # WebP and AVIF files do not say how they are compressed.
+        # WebP, AVIF and HEIC files do not say how they are compressed.
         known = replace(reopened, compression=result.compression or reopened.compression)
         try:
             saved = _measured(

@@ -40,9 +40,9 @@ def test_figures_equal_those_of_scikit_image(shape):
 def test_ssim_is_that_of_torchmetrics(shape):
     first = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     second = noisy(first, 24, 2)
-    images = (tensor(picture) * 255 for picture in (first, second))
+    images, others = (tensor(picture) * 255 for picture in (first, second))
     _, values = structural_similarity_index_measure(
-        *images, data_range=255.0, return_full_image=True
+        images, others, data_range=255.0, return_full_image=True
     )
     expected = values[..., 5:-5, 5:-5].double().mean().item()
     assert ssim(first, second) == pytest.approx(expected, abs=2e-6)

@@ -171,7 +171,9 @@ class Pace:
             search += _TRIES * (rounding + predicted(_JOD))
         if asked.passing:
             search += _TRIES * (rounding + verdict)
-        wanted: list[Extra] = ["visibility", *(["survival"] if asked.survival else [])]
+        wanted: list[Extra] = ["visibility"]
+        if asked.survival:
+            wanted.append("survival")
         return Plan(
             ends,
             answer=predicted(_ANSWER) if asked.answered else step,

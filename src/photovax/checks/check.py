@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 # Formats whose files do not tell how they were compressed.
-_UNTOLD: dict[str, Kind] = {"WEBP": "WEBP", "AVIF": "AVIF"}
+_UNTOLD: dict[str, Kind] = {"WEBP": "WEBP", "AVIF": "AVIF", "HEIF": "HEIF"}
 
 
 @dataclass(frozen=True)
