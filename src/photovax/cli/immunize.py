@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -262,6 +263,7 @@ def command(
     Photos that are done are skipped, so a command that was interrupted in any way goes on when it
     is given again. The exit code is 0 only if all photos are immunized.
     """
+    began = time.perf_counter()
     from photovax.batch.order import MaskOptions, Order
     from photovax.batch.plan import make_plan
     from photovax.batch.storage import is_url
@@ -318,6 +320,7 @@ def command(
         dry_run=dry_run,
         report=report,
         as_json=as_json,
+        began=began,
     )
     with piped(photos, output, file_type, as_json=as_json) as pipe:
 

@@ -48,7 +48,7 @@ class Opponent:
             seen = clean if random.random() < _UNTOUCHED else changed.detach()[inside]
             loss = (seen - self._network(seen) - clean).square().mean()
             self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
             self._optimiser.step()
         self._network.requires_grad_(False)

@@ -75,7 +75,7 @@ def _write_png(photo: Photo, file: BinaryIO, compression: Compression | None) ->
     for key, text in known.texts:
         more.add_text(key, text)
     options = {"icc_profile": known.icc, "exif": known.exif, "dpi": known.dpi}
-    as_image(photo.channels).save(file, "PNG", compress_level=6, pnginfo=more, **options)
+    as_image(photo.channels).save(file, "PNG", compress_level=3, pnginfo=more, **options)
 
 
 def _write_avif(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
