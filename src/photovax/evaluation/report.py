@@ -49,10 +49,12 @@ class Report:
     Attributes:
         html: File of the page.
         lines: Lines of the table in the layout of arXiv 2302.06588, in Markdown.
+        warnings: What readers of the figures should know, a line each.
     """
 
     html: Path
     lines: list[str]
+    warnings: list[str]
 
 
 def write_report(results: Results, out: Path, *, device: str) -> Report:
@@ -79,7 +81,8 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
     }
     text = json.dumps(_finite(data), indent=1, allow_nan=False) + "\n"
     write_text(text, out / "results.json", overwrite=True)
-    return Report(out / "report.html", markdown.splitlines())
+    said = [one.text for one in warned]
+    return Report(out / "report.html", markdown.splitlines(), said)
 
 
 def _finite(data: Any) -> Any:
