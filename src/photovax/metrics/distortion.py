@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from functools import cache
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from photovax.errors import UsageError
@@ -15,9 +13,8 @@ from photovax.tensors import planes
 
 __all__ = ["Visibility", "check_comparable", "image_psnr", "psnr", "ssim", "visibility"]
 
-_HALO, _SIGMA = 5, 1.5  # half of SSIM's 11 x 11 window, and its standard deviation, in pixels
+_HALO = 5  # half of SSIM's 11 x 11 window
 _BAND = 2**17  # pixels at a time, since SSIM makes some twenty float copies of its input
-_BLOCK = 64  # columns at a time; in wider blocks most of the filter's matrix is zeros
 
 
 @dataclass(frozen=True)
@@ -109,57 +106,19 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
     height, width = original.shape[:2]
     if min(height, width) <= 2 * _HALO:
         return None
+    # Here, since the import takes a second, which is then not paid by what measures no SSIM.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     total = 0.0
     for rows in _bands(height - 2 * _HALO, width):
         seen = slice(rows.start, rows.stop + 2 * _HALO)
         first, second = (planes(picture[seen]).float() for picture in (original, changed))
-        total += _similarity(first[0], second[0]).double().sum().item()
+        _, values = structural_similarity_index_measure(
+            first, second, data_range=255.0, return_full_image=True
+        )
+        total += values[..., _HALO:-_HALO, _HALO:-_HALO].double().sum().item()
     windows = (height - 2 * _HALO) * (width - 2 * _HALO) * original.shape[2]
     return float(total / windows)
-
-
-def _similarity(first: Tensor, second: Tensor) -> Tensor:
-    """SSIM of all full windows, (C, H - 10, W - 10), of pictures (C, H, W) in [0, 255].
-
-    Source: equation 13 of Wang et al. 2004, doi 10.1109/TIP.2003.819861. Equal to that of
-    torchmetrics, but for rounding, in a fifth of its time.
-    """
-    every = torch.stack([first, second, first * first, second * second, first * second])
-    one, other, squares, other_squares, products = _windowed(every)
-    low, high = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    means = one * other
-    one, other = one.square(), other.square()
-    spread = (squares - one).clamp_min_(0) + (other_squares - other).clamp_min_(0)
-    alike = (2 * means + low) * (2 * (products - means) + high)
-    found: Tensor = alike / ((one + other + low) * (spread + high))
-    return found
-
-
-def _windowed(planes: Tensor) -> Tensor:
-    """Gaussian means over all full windows, (..., H - 10, W - 10), of planes (..., H, W).
-
-    They are products of matrices, which PyTorch computes several times as fast as a convolution of
-    single planes.
-    """
-    down = _taps(planes.shape[-2] - 2 * _HALO) @ planes
-    width = down.shape[-1] - 2 * _HALO
-    across = [
-        down[..., left : left + count + 2 * _HALO] @ _taps(count).T
-        for left in range(0, width, _BLOCK)
-        for count in (min(_BLOCK, width - left),)
-    ]
-    return torch.cat(across, dim=-1)
-
-
-@cache
-def _taps(count: int) -> Tensor:
-    """The matrix (count, count + 10) that takes the Gaussian mean of 11 values at each place."""
-    places = torch.arange(-_HALO, _HALO + 1)
-    weights = torch.exp(-places.square() / (2 * _SIGMA**2))
-    taps = torch.zeros(count, count + 2 * _HALO)
-    for row in range(count):
-        taps[row, row : row + len(weights)] = weights / weights.sum()
-    return taps
 
 
 def _bands(rows: int, width: int) -> list[slice]:
