@@ -250,7 +250,8 @@ def test_only_jobs_that_sign_need_what_the_provider_signs_with(photo, tmp_path):
 
 
 def test_the_network_is_in_the_result_and_the_certificate(photo, tmp_path, network_file):
-    settings = settings_in(tmp_path, recipe="instant", total=None, networks=(network_file,))
+    recipe = str(recipe_file(tmp_path, "one-pass", preset="instant", warm=0))
+    settings = settings_in(tmp_path, recipe=recipe, total=None, networks=(network_file,))
     bench = Bench(unpack(pack(settings)))
     write_parcel(read_photo(photo), tmp_path / "photo.npz")
     asked = {"suffix": ".png"}
