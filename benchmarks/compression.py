@@ -2,8 +2,9 @@
 
 For each photo and recipe: the PNG, the PNG saved as JPEG afterwards, and the JPEG whose compression
 the change was made to survive. Prints, as means over the photos: bytes of the file as a share of
-those of the untouched photo with the same compression, the latent shift, how much further an edit
-is from the true edit than that of the original (dB, mean of two instructions), and JOD.
+those of the untouched photo (with its own compression for ``same``), the latent shift, how much
+further an edit is from the true edit than that of the original (dB, mean of two instructions), and
+JOD.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def main() -> None:
                 quality = asked if asked == "same" else int(asked)
                 compression = compression_for(options.type, photo.compression, quality)
                 assert compression is not None
-                before = _bytes(photo, compression)
+                own = photo.compression if asked == "same" else None
+                before = _bytes(photo, own or compression)
                 through = immunizer.immunize(photo, recipe, compression=compression)
                 for way, made in (("afterwards", png), ("through", through.photo)):
                     share = _bytes(made, compression) / before

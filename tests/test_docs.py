@@ -11,18 +11,24 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from typer.main import get_command
 
 import photovax
 from photovax.attack.presets import PRESETS
 from photovax.batch.watch import Watch
 from photovax.certificates.document import parse_certificate
+from photovax.cli import app
 from photovax.demo import SAMPLE
+from photovax.doctor import EXTRAS
+from photovax.evaluation.plan import NOISE
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
 from photovax.pictures.photo import read_photo
@@ -265,6 +271,50 @@ def test_completion(tmp_path):
     installed = (tmp_path / ".bash_completions/photovax.sh").read_text("utf-8")
     assert installed.strip() in done.stdout
     assert "photovax.sh" in (tmp_path / ".bashrc").read_text("utf-8")
+
+
+def _shown() -> Iterator[tuple[Path, list[str]]]:
+    """Each command that README.md and the pages of docs/ show, as words."""
+    for page in (ROOT / "README.md", *sorted(DOCS.rglob("*.md"))):
+        if page.name in ("commands.md", "completion.md"):
+            continue  # what help prints, and what would be installed by reading it
+        text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+        for line in re.findall(r"^    (\S.*)$", text.replace("\\\n", " "), re.MULTILINE):
+            with suppress(ValueError):  # no command, but a text with a quotation mark
+                words = shlex.split(line, comments=True)
+                for _, part in itertools.groupby(words, lambda word: word == "|"):
+                    yield page, list(itertools.takewhile(lambda word: word != ">", part))
+
+
+def _parsed(words: list[str]) -> dict[str, Any]:
+    """The options of a command of photovax, as the program reads them, without running it."""
+    command: Any = get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    given: dict[str, Any] = command.make_context("photovax", [*words]).params
+    return given
+
+
+def test_commands_on_every_page_have_options_and_names_of_today():
+    pages = set()
+    for page, (program, *words) in _shown():
+        if program == "photovax":
+            pages.add(page.name)
+            given = _parsed(words)
+            recipes = [given.get("recipe"), *(given.get("recipes") or "").split(",")]
+            for recipe in filter(None, recipes):
+                assert recipe in {*PRESETS, NOISE} or recipe.endswith(".toml"), (page, words)
+            named = given.get("model") or given.get("models") or ()
+            for model in [named] if isinstance(named, str) else named:
+                assert model in CATALOG or "/" in model, (page, words)
+        elif program == "pip":
+            extras = re.search(r"\[(.*)\]", words[-1])
+            asked = extras[1].split(",") if extras else []
+            assert set(asked) <= EXTRAS.keys(), (page, words)
+        elif program == "python" and words[0] == "-m":
+            assert find_spec(words[1]), (page, words)
+    assert {"README.md", "batch.md", "checks.md", "evaluate.md", "models.md"} <= pages
+    assert {"photos.md", "policy.md", "reproduce.md", "scale.md", "service.md"} <= pages
 
 
 def test_the_commands_are_those_of_today():

@@ -56,11 +56,13 @@ def test_the_saved_file_keeps_the_budget_and_moves_the_model(
     assert (found.effect.damage or 0) > (found.floor.damage or 0)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "AVIF", "HEIF"])
 @pytest.mark.parametrize("grey", [False, True])
 def test_a_file_keeps_the_budget_as_it_is_decoded(
     immunizer, quick, photo_file, tmp_path, grey, kind
 ):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif")
     name = f"out.{kind.lower()}"
     source = tmp_path / "in.jpg"
     exif = Image.Exif()
@@ -73,7 +75,7 @@ def test_a_file_keeps_the_budget_as_it_is_decoded(
     assert change.max() == outcome.saved.visible.linf <= 8
     assert change.mean() > 4
     assert (saved.format, saved.grey) == (kind, grey)
-    if kind == "JPEG":  # AVIF has no place for it
+    if kind == "JPEG":  # the others have no place for it
         assert saved.metadata.dpi == pytest.approx((300, 300))
     assert saved.metadata.exif == original.metadata.exif
     found = check(saved, original, device="cpu").models["embedded"]
@@ -95,16 +97,18 @@ def test_a_jpeg_is_compressed_like_the_photo_and_stronger_than_a_copy(
     outcome = immunized(immunizer, recipe, source, out)
     immunized(immunizer, recipe, source, tmp_path / "out.png")
     with JpegImageFile(source) as before, JpegImageFile(out) as after:
-        assert after.quantization == before.quantization
-        assert after.layer == before.layer
+        assert after.quantization[0] == before.quantization[0]
+        assert after.quantization.keys() == before.quantization.keys()
     assert out.stat().st_size < 1.5 * source.stat().st_size
     record = json.loads(outcome.saved.record.read_text())["compressed"]
     assert record["asked"]["linf"] == outcome.result.largest == 8
-    assert record["settings"].startswith("JPEG, quality 60")
+    assert record["settings"].startswith(
+        "JPEG, quality 60, 4:4:4" if grey else "JPEG, quality about 60, 4:4:4"
+    )
     assert record["alone"]["psnr"] > outcome.saved.visible.psnr
     original, png = read_photo(source), read_photo(tmp_path / "out.png")
     assert original.compression is not None
-    copy = png.compressed(original.compression).visible()
+    copy = png.compressed(outcome.result.compression).visible()
     left = shift_of(immunizer, original.visible(), read_photo(out).visible())
     assert left > 1.03 * shift_of(immunizer, original.visible(), copy)
 

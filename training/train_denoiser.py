@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,13 @@ def recipes() -> list[Recipe]:
     return [fast.with_levels(8), fast.with_levels(16), short, fast.with_levels(12)]
 
 
-def make_pairs(folder: Path, count: int, chosen: list[Recipe]) -> list[tuple[Path, Path]]:
+def make_pairs(
+    folder: Path, count: int, chosen: list[Recipe], networks: Sequence[Path] = ()
+) -> list[tuple[Path, Path]]:
     """Files of originals and photos immunized by recipes in turn, created if they do not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     files = photo_files(photo_folder("train"))
-    immunizer, pairs = Immunizer(), []
+    immunizer, pairs = Immunizer(networks=networks), []
     for index, file in enumerate(files[:: max(1, len(files) // count)][:count]):
         clean, immunized = (folder / f"{index:04}.{kind}.png" for kind in ("clean", "immunized"))
         if not immunized.exists():
@@ -84,6 +87,9 @@ def main() -> None:
     parser.add_argument(
         "--recipe", action="append", help="preset that makes pairs, instead of the usual ones"
     )
+    parser.add_argument(
+        "--network", action="append", type=Path, default=[], help="perturbation network they use"
+    )
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
@@ -92,7 +98,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     chosen = [PRESETS[name] for name in options.recipe] if options.recipe else recipes()
-    pairs = make_pairs(options.out / "pairs", options.pairs, chosen)
+    pairs = make_pairs(options.out / "pairs", options.pairs, chosen, options.network)
     kept = load([pair for index, pair in enumerate(pairs) if index % HELD_OUT])
     # Both pictures of a pair as one with six channels, to crop them equally.
     held_out = centre_crops([pair.flatten(0, 1) for pair in load(pairs[::HELD_OUT])], MIDDLE)

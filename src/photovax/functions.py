@@ -79,8 +79,8 @@ def immunize(
         suffix: Suffix of the file that the result will be saved to, such as ``.jpg``, if that is
             compressed with loss. The change is then made to survive the compression.
         quality: Quality of that file: from 1 to 100, or ``same`` for the compression of the
-            picture's own JPEG file (90 for JPEG from other pictures, 85 for AVIF; WebP is
-            lossless).
+            picture's own JPEG file (90 for JPEG from other pictures, 85 for AVIF, 60 for HEIC;
+            WebP is lossless).
         weights: Folder of weights that do not ship with photovax.
         networks: Files of perturbation networks of these models, as ``photovax train-immunizer``
             writes them, in addition to those that ship with photovax.

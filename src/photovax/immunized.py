@@ -22,7 +22,7 @@ from photovax.attack.rounding import round_within
 from photovax.attack.strength import MOST, Aim, aimed
 from photovax.checks.check import check_saved
 from photovax.checks.survival import Survival
-from photovax.checks.verdicts import Verdict, weakest
+from photovax.checks.verdicts import ModelCheck, Verdict, weakest
 from photovax.errors import BudgetExceeded, UsageError
 from photovax.metrics.distortion import Visibility
 from photovax.metrics.latent import LatentEffect
@@ -157,6 +157,7 @@ class Saved:
         effects: Effect on the latents of each model, by its name, at the size that the recipe uses.
         compressed: What compression did; None if the file keeps the budget.
         survival: What common treatments leave of the effect; None if it was not asked for.
+        checks: What ``photovax check`` finds on each model, by its name; None if not asked for.
     """
 
     path: Path
@@ -167,6 +168,7 @@ class Saved:
     effects: dict[str, LatentEffect]
     compressed: Compressed | None = None
     survival: Survival | None = None
+    checks: Mapping[str, ModelCheck] | None = None
 
 
 class Found:

@@ -27,7 +27,7 @@ from photovax.models.contracts import Autoencoder
 from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
-from photovax.saving import save
+from photovax.saving import Extra, always, save
 
 __all__ = ["Immunizer"]
 
@@ -45,9 +45,9 @@ class Immunizer:
         memory: Memory limit of the process in bytes, on a CPU only; all that the system has left
             when None. Models that would exceed it recompute activations, which takes more time.
         precision: Number format of the passes: ``auto``, ``bfloat16`` or ``float32``. With
-            ``bfloat16``, networks use it, and steps do while their gradients have a cosine
-            similarity of 0.99 or more with those in float32; ``auto`` does so only if the device
-            has instructions for it. All measurements are in float32.
+            ``bfloat16``, networks use it except on a CPU, and steps do while their gradients have a
+            cosine similarity of 0.99 or more with those in float32; ``auto`` does so only if the
+            device has instructions for it. All measurements are in float32.
 
     Attributes:
         device: Device of the models.
@@ -111,11 +111,12 @@ class Immunizer:
             mask: Pixels that may change, bool (H, W); all when None.
             aim: Goal that decides the strength; the recipe's radius does when None. The recipe of
                 the result has the radius that was found.
-            compression: Compression of the JPEG, WebP or AVIF file of the result. The change is
-                then made to survive it, and the budget bounds the change before it. None keeps the
-                budget in the saved file.
+            compression: Compression of the JPEG, WebP, AVIF or HEIC file of the result. The change
+                is then made to survive it, and the budget bounds the change before it. None keeps
+                the budget in the saved file.
             seconds: Time limit in seconds, used instead of the recipe's number of steps. The result
-                then depends on the machine.
+                then depends on the machine. At least one step is taken; none at 0 where networks
+                give the start.
             callback: Function called after every step.
 
         Returns:
@@ -176,6 +177,8 @@ class Immunizer:
         *,
         overwrite: bool = False,
         survival: bool = False,
+        checked: bool = False,
+        time_for: Callable[[Extra], bool] = always,
     ) -> Saved:
         """Write the photo, verify the reopened file, measure it, and write its record next to it.
 
@@ -186,6 +189,8 @@ class Immunizer:
             path: File to write, or a ``Destination`` that is already checked.
             overwrite: Whether existing files may be replaced; a ``Destination`` states it itself.
             survival: Whether to measure what common treatments leave of the effect, too.
+            checked: Whether to find out what ``photovax check`` says of the file, too.
+            time_for: Function that is asked before each measurement that may be left out.
 
         Raises:
             BudgetExceeded: If the reopened file exceeds the budget or changes other pixels.
@@ -196,5 +201,12 @@ class Immunizer:
         """
         loaded = (self.models, self.digests(result.recipe), self.device)
         return save(
-            result, path, *loaded, memory=self.memory, overwrite=overwrite, survival=survival
+            result,
+            path,
+            *loaded,
+            memory=self.memory,
+            overwrite=overwrite,
+            survival=survival,
+            checked=checked,
+            time_for=time_for,
         )

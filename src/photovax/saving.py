@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
-import diffusers
 import numpy as np
 import torch
 
 from photovax.attack.budgets import TOLERANCE
 from photovax.attack.decoded import within_file
-from photovax.checks.check import saved_survival
+from photovax.checks.check import saved_effects, saved_survival
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, MetricUnavailable, PhotovaxError, first_line
 from photovax.immunized import Compressed, Immunized, Saved
+from photovax.machine.allocator import kept_memory
 from photovax.metrics.distortion import visibility
 from photovax.metrics.latent import latent_effect
-from photovax.metrics.visibility import VIEWING, visible_difference
+from photovax.metrics.visibility import VIEWING, VisibleDifference, visible_difference
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.atomic import write_text
 from photovax.pictures.compression import HIGHER_QUALITY, Compression, least_loss
@@ -31,7 +34,17 @@ from photovax.pictures.write import write_photo
 from photovax.tensors import tensor
 from photovax.version import VERSION
 
-__all__ = ["check_promises", "save"]
+__all__ = ["Extra", "always", "check_promises", "save"]
+
+Extra = Literal["visibility", "survival"]
+"""Measurements that may be left out: SSIM, JOD and FLIP, and what common treatments leave."""
+
+_NO_TIME = "no time left"
+
+
+def always(measurement: Extra) -> bool:
+    """True: there is time for every measurement."""
+    return True
 
 
 def check_promises(result: Immunized, reopened: Photo, shown: Photo | None = None) -> None:
@@ -81,6 +94,8 @@ def save(
     memory: int | None = None,
     overwrite: bool = False,
     survival: bool = False,
+    checked: bool = False,
+    time_for: Callable[[Extra], bool] = always,
 ) -> Saved:
     """Write a photo, verify the reopened file, measure it, and write its record next to it.
 
@@ -93,6 +108,8 @@ def save(
         memory: Memory limit of the process in bytes; all that the system has left when None.
         overwrite: Whether existing files may be replaced; a ``Destination`` states it itself.
         survival: Whether to measure what common treatments leave of the effect, too.
+        checked: Whether to find out what ``photovax check`` says of the file, too.
+        time_for: Function that is asked before each measurement that may be left out.
 
     Raises:
         BudgetExceeded, OutputExists, SaveError, MetricUnavailable: See ``Immunizer.save``.
@@ -126,12 +143,25 @@ def save(
         most = result.photo.height * result.photo.width
         reopened = read_photo(file, max_pixels=most)
         check_promises(result, reopened, result.shown)
+        # WebP, AVIF and HEIC files do not say how they are compressed.
+        known = replace(reopened, compression=result.compression or reopened.compression)
         try:
-            saved = _measured(result, destination, models, device, memory=memory)
+            saved = _measured(
+                result,
+                known,
+                destination,
+                models,
+                device,
+                memory=memory,
+                checked=checked,
+                time_for=time_for,
+            )
         except (MemoryError, RuntimeError) as error:  # which must not throw away the work
             unmeasured = error
-        if survival and saved is not None:
-            known = replace(reopened, compression=result.compression or reopened.compression)
+        if survival and saved is not None and not time_for("survival"):
+            note = f"what treatments leave was not measured: {_NO_TIME}; --survival of check does"
+            saved = replace(saved, notes=(*saved.notes, note))
+        elif survival and saved is not None:
             saved = _with_survival(saved, known, result, models, device, roomy=memory is None)
         # The record comes first: a photo without one would be nobody's after a loss of power.
         _write_record(result, saved, named, device, destination, file_digest(file))
@@ -199,45 +229,63 @@ def _check_left(result: Immunized) -> None:
 
 def _measured(
     result: Immunized,
+    reopened: Photo,
     destination: Destination,
     models: Sequence[Autoencoder],
     device: torch.device,
     *,
     memory: int | None,
+    checked: bool,
+    time_for: Callable[[Extra], bool],
 ) -> Saved:
     """Measure a written file, whose pixels are those of ``result.shown``.
 
     Args:
         result: Result that was written.
+        reopened: Photo that was read from the file, with its compression.
         destination: Destination of the file.
         models: Autoencoders on which to measure the effect.
         device: Device of the models.
         memory: Memory limit of the process in bytes; all that the system has left when None.
+        checked: Whether to find out what ``photovax check`` says, too.
+        time_for: Function that is asked before each measurement that may be left out.
     """
     before, after = result.original.visible(), result.shown.visible()
+    fed = [(model, result.recipe.size or model.size) for model in models]
+    checks = None
+    # Floats of one large picture after the other: clearing their pages takes as long as the rest.
+    with kept_memory() if memory is None else nullcontext():
+        if checked:
+            effects, checks = saved_effects(reopened, result.original, fed, device)
+        else:
+            effects = {
+                model.name: latent_effect(model, before, after, device, size=size)
+                for model, size in fed
+            }
+    seen = time_for("visibility")
     return Saved(
         path=destination.path,
         record=destination.record,
         notes=destination.notes(result.original),
-        visible=visibility(before, after),
-        seen=visible_difference(before, after, memory=memory),
-        effects={
-            model.name: latent_effect(
-                model, before, after, device, size=result.recipe.size or model.size
-            )
-            for model in models
-        },
-        compressed=None if result.compression is None else _compressed(result, result.compression),
+        visible=visibility(before, after, structure=seen),
+        seen=visible_difference(before, after, memory=memory)
+        if seen
+        else VisibleDifference(None, None, None, f"{_NO_TIME}; photovax check measures it"),
+        effects=effects,
+        compressed=None
+        if result.compression is None
+        else _compressed(result, result.compression, structure=seen),
+        checks=checks,
     )
 
 
-def _compressed(result: Immunized, compression: Compression) -> Compressed:
+def _compressed(result: Immunized, compression: Compression, *, structure: bool) -> Compressed:
     original = result.original
     before = original.visible()
     return Compressed(
         compression,
-        asked=visibility(before, result.photo.visible()),
-        alone=visibility(before, original.compressed(compression).visible()),
+        asked=visibility(before, result.photo.visible(), structure=structure),
+        alone=visibility(before, original.compressed(compression).visible(), structure=structure),
     )
 
 
@@ -285,7 +333,7 @@ def _write_record(
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
+            "diffusers": version("diffusers"),
         },
         "notes": list(saved.notes if saved else destination.notes(result.original)),
         **destination.facts,

@@ -36,7 +36,7 @@ from photovax.saving import check_promises
 from tests.pictures import phones
 from tests.places import ROOT
 
-TYPES = [".png", ".tif", ".webp", ".avif", ".jpg"]
+TYPES = [".png", ".tif", ".webp", ".avif", ".heic", ".jpg"]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,8 @@ def _photo(*, alpha: bool = False, forbidding: bool = True) -> Photo:
 
 def _saved(folder: Path, suffix: str = ".png", **options: bool) -> Path:
     """A photo as photovax saves it, with so much of a record as is looked at."""
+    if suffix == ".heic":
+        pytest.importorskip("pillow_heif")
     path = folder / f"photo{suffix}"
     write_photo(_photo(**options), path)
     record_of(path).write_text(json.dumps({"sha256": file_digest(path)}))
@@ -109,7 +111,7 @@ def _same(first: Photo, second: Photo) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "alpha"), [*((each, False) for each in TYPES), *((each, True) for each in TYPES[:4])]
+    ("suffix", "alpha"), [*((each, False) for each in TYPES), *((each, True) for each in TYPES[:5])]
 )
 def test_a_signed_photo_differs_in_its_manifest_only(c2pa, tmp_path, suffix, alpha):
     photo = _saved(tmp_path, suffix, alpha=alpha)
@@ -310,7 +312,11 @@ def test_what_cannot_be_signed_says_so_in_a_line(c2pa, tmp_path):
     for arguments, kind, why in [
         ((other,), UsageError, "nothing shows that it was immunized"),
         ((photo, "--certificate", tmp_path / "c.json"), CertificateError, "about another file"),
-        ((picture, "-o", tmp_path / "x.png"), UsageError, "only JPEG, PNG, TIFF, WebP and AVIF"),
+        (
+            (picture, "-o", tmp_path / "x.png"),
+            UsageError,
+            "only JPEG, PNG, TIFF, WebP, AVIF and HEIC",
+        ),
         ((photo, "-o", tmp_path / "x.webp"), UsageError, "end -o in .png"),
         ((photo, "-o", tmp_path / "x.gif"), SaveError, "not a type that is written"),
         ((photo, "-o", tmp_path / "is.png"), OutputExists, "is.png: "),

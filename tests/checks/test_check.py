@@ -55,6 +55,7 @@ COPIES = {
     "webp": lambda it: saved(it, "WEBP", lossless=True),
     "webp70": lambda it: saved(it, "WEBP", quality=70),
     "avif70": lambda it: saved(it, "AVIF", quality=70),
+    "heic50": lambda it: saved(it, "HEIF", quality=50),
     "half": lambda it: saved(it.resize((120, 100), Image.Resampling.LANCZOS), "PNG"),
     "crop": lambda it: saved(it.resize((154, 128), box=(24, 20, 216, 180)), "JPEG", quality=80),
 }
@@ -68,10 +69,13 @@ def checked(data: bytes, original: Photo) -> Check:
     ("copy", "verdict"),
     [
         *((copy, "PASS") for copy in ("saved", "webp", "jpeg80", "webp70", "avif70", "half")),
+        ("heic50", "PASS"),
         ("crop", "WEAK"),
     ],
 )
 def test_a_copy_is_judged_by_the_immunization_that_is_left(immunized, original, copy, verdict):
+    if copy == "heic50":
+        pytest.importorskip("pillow_heif").register_heif_opener()
     if copy in ("half", "crop"):
         pytest.importorskip("cv2")
     found = checked(COPIES[copy](immunized.to_image()), original)

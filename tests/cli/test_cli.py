@@ -89,7 +89,7 @@ def test_edit_writes_a_seeded_picture_of_the_editors_size(
         (
             ["immunize", "photo.jpg", "--quality", "80"],
             2,
-            "only JPEG, WebP and AVIF files have a quality; give --type jpg",
+            "only JPEG, WebP, AVIF and HEIC files have a quality; give --type jpg",
         ),
         (
             ["immunize", "photo.jpg", "-o", "o.jpg", "--quality", "101"],

@@ -170,6 +170,8 @@ def test_a_suite_runs_on_another_model_and_goes_on(
     part = tmp_path / "out" / mode
     assert out.rstrip().endswith(str(Path("out") / mode / "report.html"))
     results = json.loads((part / "results.json").read_text())
+    assert "(1): a single draw can mislead" in err
+    assert all(f"warning: {caution['text']}\n" in err for caution in results["cautions"])
     assert "quick 16/255" in json.dumps(results)
     assert "noise 16/255" in json.dumps(results)
     once = figures(part)

@@ -226,6 +226,36 @@ def test_a_result_that_does_nothing_is_no_success(place, photo_file, monkeypatch
         assert line in printed.out + printed.err
 
 
+def test_a_limit_that_cannot_be_met_is_said_before_and_after(
+    place, photo_file, monkeypatch, capsys
+):
+    from photovax.cli import main
+
+    monkeypatch.chdir(place)
+    given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml"]
+    timed = [*given, "--device", "cpu", "--time", "0.001"]
+    monkeypatch.setattr("sys.argv", ["photovax", *timed])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr()
+    before = f"photovax: {photo_file}: 0.001 s are too few: the least is about "
+    assert printed.err.startswith(before)
+    assert printed.err.count("too few") == 1
+    assert "  note        this took longer than the 0.001 s asked for\n" in printed.out
+    assert "  seen        not measured: no time left; photovax check measures it\n" in printed.out
+    assert printed.out.count("  verdict") == 1
+
+
+def test_loading_takes_no_packages_that_are_not_used():
+    script = "import sys, photovax.batch.work; print(*sys.modules)"
+    found = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in found.stdout.split()}
+    assert "torch" in loaded
+    assert not loaded & {"torchmetrics", "transformers", "diffusers", "scipy", "pandas"}
+
+
 def test_what_treatments_leave_is_in_the_summary_and_the_record(
     place, photo_file, monkeypatch, capsys
 ):

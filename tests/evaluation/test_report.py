@@ -43,6 +43,15 @@ def test_the_report_says_what_was_found(
     assert shown["above"]["mean"] == pytest.approx(mean("noise 16/255") - mean("quick 16/255"))
     assert data["facts"]["recipes"]["quick 16/255"]["steps"] == 6
     assert "quick 16/255" in (tmp_path / "table.md").read_text(encoding="utf-8")
+    # Wide tables: what lies beyond noise is a row, and an interval is broken nowhere inside.
+    moved = page[page.index("<h2>(a)") : page.index("<h2>(b)")]
+    (head,) = set(re.findall("<thead>.*?</thead>", moved, re.DOTALL))
+    assert head.count("<th>") == 1 + len(results.between)
+    beyond = re.findall(r"<td>beyond noise</td>((?:\s*<td>[^<]*</td>)+)</tr>", moved)
+    assert beyond
+    assert all(row.count("<td>") == len(results.between) for row in beyond)
+    assert len(re.findall(r"\[[-+.\d]+,\xa0[-+.\d]+\]", page)) > len(beyond)
+    assert not re.search(r"\[[-+.\d]+, ", page.partition("<pre>")[0])
 
 
 def test_a_report_of_one_photo_is_json_that_any_reader_takes(

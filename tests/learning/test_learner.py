@@ -15,6 +15,7 @@ from photovax.digests import file_digest
 from photovax.errors import OutputExists, UsageError
 from photovax.learning.crops import PhotoCrops, photos_in, readable, split
 from photovax.learning.learner import Learner, Plan, concentration
+from photovax.learning.opponent import Opponent
 from photovax.models.load import load_autoencoder
 from photovax.tensors import CPU
 from tests.untrained import save_sd
@@ -107,9 +108,43 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(tiny, photos, tmp_path):
     assert json.loads(curve[0])["step"] == 1
 
 
+def test_an_opponent_learns_to_remove_what_the_network_makes(tiny, photos, tmp_path):
+    run = learner(tiny, photos, tmp_path / "a", opposed=0.5)
+    opponent, random = Opponent(CPU), np.random.default_rng(0)
+    origin = torch.rand(2, 3, 80, 96, generator=torch.Generator().manual_seed(0)) / 2 + 0.25
+    lines = 0.08 * torch.sin(torch.arange(96) * 1.9).expand_as(origin)
+
+    def left():
+        return (opponent(origin + lines) - origin).square().mean().item()
+
+    before = left()
+    for _ in range(60):
+        opponent.learn(origin + lines, origin, random)
+    assert left() < 0.6 * before
+    changed = (origin + lines).requires_grad_()
+    opponent(changed).sum().backward()
+    assert changed.grad is not None  # a network learns through it
+    assert changed.grad.abs().sum() > 0
+    for _ in range(3):
+        run.step()
+    assert np.isfinite(run.report()["loss"])
+
+
+def test_an_opponent_goes_on_with_its_training(tiny, photos, tmp_path):
+    first = learner(tiny, photos, tmp_path, opposed=1.0, seconds=1e-9)
+    first.train()
+    second = learner(tiny, photos, tmp_path, opposed=1.0)
+    one, other = (run._opponent.state()["network"] for run in (first, second))
+    start = Opponent(CPU).state()["network"]
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert any(not torch.equal(one[name], start[name]) for name in one)
+    with pytest.raises(UsageError, match="holds a training with another model, recipe, seed or"):
+        learner(tiny, photos, tmp_path)
+
+
 def test_a_training_of_something_else_is_not_gone_on_with(tiny, photos, tmp_path):
     learner(tiny, photos, tmp_path, seconds=1e-9).train()
-    with pytest.raises(UsageError, match="holds a training with another model, recipe or seed"):
+    with pytest.raises(UsageError, match="holds a training with another model, recipe, seed or"):
         learner(tiny, photos, tmp_path, seed=1)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,12 @@ def test_figures_equal_those_of_scikit_image(shape):
     assert found.psnr == pytest.approx(peak_signal_noise_ratio(first, second, data_range=255))
     assert found.linf == 20
     assert found.l2 == pytest.approx(np.linalg.norm((second.astype(float) - first).ravel()) / 255)
+
+
+def test_ssim_can_be_left_out(pixels):
+    whole, part = visibility(pixels, pixels + 1), visibility(pixels, pixels + 1, structure=False)
+    assert whole.ssim is not None
+    assert part == replace(whole, ssim=None)
 
 
 def test_no_change_is_no_change(pixels):

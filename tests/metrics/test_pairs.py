@@ -31,6 +31,7 @@ def piq(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setitem(sys.modules, "torchvision.models", models)
     import piq
 
+    monkeypatch.undo()  # torchmetrics looks for torchvision, too
     yield piq
     for name in set(sys.modules) - before:
         if name.split(".")[0] == "piq":

@@ -33,9 +33,14 @@ def test_a_copy_has_the_compression_of_the_file(tmp_path, pixels, quality, sampl
 
 @pytest.mark.parametrize(
     ("kind", "channels"),
-    [("JPEG", 1), ("JPEG", 3), ("WEBP", 3), ("WEBP", 4), ("AVIF", 1), ("AVIF", 3)],
+    [
+        *(("JPEG", 1), ("JPEG", 3), ("WEBP", 3), ("WEBP", 4), ("AVIF", 1), ("AVIF", 3)),
+        *(("HEIF", 1), ("HEIF", 3)),
+    ],
 )
 def test_a_file_decodes_to_what_was_foretold(tmp_path, pixels, kind, channels):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif")
     alpha = (np.arange(pixels.shape[1]) * 3 % 256).astype(np.uint8)
     shown = np.dstack([pixels, np.broadcast_to(alpha, pixels.shape[:2])])[..., :channels]
     photo = Photo.from_array(np.ascontiguousarray(shown))
@@ -60,10 +65,35 @@ def test_noise_fits_into_the_finest_file(tmp_path):
     assert np.abs(shown - photo.pixels).max() <= 3
 
 
+@pytest.mark.parametrize("sampling", ["4:2:2", "4:2:0"])
+def test_colour_is_stored_whole_in_coarser_steps(tmp_path, pixels, sampling):
+    source, copy = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    Image.fromarray(pixels).save(source, quality=92, subsampling=sampling)
+    photo = read_photo(source)
+    asked = compression_for(".jpg", photo.compression)
+    assert asked is not None
+    write_photo(photo, copy, compression=asked)
+    with JpegImageFile(source) as first, JpegImageFile(copy) as second:
+        assert first.quantization[0] == second.quantization[0]
+        steps = [round(1.75 * step) for step in first.quantization[1]]
+        assert second.quantization[1] == steps
+    found = read_photo(copy).compression
+    assert found == asked
+    assert found.label == "JPEG, quality about 92, 4:4:4"
+    assert found.with_fine_colour() is found
+    fine = np.array([[[90, 160, 90], [160, 90, 160]]] * 8, np.uint8)  # colours in turn
+    fine = np.tile(fine, (4, 16, 1))
+    assert photo.compression is not None
+    kept, halved = (
+        np.abs(each.decoded(fine).astype(int) - fine).mean() for each in (asked, photo.compression)
+    )
+    assert kept < halved / 4
+
+
 def test_the_compression_of_a_result():
     own = Compression("JPEG", 70, subsampling="4:4:4")
     assert compression_for(".jpg", own) == own
-    assert compression_for(".jpeg", None) == Compression("JPEG", 90)
+    assert compression_for(".jpeg", None) == Compression("JPEG", 90).with_fine_colour()
     assert compression_for(".jpg", own, 55) == Compression("JPEG", 55)
     assert compression_for(".jpg", own, "lossless") is None
     assert compression_for(".webp", own) is None
@@ -71,6 +101,8 @@ def test_the_compression_of_a_result():
     assert compression_for(".avif", own) == Compression("AVIF", 85)
     assert compression_for(".avif", own, 55) == Compression("AVIF", 55)
     assert compression_for(".avif", own, "lossless") is None
+    assert compression_for(".heic", own) == Compression("HEIF", 60)
+    assert compression_for(".HIF".lower(), own, 55) == Compression("HEIF", 55)
     assert compression_for(".png", own, 55) is None
 
 

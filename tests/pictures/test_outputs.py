@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_a_free_name_in_a_folder_passes(tmp_path: Path) -> None:
 def test_each_obstacle_is_named_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     for path, why in (
-        (tmp_path / "x.heic", r"\.heic is not a type that is written; use \.png"),
+        (tmp_path / "x.jxl", r"\.jxl is not a type that is written; use \.png"),
         (tmp_path / "x", "no suffix is not a type"),
         (tmp_path / "none" / "x.png", "there is no folder .*none"),
         (tmp_path / "folder.png", r"folder\.png: is a folder"),
@@ -86,7 +87,7 @@ def test_a_result_has_the_photos_own_type_where_that_can_hold_it() -> None:
         ("WEBP", coloured, True, ".webp"),
         ("WEBP", grey, False, ".png"),
         ("TIFF", grey, True, ".tif"),
-        ("HEIF", coloured, False, ".png"),
+        ("HEIF", coloured, False, ".png"),  # few programs show a lossless HEIC
     ):
         assert own_suffix(replace(photo, format=kind), masked=masked) == suffix, (kind, suffix)
 
@@ -102,6 +103,7 @@ def test_types_that_cannot_hold_a_photo_say_so(tmp_path: Path) -> None:
         ("x.jpeg", opaque, True, "outside the mask"),
         ("x.avif", opaque, True, "AVIF would change pixels outside the mask"),
         ("x.avif", grey_see_through, False, "grey and transparent, which AVIF cannot hold"),
+        ("x.heic", grey_see_through, False, "grey and transparent, which HEIC cannot hold"),
         ("x.gif", opaque, False, "not a type that is written"),
     ):
         with pytest.raises(SaveError, match=why):
@@ -115,6 +117,14 @@ def test_types_that_cannot_hold_a_photo_say_so(tmp_path: Path) -> None:
         avif.check_fits(photo, masked=False)
     with pytest.raises(SaveError, match="lossy AVIF would change"):
         avif.check_fits(see_through, masked=False, compression=Compression("AVIF", 85))
+    heic = Destination(tmp_path / "x.heic")
+    heic.check_fits(see_through, masked=True)
+    for masked, why in (
+        (False, "transparent, which lossy HEIC"),
+        (True, "lossy HEIC"),
+    ):
+        with pytest.raises(SaveError, match=f"{why} would change"):
+            heic.check_fits(see_through, masked=masked, compression=Compression("HEIF", 100))
 
 
 @pytest.mark.parametrize("kind", ["EXIF", "XMP"])
@@ -151,8 +161,8 @@ def test_the_name_of_a_result(source: str, result: str) -> None:
 
 def test_the_name_of_a_result_of_another_type() -> None:
     assert result_name("a.png", suffix=".tif", addition="") == "a.tif"
-    own = [result_name(name, suffix=None, addition=".x") for name in ("a.JPG", "b.heic")]
-    assert own == ["a.x.JPG", "b.x.png"]
+    own = [result_name(name, suffix=None, addition=".x") for name in ("a.JPG", "b.heic", "c.bmp")]
+    assert own == ["a.x.JPG", "b.x.heic", "c.x.png"]
 
 
 def test_a_batch_never_gives_two_results_one_name() -> None:
@@ -190,3 +200,10 @@ def test_a_result_never_takes_the_name_of_another_source() -> None:
         "a.png": "a.png.png",
         "b.jpg": "b.png",
     }
+
+
+def test_a_heic_without_its_package_is_refused_before_the_work(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(SaveError, match=r"x\.heic: HEIC needs the package pillow_heif") as raised:
+        Destination(tmp_path / "x.heic").check()
+    assert raised.value.hint == "type: pip install 'photovax[heic]'"

@@ -15,6 +15,7 @@ from PIL import Image
 from photovax.errors import (
     SaveError,
 )
+from photovax.pictures.compression import Compression
 from photovax.pictures.photo import read_photo
 from photovax.pictures.write import write_photo
 from tests.pictures.made import (
@@ -31,10 +32,20 @@ from tests.pictures.made import (
 )
 
 
-@pytest.mark.parametrize("suffix", [*LOSSLESS, ".tiff", ".PNG"])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("with_alpha", [False, True])
+@pytest.mark.parametrize(
+    ("suffix", "channels", "with_alpha"),
+    [
+        (suffix, channels, with_alpha)
+        for suffix in [*LOSSLESS, ".tiff", ".PNG", ".heic", ".HIF"]
+        for channels in (1, 3)
+        for with_alpha in (False, True)
+        # Alpha beside grey is refused for HEIC, which cannot hold it.
+        if not (suffix in (".heic", ".HIF") and channels == 1 and with_alpha)
+    ],
+)
 def test_pixels_and_alpha_come_back_bit_by_bit(suffix, channels, with_alpha, tmp_path) -> None:
+    if suffix in (".heic", ".HIF"):
+        pytest.importorskip("pillow_heif")
     alpha = noise(33, 150, seed=2) if with_alpha else None
     if alpha is not None:
         alpha[:, :70] = 0  # the colour beneath must survive too
@@ -46,7 +57,7 @@ def test_pixels_and_alpha_come_back_bit_by_bit(suffix, channels, with_alpha, tmp
     assert back.notes == ()
 
 
-@pytest.mark.parametrize("suffix", [*LOSSLESS, ".avif"])
+@pytest.mark.parametrize("suffix", [*LOSSLESS, ".avif", ".heic"])
 def test_profile_exif_xmp_and_resolution_come_back(suffix: str, tmp_path: Path) -> None:
     source = saved(
         tmp_path / "x.jpg",
@@ -56,13 +67,15 @@ def test_profile_exif_xmp_and_resolution_come_back(suffix: str, tmp_path: Path) 
         icc_profile=SRGB,
         dpi=(300, 150),
     )
+    if suffix == ".heic":
+        pytest.importorskip("pillow_heif")
     photo = read_photo(source)
     assert photo.metadata.icc == SRGB
     back = round_trip(photo, tmp_path / f"out{suffix}").metadata
     assert (back.icc, back.xmp) == (SRGB, photo.metadata.xmp)
     if suffix != ".tif":  # there it is read from the file's own tables
         assert back.exif == photo.metadata.exif
-    if suffix not in (".webp", ".avif"):  # which have no place for it
+    if suffix not in (".webp", ".avif", ".heic"):  # which have no place for it
         assert back.dpi == pytest.approx((300, 150), abs=0.02)
 
 
@@ -73,7 +86,7 @@ def test_grey_profile_stays(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
-    for name in ("x.heic", "x.jxl", "x"):
+    for name in ("x.jp2", "x.jxl", "x"):
         with pytest.raises(SaveError, match=r"not a type that is written; use \.png, \.tif"):
             write_photo(plain(noise(4, 4, 3)), tmp_path / name)
     assert not list(tmp_path.iterdir())
@@ -82,6 +95,14 @@ def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
 def test_webp_has_a_largest_side(tmp_path: Path) -> None:
     with pytest.raises(SaveError, match=r"16384 x 1, and WebP takes 16383 a side; use \.png"):
         write_photo(plain(np.zeros((1, 16384, 3), np.uint8)), tmp_path / "x.webp")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_heic_that_its_encoder_refuses_is_said_in_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif")
+    long = plain(np.zeros((1, 16384, 3), np.uint8))
+    with pytest.raises(SaveError, match=r"x\.heic: cannot be written: .*x265.*; use \.png"):
+        write_photo(long, tmp_path / "x.heic", compression=Compression("HEIF", 60))
     assert not list(tmp_path.iterdir())
 
 

@@ -82,13 +82,15 @@ class Attacker:
         Args:
             problem: Photo and recipe, with the autoencoders of this attacker.
             ends: Time of ``time.perf_counter`` at which it ends, used instead of the recipe's
-                number of steps; None for that number.
+                number of steps; None for that number. If it is over, the networks' answer is the
+                result, where there is one.
             callback: Function called after every step.
 
         Raises:
             ModelError, OptimiserError, UsageError: See ``Immunizer.immunize``.
         """
-        alone = self.networks(problem.recipe) and problem.recipe.warm == 0
+        over = ends is not None and ends <= time.perf_counter()
+        alone = self.networks(problem.recipe) and (problem.recipe.warm == 0 or over)
         objective = OBJECTIVES.create(problem.recipe.objective)
         # All models are loaded before memory is measured, so that it includes all of them.
         attacked = self._surrogates.attacked(objective.needs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, cast
 
@@ -142,7 +141,7 @@ class Problem:
             fed_sides(self.photo.height, self.photo.width, self.recipe.size or model.size)
             for model in self._models
         ]
-        estimators = [estimator(network, quick or nullcontext) for network in networks]
+        estimators = [estimator(network, quick) for network in networks]
         # The recipe refuses other budgets than those that take estimates.
         budget = cast(TakesEstimates, self.working_constraint())
         with torch.no_grad():

@@ -64,7 +64,7 @@ class Order:
         strip_gps: Whether to remove the location from the metadata.
         forbid_ai: Whether to state in XMP that training AI and AI editing are forbidden.
         survival: Whether to measure what common treatments leave of the effect.
-        quality: Quality of JPEG, WebP and AVIF files; see ``compression_for``.
+        quality: Quality of JPEG, WebP, AVIF and HEIC files; see ``compression_for``.
         again: Whether to immunize photos that are immunized already, instead of refusing them.
         max_pixels: Largest width x height that is decoded.
         overwrite: Whether files that exist may be replaced.

@@ -12,7 +12,7 @@ from photovax.errors import PhotovaxError
 
 __all__ = ["Made", "Outcome", "Progress", "Show", "Stage", "duration", "figures_of"]
 
-Stage = Literal["reading", "steps", "scoring", "saving", "checking"]
+Stage = Literal["reading", "steps", "scoring", "saving"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Progress:
         steps: Number of steps in all, an estimate where time is limited; 0 until known.
         loss: Loss before the last step.
         seconds: Duration of the last step, in seconds.
+        note: Line for the user; empty without one.
     """
 
     stage: Stage
@@ -32,6 +33,7 @@ class Progress:
     steps: int = 0
     loss: float = 0.0
     seconds: float = 0.0
+    note: str = ""
 
 
 Show = Callable[[Task, Progress], None]
@@ -52,7 +54,8 @@ class Made:
         compressed: What the compression of the file did, in one line; None where it is lossless.
         reached: Whether the goal of the strength was reached.
         partial: Whether it is the best result so far of an interrupted photo.
-        seconds: Time from start to file, in seconds.
+        seconds: Time from start to file, in seconds; from the start of the command where it has
+            a time limit and a single photo.
     """
 
     width: int

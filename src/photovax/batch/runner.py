@@ -77,6 +77,7 @@ def open_runner(
     manifest: Manifest,
     *,
     cluster: str | None = None,
+    began: float | None = None,
 ) -> Runner:
     """Load the models in as many processes as are asked for.
 
@@ -88,6 +89,7 @@ def open_runner(
         plan: Photos; there are no more processes than photos.
         manifest: Manifest of the plan's folder.
         cluster: Address of the Ray cluster that works; None for this machine.
+        began: Time of ``time.perf_counter`` from which the time of a single photo counts.
 
     Raises:
         PhotovaxError: If a model cannot be loaded, or there is no such cluster.
@@ -101,7 +103,7 @@ def open_runner(
     if count == 1:
         from photovax.batch.work import Work  # imports PyTorch
 
-        return Local(Work(order))
+        return Local(Work(order, began=began if len(plan.tasks) == 1 else None))
     if workers is not None:
         return Processes(order, count, max(1, every // count))
     known = manifest.noted(_ARRANGEMENT)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +14,23 @@ import torch
 from photovax.attack.optimise import Step
 from photovax.batch.manifest import Entry
 from photovax.batch.order import Order, brief
-from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, figures_of
-from photovax.batch.pace import Pace
+from photovax.batch.outcome import Made, Outcome, Progress, Show, Stage, duration, figures_of
+from photovax.batch.pace import Asked, Pace, Plan
 from photovax.batch.plan import Task
 from photovax.batch.storage import stamp_of
 from photovax.batch.transfer import through_scratch
-from photovax.checks.check import Check, check_copy
+from photovax.checks.verdicts import ModelCheck, weakest
 from photovax.digests import file_digest
 from photovax.errors import PhotovaxError, UnreadablePhoto, first_line
 from photovax.immunized import Immunized, Saved
 from photovax.immunizer import Immunizer
-from photovax.models.catalog.places import each_once
 from photovax.pictures.already import refuse_immunized
 from photovax.pictures.compression import compression_for
 from photovax.pictures.masks import load_mask
 from photovax.pictures.outputs import Destination, copy_times
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.pillow import printable_name
+from photovax.saving import Extra
 
 __all__ = ["Finished", "Work", "immunize_file"]
 
@@ -42,12 +42,12 @@ class Finished:
     Attributes:
         result: Immunized photo.
         saved: Saved file and its measurements.
-        check: What ``photovax check`` finds in the file.
+        checks: What ``photovax check`` finds in the file, by the name of the model.
     """
 
     result: Immunized
     saved: Saved
-    check: Check
+    checks: Mapping[str, ModelCheck]
 
 
 def immunize_file(
@@ -58,6 +58,7 @@ def immunize_file(
     *,
     show: Callable[[Progress], None] | None = None,
     pace: Pace | None = None,
+    began: float | None = None,
 ) -> Finished:
     """Immunize a photo and save the result.
 
@@ -68,6 +69,7 @@ def immunize_file(
         order: What is asked.
         show: Function that is called with the progress.
         pace: Durations of former photos, for an order with a time.
+        began: Time of ``time.perf_counter`` from which the order's time counts; now when None.
 
     Raises:
         PhotovaxError: If the photo cannot be read, immunized or saved.
@@ -75,7 +77,7 @@ def immunize_file(
     """
     tell = show or (lambda progress: None)
     pace = pace or Pace()
-    began = time.perf_counter()
+    began = time.perf_counter() if began is None else began
     tell(Progress("reading"))
     destination.check()
     photo = read_photo(source, max_pixels=order.max_pixels)
@@ -90,17 +92,19 @@ def immunize_file(
     compression = compression_for(destination.suffix, photo.compression, order.quality)
     masked = allowed is not None and not allowed.all()
     destination.check_fits(photo, masked=masked, compression=compression)
-    seconds = None
+    plan = None
     if order.seconds is not None:
-        rest = pace.rest(immunizer.models, photo, immunizer.device, size=order.recipe.size)
-        seconds = max(1e-3, began + order.seconds - rest - time.perf_counter())
+        plan = _planned(immunizer, photo, order, pace, began + order.seconds)
+        if plan.late:
+            least = time.perf_counter() - began + plan.least
+            note = f"{order.seconds:g} s are too few: the least is about {duration(least)}"
+            tell(Progress("reading", note=note))
 
     def step(report: Step) -> None:
         done = report.index + 1
         loss = report.losses.mean().item()
         stage: Stage = "scoring" if done >= report.steps else "steps"
         tell(Progress(stage, done, report.steps, loss, report.seconds))
-        pace.stepped()
 
     result = immunizer.immunize(
         photo,
@@ -108,37 +112,41 @@ def immunize_file(
         mask=allowed,
         aim=order.aim,
         compression=compression,
-        seconds=seconds,
+        seconds=None if plan is None else plan.steps,
         callback=step,
     )
     if result.stopped == "interrupted" and not order.keep_partial:
         raise KeyboardInterrupt
-    at = (result.steps, result.steps)
-    tell(Progress("saving", *at))
-    saved = immunizer.save(result, destination, survival=order.survival)
-    tell(Progress("checking", *at))
-    check = _checked(immunizer, photo, saved, order)
-    pace.finished()
-    return Finished(result, saved, check)
+    tell(Progress("saving", result.steps, result.steps))
+    measured: list[Extra] = []
 
+    def time_for(measurement: Extra) -> bool:
+        if plan is not None and not plan.time_for(measurement):
+            return False
+        measured.append(measurement)
+        return True
 
-def _checked(immunizer: Immunizer, photo: Photo, saved: Saved, order: Order) -> Check:
-    """What ``photovax check`` finds in the saved file, but for the damage, which is known."""
-    written = read_photo(saved.path, max_pixels=photo.width * photo.height)
-    if saved.compressed is not None:  # WebP and AVIF files do not say it themselves
-        written = replace(written, compression=saved.compressed.compression)
-    models = dict(zip(each_once(order.models), immunizer.models, strict=True))
-    device, size = immunizer.device, order.recipe.size
-    return check_copy(
-        written,
-        photo,
-        models,
-        device=device,
-        size=size,
-        in_place=True,
-        known=saved.seen,
-        decoded=False,
+    if plan is not None:
+        plan.immunized()
+    saved = immunizer.save(
+        result, destination, survival=order.survival, checked=True, time_for=time_for
     )
+    if plan is not None:
+        pace.learn(plan, measured)
+    assert saved.checks is not None  # noqa: S101 - for the type checker: they were asked for
+    return Finished(result, saved, saved.checks)
+
+
+def _planned(immunizer: Immunizer, photo: Photo, order: Order, pace: Pace, ends: float) -> Plan:
+    """The plan of the time until ``ends``, in ``time.perf_counter``."""
+    aim = order.aim
+    asked = Asked(
+        answered=bool(immunizer.networks(order.recipe)),
+        jod=aim is not None and aim.jod is not None,
+        passing=aim is not None and aim.passing,
+        survival=order.survival,
+    )
+    return pace.plan(immunizer.models, photo, immunizer.device, ends, asked, size=order.recipe.size)
 
 
 class Work:
@@ -147,6 +155,8 @@ class Work:
     Args:
         order: What is asked of every photo.
         loaded: Work whose models are used; they are loaded when None.
+        began: Time of ``time.perf_counter`` from which the time of the first photo counts, if the
+            order has one; when its work begins when None.
 
     Attributes:
         digests: SHA-256 of all weights that decide a result: those attacked, and networks.
@@ -156,8 +166,11 @@ class Work:
         PhotovaxError: If a model cannot be loaded.
     """
 
-    def __init__(self, order: Order, loaded: Work | None = None) -> None:
+    def __init__(
+        self, order: Order, loaded: Work | None = None, *, began: float | None = None
+    ) -> None:
         self._order = order
+        self._began = None if order.seconds is None else began
         self._immunizer: Immunizer = (
             Immunizer(
                 order.models,
@@ -218,7 +231,8 @@ class Work:
             return Outcome.of_error(task, reason)
 
     def _do(self, task: Task, tell: Callable[[Progress], None]) -> Outcome:
-        order, began = self._order, time.perf_counter()
+        order, began = self._order, self._began or time.perf_counter()
+        self._began = None
         try:
             stamp, digest = stamp_of(task.source), file_digest(Path(task.source))
         except (OSError, ValueError) as error:
@@ -235,6 +249,7 @@ class Work:
             order,
             show=tell,
             pace=self._pace,
+            began=began,
         )
         if order.keep_times:
             copy_times(task.source, task.output)
@@ -246,16 +261,16 @@ def _outcome(
 ) -> Outcome:
     result, saved = finished.result, finished.saved
     record = json.loads(saved.record.read_text(encoding="utf-8"))
-    check = finished.check
+    verdict = weakest(finished.checks)
     partial = result.stopped == "interrupted"
     made = Made(
         width=result.photo.width,
         height=result.photo.height,
         record=record,
         seen=saved.seen.line,
-        verdicts={name: model.verdict.value for name, model in check.models.items()},
-        verdict=check.verdict.value,
-        meaning=check.meaning,
+        verdicts={name: model.verdict.value for name, model in finished.checks.items()},
+        verdict=verdict.value,
+        meaning=verdict.meaning,
         compressed=None if saved.compressed is None else saved.compressed.line,
         reached=result.reached,
         partial=partial,
@@ -271,7 +286,7 @@ def _outcome(
         output_sha256=record["sha256"],
         output_stamp=stamp_of(task.output),
         seconds=round(seconds, 2),
-        verdict=check.verdict.value,
+        verdict=verdict.value,
         figures=figures_of(record),
     )
     return Outcome(task, entry, made)

@@ -34,6 +34,7 @@ _TYPES = {
     "image/tiff": (".tif", ".tiff"),
     "image/webp": (".webp",),
     "image/avif": (".avif",),
+    "image/heic": (".heic", ".heif", ".hif"),
 }
 _SOFTWARE = {"name": "photovax", "version": VERSION}
 # A thumbnail would be a second picture of 400 KB.
@@ -74,7 +75,7 @@ def sign_photo(
     the file stay the same; this is checked on the written file before it gets its name.
 
     Args:
-        photo: JPEG, PNG, TIFF, WebP or AVIF file, as saved by photovax.
+        photo: JPEG, PNG, TIFF, WebP, AVIF or HEIC file, as saved by photovax.
         output: Path of the copy, of the same type.
         credential: The signer.
         certificate: The photo's signed certificate, to be embedded. Without one, the photo's record
@@ -98,7 +99,7 @@ def sign_photo(
     kind = media_type(photo)
     if kind not in _TYPES:
         raise UsageError(
-            f"{name}: only JPEG, PNG, TIFF, WebP and AVIF can be signed; save the photo so"
+            f"{name}: only JPEG, PNG, TIFF, WebP, AVIF and HEIC can be signed; save the photo so"
         )
     if output.suffix.lower() not in _TYPES[kind]:
         raise UsageError(

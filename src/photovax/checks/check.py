@@ -15,6 +15,7 @@ from photovax.checks.verdicts import Fed, ModelCheck, Verdict, judge, weakest
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.metrics.distortion import Visibility, visibility
+from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.profiles import conversion
 from photovax.metrics.served import Step, find_step, step_in_place
 from photovax.metrics.tones import find_tone
@@ -32,11 +33,12 @@ __all__ = [
     "check",
     "check_loaded",
     "check_saved",
+    "saved_effects",
     "saved_survival",
 ]
 
 # Formats whose files do not tell how they were compressed.
-_UNTOLD: dict[str, Kind] = {"WEBP": "WEBP", "AVIF": "AVIF"}
+_UNTOLD: dict[str, Kind] = {"WEBP": "WEBP", "AVIF": "AVIF", "HEIF": "HEIF"}
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,7 @@ def check_copy(
     *,
     device: torch.device,
     size: int | None = None,
-    in_place: bool = False,
-    known: VisibleDifference | None = None,
     survival: bool = False,
-    decoded: bool = True,
 ) -> Check:
     """Measure a photo, or a copy of it that a platform serves, with loaded models.
 
@@ -135,10 +134,7 @@ def check_copy(
         models: Loaded models by catalogue name or folder.
         device: Device of the models.
         size: Short side in pixels at which models are fed photos; each model's own when None.
-        in_place: Whether the copy is known to be neither resized nor cropped.
-        known: Visibility of the change, if it was measured before.
         survival: Whether to measure what common treatments leave of the effect, too.
-        decoded: Whether to measure the damage to reconstructions, which verdicts do not need.
 
     Raises:
         UsageError: If the copy shows another photo or is turned, or only it is grey.
@@ -149,25 +145,22 @@ def check_copy(
     # Platforms also save grey photos in three channels.
     whole = original.visible() if photo.grey else original.visible_rgb()
     after = photo.visible()
-    if in_place:
-        step = step_in_place(after, whole, photo.compression)
-    else:
-        colours = conversion(original.metadata.icc, photo.metadata.icc)
-        kind = _UNTOLD.get(photo.format) if photo.compression is None else None
-        step = find_step(after, whole, photo.compression, colours, kind=kind)
+    colours = conversion(original.metadata.icc, photo.metadata.icc)
+    kind = _UNTOLD.get(photo.format) if photo.compression is None else None
+    step = find_step(after, whole, photo.compression, colours, kind=kind)
     before = step(whole)
-    tone = None if in_place else find_tone(before, after)
+    tone = find_tone(before, after)
     if tone is not None:
         step = replace(step, tone=tone)
         before = step(whole)
     visible = visibility(before, after)
     spoilt, fed = noise_after(step, whole, before, after), _fed(models, size)
-    found = judge(fed, before, after, spoilt, device, decoded=decoded)
+    found = judge(fed, before, after, spoilt, device)
     left = None
     if survival:
         fresh = {name: each.effect.shift for name, each in found.items()}
         left = survival_of(before, after, spoilt, fed, fresh, device)
-    seen = known or visible_difference(before, after)
+    seen = visible_difference(before, after)
     done = step if step.changes else None
     return Check(visible, seen, found, done, tone is not None, left)
 
@@ -220,8 +213,38 @@ def check_saved(
         device: Device of the models.
         size: Short side in pixels at which models are fed photos; each model's own when None.
     """
-    before, after, spoilt = _in_place(photo, original)
-    return judge(_fed(models, size), before, after, spoilt, device)
+    _, before, after, spoilt = _in_place(photo, original)
+    return judge(_fed(models, size), before, after, spoilt, device, decoded=0)
+
+
+def saved_effects(
+    photo: Photo, original: Photo, models: Sequence[Fed], device: torch.device
+) -> tuple[dict[str, LatentEffect], dict[str, ModelCheck]]:
+    """The effect of a file with the original's size and place, and what ``check`` says of it.
+
+    Pictures that both need are fed to each model once.
+
+    Args:
+        photo: The immunized photo as its file shows it.
+        original: The original.
+        models: Loaded models, and the sizes at which they are fed photos.
+        device: Device of the models.
+
+    Returns:
+        Two dictionaries by the name of the model. The effects are those against the original
+        itself, with the damage to reconstructions; a check compares with the original after the
+        compression of the file.
+    """
+    step, before, after, spoilt = _in_place(photo, original)
+    if not step.changes:
+        found = judge(models, before, after, spoilt, device, decoded=1)
+        return {name: each.effect for name, each in found.items()}, found
+    found = judge(models, before, after, spoilt, device, decoded=0)
+    whole = original.visible()
+    effects = {
+        model.name: latent_effect(model, whole, after, device, size=size) for model, size in models
+    }
+    return effects, found
 
 
 def saved_survival(
@@ -243,17 +266,17 @@ def saved_survival(
         device: Device of the models.
         roomy: Whether memory is not limited; see ``survival_of``.
     """
-    return survival_of(*_in_place(photo, original), models, fresh, device, roomy=roomy)
+    return survival_of(*_in_place(photo, original)[1:], models, fresh, device, roomy=roomy)
 
 
 def _in_place(
     photo: Photo, original: Photo
-) -> tuple[np.ndarray, np.ndarray, Callable[[int], np.ndarray]]:
-    """The original after the step, the photo, and a function of a seed for noise of its size."""
+) -> tuple[Step, np.ndarray, np.ndarray, Callable[[int], np.ndarray]]:
+    """The step, the original after it, the photo, and noise of its size as a function of a seed."""
     whole, after = original.visible(), photo.visible()
     step = step_in_place(after, whole, photo.compression)
     before = step(whole)
-    return before, after, noise_after(step, whole, before, after)
+    return step, before, after, noise_after(step, whole, before, after)
 
 
 def _fed(models: Mapping[str, Autoencoder], size: int | None) -> list[Fed]:

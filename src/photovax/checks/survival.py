@@ -165,7 +165,7 @@ def _after(
 ) -> Left:
     """What one treatment leaves of the change between the first two of three pictures."""
     before, after, noise = (purify(each, 0) for each in pictures)
-    found = judge(models, before, after, lambda _: noise, device, seeds=(0,), decoded=False)
+    found = judge(models, before, after, lambda _: noise, device, seeds=(0,), decoded=0)
     shares = [
         each.effect.shift / fresh[model] if fresh[model] > 0 else 0.0
         for model, each in found.items()

@@ -92,7 +92,7 @@ def judge(
     device: torch.device,
     *,
     seeds: Sequence[int] = FLOOR_SEEDS,
-    decoded: bool = True,
+    decoded: int | None = None,
 ) -> dict[str, ModelCheck]:
     """The effect of a change on each model, by its name.
 
@@ -103,7 +103,8 @@ def judge(
         spoilt: Function of a seed that returns the picture with noise of the same size instead.
         device: Device of the models.
         seeds: Seeds of the noise.
-        decoded: Whether to measure the damage to reconstructions, too.
+        decoded: Number of pictures, the changed one first, for which to measure the damage to
+            reconstructions, too; all when None.
     """
     found = {}
     for model, size in models:

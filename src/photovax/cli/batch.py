@@ -14,7 +14,7 @@ import typer
 
 from photovax.batch.manifest import Manifest
 from photovax.batch.order import Order
-from photovax.batch.outcome import Made, Outcome
+from photovax.batch.outcome import Made, Outcome, Progress
 from photovax.batch.plan import Plan, Task
 from photovax.batch.report import check_report, write_report
 from photovax.batch.run import Run
@@ -52,6 +52,7 @@ class Wish:
         dry_run: Whether to say only how much work there is.
         report: File of the report, or None.
         as_json: Whether to print JSON instead of text.
+        began: Time of ``time.perf_counter`` at which the command began.
     """
 
     order: Order
@@ -64,6 +65,7 @@ class Wish:
     dry_run: bool
     report: Path | None
     as_json: bool
+    began: float
 
 
 @dataclass
@@ -107,7 +109,9 @@ def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
         for line in estimate(plan, wish.order, manifest, existing=wish.existing):
             typer.echo(line)
         return
-    opened = open_runner(wish.order, wish.workers, plan, manifest, cluster=wish.cluster)
+    opened = open_runner(
+        wish.order, wish.workers, plan, manifest, cluster=wish.cluster, began=wish.began
+    )
     with closing(opened) as runner:
         try:
             _do(wish, make_plan, plan, runner, manifest, tally, pipe)
@@ -151,13 +155,19 @@ def _do(
         watch = Watch(wish.watched, recursive=wish.recursive)
         plan = watch.settled(plan)
     with bars(quiet=wish.as_json) as drawn:
+
+        def tell(task: Task, progress: Progress) -> None:
+            drawn.show(task.source, progress)
+            if progress.note:
+                drawn.say(pipe.shown(f"photovax: {printable_name(task.source)}: {progress.note}"))
+
         while True:
             run = Run(plan, wish.order, runner, manifest, existing=wish.existing)
             tally.total += run.total
             tally.before += run.done
             tally.left = {task.source: task for task in run.todo}
             drawn.begin(run.total)
-            for outcome in run.outcomes(lambda task, progress: drawn.show(task.source, progress)):
+            for outcome in run.outcomes(tell):
                 tally.left.pop(outcome.task.source, None)
                 _see(outcome, tally, wish, pipe, drawn)
             if watch is None:
@@ -214,9 +224,7 @@ def _summary(outcome: Outcome, made: Made, order: Order) -> list[str]:
         lines += [f"  {line}" for line in survival_lines(record["survival"])]
     lines += [f"  note        {note}" for note in record["notes"]]
     if order.seconds is not None and made.seconds > 1.1 * order.seconds:
-        lines.append(
-            f"  note        {order.seconds:g} s are too few: one step and the saving take longer"
-        )
+        lines.append(f"  note        this took longer than the {order.seconds:g} s asked for")
     if not made.reached:
         lines.append("  note        the strength asked for cannot be reached; the recipe's is used")
     if made.partial:

@@ -26,7 +26,7 @@ def command(
         typer.Option(
             "-o",
             "--output",
-            help="File of the result (.png, .tif, .webp, .jpg, .avif).",
+            help="File of the result (.png, .tif, .webp, .jpg, .avif, .heic).",
             show_default=False,
         ),
     ],

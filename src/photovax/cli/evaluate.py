@@ -220,6 +220,8 @@ def _run(
         report = write_report(evaluation.results(reported), out, device=evaluation.device)
         for line in report.lines:
             typer.echo(line)
+        for warning in report.warnings:
+            typer.echo(f"warning: {warning}", err=True)
         typer.echo(f"{report.html}")
     return evaluation.failures
 

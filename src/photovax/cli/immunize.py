@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -44,9 +45,9 @@ def command(
             "-o",
             "--output",
             metavar="PATH|URL",
-            help="File for one photo (.png, .tif, .webp, .jpg, .avif), or - for standard output; "
-            "folder for several, which mirrors theirs. [default: NAME.immunized.png in the photo's "
-            "folder]",
+            help="File for one photo (.png, .tif, .webp, .jpg, .avif, .heic), or - for standard "
+            "output; folder for several, which mirrors theirs. [default: NAME.immunized.png in the "
+            "photo's folder]",
             show_default=False,
         ),
     ] = None,
@@ -132,9 +133,9 @@ def command(
             _read_quality,
             f"{QUALITIES}, or same",
             metavar="1-100|same",
-            help="Quality of JPEG, WebP and AVIF results. same keeps the compression of the "
-            "photo's own JPEG file. [default: same; 90 for JPEG from other files, 85 for AVIF; "
-            "WebP is lossless]",
+            help="Quality of JPEG, WebP, AVIF and HEIC results. same keeps the compression of the "
+            "photo's own JPEG file. [default: same; 90 for JPEG from other files, 85 for AVIF, "
+            "60 for HEIC; WebP is lossless]",
             show_default=False,
         ),
     ] = None,
@@ -262,6 +263,7 @@ def command(
     Photos that are done are skipped, so a command that was interrupted in any way goes on when it
     is given again. The exit code is 0 only if all photos are immunized.
     """
+    began = time.perf_counter()
     from photovax.batch.order import MaskOptions, Order
     from photovax.batch.plan import make_plan
     from photovax.batch.storage import is_url
@@ -318,6 +320,7 @@ def command(
         dry_run=dry_run,
         report=report,
         as_json=as_json,
+        began=began,
     )
     with piped(photos, output, file_type, as_json=as_json) as pipe:
 
@@ -336,7 +339,7 @@ def command(
                 raise UsageError(f"-o {output} names the type by its suffix: leave out --type")
             if quality is not None and not any(map(_lossy, found.tasks)) and found.tasks:
                 raise UsageError(
-                    f"--quality {quality}: only JPEG, WebP and AVIF files have a quality",
+                    f"--quality {quality}: only JPEG, WebP, AVIF and HEIC files have a quality",
                     hint="give --type jpg or -o NAME.jpg, or --type same for such photos",
                 )
             return found

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from photovax.errors import UsageError
+from photovax.errors import PhotovaxError, UsageError
 from photovax.pictures.types import FileType
 
 __all__ = ["Pipe", "piped"]
 
 _DASH = "-"
-_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "AVIF": ".avif"}
+_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "AVIF": ".avif", "HEIF": ".heic"}
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,12 @@ def piped(
 def _own_suffix(photo: str) -> str:
     from PIL import Image
 
+    from photovax.pictures.pillow import formats_of
+
     try:
-        with Image.open(photo) as image:
+        with open(photo, "rb") as file:
+            formats = formats_of(file, "standard input")
+        with Image.open(photo, formats=formats) as image:
             return _SUFFIXES.get(image.format or "", ".png")
-    except (OSError, ValueError, SyntaxError):  # read_photo says what is wrong
+    except (OSError, ValueError, SyntaxError, PhotovaxError):  # read_photo says what is wrong
         return ".png"

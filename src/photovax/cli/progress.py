@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 if TYPE_CHECKING:
     from photovax.attack.optimise import Step
     from photovax.batch.outcome import Progress, Stage
@@ -20,7 +22,6 @@ _SAID: dict[Stage, str] = {
     "steps": "",
     "scoring": "scores the results",
     "saving": "saves and measures",
-    "checking": "compares with noise",
 }
 
 
@@ -61,6 +62,13 @@ class Bars:
             completed=progress.done,
             said=said,
         )
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, above the bars."""
+        if self._bar is None:
+            typer.echo(line, err=True)
+        else:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def step(self, path: Path, step: Step) -> None:
         """Show a step, as the callbacks of the library report it."""

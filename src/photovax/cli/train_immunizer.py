@@ -14,6 +14,7 @@ from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.ranges import SEEDS, Range
 
 MINUTES = Range(above=0)
+OPPOSED = Range(least=0, most=1)
 
 
 def command(
@@ -46,6 +47,15 @@ def command(
             help="Network to start from, such as that of a similar model.", show_default=False
         ),
     ] = None,
+    opposed: Annotated[
+        float,
+        options.number(
+            "--opposed",
+            OPPOSED,
+            help="Share of the steps in which the model is fed what a denoiser leaves that learns "
+            "beside the network: changes are then harder to remove, and do less.",
+        ),
+    ] = 0,
     seed: Annotated[int, options.number("--seed", SEEDS, help="Seed of random draws.")] = 0,
     device: options.Device = "auto",
     overwrite: Annotated[
@@ -80,7 +90,7 @@ def command(
         learnt,
         held_out,
         output.with_name(f"{output.name}.training"),
-        Plan(minutes * 60, seed=seed),
+        Plan(minutes * 60, seed=seed, opposed=opposed),
         quick=quick_passes("auto", chosen),
         device=chosen,
         start=start,

@@ -238,8 +238,8 @@ class Client:
 
         Args:
             job: The job.
-            which: ``photo``, ``original``, ``flip`` (the map of visible change, if ``job.links``
-                has it) or ``immunized``.
+            which: ``photo``, ``original``, ``immunized``, or, if ``job.links`` has it, ``flip``
+                (the map of visible change) or ``preview`` (the photo as PNG).
 
         Raises:
             ServiceError: If it was deleted.

@@ -57,15 +57,15 @@ def displacement_plot(rows: Sequence[Displacement], label: str) -> str:
 
 
 def _figure(columns: int) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(max(6.0, 0.45 * columns + 3), 4), layout="constrained")
+    # A legend stands beside the axes, where it covers nothing.
+    figure = Figure(figsize=(max(6.0, 0.45 * columns + 3) + 3, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
 def _svg(figure: Figure) -> str:
-    (axes,) = figure.axes
-    axes.legend(fontsize=8, frameon=False)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     FigureCanvasSVG(figure)
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})

@@ -49,10 +49,12 @@ class Report:
     Attributes:
         html: File of the page.
         lines: Lines of the table in the layout of arXiv 2302.06588, in Markdown.
+        warnings: What readers of the figures should know, a line each.
     """
 
     html: Path
     lines: list[str]
+    warnings: list[str]
 
 
 def write_report(results: Results, out: Path, *, device: str) -> Report:
@@ -79,7 +81,8 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
     }
     text = json.dumps(_finite(data), indent=1, allow_nan=False) + "\n"
     write_text(text, out / "results.json", overwrite=True)
-    return Report(out / "report.html", markdown.splitlines())
+    said = [one.text for one in warned]
+    return Report(out / "report.html", markdown.splitlines(), said)
 
 
 def _finite(data: Any) -> Any:
@@ -181,7 +184,7 @@ def _page(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("photovax.evaluation", "."), autoescape=True
     )
-    environment.filters |= {"interval": interval_text, "signed": _signed, "number": _number}
+    environment.filters |= {"interval": _cell, "signed": _signed, "number": _number}
     label = results.metric_labels[leading]
     recipes = [row for row in found.displacement if row.above is not None]
     plots = []
@@ -298,7 +301,12 @@ def interval_text(value: Interval | None) -> str:
     return f"{_number(value.mean)} [{_number(value.low)}, {_number(value.high)}]"
 
 
+def _cell(value: Interval | None) -> str:
+    """The same for the page, where wide tables break the line before the interval alone."""
+    return interval_text(value).replace(", ", ",\N{NO-BREAK SPACE}")
+
+
 def _signed(value: Interval | None) -> str:
     if value is None:
         return NOT_KNOWN
-    return f"{value.mean:+.3g} [{value.low:+.3g}, {value.high:+.3g}]"
+    return f"{value.mean:+.3g} [{value.low:+.3g},\N{NO-BREAK SPACE}{value.high:+.3g}]"

@@ -30,6 +30,7 @@ from photovax.errors import UsageError
 from photovax.learning.checkpoints import read_checkpoint, write_checkpoint
 from photovax.learning.crops import PhotoCrops
 from photovax.learning.muon import optimisers
+from photovax.learning.opponent import Opponent
 from photovax.machine.precision import Quick
 from photovax.metrics.latent import latent_shift
 from photovax.models.contracts import Autoencoder
@@ -52,6 +53,9 @@ _FLAT_SHARE = 0.4
 
 _LARGEST_PHOTO = 4000
 """Largest short side, in pixels, of the photos from which crops are taken to be."""
+
+_OPPOSED = 1.25
+"""Largest side, relative to that which is fed, of crops that an opponent works on."""
 
 _SPREAD = 25.0
 """Concentration of power in frequencies up to which a change is not penalised.
@@ -82,6 +86,9 @@ class Plan:
             network learns one pattern of lines for all photos, which is seen, and easily removed.
         every: Seconds between reports and checkpoints.
         views: Views through which the autoencoder is fed, one drawn for each step.
+        opposed: Share of the steps in which the autoencoder is fed what an opponent leaves: a
+            denoiser that learns beside the network (``photovax.learning.opponent``). From 0, which
+            trains without one, to 1.
     """
 
     seconds: float
@@ -91,6 +98,7 @@ class Plan:
     spread: float = 0.1
     every: float = 120.0
     views: tuple[Part, ...] = USUAL_VIEWS
+    opposed: float = 0.0
 
 
 class Learner:
@@ -157,6 +165,7 @@ class Learner:
         self._random = np.random.default_rng(plan.seed)
         self._generator = Generator(device).manual_seed(plan.seed)
         self._crops = PhotoCrops(photos, self._random)
+        self._opponent = Opponent(device) if plan.opposed else None
         self.steps, self.seconds, self._loss = 0, 0.0, math.nan
         if (state := read_checkpoint(folder, device)) is not None:
             self._load(state)
@@ -219,8 +228,14 @@ class Learner:
         penalty = concentration(budget.thresholds(x, origin))
         # Files are rounded to 8 bits.
         noise = torch.rand(x.shape, generator=self._generator, device=self._device)
+        shown = x + (noise - 0.5) / 255
+        # Larger crops would take the opponent longer than all the rest.
+        if self._opponent is not None and side <= _OPPOSED * fed:
+            self._opponent.learn(shown, origin, self._random)
+            if self._random.random() < self._plan.opposed:
+                shown = self._opponent(shown)
         with self._quick():
-            losses = loss(x + (noise - 0.5) / 255, self._generator)
+            losses = loss(shown, self._generator)
         # Divided by its magnitude, so that each photo and each view has the same weight.
         relative = losses / losses.detach().abs().clamp_min(1e-4)
         return relative.mean() + self._plan.spread * penalty.mean()
@@ -290,12 +305,14 @@ class Learner:
             "random": self._random.bit_generator.state,
             "generator": self._generator.get_state(),
             "counts": (self.steps, self.seconds, self._loss),
+            "opponent": self._opponent and self._opponent.state(),
         }
         write_checkpoint(state, self._folder)
 
     def _asked(self) -> list[str]:
         """What a training must have in common with one that it resumes."""
-        return [self._model.digest, self._recipe.digest(), str(self._plan.seed)]
+        asked = [self._model.digest, self._recipe.digest(), str(self._plan.seed)]
+        return [*asked, f"opposed {self._plan.opposed}"] if self._plan.opposed else asked
 
     def _load(self, state: dict[str, Any]) -> None:
         """Resume from a checkpoint.
@@ -305,7 +322,7 @@ class Learner:
         """
         if state.get("asked") != self._asked():
             raise UsageError(
-                f"{self._folder} holds a training with another model, recipe or seed",
+                f"{self._folder} holds a training with another model, recipe, seed or opponent",
                 hint="give another -o, or remove that folder",
             )
         self.network.load_state_dict(state["network"])
@@ -314,6 +331,8 @@ class Learner:
             optimiser.load_state_dict(saved)
         self._random.bit_generator.state = state["random"]
         self._generator.set_state(state["generator"].cpu())
+        if self._opponent is not None:
+            self._opponent.load(state["opponent"])
         self.steps, self.seconds, self._loss = state["counts"]
 
 

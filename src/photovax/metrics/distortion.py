@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from photovax.errors import UsageError
 from photovax.tensors import planes
@@ -27,7 +26,8 @@ class Visibility:
         l2: Euclidean length of the change over all pixels and channels, in units of [0, 1].
         psnr: Peak signal-to-noise ratio in dB; infinite where nothing changed.
         ssim: Structural similarity (Wang et al. 2004: Gaussian window of sigma 1.5, mean over
-            channels and full windows); None for pictures with a side below 11 pixels.
+            channels and full windows); None for pictures with a side below 11 pixels, and where it
+            is not measured.
         changed: Share of pixels that changed, in [0, 1].
     """
 
@@ -42,8 +42,13 @@ class Visibility:
         return asdict(self) | {"psnr": self.psnr if math.isfinite(self.psnr) else None}
 
 
-def visibility(original: np.ndarray, changed: np.ndarray) -> Visibility:
+def visibility(original: np.ndarray, changed: np.ndarray, *, structure: bool = True) -> Visibility:
     """Compare two uint8 pictures (H, W, C) of one shape.
+
+    Args:
+        original: The reference.
+        changed: The changed picture.
+        structure: Whether to measure SSIM, which takes nearly all of the time.
 
     Raises:
         UsageError: If the shapes differ.
@@ -59,7 +64,7 @@ def visibility(original: np.ndarray, changed: np.ndarray) -> Visibility:
         linf=largest,
         l2=math.sqrt(squares) / 255,
         psnr=_psnr(squares, original.size),
-        ssim=ssim(original, changed),
+        ssim=ssim(original, changed) if structure else None,
         changed=touched / (original.shape[0] * original.shape[1]),
     )
 
@@ -101,6 +106,9 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
     height, width = original.shape[:2]
     if min(height, width) <= 2 * _HALO:
         return None
+    # Here, since the import takes a second, which is then not paid by what measures no SSIM.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     total = 0.0
     for rows in _bands(height - 2 * _HALO, width):
         seen = slice(rows.start, rows.stop + 2 * _HALO)

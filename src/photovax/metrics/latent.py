@@ -69,7 +69,7 @@ def latent_shift(
     The model is fed the pictures at its own size when ``size`` is None.
     """
     fed = size or model.size
-    (found,) = latent_effects(model, original, [changed], device, size=fed, decoded=False)
+    (found,) = latent_effects(model, original, [changed], device, size=fed, decoded=0)
     return found.shift
 
 
@@ -80,12 +80,20 @@ def latent_effects(
     device: torch.device,
     *,
     size: int,
-    decoded: bool = True,
+    decoded: int | None = None,
 ) -> list[LatentEffect]:
     """The effect of each of several changes of one picture; see ``latent_effect``.
 
-    The original is encoded once, and one changed picture is held at a time. Without ``decoded``,
-    which halves the work, there is no damage.
+    The original is encoded once, and one changed picture is held at a time.
+
+    Args:
+        model: Model.
+        original: uint8 picture (H, W, C).
+        changed: Changed pictures of the same shape.
+        device: Device of the model.
+        size: Short side, in pixels, at which the model is fed them.
+        decoded: Number of pictures, from the first, whose damage is measured, which doubles their
+            work; all when None.
     """
     view = ShortSide(size)
 
@@ -100,11 +108,12 @@ def latent_effects(
         seen = fed(original)
         clean = model.encode(seen)
         unit = latent_unit(clean)
-        best = fidelity(clean) if decoded and model.decodes else None
-        effects = []
+        best = fidelity(clean) if decoded != 0 and model.decodes else None
+        effects: list[LatentEffect] = []
         for picture in changed:
             latent = model.encode(fed(picture))
             shift = (latent_distance(latent, clean) / unit).item()
-            damage = None if best is None else best - fidelity(latent)
+            wanted = decoded is None or len(effects) < decoded
+            damage = best - fidelity(latent) if best is not None and wanted else None
             effects.append(LatentEffect(size=size, shift=shift, damage=damage))
     return effects

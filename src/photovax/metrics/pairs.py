@@ -12,10 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    visual_information_fidelity,
-)
 
 from photovax.metrics import distortion as visible
 from photovax.metrics.contracts import PAIR_METRICS
@@ -61,6 +57,9 @@ def ms_ssim(first: np.ndarray, second: np.ndarray) -> float | None:
     """
     if min(first.shape[:2]) < 176:
         return None
+    # Imported late here and below: it imports transformers, and few runs need it.
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
     # One channel at a time, since each needs about a hundred floats per pixel.
     one, other = (planes(picture).float().transpose(0, 1)[:, None] for picture in (first, second))
     found = [
@@ -79,6 +78,8 @@ def vifp(first: np.ndarray, second: np.ndarray) -> float | None:
     """
     if min(first.shape[:2]) < 41:
         return None
+    from torchmetrics.functional.image import visual_information_fidelity
+
     reference, changed = (_yiq(picture)[:, :1].float() for picture in (first, second))
     if reference.min() == reference.max():
         return None

@@ -183,6 +183,8 @@ def step_in_place(
     """
     size = _size(original)
     step = Step(size, Box(0, 0, *size), size, None, _lossy(compression))
+    if step.compression is None:  # nothing to choose from
+        return step
     return _nearest([step, replace(step, compression=None)], copy, original, slack=_TWICE)
 
 

@@ -1,9 +1,9 @@
-"""Lossy compression of JPEG, WebP and AVIF files: its settings, and what a file decodes to."""
+"""Compression of JPEG, WebP, AVIF and HEIC files: its settings, and what a file decodes to."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -13,8 +13,8 @@ from PIL import Image, JpegImagePlugin
 
 from photovax.errors import UsageError
 from photovax.pictures.channels import as_image
-from photovax.pictures.pillow import strict_pillow
-from photovax.pictures.types import JPEG_SUFFIXES
+from photovax.pictures.pillow import heic_ready, strict_pillow
+from photovax.pictures.types import HEIC_SUFFIXES, JPEG_SUFFIXES
 from photovax.ranges import QUALITIES
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "least_loss",
 ]
 
-Kind = Literal["JPEG", "WEBP", "AVIF"]
+Kind = Literal["JPEG", "WEBP", "AVIF", "HEIF"]
 """Pillow's name of a format that can be lossy."""
 
 Quality = int | Literal["same", "lossless"]
@@ -37,9 +37,16 @@ Quality = int | Literal["same", "lossless"]
 HIGHER_QUALITY = "give a higher --quality, such as 75, or a .png file"
 """The hint where a compression leaves nothing of a change."""
 
-_USUAL: dict[Kind, int] = {"JPEG": 90, "AVIF": 85}  # AVIF is then smaller, and nearer
-_NAMES: dict[Kind, str] = {"JPEG": "JPEG", "WEBP": "WebP", "AVIF": "AVIF"}
-_FILES: dict[Kind, set[str]] = {"JPEG": JPEG_SUFFIXES, "WEBP": {".webp"}, "AVIF": {".avif"}}
+# AVIF and HEIC are then no larger than JPEG, and nearer to the photo.
+_USUAL: dict[Kind, int] = {"JPEG": 90, "AVIF": 85, "HEIF": 60}
+_NAMES: dict[Kind, str] = {"JPEG": "JPEG", "WEBP": "WebP", "AVIF": "AVIF", "HEIF": "HEIC"}
+_FILES: dict[Kind, set[str]] = {
+    "JPEG": JPEG_SUFFIXES,
+    "WEBP": {".webp"},
+    "AVIF": {".avif"},
+    "HEIF": HEIC_SUFFIXES,
+}
+_COARSER = 1.75  # divisors of colour, where it is not subsampled as the photo's own file is
 _SUBSAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # keys as Pillow's
 
 
@@ -49,8 +56,8 @@ class Compression:
 
     Attributes:
         kind: Pillow's name of the format.
-        quality: Quality from 1 to 100, as libjpeg, libwebp and libavif define it; that of
-            ``tables``, as near as it can be told, where they are given.
+        quality: Quality from 1 to 100, as libjpeg, libwebp, libavif and libheif define it; that of
+            the luma table, as near as it can be told, where ``tables`` are given.
         subsampling: Resolution of the two colour channels: ``4:4:4`` (full), ``4:2:2`` (half of the
             columns) or ``4:2:0`` (half of the rows, too). WebP has the last only.
         tables: Quantisation tables of a JPEG file, 64 numbers each, row by row; those of
@@ -99,6 +106,21 @@ class Compression:
             "subsampling": self.subsampling,
         }
 
+    def with_fine_colour(self) -> Compression:
+        """The same JPEG with colour at its full resolution, in coarser steps.
+
+        A change that eyes hardly see is to a large part one of fine colour. Subsampling takes that
+        away, and coarser steps keep more of it for the same bytes (docs/photos.md has figures).
+
+        Returns:
+            The settings, or the same ones if colour is not subsampled.
+        """
+        if self.subsampling == "4:4:4":
+            return self
+        luma, *colours = self.tables or _libjpeg(self.quality)
+        coarser = [tuple(min(round(_COARSER * step), 255) for step in table) for table in colours]
+        return replace(self, subsampling="4:4:4", tables=(luma, *coarser))
+
     def fits(self, suffix: str) -> bool:
         """Whether files with this suffix, in lower case, are compressed so."""
         return suffix in _FILES[self.kind]
@@ -118,6 +140,14 @@ class Compression:
             speed = 10 if self.quality == 100 else 6  # the finest file is as near at any speed
             colours = {} if grey else {"subsampling": self.subsampling}
             return {"quality": self.quality, "speed": speed, **colours, **same}
+        if self.kind == "HEIF":
+            # A descent encodes at each step; slower presets save an eighth of the bytes at most.
+            chroma = int(self.subsampling.replace(":", ""))
+            return {
+                "quality": self.quality,
+                "chroma": chroma,
+                "enc_params": {"preset": "ultrafast"},
+            }
         given: dict[str, Any] = {"subsampling": self.subsampling, "progressive": self.progressive}
         if self.tables is None:
             given["quality"] = self.quality
@@ -135,6 +165,8 @@ class Compression:
         Returns:
             Pixels of the same shape and type.
         """
+        if self.kind == "HEIF":
+            heic_ready("this compression", UsageError)
         file = io.BytesIO()
         grey = channels.shape[2] == 1
         as_image(channels).save(file, self.kind, **self.options(grey=grey))
@@ -168,9 +200,9 @@ def compression_for(
     Args:
         suffix: Suffix of the result, in lower case.
         own: Compression of the photo's own file; None if it is not JPEG.
-        quality: Quality. With ``same``, a JPEG result is compressed as the photo's own file is,
-            and with quality 90 if that is not JPEG; an AVIF result has quality 85, and a WebP
-            result is lossless.
+        quality: Quality. With ``same``, a JPEG result has the quality of the photo's own file, and
+            90 if that is not JPEG, with colour as ``with_fine_colour`` has it; an AVIF result has
+            quality 85, a HEIC result 60, and a WebP result is lossless.
 
     Returns:
         The settings; None where pixels are kept, or kept within the budget.
@@ -185,7 +217,8 @@ def compression_for(
         return None
     if quality != "same":
         return Compression(kind, quality)
-    return own if own is not None and own.kind == kind else Compression(kind, _USUAL[kind])
+    like = own if own is not None and own.kind == kind else Compression(kind, _USUAL[kind])
+    return like.with_fine_colour() if kind == "JPEG" else like
 
 
 def compression_of(image: Image.Image) -> Compression | None:
@@ -198,7 +231,7 @@ def compression_of(image: Image.Image) -> Compression | None:
     sampling = _SUBSAMPLINGS.get(JpegImagePlugin.get_sampling(image), usual)
     return Compression(
         "JPEG",
-        min(range(1, 101), key=lambda quality: _off(tables, quality)),
+        min(range(1, 101), key=lambda quality: _off(tables[:1], quality)),
         subsampling=sampling,
         tables=tables,
         progressive=bool(image.info.get("progressive")),

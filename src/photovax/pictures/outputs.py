@@ -15,9 +15,10 @@ from photovax.pictures.atomic import as_save_error, check_free
 from photovax.pictures.compression import Compression
 from photovax.pictures.iptc import LARGEST_IN_JPEG
 from photovax.pictures.photo import Photo
-from photovax.pictures.pillow import printable_name
+from photovax.pictures.pillow import heic_ready, printable_name
 from photovax.pictures.texts import comment_of, jpeg_xmp
 from photovax.pictures.types import (
+    HEIC_SUFFIXES,
     INEXACT_SUFFIXES,
     JPEG_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -26,7 +27,7 @@ from photovax.pictures.types import (
 
 __all__ = ["Destination", "copy_times", "own_suffix", "plan_outputs", "record_of", "result_name"]
 
-_LOSSY = {".webp": "lossy WebP", ".avif": "AVIF"}
+_LOSSY = {".webp": "lossy WebP", ".avif": "AVIF", **dict.fromkeys(HEIC_SUFFIXES, "lossy HEIC")}
 # By Pillow's names of formats; others are not written.
 _OWN = {"AVIF": ".avif", "JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
 # Bytes of a segment, less its identifier.
@@ -58,14 +59,17 @@ class Destination:
         """The file type: the suffix in lower case.
 
         Raises:
-            SaveError: If files of this type are not written.
+            SaveError: If files of this type are not written, or not without a package that is
+                missing.
         """
         suffix = self.path.suffix.lower()
         if suffix not in WRITTEN_SUFFIXES:
             raise SaveError(
                 f"{self._name}: {self.path.suffix or 'no suffix'} is not a type that is written; "
-                "use .png, .tif, .webp, .jpg or .avif"
+                "use .png, .tif, .webp, .jpg, .avif or .heic"
             )
+        if suffix in HEIC_SUFFIXES:
+            heic_ready(self._name, SaveError)
         return suffix
 
     @property
@@ -128,8 +132,8 @@ class Destination:
             compression: Compression of lossy files, ignored for other types.
 
         Raises:
-            SaveError: If WebP is to hold a grey photo, JPEG or lossy AVIF transparency, JPEG more
-                metadata than fits, or a lossy file a mask.
+            SaveError: If WebP is to hold a grey photo, JPEG, lossy AVIF or lossy HEIC transparency,
+                JPEG more metadata than fits, or a lossy file a mask.
         """
         name, suffix = self._name, self.suffix
         fitting = self.fitting(compression)
@@ -141,14 +145,16 @@ class Destination:
             raise SaveError(
                 f"{name}: {kind} would change pixels outside the mask, too; use .png or .tif"
             )
-        if suffix == ".avif" and transparent:
+        if transparent and (suffix == ".avif" or suffix in HEIC_SUFFIXES):
+            kind = "AVIF" if suffix == ".avif" else "HEIC"
             if photo.grey:
                 raise SaveError(
-                    f"{name}: the photo is grey and transparent, which AVIF cannot hold; use .png"
+                    f"{name}: the photo is grey and transparent, which {kind} cannot hold; use .png"
                 )
-            if fitting is not None and fitting.quality < 100:
+            # libavif keeps alpha exactly at its highest quality; libheif does not.
+            if fitting is not None and (fitting.quality < 100 or kind == "HEIC"):
                 raise SaveError(
-                    f"{name}: the photo is transparent, which lossy AVIF would change; use .png",
+                    f"{name}: the photo is transparent, which lossy {kind} would change; use .png",
                     hint="or give --lossless",
                 )
         if suffix not in JPEG_SUFFIXES:

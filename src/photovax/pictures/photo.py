@@ -172,9 +172,9 @@ class Photo:
     def held(self, compression: Compression) -> NDArray[np.uint8]:
         """The channels that files with this compression hold, uint8 (H, W, 1 to 4).
 
-        JPEG has no alpha, and AVIF none beside grey.
+        JPEG has no alpha, and AVIF and HEIC none beside grey.
         """
-        without = compression.kind == "JPEG" or (compression.kind == "AVIF" and self.grey)
+        without = compression.kind == "JPEG" or (compression.kind != "WEBP" and self.grey)
         return self.pixels if without else self.channels
 
     def compressed(self, compression: Compression) -> Photo:

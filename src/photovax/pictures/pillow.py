@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from photovax.errors import TooManyPixels, UnreadablePhoto
+from photovax.errors import PhotovaxError, TooManyPixels, UnreadablePhoto
 from photovax.extras import extra_installed
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "check_pixels",
     "decoding",
     "formats_of",
+    "heic_ready",
     "printable_name",
     "strict_pillow",
 ]
@@ -118,11 +119,24 @@ def formats_of(file: BinaryIO, name: str) -> list[str]:
     head = file.read(64)
     file.seek(0)
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head:
-        with extra_installed("heic", user=f"{name}: HEIC", error=UnreadablePhoto):
-            import pillow_heif
-        pillow_heif.register_heif_opener()
+        heic_ready(name, UnreadablePhoto)
     Image.init()
     return [each for each in _FORMATS if each in Image.OPEN]
+
+
+def heic_ready(name: str, error: type[PhotovaxError]) -> None:
+    """Make Pillow read and write HEIC.
+
+    Args:
+        name: Printable name of the file that needs it.
+        error: Class of the error to raise.
+
+    Raises:
+        PhotovaxError: Of that class, if the package for it is missing.
+    """
+    with extra_installed("heic", user=f"{name}: HEIC", error=error):
+        import pillow_heif
+    pillow_heif.register_heif_opener()
 
 
 def _too_many(name: str, pixels: int, max_pixels: int) -> TooManyPixels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 __all__ = [
+    "HEIC_SUFFIXES",
     "INEXACT_SUFFIXES",
     "JPEG_SUFFIXES",
     "LOSSY_SUFFIXES",
@@ -24,16 +25,19 @@ PICTURE_SUFFIXES = {
 JPEG_SUFFIXES = {".jpeg", ".jpg"}
 """Suffixes of JPEG."""
 
+HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
+"""Suffixes of HEIC."""
+
 INEXACT_SUFFIXES = {".avif", *JPEG_SUFFIXES}
 """Suffixes of types that are always lossy: decoded pixels differ from those that were written."""
 
-LOSSY_SUFFIXES = {".webp", *INEXACT_SUFFIXES}
+LOSSY_SUFFIXES = {".webp", *HEIC_SUFFIXES, *INEXACT_SUFFIXES}
 """Suffixes of types that can be compressed with loss."""
 
 WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", *LOSSY_SUFFIXES}
 """Suffixes of files that photovax writes."""
 
-FileType = Literal["same", "png", "tif", "webp", "jpg", "avif"]
+FileType = Literal["same", "png", "tif", "webp", "jpg", "avif", "heic"]
 """File types of results; ``same`` is the photo's own, or PNG where that is not written."""
 
 MEDIA_TYPES = {
@@ -42,5 +46,8 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
     ".jpg": "image/jpeg",
     ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".hif": "image/heif",
 }
 """Media types of results, by suffix."""

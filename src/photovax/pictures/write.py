@@ -19,7 +19,7 @@ from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo
 from photovax.pictures.texts import KEYWORDS, carried, comment_of, jpeg_xmp
 from photovax.pictures.tiff import write_tiff
-from photovax.pictures.types import JPEG_SUFFIXES
+from photovax.pictures.types import HEIC_SUFFIXES, JPEG_SUFFIXES
 
 __all__ = ["write_photo"]
 
@@ -35,18 +35,18 @@ def write_photo(
 ) -> None:
     """Write a photo: the whole file appears at once, or nothing does.
 
-    The suffix names the type. .png and .tif/.tiff are lossless, and so is .webp by default; .jpg,
-    .jpeg and .avif are written with the least loss by default. The lossless types keep pixels,
-    alpha, colour profile, EXIF and XMP. WebP has no grey (it becomes RGB); it and AVIF have no
-    resolution, and drop an alpha that is opaque everywhere; so does JPEG, which has no alpha. JPEG
-    and TIFF hold IPTC, PNG holds texts; the other types have them in XMP. Only JPEG keeps a gain
-    map.
+    The suffix names the type. .png and .tif/.tiff are lossless, and so are .webp and .heic/.heif by
+    default; .jpg, .jpeg and .avif are written with the least loss by default. The lossless types
+    keep pixels, alpha, colour profile, EXIF and XMP. WebP has no grey (it becomes RGB); it, AVIF
+    and HEIC have no resolution, and drop an alpha that is opaque everywhere; so does JPEG, which
+    has no alpha. JPEG and TIFF hold IPTC, PNG holds texts; the other types have them in XMP. Only
+    JPEG keeps a gain map.
 
     Args:
         photo: The photo.
         destination: Where to write it; a path stands for a file that must not exist yet.
-        compression: Compression of a JPEG, WebP or AVIF file, ignored for other suffixes. By
-            default JPEG and AVIF are written with the least loss, and WebP without loss.
+        compression: Compression of a JPEG, WebP, AVIF or HEIC file, ignored for other suffixes. By
+            default JPEG and AVIF are written with the least loss, and WebP and HEIC without loss.
         verify: Function that is called with the finished file under a temporary name in the same
             folder, before it is renamed; if it raises, nothing is left behind.
 
@@ -75,13 +75,28 @@ def _write_png(photo: Photo, file: BinaryIO, compression: Compression | None) ->
     for key, text in known.texts:
         more.add_text(key, text)
     options = {"icc_profile": known.icc, "exif": known.exif, "dpi": known.dpi}
-    as_image(photo.channels).save(file, "PNG", compress_level=6, pnginfo=more, **options)
+    as_image(photo.channels).save(file, "PNG", compress_level=3, pnginfo=more, **options)
 
 
 def _write_avif(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
     assert compression is not None  # noqa: S101 - for the type checker: AVIF has a least loss
     how = compression.options(grey=photo.grey)
     as_image(photo.held(compression)).save(file, "AVIF", **how, **_without_places(photo.metadata))
+
+
+def _write_heic(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
+    how: dict[str, Any]
+    if compression is None:
+        # Red, green and blue are coded as they are (ITU-T H.273, matrix 0), not as luma and colour.
+        params = {"preset": "ultrafast"}
+        how = {"quality": -1, "chroma": 444, "matrix_coefficients": 0, "enc_params": params}
+    else:
+        how = compression.options()
+    held = photo.pixels if photo.grey else photo.channels  # there is no alpha beside grey
+    try:
+        as_image(held).save(file, "HEIF", **how, **_without_places(photo.metadata))
+    except RuntimeError as error:  # of libheif
+        raise ValueError(f"{error}; use .png") from error
 
 
 def _write_webp(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
@@ -132,5 +147,6 @@ _WRITERS: dict[str, Callable[[Photo, BinaryIO, Compression | None], None]] = {
     ".tiff": _write_tiff,
     ".webp": _write_webp,
     ".avif": _write_avif,
+    **dict.fromkeys(HEIC_SUFFIXES, _write_heic),
     **dict.fromkeys(JPEG_SUFFIXES, _write_jpeg),
 }

@@ -23,7 +23,7 @@ EXAMPLES = 12  # a request and a mode; hypothesis makes the same ones each time
 # Random bytes are no picture; and 503 is what health says, and the document with it.
 UNASKED = [positive_data_acceptance, not_a_server_error]
 FILES = {
-    "immunizations": ("photo.webp", "certificate.json", "original.png", "flip.png"),
+    "immunizations": ("photo.webp", "certificate.json", "original.png", "flip.png", "preview.png"),
     "renewals": ("photo.tif", "certificate.json"),
     "checks": (),
     "edits": ("original.png", "immunized.png"),
@@ -94,6 +94,7 @@ def test_what_jobs_give_is_what_the_document_says(schema, given_settings):
         for name in names:
             (store_of(jobs).output(job) / name).write_bytes(b"{}")
         result = {"file": names[0] if names else None, "flip": "flip.png" in names}
+        result |= {"preview": "preview.png" in names}
         jobs.finish(job, "w", result)
         done[kind] = job.id
     given_back = set()
@@ -119,5 +120,6 @@ def test_what_jobs_give_is_what_the_document_says(schema, given_settings):
         ("certificate", "application/json"),
         ("original", "image/png"),
         ("flip", "image/png"),
+        ("preview", "image/png"),
         ("{which}", "image/png"),
     }

@@ -130,7 +130,7 @@ def test_tokens_are_asked_for_and_keep_jobs_apart(tmp_path, photo, monkeypatch):
         assert web.get("/").status_code == 200
         job = Client(HOME, token=ann, http=web).immunize(photo)
         theirs = {"Authorization": f"Bearer {bob}"}
-        for part in ("", "/photo", "/certificate", "/original", "/flip", "/events"):
+        for part in ("", "/photo", "/certificate", "/original", "/flip", "/preview", "/events"):
             detail_of(web.get(job.links["self"] + part, headers=theirs), 404, "no-such-job")
         detail_of(web.delete(job.links["self"], headers=theirs), 404, "no-such-job")
         asked = {"prompt": "make it night"}

@@ -21,6 +21,7 @@ from photovax.certificates.document import parse_certificate
 from photovax.client import Client, RemoteJob
 from photovax.demo import SAMPLE
 from photovax.metrics.visibility import flip_picture
+from photovax.pictures.photo import read_photo
 from photovax.service.app import build_app
 from photovax.service.http.tokens import Tokens
 from photovax.service.settings import Settings
@@ -185,6 +186,7 @@ def test_a_photo_is_immunized_and_keeps_its_name(
     tops = [page.locator(each).bounding_box()["y"] for each in options]
     assert tops == sorted(tops), "options stand above the button that uploads"
     assert page.is_hidden(".touch")
+    assert page.is_visible(".mouse")
     assert "medium" in page.inner_text("#strength-says")
     page.focus("#strength")
     page.keyboard.press("End")
@@ -420,6 +422,24 @@ def test_a_bad_file_gives_a_reason_and_the_page_goes_on(
     assert rows.count() == 1
 
 
+@pytest.mark.parametrize("kind", ["tif", "heic"])
+def test_types_that_browsers_do_not_show_are_shown_all_the_same(
+    browser: Any, address: str, given_photo: Path, kind: Any, tmp_path: Path
+) -> None:
+    with Client(address) as client:
+        job = client.wait(client.immunize(given_photo, file_type=kind))
+        client.save_photo(job, tmp_path / f"photo.{kind}")
+        shown = np.asarray(Image.open(io.BytesIO(client.picture(job, "preview"))))
+    made = read_photo(tmp_path / f"photo.{kind}")
+    assert np.array_equal(shown, made.pixels)
+    with opened(browser, f"{address}/#photos={job.id}") as page:
+        page.wait_for_selector("#outcome:not([hidden])")
+        playwright.expect(page.locator("#outcome-title")).to_be_focused()  # once it is shown
+        assert np.array_equal(pixels(page, "#after")[..., :3], made.pixels)
+        assert page.get_attribute("#photo", "download") == f"photo.immunized.{kind}"
+        assert page.is_hidden("#problem")
+
+
 def test_a_file_that_is_too_large_is_not_uploaded(
     browser: Any, address: str, given_photo: Path
 ) -> None:
@@ -466,6 +486,53 @@ def test_a_photo_of_which_it_was_not_measured_where_the_change_is_seen(
         page.wait_for_selector("#outcome:not([hidden])")
         assert page.is_hidden("#seen")
         assert page.is_visible("#amplified")
+
+
+def test_the_time_that_is_left_counts_down_during_a_step(
+    browser: Any, address: str, finished: RemoteJob
+) -> None:
+    job = httpx2.get(f"{address}/v1/immunizations/{finished.id}").json()
+    running = job | {"state": "running", "steps": 8, "result": None}
+    # The estimate of the service grows until the next step, which does not come here.
+    states = [running | {"done": 2, "seconds_left": left} for left in (50.0, 60.0, 70.0)]
+    body = "".join(f"data: {json.dumps(state)}\n\n" for state in states)
+    with opened(browser, address) as page:
+        page.route(f"**/v1/immunizations/{finished.id}", lambda r: r.fulfill(json=states[0]))
+        page.route(f"**/v1/immunizations/{finished.id}/events", lambda r: r.fulfill(body=body))
+        page.goto(f"{address}/?left#photos={finished.id}")
+        said = page.locator("#list .said")
+        text = re.compile(r"Changing the photo, step 2 of 8, about 4\d seconds left")
+        playwright.expect(said).to_have_text(text, timeout=PATIENCE)
+
+
+def test_photos_whose_names_are_not_known_are_told_apart(
+    browser: Any, address: str, finished: RemoteJob, given_photo: Path
+) -> None:
+    with Client(address) as client:
+        second = client.wait(client.immunize(given_photo))
+    with opened(browser, f"{address}/#photos={finished.id}.{second.id}") as page:
+        playwright.expect(page.locator(".pick:enabled")).to_have_text(["photo 1", "photo 2"])
+        page.get_by_text("photo 2", exact=True).click()
+        playwright.expect(page.locator("#outcome-title")).to_have_text("photo 2")
+        playwright.expect(page.locator("#photo")).to_have_attribute(
+            "download", "photo 2.immunized.png"
+        )
+
+
+def test_a_small_photo_is_not_enlarged(browser: Any, address: str, tmp_path: Path) -> None:
+    photo = tmp_path / "small.png"
+    with Image.open(SAMPLE) as sample:
+        sample.crop((0, 0, 360, 200)).save(photo)
+    with Client(address) as client:
+        job = client.wait(client.immunize(photo))
+    with opened(browser, f"{address}/#photos={job.id}") as page:
+        page.wait_for_selector("#outcome:not([hidden])")
+        assert page.locator("#stage").bounding_box()["width"] == PHONE["width"] - 32
+        page.set_viewport_size({"width": 1280, "height": 900})
+        box = page.locator("#stage").bounding_box()
+        assert (box["width"], box["height"]) == (360, 200)
+        slider = page.locator("#slider").bounding_box()
+        assert (slider["x"], slider["width"]) == (box["x"], 360), "it stands where the line is"
 
 
 def test_photos_queue_and_survive_a_reload_until_they_are_deleted(
@@ -543,6 +610,16 @@ def test_photos_that_are_dropped_or_pasted_can_be_deleted_while_they_are_uploade
             assert httpx2.get(address + job, headers=bearer).json()["state"] == "cancelled"
             assert page.is_hidden("#problem")
             assert page.is_hidden("#outcome")
+
+
+def test_a_phone_is_offered_its_camera_and_nothing_that_takes_a_mouse(
+    browser: Any, address: str
+) -> None:
+    with opened(browser, address, has_touch=True, is_mobile=True) as page:
+        assert page.is_visible("label[for=camera]")
+        assert page.is_hidden(".mouse")
+        assert "upload starts right away" in page.inner_text("#drop")
+        assert wide(page) == PHONE["width"]
 
 
 def test_it_is_dark_where_people_want_it_dark(page: Any) -> None:

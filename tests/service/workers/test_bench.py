@@ -33,13 +33,13 @@ from photovax.service.workers.parcels import write_parcel
 from photovax.service.workers.worker import pack, unpack
 from photovax.tensors import CPU
 from tests.certificates.provider import altered
-from tests.service.asking import pictures_in, settings_in
+from tests.service.asking import detail_of, pictures_in, settings_in
 from tests.serving import recipe_file
 
 FLIP = find_spec("flip_evaluator") is not None
 
 
-def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path):
+def test_a_photo_goes_in_and_comes_out_certified(client, web, photo, folder, tmp_path):
     seen: list[str] = []
     queued = client.immunize(photo, file_type="webp")
     job = client.wait(queued, callback=lambda state: seen.append(state.state))
@@ -64,6 +64,9 @@ def test_a_photo_goes_in_and_comes_out_certified(client, photo, folder, tmp_path
     original = Image.open(io.BytesIO(client.picture(job, "original")))
     assert (np.asarray(original) == given.pixels).all()
     assert job.result["flip"] is ("flip" in job.links) is FLIP
+    assert "preview" not in job.links
+    answer = web.get(f"/v1/immunizations/{job.id}/preview")
+    assert detail_of(answer, 404, "no-preview") == "browsers show the photo itself"
     if FLIP:
         where = Image.open(io.BytesIO(client.picture(job, "flip")))
         assert np.array_equal(np.asarray(where), flip_picture(given.pixels, made.pixels))

@@ -12,9 +12,10 @@ from photovax.errors import ModelError, UsageError, first_line
 from photovax.machine.device import pick_device
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
-__all__ = ["DILATIONS", "Denoiser", "network"]
+__all__ = ["DILATIONS", "Denoiser", "network", "pretrained"]
 
 WEIGHTS = {
     "levels": Path(__file__).parent / "denoiser.safetensors",
@@ -43,6 +44,33 @@ def network() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def pretrained(against: str, device: torch.device) -> nn.Sequential:
+    """The network with weights that ship with photovax, without gradients.
+
+    Args:
+        against: What it was trained to remove; see ``Denoiser``.
+        device: Device of the network.
+
+    Raises:
+        ModelError: If its weights cannot be loaded.
+        UsageError: If there is no such network.
+    """
+    if against not in WEIGHTS:
+        raise UsageError(f"against must be {' or '.join(WEIGHTS)}, got {against!r}")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    found, file = network(), WEIGHTS[against]
+    try:
+        found.load_state_dict({name: value.float() for name, value in load_file(file).items()})
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"purifier denoiser: {file} cannot be loaded: {first_line(error)}"
+        ) from error
+    found.eval().requires_grad_(False)
+    return found.to(device)
+
+
 @PURIFIERS.register("denoiser")
 class Denoiser:
     """An adaptive adversary: a network trained on pairs of originals and immunized photos.
@@ -62,22 +90,8 @@ class Denoiser:
     """
 
     def __init__(self, *, against: str = "levels", device: str = "auto") -> None:
-        if against not in WEIGHTS:
-            raise UsageError(f"against must be {' or '.join(WEIGHTS)}, got {against!r}")
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         self._device = pick_device(device)
-        self._network = network()
-        file = WEIGHTS[against]
-        try:
-            weights = {name: value.float() for name, value in load_file(file).items()}
-            self._network.load_state_dict(weights)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise ModelError(
-                f"purifier denoiser: {file} cannot be loaded: {first_line(error)}"
-            ) from error
-        self._network.eval().requires_grad_(False).to(self._device)
+        self._network = pretrained(against, self._device)
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The picture minus the perturbation that the network estimates."""

@@ -116,8 +116,7 @@ def job_view(job: Job, keep_seconds: float, root_path: str = "") -> JobView:
         links |= {"photo": f"{here}/photo", "certificate": f"{here}/certificate"}
     if job.state == "done" and job.kind == "immunizations":
         links |= {"original": f"{here}/original", "edits": f"{here}/edits"}
-        if result.get("flip"):
-            links["flip"] = f"{here}/flip"
+        links |= {name: f"{here}/{name}" for name in ("flip", "preview") if result.get(name)}
     if job.state == "done" and job.kind == "edits":
         links |= {name: f"{here}/pictures/{name}" for name in ("original", "immunized")}
     left = None

@@ -57,7 +57,9 @@ export async function show(first, second, third) {
     if (blob) image.src = URL.createObjectURL(blob);
   }
   await Promise.all([before.decode(), after.decode(), third && map.decode()]);
-  stage.style.setProperty("--ratio", after.naturalWidth / after.naturalHeight);
+  const { style } = stage.parentElement; // of the slider, too, which is as wide
+  style.setProperty("--ratio", after.naturalWidth / after.naturalHeight);
+  style.setProperty("--own", `${after.naturalWidth}px`);
   const [across, down] = third ? mostSeen() : [0.5, 0.5];
   const half = parts[0].clientWidth / 2;
   corner = [across * after.naturalWidth - half, down * after.naturalHeight - half];

@@ -71,16 +71,16 @@ function offer(link, blob, name) {
 async function open(entry) {
   shown = entry;
   sessionStorage.setItem("shown", entry.job.id);
-  const { original, photo, certificate, flip } = entry.job.links;
+  const { original, photo, certificate, flip, preview } = entry.job.links;
   let got;
   try {
-    got = await Promise.all([original, photo, certificate, flip].map((link) => link && service.picture(link)));
+    got = await Promise.all([original, photo, certificate, flip, preview].map((link) => link && service.picture(link)));
   } catch (error) {
     complain(error);
     return;
   }
   if (shown !== entry) return; // another was chosen meanwhile
-  const [first, second, says, map] = got;
+  const [first, second, says, map, seen] = got;
   const { result } = entry.job;
   const stem = entry.name.replace(/\.[^.]*$/, "");
   offer($("photo"), second, `${stem}.immunized${result.file.match(/\.[^.]*$/)[0]}`);
@@ -100,9 +100,8 @@ async function open(entry) {
   wish();
   $("outcome").hidden = false;
   try {
-    await show(first, second, map);
+    await show(first, seen ?? second, map);
   } catch {
-    // Most browsers cannot show TIFF.
     complain(new Error("This browser cannot show the file type; download it to see it."));
   }
   if ($("check").contains(document.activeElement)) return; // who fills that in is not to be taken away

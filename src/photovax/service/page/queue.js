@@ -40,12 +40,23 @@ function say(entry, stage, detail = "") {
   entry.stage = stage;
 }
 
-function left(seconds) {
-  if (seconds === null || seconds < 1) return "";
-  return seconds < 90 ? `, about ${Math.ceil(seconds)} seconds left` : `, about ${Math.ceil(seconds / 60)} minutes left`;
+// The time that is left, by the pace since the first step that was seen here: what came before it is loading.
+// It counts down from one step to the next, whereas the service's own estimate grows while a step takes.
+function left(entry, { done, steps, seconds_left: seconds }) {
+  const now = performance.now();
+  if (done !== entry.done) {
+    if (!(done > entry.first?.done)) entry.first = { done, now }; // or a new attempt
+    const pace = (now - entry.first.now) / (done - entry.first.done); // NaN at the first
+    entry.ends = now + (pace ? pace * (steps - done) : 1000 * seconds);
+    entry.done = done;
+  }
+  const rest = Math.ceil((entry.ends - now) / 1000);
+  if (rest < 1) return "";
+  return rest < 90 ? `, about ${rest} seconds left` : `, about ${Math.ceil(rest / 60)} minutes left`;
 }
 
-function report(entry, { state, done, steps, seconds_left: seconds }) {
+function report(entry, job) {
+  const { state, done, steps } = job;
   entry.bar.removeAttribute("value");
   if (state === "queued") say(entry, "Waiting in the queue");
   else if (!done) say(entry, "Starting");
@@ -53,7 +64,7 @@ function report(entry, { state, done, steps, seconds_left: seconds }) {
   else {
     entry.bar.max = steps;
     entry.bar.value = done;
-    say(entry, "Changing the photo", `, step ${done} of ${steps}${left(seconds)}`);
+    say(entry, "Changing the photo", `, step ${done} of ${steps}${left(entry, job)}`);
   }
 }
 
@@ -155,12 +166,12 @@ export async function remove(entry) {
 export async function restore() {
   const ids = location.hash.match(/^#photos=([0-9a-f.]+)$/)?.[1].split(".") ?? [];
   let gone = 0;
-  for (const id of ids) {
+  for (const [at, id] of ids.entries()) {
     if (entries.some((entry) => entry.job?.id === id)) continue;
     try {
       const job = await service.job(id);
       if (job.state === "cancelled") gone += 1;
-      else follow(make(kept[id] ?? "photo", { job }));
+      else follow(make(kept[id] ?? (ids.length > 1 ? `photo ${at + 1}` : "photo"), { job }));
     } catch (error) {
       if (![404, 410, 422].includes(error.status)) return tell.refused(error);
       gone += 1;

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench"]
 
+_SHOWN = {".png", ".jpg", ".webp", ".avif"}  # by every browser
+
 
 class Bench:
     """Models and keys of a worker, loaded on first use; the models of today are kept.
@@ -166,15 +168,18 @@ class Bench:
             networks=result.networks,
         )
         (output / "certificate.json").write_text(text, encoding="utf-8")
-        mapped = _write_map(photo, file, output / "flip.png")
+        after = read_photo(file, max_pixels=photo.width * photo.height)
+        mapped = _write_map(photo, after, output / "flip.png")
+        preview = file.suffix not in _SHOWN
+        if preview:
+            write_photo(_bare(after), output / "preview.png")
         signed = self._sign(file, text)
-        write_photo(
-            replace(photo, metadata=Metadata(icc=photo.metadata.icc)), output / "original.png"
-        )
+        write_photo(_bare(photo), output / "original.png")
         return {
             "file": file.name,
             "signed": signed,
             "flip": mapped,
+            "preview": preview,
             **_visible(saved),
             "models": _models(text),
             "networks": dict(result.networks),
@@ -299,13 +304,17 @@ def _visible(found: Saved | Check) -> dict[str, Any]:
     }
 
 
-def _write_map(photo: Photo, file: Path, target: Path) -> bool:
+def _bare(photo: Photo) -> Photo:
+    """A photo with its colour profile alone, to be looked at."""
+    return replace(photo, metadata=Metadata(icc=photo.metadata.icc))
+
+
+def _write_map(photo: Photo, after: Photo, target: Path) -> bool:
     """Write FLIP's map of the visible change between a photo and a saved one.
 
     Returns:
         Whether there is one; not without the package or with too little memory.
     """
-    after = read_photo(file, max_pixels=photo.width * photo.height)
     try:
         made = flip_picture(photo.visible(), after.visible())
     except MetricUnavailable:

@@ -64,6 +64,14 @@ def flip(service: Service, made: Immunization) -> Response:
     return sent(service.jobs.pictures, made, "flip.png", "image/png", "flip.png")
 
 
+@router.get("/immunizations/{job}/preview", response_class=Response, responses=given("image/png"))
+def preview(service: Service, made: Immunization) -> Response:
+    """Return the immunized photo as PNG, where some browsers do not show its own type."""
+    if not (made.result or {}).get("preview"):
+        raise Problem(404, "no-preview", "browsers show the photo itself")
+    return sent(service.jobs.pictures, made, "preview.png", "image/png", "preview.png")
+
+
 @router.get("/edits/{job}/pictures/{which}", response_class=Response, responses=given("image/png"))
 def edited(
     service: Service, own: Owner, job: Id, which: Literal["original", "immunized"]
