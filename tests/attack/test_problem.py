@@ -1,6 +1,7 @@
 """One photo to immunize: which pixels may change, and what an editor may repaint of it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -8,12 +9,15 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from photovax.attack.budgets import Perceptual
 from photovax.attack.presets import PRESETS
 from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.attack.scene import drawn_loss
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
+from photovax.machine.memory import LIBRARIES, resident_bytes
+from photovax.machine.plan import Copies, MemoryPlan
 from photovax.pictures.masks import repainted
 from photovax.pictures.photo import Metadata, Photo
 from photovax.registry import Part
@@ -52,6 +56,28 @@ def problem(immunizer: Immunizer) -> Make:
         return Problem(given or photo(), recipe, mask, immunizer.models, CPU)
 
     return make
+
+
+def test_the_plan_counts_what_the_budget_holds(problem):
+    everywhere = np.ones((64, 80), dtype=bool)
+    plain, seen = (
+        problem(replace(PRESETS[name], size=64), everywhere)._copies(compared=False)
+        for name in ("fast-linf", "fast")
+    )
+    assert (plain.budget, seen.budget) == (0, Perceptual.copies_at_work)
+    momentum = (PRESETS["fast"].momentum > 0) - (PRESETS["fast-linf"].momentum > 0)
+    assert seen.during - plain.during == Perceptual.copies_kept + momentum
+
+
+def test_a_limit_is_refused_for_what_the_budget_holds():
+    """On a large photo and a small model, the budget's work takes more than a pass."""
+    held = resident_bytes() + LIBRARIES
+    limit = held + 100 * 2**20
+    for budget in (0, 7):
+        plan = MemoryPlan(limit, limited=True)
+        copies = Copies(working=2**24, whole=2**24, during=1, budget=budget)
+        with pytest.raises(UsageError, match="too little") if budget else nullcontext():
+            plan.fit("m", copies, name="m", sides=(8, 8), probe=lambda: 1.0, recompute=lambda: None)
 
 
 def regions(found: Problem) -> list[np.ndarray]:

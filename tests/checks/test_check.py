@@ -1,11 +1,12 @@
 """A copy that a platform made of a photo is judged by what is left of the immunization."""
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from photovax.attack.recipe import Recipe
 from photovax.checks.check import Check, check
@@ -103,6 +104,36 @@ def test_a_copy_of_a_noisy_photo_fails(original, copy):
     # The floor is noise of the budget: neither of the JPEG's error nor of what a resize leaves.
     model = found.models["embedded"]
     assert model.effect.shift == pytest.approx(model.floor.shift, rel=0.35)
+
+
+FILTERS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "brightness": lambda it: ImageEnhance.Brightness(it).enhance(1.3),
+    "contrast": lambda it: ImageEnhance.Contrast(it).enhance(1.5),
+    "saturation": lambda it: ImageEnhance.Color(it).enhance(1.8),
+    "grey": lambda it: it.convert("L").convert("RGB"),
+    "gamma": lambda it: it.point(lambda level: 255 * (level / 255) ** 0.6),
+    "warmth": lambda it: it.point([min(255, level * (110 - 10 * c) // 100) for c in range(3)
+                                   for level in range(256)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_is_no_immunization_and_hides_none(original, immunized, name):
+    """Latents of a clean photo move as far under a filter as under an immunization."""
+    clean, safe = (
+        checked(saved(FILTERS[name](it.to_image()), "JPEG", quality=90), original)
+        for it in (original, immunized)
+    )
+    assert clean.verdict is Verdict.FAIL
+    assert clean.models["embedded"].effect.shift < 0.03
+    assert clean.filtered
+    assert clean.step is not None
+    assert clean.step.line == "filtered in all colours, JPEG, quality 90, 4:2:0"
+    assert safe.verdict is not Verdict.FAIL
+
+
+def test_an_immunization_is_no_filter(original, immunized):
+    assert not checked(COPIES["jpeg80"](immunized.to_image()), original).filtered
 
 
 def test_a_clean_copy_by_an_unknown_resize_does_not_pass(original):

@@ -68,8 +68,12 @@ def test_a_filter_is_noted(photo_file, tmp_path, photovax):
     pytest.importorskip("cv2")
     bright = ImageEnhance.Brightness(Image.open(photo_file)).enhance(0.7)
     bright.save(tmp_path / "dark.jpg", quality=85)
-    _, out, _ = photovax("check", "dark.jpg", "--original", "photo.jpg", "--device", "cpu")
-    assert out.splitlines()[-3].startswith("note: most of the change is one of all colours")
+    code, out, _ = photovax("check", "dark.jpg", "--original", "photo.jpg", "--device", "cpu")
+    assert code == 11  # it is a clean photo
+    lines = out.splitlines()
+    assert lines[0].startswith("step: filtered in all colours, JPEG, quality 85")
+    assert lines[-3].startswith("note: most of the change was one of all colours")
+    assert lines[-3].endswith("does not count")
 
 
 def test_what_treatments_leave_is_printed_and_in_the_json(

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ from PIL import Image, ImageEnhance
 
 from photovax.checks.noise import noisy
 from photovax.errors import MetricUnavailable, UsageError
-from photovax.metrics.served import filtered, find_step
+from photovax.metrics.served import find_step
+from photovax.metrics.tones import find_tone
 from photovax.pictures.photo import read_photo
 from tests.metrics.samples import as_jpeg, opened, sample
 
@@ -103,9 +105,18 @@ def test_a_filter_is_told_from_other_changes(original, change):
     data = as_jpeg(change(Image.fromarray(original)).enhance(1.3), quality=85)
     jpeg = read_photo(data).compression
     assert jpeg is not None
-    assert filtered(find_step(opened(data), original, jpeg)(original), opened(data))
+    plain = find_step(opened(data), original, jpeg)
+    tone = find_tone(original, opened(data))
+    assert tone is not None
+    step = replace(plain, tone=tone)
+    assert step.changes
+    assert step.line == f"filtered in all colours, {jpeg.label}"
+    left, before = (
+        np.square(it(original).astype(float) - opened(data)).mean() for it in (step, plain)
+    )
+    assert left < 0.2 * before
     for changed in (original, noisy(original, 24, 0), jpeg.decoded(original)):
-        assert not filtered(original, changed)
+        assert find_tone(original, changed) is None
 
 
 @pytest.mark.parametrize(("width", "height"), [(7, 5), (12, 9), (16, 16), (300, 12)])

@@ -81,6 +81,65 @@ def test_shares_are_sums_of_the_maps_of_transformers(kind, folders, image):
         assert block.share(own, slice(None)).tolist() == pytest.approx([1, 1])
 
 
+def masked(keys: int) -> torch.Tensor:
+    """What each of two pictures of a batch may attend to: its prompts have different lengths."""
+    mask = torch.ones(2, 1, 1, keys, dtype=torch.bool)
+    mask[0, ..., :3] = False
+    return mask
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [masked(8), masked(8).expand(2, 1, 8, 8), torch.randn(8, 8), masked(8).float().log()],
+    ids=["of keys", "of queries and keys", "added", "of keys, added"],
+)
+def test_no_share_goes_to_what_a_mask_hides(mask):
+    """Padding of a shorter prompt would else count as attended to."""
+    draws = Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 8, 4, generator=draws) for _ in range(3))
+    network = torch.nn.Identity()
+    network.processor = None  # type: ignore[assignment]
+    with attention_seen(network) as seen:
+        network(query)
+        made = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=0.7)
+    (block,) = seen
+    scores = query @ key.mT * 0.7
+    scores += mask if mask.dtype.is_floating_point else mask.float().log()
+    maps = scores.softmax(-1)
+    torch.testing.assert_close(maps @ value, made)
+    own, photo = slice(2, 5), slice(5, 8)
+    torch.testing.assert_close(block.share(own, photo), maps[:, :, own, photo].sum(-1).mean((1, 2)))
+
+
+def test_padded_words_of_a_transformer_get_no_share(folders, image, monkeypatch):
+    """Qwen-Image-Edit masks the words that only a longer prompt of the batch has."""
+    editor = load_editor(str(folders["qwen-edit"]), device=CPU)
+    own = type(editor)._velocity  # type: ignore[union-attr]
+
+    def padded(self, noisy, times, context):
+        forward = self.transformer.forward
+
+        def fed(**options):
+            words = torch.ones(options["encoder_hidden_states"].shape[:2], dtype=torch.bool)
+            words[0, 2:] = False
+            return forward(**options | {"encoder_hidden_states_mask": words})
+
+        with monkeypatch.context() as patch:
+            patch.setattr(self.transformer, "forward", fed)
+            return own(self, noisy, times, context)
+
+    monkeypatch.setattr(type(editor), "_velocity", padded)
+    seen, context = looked(editor, image)
+    for block in seen:
+        mine, photo = block.pictures
+        words = block.share(mine, slice(2, context.words.tokens.shape[1]))
+        assert words[0] == 0 < words[1]
+        assert block.share(mine, slice(None)).tolist() == pytest.approx([1, 1])
+        torch.testing.assert_close(
+            block.share(mine, photo)[0], 1 - block.share(mine, slice(0, photo.start))[0]
+        )
+
+
 def test_tokens_of_the_photo_alone_follow_the_photo(folders, image):
     """At the first block keys of the photo's tokens change with the photo, and no others do."""
     editor = load_editor(str(folders["kontext"]), device=CPU)

@@ -57,7 +57,7 @@ def test_uploads_that_fill_the_disk_are_turned_away(tmp_path, photo):
 
 def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, photo):
     port, settings, log = free_port(), settings_in(tmp_path), tmp_path / "log"
-    slow = recipe_file(tmp_path, "slow", steps=80)
+    slow = recipe_file(tmp_path, "slow", steps=40)
 
     def start() -> subprocess.Popen[bytes]:
         with log.open("ab") as out:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from photovax.attack.budgets import Constraint, Perceptual
+from photovax.attack.budgets import Constraint, TakesEstimates
 from photovax.attack.losses import Weighed
 from photovax.attack.networks.estimate import estimator
 from photovax.attack.networks.network import PerturbationNetwork
@@ -142,8 +142,8 @@ class Problem:
             for model in self._models
         ]
         estimators = [estimator(network, quick) for network in networks]
-        # The recipe refuses other budgets than those that bound visibility.
-        budget = cast(Perceptual, self.working_constraint())
+        # The recipe refuses other budgets than those that take estimates.
+        budget = cast(TakesEstimates, self.working_constraint())
         with torch.no_grad():
             return budget.estimated(self.scene.origin, list(zip(feeds, estimators, strict=True)))
 
@@ -220,7 +220,7 @@ class Problem:
 
     def _copies(self, *, compared: bool) -> Copies:
         """The number and size of the copies of the photo that the descent holds."""
-        adaptive = self.recipe.adaptivity is not None
+        adaptive, budget = self.recipe.adaptivity is not None, self.recipe.constraint
         pieces = any(self.scene.in_pieces(view) for view in self.views[0])
         # The image, the best one so far, former gradients, the other models' gradients, and the
         # exact gradient while a quick one is compared. A sweep over windows fills a gradient of its
@@ -231,9 +231,10 @@ class Problem:
         return Copies(
             working=self.scene.origin.nbytes,
             whole=self.origin.nbytes,
-            during=during + compared,
+            during=during + compared + budget.copies_kept,
             # Between passes: the squares of former gradients, and their root.
             more=2 * adaptive,
+            budget=budget.copies_at_work,
         )
 
     def _largest_fed(self, fed: Sequence[View]) -> tuple[int, int]:

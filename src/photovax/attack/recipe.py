@@ -119,11 +119,11 @@ class Recipe:
                 ),
             }
         )
-        bounds_seen = self.constraint.bounds_seen  # raises if the budget is unknown or out of range
-        if self.warm is not None and not bounds_seen:
+        warms = self.constraint.takes_estimates  # raises if the budget is unknown or out of range
+        if self.warm is not None and not warms:
             raise UsageError(
-                f"recipe warm needs a perceptual budget, got {self.budget.name}: networks estimate "
-                "visibility thresholds"
+                "recipe warm needs a budget that takes estimates, such as perceptual, got "
+                f"{self.budget.name}: networks estimate visibility thresholds"
             )
 
     def _refuse(self, checks: Mapping[str, tuple[bool, str]]) -> None:

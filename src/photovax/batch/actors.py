@@ -9,6 +9,7 @@ end a bounded number of them.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,9 @@ _OBJECTS = 100 * 2**20
 
 _FAREWELL = 2.0
 """Seconds that an actor has to delete its files before it is killed."""
+
+_ANSWER = 10.0
+"""Seconds in which a cluster must answer; Ray by itself tries for a quarter of an hour."""
 
 Places = Mapping[Path, Path]
 """Where files are that were brought to an actor, by where they were."""
@@ -243,13 +247,32 @@ def _connect(ray: Any, address: str, workers: int) -> None:
             "object_store_memory": _OBJECTS,
         }
     try:
+        _knock(address)
+    except (OSError, OverflowError) as error:  # the second of a port that is none
+        raise _no_cluster(address, error) from error
+    try:
         ray.init(**asked)
     except Exception as error:  # Ray has no class of its own for this
         ray.shutdown()
-        raise UsageError(
-            f"--cluster {address}: cannot be connected to: {first_line(error)}",
-            hint="give the address of `ray start`, such as 10.0.0.1:6379, or local",
-        ) from error
+        raise _no_cluster(address, error) from error
+
+
+def _knock(address: str) -> None:
+    """Connect to an address with a port, and leave at once.
+
+    Raises:
+        OSError: If nothing answers there.
+    """
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
+
+
+def _no_cluster(address: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"--cluster {address}: cannot be connected to: {first_line(error)}",
+        hint="give the address of `ray start`, such as 10.0.0.1:6379, or local",
+    )
 
 
 def _room(ray: Any, device: str) -> tuple[dict[str, int], int]:

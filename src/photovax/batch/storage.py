@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -216,16 +216,38 @@ class Files:
             return [posixpath.basename(name.rstrip("/")) for name in found]
         return []
 
-    def remove(self, folder: str) -> None:
-        """Delete all objects below a folder in a store, if there are any.
+    def remove(self, folders: Sequence[str]) -> None:
+        """Delete all objects below folders of one store, if there are any, in as few requests.
 
         Raises:
             OSError: If the store refuses.
         """
-        store, path = _store(without_slash(folder))
-        with _as_os_error(folder), suppress(FileNotFoundError):
-            store.invalidate_cache()
-            store.rm(path, recursive=True)
+        places = [_store(without_slash(folder)) for folder in folders]
+        if places:
+            store = places[0][0]
+            with _as_os_error(folders[0]), suppress(FileNotFoundError):
+                store.invalidate_cache()
+                store.rm([path for _, path in places], recursive=True)
+
+    def fetch(self, url: str, path: Path) -> None:
+        """Copy an object to a disk, piece by piece.
+
+        Raises:
+            OSError: If there is none, or the disk is full.
+        """
+        store, name = _store(url)
+        with _as_os_error(url):
+            store.get_file(name, str(path))
+
+    def put(self, path: Path, url: str) -> None:
+        """Copy a file to an object, piece by piece; one that is there is replaced.
+
+        Raises:
+            OSError: If the store refuses.
+        """
+        store, name = _store(url)
+        with _as_os_error(url):
+            store.put_file(str(path), name)
 
     def read_all(self, urls: list[str]) -> Iterator[bytes]:
         """The contents of objects of one store, read several at a time.

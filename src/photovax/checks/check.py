@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from photovax.machine.device import pick_device
 from photovax.metrics.distortion import Visibility, visibility
 from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.profiles import conversion
-from photovax.metrics.served import Step, filtered, find_step, step_in_place
+from photovax.metrics.served import Step, find_step, step_in_place
+from photovax.metrics.tones import find_tone
 from photovax.metrics.visibility import VisibleDifference, visible_difference
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.catalog.fits import check_used
@@ -50,7 +51,8 @@ class Check:
         models: Effect on each model, by its name.
         step: What was done to the copy before it was served, and in the comparison to the original
             and to noise, too; None where nothing was.
-        filtered: Whether the change is mostly one of all colours, as by a filter, which counts.
+        filtered: Whether most of what differed was a change of all colours, as by a filter. It is
+            part of the step.
         survival: What common treatments leave of the effect; None if it was not asked for.
     """
 
@@ -86,8 +88,8 @@ def check(
 ) -> Check:
     """Measure a photo, or a copy of it that a platform serves, against its original.
 
-    A copy may be resized, cropped and recompressed. The same is then done to the original, so that
-    only the immunization makes a difference.
+    A copy may be resized, cropped, filtered and recompressed. The same is then done to the
+    original, so that only the immunization makes a difference.
 
     Args:
         photo: The immunized photo or the copy.
@@ -147,6 +149,10 @@ def check_copy(
     kind = _UNTOLD.get(photo.format) if photo.compression is None else None
     step = find_step(after, whole, photo.compression, colours, kind=kind)
     before = step(whole)
+    tone = find_tone(before, after)
+    if tone is not None:
+        step = replace(step, tone=tone)
+        before = step(whole)
     visible = visibility(before, after)
     spoilt, fed = noise_after(step, whole, before, after), _fed(models, size)
     found = judge(fed, before, after, spoilt, device)
@@ -156,7 +162,7 @@ def check_copy(
         left = survival_of(before, after, spoilt, fed, fresh, device)
     seen = visible_difference(before, after)
     done = step if step.changes else None
-    return Check(visible, seen, found, done, filtered(before, after), left)
+    return Check(visible, seen, found, done, tone is not None, left)
 
 
 def check_loaded(

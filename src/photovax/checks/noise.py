@@ -12,6 +12,9 @@ from photovax.metrics.served import Step
 
 __all__ = ["noise_after", "noisy", "with_noise"]
 
+# Levels of noise at least where a filter was fitted: the error of a fit, a level or two over whole
+# areas, moves latents further than noise of that size.
+_FITTED = 6
 _SIZED = 0.999  # quantile of changes that decides how large noise is; one pixel must not decide it
 
 
@@ -52,7 +55,8 @@ def _level(step: Step, original: np.ndarray, before: np.ndarray, after: np.ndarr
         return _size_of_change(before, step(noisy(original, level, FLOOR_SEEDS[0])))
 
     # At least 1, or a change of few pixels would be compared with no noise at all.
-    return max(1, bisect_left(range(256), wanted, key=left))
+    least = 1 if step.tone is None else _FITTED
+    return max(least, bisect_left(range(256), wanted, key=left))
 
 
 def _size_of_change(before: np.ndarray, after: np.ndarray) -> int:

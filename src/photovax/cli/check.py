@@ -104,8 +104,8 @@ def _lines(found: Check) -> list[str]:
             )
     if found.filtered:
         lines.append(
-            "note: most of the change is one of all colours, as by a filter (brightness, contrast, "
-            "saturation), and counts: clean photos under strong filters can pass"
+            "note: most of the change was one of all colours, as by a filter (brightness, "
+            "contrast, saturation), and does not count"
         )
     if found.survival is not None:
         lines += survival_lines(found.survival.figures())

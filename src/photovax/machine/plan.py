@@ -21,12 +21,14 @@ class Copies:
         whole: Size, in bytes, of a copy at the photo's own size.
         during: Number of working copies held during a pass through a model.
         more: Number of whole copies held between passes in addition to ``memory.PHOTO_COPIES``.
+        budget: Number of working copies that the budget holds between passes in addition.
     """
 
     working: int
     whole: int
     during: int
     more: int = 0
+    budget: int = 0
 
 
 class MemoryPlan:
@@ -89,7 +91,7 @@ class MemoryPlan:
             recompute()
             self._each.clear()
             each = self._probed(key, probe) * height * width
-        between = (PHOTO_COPIES + copies.more) * copies.whole
+        between = (PHOTO_COPIES + copies.more) * copies.whole + copies.budget * copies.working
         needed = held + max(between, copies.during * copies.working + each)
         if self.limit is not None and needed > limit:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""What a platform did to a photo: the part that it kept, the size, the colours, and the JPEG.
+"""What was done to a photo: the part that was kept, the size, the colours, and the JPEG.
 
 The same is done to the original, so that a copy is compared with what the platform would have made
 of the photo without immunization.
@@ -15,10 +15,11 @@ from PIL import Image
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.metrics.profiles import Conversion
 from photovax.metrics.registration import Box, alike, find_box
+from photovax.metrics.tones import Tone
 from photovax.pictures.channels import as_image
 from photovax.pictures.compression import Compression, Kind
 
-__all__ = ["Step", "filtered", "find_step", "step_in_place"]
+__all__ = ["Step", "find_step", "step_in_place"]
 
 # The likelier come first, and stay where another explains the copy no better.
 _FILTERS = ("lanczos", "bicubic", "bilinear", "hamming", "box")
@@ -27,8 +28,6 @@ _NEAR = 0.5  # pixels; a box with edges that near to whole pixels is tried there
 # explains. A JPEG is not compressed twice: as the original itself, if that is the copy.
 _ALIKE, _AS_GOOD, _TWICE = 1.01, 1.05, 2.0
 _SMALL = 24  # pixels; in shorter sides, immunization is taken for a turn or a crop
-_FILTERED = 4.0  # squared levels; of less, a change of all colours cannot be told from rounding
-_SAMPLE = 200_000  # pixels
 _MIDDLE = 384  # pixels of each side
 _QUALITIES = (95, 90, 85, 80, 75, 70, 60, 50, 40, 30)
 
@@ -45,6 +44,7 @@ class Step:
             those of the box, not resized.
         compression: Compression of the copy; None if it is lossless, or that of the original.
         colours: Conversion to the copy's colour profile; None if there was none.
+        tone: Change of all colours by a filter; None if there was none.
     """
 
     original: tuple[int, int]
@@ -53,6 +53,7 @@ class Step:
     resampling: str | None
     compression: Compression | None
     colours: Conversion | None = None
+    tone: Tone | None = None
 
     @property
     def whole(self) -> bool:
@@ -62,7 +63,7 @@ class Step:
     @property
     def changes(self) -> bool:
         """Whether anything was done."""
-        done = (self.resampling, self.compression, self.colours)
+        done = (self.resampling, self.compression, self.colours, self.tone)
         return not self.whole or any(each is not None for each in done)
 
     @property
@@ -86,6 +87,8 @@ class Step:
             done.append(f"resized to {by} ({self.resampling})")
         if self.colours is not None:
             done.append("colours converted to its profile")
+        if self.tone is not None:
+            done.append("filtered in all colours")
         if self.compression is not None:
             done.append(self.compression.label)
         return ", ".join(done) or "none"
@@ -114,6 +117,8 @@ class Step:
             made = pixels[top:bottom, left:right]
         if self.colours is not None:
             made = self.colours(made)
+        if self.tone is not None:
+            made = self.tone(made)
         return made if self.compression is None else self.compression.decoded(made)
 
 
@@ -181,27 +186,6 @@ def step_in_place(
     if step.compression is None:  # nothing to choose from
         return step
     return _nearest([step, replace(step, compression=None)], copy, original, slack=_TWICE)
-
-
-def filtered(before: np.ndarray, copy: np.ndarray) -> bool:
-    """Whether a linear change of all colours explains more than half of what differs.
-
-    That is so under filters (brightness, contrast, saturation), and where an immunization draws a
-    photo to grey.
-
-    Args:
-        before: The original after the step, uint8 (H, W, C).
-        copy: The copy, of the same shape.
-    """
-    channels = copy.shape[2]
-    every = -(-copy.size // channels // _SAMPLE)
-    first, second = (each.reshape(-1, channels)[::every].astype(float) for each in (before, copy))
-    error = float(np.square(first - second).mean())
-    if error < _FILTERED:
-        return False
-    mixed = np.hstack([first, np.ones((len(first), 1))])
-    left = second - mixed @ np.linalg.lstsq(mixed, second, rcond=None)[0]
-    return float(np.square(left).mean()) * _TWICE < error
 
 
 def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:

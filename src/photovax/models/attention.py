@@ -20,6 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["Attention", "attention_seen"]
 
+_FED = ("query", "key", "value", "attn_mask")
+
 
 @dataclass(frozen=True, eq=False)
 class Attention:
@@ -32,6 +34,10 @@ class Attention:
         key: Keys.
         value: Values.
         answer: Mean of the values for each query, weighted by attention.
+        mask: What the queries may attend to, such as no padding of the prompt, as PyTorch takes it:
+            True or added to the scores, of a shape that broadcasts to (N, heads, queries, keys).
+            None if it is everything.
+        scale: Factor of the scores; one over the root of the width when None.
         grid: Rows and columns of the queries in a UNet, where they are places; None otherwise.
         halved: How often a UNet has halved the sides of the latent at this block.
         pictures: Tokens of each picture where the model reads pictures as tokens: that which it
@@ -44,6 +50,8 @@ class Attention:
     key: Tensor
     value: Tensor
     answer: Tensor
+    mask: Tensor | None = None
+    scale: float | None = None
     grid: tuple[int, int] | None = None
     halved: int = 0
     pictures: tuple[slice, ...] = ()
@@ -57,7 +65,12 @@ class Attention:
         # the values are 1 at these keys and 0 at others.
         marked = torch.zeros_like(self.key)
         marked[:, :, keys] = 1
-        sums = F.scaled_dot_product_attention(self.query[:, :, queries], self.key, marked)
+        mask = self.mask
+        if mask is not None and mask.shape[-2] > 1:
+            mask = mask[..., queries, :]
+        sums = F.scaled_dot_product_attention(
+            self.query[:, :, queries], self.key, marked, mask, scale=self.scale
+        )
         return sums.to(torch.promote_types(sums.dtype, torch.float32)).flatten(1).mean(1)
 
 
@@ -116,7 +129,9 @@ class _Watch(TorchFunctionMode):
         """Call a function of PyTorch, and note the inputs and output of attention."""
         made = func(*args, **(kwargs or {}))
         if func is F.scaled_dot_product_attention and self._block is not None:
-            fed = dict(zip(("query", "key", "value"), args, strict=False)) | dict(kwargs or {})
+            fed = dict(zip(_FED, args, strict=False)) | dict(kwargs or {})
             name, cross = self._block
-            self.seen.append(Attention(name, cross, fed["query"], fed["key"], fed["value"], made))
+            inputs = fed["query"], fed["key"], fed["value"]
+            mask, scale = fed.get("attn_mask"), fed.get("scale")
+            self.seen.append(Attention(name, cross, *inputs, made, mask, scale))
         return made

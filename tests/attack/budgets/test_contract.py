@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -23,6 +27,34 @@ def every_constraint() -> list[Constraint]:
         Perceptual(2, 16).fitted(5, 7, 3),  # changes are found on a grid of 4 x 6
     ]
     return plain + [each.within(mask) for each in plain]
+
+
+MEASURE = """
+import torch
+from photovax.attack.budgets import Perceptual
+from photovax.machine.memory import peak_resident_bytes
+
+side = 1200
+origin, grad = torch.rand(1, 3, side, side), torch.randn(1, 3, side, side)
+x, small = origin + 0.05, torch.rand(1, 3, 64, 64)
+budget = Perceptual(0.73, 24)
+budget.direction(small, small)  # so that libraries are loaded
+before = peak_resident_bytes()
+budget.project(x, origin)
+budget.direction(grad, origin)
+print((peak_resident_bytes() - before) / origin.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses an option of glibc")
+def test_the_copies_of_a_budget_are_counted():
+    """PyTorch's memory is the system's, so a process of its own is measured."""
+    # Freed blocks go back at once, so that the peak is what is held.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", MEASURE]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603
+    held, of_a_ball = float(told.stdout), 1
+    assert held <= Perceptual.copies_at_work + of_a_ball < held + 1
 
 
 @pytest.mark.parametrize("constraint", every_constraint(), ids=repr)

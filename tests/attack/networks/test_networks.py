@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from photovax.attack.budgets import Perceptual
+from photovax.attack.budgets import BUDGETS, Linf, Perceptual
 from photovax.attack.networks.estimate import estimator
 from photovax.attack.networks.files import networks_of, read_network, write_network
 from photovax.attack.networks.headers import SHIPPED, shipped_for, told_by
@@ -18,8 +18,10 @@ from photovax.errors import ModelError, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.models.load import load_autoencoder
+from photovax.models.views import interpolated, resize
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.sample import SAMPLE
+from photovax.registry import Part
 from photovax.tensors import CPU
 
 WIDTHS = (8, 8, 8)
@@ -171,6 +173,28 @@ def test_a_descent_starts_at_the_estimate_and_takes_fewer_steps(file):
     assert (cold.steps, dict(cold.networks)) == (6, {})
 
 
+class Signs(Linf):
+    """Such as a plug-in's: a ball whose images take an estimate's signs."""
+
+    takes_estimates = True
+
+    def estimated(self, origin, estimators):
+        ((fed, estimate),) = estimators
+        found = estimate(resize(origin, *fed), torch.ones(1, 1, *fed), 30.0).float()
+        signs = interpolated(found, *origin.shape[-2:]).sign()
+        return self.project(origin + self.radius * signs, origin)
+
+
+def test_a_plug_ins_budget_can_take_estimates(file, monkeypatch):
+    monkeypatch.setitem(BUDGETS._makers, "signs", Signs)
+    recipe = replace(PRESETS["instant"], budget=Part("signs", {"radius": 8 / 255}), size=64)
+    given = photo()
+    made = Immunizer(networks=[file]).immunize(given, recipe)
+    assert made.steps == 0
+    change = np.abs(made.photo.pixels.astype(int) - given.pixels)
+    assert np.quantile(change, (0.5, 1)).tolist() == [8, 8]
+
+
 def test_instant_takes_no_step_and_keeps_the_budget(file, tmp_path):
     immunizer = Immunizer(networks=[file])
     saved = immunizer.immunize(photo(), PRESETS["instant"]).save(tmp_path / "a.png")
@@ -207,7 +231,7 @@ def test_a_budget_in_levels_uses_no_network():
     assert PRESETS["fast"].with_levels(8).warm is None
     with pytest.raises(UsageError, match="takes no steps"):
         PRESETS["instant"].with_levels(8)
-    with pytest.raises(UsageError, match="warm needs a perceptual budget, got linf"):
+    with pytest.raises(UsageError, match=r"warm needs a budget .* as perceptual, got linf"):
         replace(PRESETS["fast-linf"], warm=0.5)
     with pytest.raises(UsageError, match="warm must be from 0 to 1, got 2"):
         replace(PRESETS["fast"], warm=2)

@@ -13,7 +13,7 @@ from photovax.attack.objectives import (
 )
 from photovax.attack.presets import PRESETS
 from photovax.attack.recipe import Recipe
-from photovax.errors import ModelError
+from photovax.errors import ModelError, UsageError
 from photovax.immunizer import Immunizer
 from photovax.machine.precision import quick_passes
 from photovax.models.attention import Attention
@@ -156,6 +156,15 @@ def test_drift_adds_lengths_of_what_depends_on_the_photo():
     loss = AttentionDrift().bind(model, torch.rand(1, 3, 8, 8))  # type: ignore[arg-type]
     # Four ones have the length 2; keys and values of cross-attention are the prompt's.
     assert loss(torch.rand(1, 3, 8, 8), Generator()).tolist() == [-(2 + 4 + 6 + 8)]
+
+
+def test_drift_needs_self_attention():
+    """Such as of UNets whose blocks attend to the prompt alone (``only_cross_attention``)."""
+    cross = block(torch.zeros(1, 1, 4, 1), torch.zeros(1, 1, 2, 1), cross=True)
+    loss = AttentionDrift().bind(Shown([cross], [cross]), torch.rand(1, 3, 2, 2))  # type: ignore[arg-type]
+    says = "needs a UNet with self-attention.*; model given has cross-attention only$"
+    with pytest.raises(UsageError, match=says):
+        loss(torch.rand(1, 3, 2, 2), Generator())
 
 
 def test_the_decoy_counts_repainted_places_below_the_full_resolution():

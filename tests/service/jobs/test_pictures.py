@@ -1,7 +1,11 @@
 """Pictures of jobs in a folder, in a store in memory, and in S3 as moto serves it."""
 
+import errno
+import tracemalloc
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +89,66 @@ def test_a_bucket_is_swept_by_the_time_it_was_seen_and_only_of_jobs(monkeypatch)
     assert Files().names(url) == ["holiday"]
 
 
+def test_large_pictures_go_through_in_pieces():
+    """A decoded photo of 50 megapixels has 150 MB, and several are on their way at a time."""
+    size = 2**25
+    bucket, job = Bucket(f"memory://{uuid.uuid4().hex}"), a_job()
+
+    def most(does: Callable[[], None]) -> int:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        does()
+        return tracemalloc.get_traced_memory()[1] - before
+
+    def upload() -> None:
+        with bucket.draft(job.id) as folder, (folder / "photo.npz").open("wb") as file:
+            file.truncate(size)
+
+    def work() -> None:
+        with bucket.work(job) as (folder, _):
+            assert (folder / "photo.npz").stat().st_size == size
+
+    tracemalloc.start()
+    try:
+        assert most(upload) < 1.5 * size  # the store itself has it in memory
+        assert most(work) < size / 2
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_jobs_are_deleted_in_one_request(s3, monkeypatch):
+    s3fs = pytest.importorskip("s3fs")
+    bucket, jobs = Bucket(f"{s3}/service"), [a_job() for _ in range(3)]
+    for job in jobs:
+        worked_on(bucket, job)
+    asked: list[str] = []
+    own = s3fs.S3FileSystem._call_s3
+
+    async def counted(self: Any, method: str, *args: Any, **options: Any) -> Any:
+        asked.append(method)
+        return await own(self, method, *args, **options)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    bucket.remove_all([job.id for job in jobs[1:]])
+    assert [each for each in asked if each.startswith("delete")] == ["delete_objects"]
+    assert Files().names(f"{s3}/service") == [jobs[0].id]
+    bucket.remove_all([])
+    bucket.remove_all([jobs[1].id])  # nothing is no error
+    assert Files().names(f"{s3}/service") == [jobs[0].id]
+
+
+def test_a_full_disk_is_no_store_out_of_reach(monkeypatch):
+    bucket, job = Bucket(f"memory://{uuid.uuid4().hex}"), a_job()
+    worked_on(bucket, job)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Files, "fetch", full)
+    with pytest.raises(OSError, match="No space left"), bucket.work(job):
+        pass
+
+
 def test_a_draft_that_fails_is_not_kept(pictures):
     job = a_job()
 
@@ -121,7 +185,7 @@ def test_a_store_that_does_not_answer_is_out_of_reach(monkeypatch):
     def broken(*_: object, **__: object) -> None:
         raise PermissionError("s3://secret/name: denied")
 
-    for name in ("listed", "opened", "create"):
+    for name in ("listed", "opened", "put"):
         monkeypatch.setattr(Files, name, broken)
     told = r"^the store of pictures is out of reach \(PermissionError\); try again later$"
     with pytest.raises(StoreUnreachable, match=told), bucket.work(job):

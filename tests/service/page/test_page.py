@@ -96,7 +96,7 @@ def wide(page: Any) -> int:
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(recipe_file(tmp_path_factory.mktemp("recipe"), steps=60))
+    return str(recipe_file(tmp_path_factory.mktemp("recipe"), steps=30))
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_a_photo_is_immunized_and_keeps_its_name(
     page.check("#forbid")
     page.evaluate(LISTEN)
     page.set_input_files("#file", given_photo)
-    page.get_by_text("of 60, about").wait_for(timeout=PATIENCE)
+    page.get_by_text("of 30, about").wait_for(timeout=PATIENCE)
     page.wait_for_selector("#outcome:not([hidden])", timeout=PATIENCE)
     heard = page.evaluate("window.heard")
     assert len(heard) <= 5, heard

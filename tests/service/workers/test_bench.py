@@ -23,7 +23,7 @@ from photovax.certificates.verification import Seen, verify
 from photovax.checks.noise import noisy
 from photovax.client import ServiceError
 from photovax.digests import file_digest
-from photovax.errors import UsageError
+from photovax.errors import CertificateError, UsageError
 from photovax.metrics.visibility import flip_picture
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
@@ -232,8 +232,29 @@ def test_a_provider_that_signs_puts_the_certificate_into_the_photo(photo, tmp_pa
         assert json.loads(embedded_certificate(file)) == json.loads(text)
 
 
+def test_only_jobs_that_sign_need_what_the_provider_signs_with(photo, tmp_path):
+    """Such as while the disk with the key is away: photos can still be checked and edited."""
+    lost = tmp_path / "lost.pem"
+    bench = Bench(settings_in(tmp_path, sign_key=lost, sign_chain=lost))
+    bench.warm()
+    for name in ("original", "photo"):
+        write_parcel(read_photo(photo), tmp_path / f"{name}.npz")
+    for name in ("original", "immunized"):
+        (tmp_path / name).write_bytes(photo.read_bytes())
+
+    def done(kind: str, **asked: Any) -> dict[str, Any]:
+        return bench.do(kind, tmp_path, tmp_path / f"out of {kind}", asked, lambda *_: None)
+
+    assert done("checks")["verdict"] == "FAIL"
+    assert done("edits", mode="instruct", prompt="make it night", seed=0) == {"known": True}
+    for kind in ("immunizations", "renewals"):
+        with pytest.raises(CertificateError, match=r"lost.pem: not a private key .*No such file"):
+            done(kind, suffix=".png", sha256="", certificate="{}")
+
+
 def test_the_network_is_in_the_result_and_the_certificate(photo, tmp_path, network_file):
-    settings = settings_in(tmp_path, recipe="instant", total=None, networks=(network_file,))
+    recipe = str(recipe_file(tmp_path, "one-pass", preset="instant", warm=0))
+    settings = settings_in(tmp_path, recipe=recipe, total=None, networks=(network_file,))
     bench = Bench(unpack(pack(settings)))
     write_parcel(read_photo(photo), tmp_path / "photo.npz")
     asked = {"suffix": ".png"}

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -45,14 +47,46 @@ def test_rows_are_deleted_seldom(tmp_path, monkeypatch):
     now = 1000.0
     for name in ("expire", "forget", "sweep"):
         monkeypatch.setattr(jobs, name, lambda *_, name=name: calls.append(name))
-    monkeypatch.setattr(Processes, "_tend", lambda self, worker: None)
     monkeypatch.setattr("photovax.service.workers.supervisor.time.monotonic", lambda: now)
-    for _ in range(4 * 60):
-        supervisor._round()
-        now += 0.25
-    assert 40 <= calls.count("expire") <= 61
+    for _ in range(60):
+        supervisor._tidy()
+        now += 1
+    assert calls.count("expire") == 60
     assert calls.count("forget") == calls.count("sweep") == 1
     assert calls[0] == "expire"
+
+
+def test_workers_are_watched_while_a_store_takes_its_time(tmp_path, monkeypatch):
+    """With thousands of pictures to delete, no worker would have been replaced for minutes."""
+    monkeypatch.setattr("photovax.service.workers.supervisor._EXPIRE", 0.01)
+    jobs = Jobs(tmp_path / "jobs.sqlite", tmp_path / "pictures")
+    late = add_job(jobs)
+    supervisor = Supervisor(Settings(tmp_path, workers=1, job_seconds=1e-6), jobs)
+    deleting, answers, tended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(gone: Sequence[str]) -> None:
+        if gone:
+            deleted.extend(gone)
+            deleting.set()
+            answers.wait(60)
+
+    def tend(*_: object) -> None:
+        if deleting.is_set():
+            tended.set()
+
+    deleted: list[str] = []
+    monkeypatch.setattr(store_of(jobs), "remove_all", slow)
+    monkeypatch.setattr(Processes, "tend", tend)
+    monkeypatch.setattr(Processes, "names", ["w"])
+    assert jobs.claim("w", 60, attempts=3) is not None
+    supervisor.start()
+    try:
+        assert deleting.wait(60)
+        assert deleted == [late.id]  # over its time
+        assert tended.wait(60)
+    finally:
+        answers.set()
+        supervisor.stop()
 
 
 def test_one_folder_has_one_service_with_a_table_of_its_own(tmp_path):

@@ -8,10 +8,17 @@ PyTorch is imported only when a set is used, so that the command line can list r
 """
 
 from photovax.attack.budgets.balls import L2, Linf, Within, largest_change
-from photovax.attack.budgets.contract import BUDGETS, LEVELS, TOLERANCE, Constraint, Unit
+from photovax.attack.budgets.contract import (
+    BUDGETS,
+    LEVELS,
+    TOLERANCE,
+    Constraint,
+    Estimator,
+    TakesEstimates,
+    Unit,
+)
 from photovax.attack.budgets.perceptual import (
     VISIBILITY,
-    Estimator,
     Perceptual,
     radius_near,
     visibility,
@@ -27,6 +34,7 @@ __all__ = [
     "Estimator",
     "Linf",
     "Perceptual",
+    "TakesEstimates",
     "Unit",
     "Within",
     "largest_change",

@@ -33,6 +33,9 @@ class _Pixelwise:
     """A set that treats all pixels of all photos alike and ignores visibility."""
 
     bounds_seen: ClassVar[bool] = False
+    takes_estimates: ClassVar[bool] = False
+    copies_kept: ClassVar[int] = 0
+    copies_at_work: ClassVar[int] = 0
 
     def within(self: Constraint, mask: Tensor) -> Constraint:
         """The same set, restricted to the pixels where a mask is true."""

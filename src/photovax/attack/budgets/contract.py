@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from photovax.errors import UsageError
 from photovax.ranges import Range
 from photovax.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy as np
     from torch import Generator, Tensor
 
-__all__ = ["BUDGETS", "LEVELS", "TOLERANCE", "Constraint", "Unit", "check_options"]
+__all__ = [
+    "BUDGETS",
+    "LEVELS",
+    "TOLERANCE",
+    "Constraint",
+    "Estimator",
+    "TakesEstimates",
+    "Unit",
+    "check_options",
+]
 
 TOLERANCE = 1e-4
 """Tolerance for float rounding where a size is compared with 1: 0.0008 levels at a radius of 8."""
@@ -22,6 +33,14 @@ LEVELS = Range(above=0, most=255)
 
 Unit = Literal["levels", "length"]
 """Units: 8-bit levels of the largest change of any channel, or a length in units of [0, 1]."""
+
+
+Estimator: TypeAlias = "Callable[[Tensor, Tensor, float], Tensor]"
+"""A function that estimates thresholds (N, 3, h, w), up to a positive factor.
+
+It is given photos (N, 3, h, w) in [0, 1], the allowance of their pixels (N, 1, h, w) in 8-bit
+levels, and their pixels per degree of visual angle. A ``PerturbationNetwork`` is one.
+"""
 
 
 class Constraint(Protocol):
@@ -43,6 +62,21 @@ class Constraint(Protocol):
     @property
     def bounds_seen(self) -> bool:
         """Whether the radius bounds the visibility of the change."""
+        ...
+
+    @property
+    def takes_estimates(self) -> bool:
+        """Whether networks can give the start: it is a ``TakesEstimates`` then."""
+        ...
+
+    @property
+    def copies_kept(self) -> int:
+        """Number of float32 copies of the image, at the working size, that it keeps."""
+        ...
+
+    @property
+    def copies_at_work(self) -> int:
+        """The same while it projects an image or finds a direction, beyond those of a ball."""
         ...
 
     @property
@@ -121,6 +155,21 @@ class Constraint(Protocol):
 
     def size(self, x: Tensor, origin: Tensor) -> Tensor:
         """The size of the change of each image (N,), relative to the limit: at most 1 inside."""
+        ...
+
+
+class TakesEstimates(Constraint, Protocol):
+    """A budget of changes that a network can estimate, for recipes with ``warm``."""
+
+    def estimated(
+        self, origin: Tensor, estimators: Sequence[tuple[tuple[int, int], Estimator]]
+    ) -> Tensor:
+        """The image of the set whose change is an estimate.
+
+        Args:
+            origin: Original (N, C, H, W) in [0, 1].
+            estimators: Estimators, each with the height and width at which it is given the photo.
+        """
         ...
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 from photovax.attack.budgets.balls import Levels
-from photovax.attack.budgets.contract import BUDGETS, LEVELS, check_options
+from photovax.attack.budgets.contract import BUDGETS, LEVELS, Estimator, check_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Generator, Tensor
 
     from photovax.attack.budgets.lens import Lens
 
-__all__ = ["VISIBILITY", "Estimator", "Perceptual", "Viewing", "radius_near", "visibility"]
+__all__ = ["VISIBILITY", "Perceptual", "Viewing", "radius_near", "visibility"]
 
 VISIBILITY: dict[str, dict[str, float]] = {
     "low": {"radius": 0.46, "levels": 24, "colour": 0.6},
@@ -40,14 +40,6 @@ def visibility(radius: float) -> str | None:
 def radius_near(jod: float) -> float:
     """The radius, in thresholds, of changes that have a JOD of ``jod`` in the mean of photos."""
     return float(((10 - jod) / _JOD_LOST) ** (1 / _JOD_POWER))
-
-
-Estimator: TypeAlias = "Callable[[Tensor, Tensor, float], Tensor]"
-"""A function that estimates thresholds (N, 3, h, w), up to a positive factor.
-
-It is given photos (N, 3, h, w) in [0, 1], the allowance of their pixels (N, 1, h, w) in 8-bit
-levels, and their pixels per degree of visual angle. A ``PerturbationNetwork`` is one.
-"""
 
 
 @dataclass(frozen=True)
@@ -102,6 +94,11 @@ class Perceptual(Levels):
     view: Viewing | None = None
     mask: Tensor | None = None
     bounds_seen: ClassVar[bool] = True
+    takes_estimates: ClassVar[bool] = True
+    # The lens: allowances of pixels, and of half the frequencies of each channel.
+    copies_kept: ClassVar[int] = 1
+    # The lens, and planes, padded planes and their complex spectrum with its scaled copy.
+    copies_at_work: ClassVar[int] = 8
     # The lens of the last photo, kept because a descent uses it three times a step.
     _lenses: list[tuple[Tensor, Lens]] = field(
         default_factory=list, init=False, compare=False, repr=False

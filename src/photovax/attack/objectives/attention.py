@@ -154,20 +154,26 @@ class AttentionDrift(_OfUNet):
         """The loss: minus the sum of the lengths of all changes, per block of self-attention.
 
         Its gradient is zero at the original. Its evaluation raises ``ModelError`` if the model is
-        no UNet.
+        no UNet, and ``UsageError`` if none of its attention is self-attention.
         """
 
         def loss(images: Tensor, generator: Generator) -> Tensor:
             same = twin(generator)
             with torch.no_grad():
                 clean = self._seen(surrogate, origin, repaint, same)
+            own = sum(not block.cross for block in clean)
+            if not own:
+                raise UsageError(
+                    "attention_drift needs a UNet with self-attention, such as Stable "
+                    f"Diffusion's; model {surrogate.name} has cross-attention only"
+                )
             moved = self._seen(surrogate, images, repaint, generator)
             lengths = [
                 _length(after - before)
-                for block, own in zip(moved, clean, strict=True)
-                for after, before in zip(_inputs(block), _inputs(own), strict=True)
+                for new, old in zip(moved, clean, strict=True)
+                for after, before in zip(_inputs(new), _inputs(old), strict=True)
             ]
-            return -torch.stack(lengths).sum(0) / sum(not block.cross for block in moved)
+            return -torch.stack(lengths).sum(0) / own
 
         return loss
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from photovax.batch.storage import Files, is_url, joined, without_slash
-from photovax.errors import SaveError, UsageError, first_line
+from photovax.errors import UsageError, first_line
 from photovax.machine.scratch import Scratch, remove_left_over
+from photovax.service.failures import no_room
 from photovax.service.jobs.job import Job, Unreachable
 
 __all__ = ["Bucket", "Folder", "Pictures", "StoreUnreachable", "open_pictures", "output_name"]
@@ -60,6 +61,10 @@ class Pictures(Protocol):
 
     def remove(self, job: str, attempt: int | None = None) -> None:
         """Delete the pictures of a job, or only the results of an attempt, as far as possible."""
+        ...
+
+    def remove_all(self, jobs: Sequence[str]) -> None:
+        """Delete the pictures of several jobs, as far as possible."""
         ...
 
     def sweep(self, known: Collection[str], age: float) -> None:
@@ -122,6 +127,11 @@ class Folder:
         gone = folder if attempt is None else folder / output_name(attempt)
         shutil.rmtree(gone, ignore_errors=True)
 
+    def remove_all(self, jobs: Sequence[str]) -> None:
+        """See ``Pictures.remove_all``."""
+        for job in jobs:
+            self.remove(job)
+
     def sweep(self, known: Collection[str], age: float) -> None:
         """See ``Pictures.sweep``."""
         for folder in self.path.iterdir():
@@ -175,8 +185,7 @@ class Bucket:
                 names = [url for url in Files().listed(place) if url.rpartition("/")[0] == place]
             for url in names:
                 with _reachable():
-                    content = Files().read(url)
-                (folder / url.rpartition("/")[2]).write_bytes(content)
+                    Files().fetch(url, folder / url.rpartition("/")[2])
             output = folder / output_name(job.attempt)
             yield folder, output
             if output.exists():
@@ -192,7 +201,12 @@ class Bucket:
         """See ``Pictures.remove``."""
         place = joined(self._url, job)
         with suppress(OSError):  # else ``sweep`` does it later
-            Files().remove(place if attempt is None else joined(place, output_name(attempt)))
+            Files().remove([place if attempt is None else joined(place, output_name(attempt))])
+
+    def remove_all(self, jobs: Sequence[str]) -> None:
+        """See ``Pictures.remove_all``."""
+        with suppress(OSError):  # else ``sweep`` does it later
+            Files().remove([joined(self._url, job) for job in jobs])
 
     def sweep(self, known: Collection[str], age: float) -> None:
         """See ``Pictures.sweep``; folders count from when they were first seen."""
@@ -201,16 +215,15 @@ class Bucket:
             found = set(filter(_ID.fullmatch, Files().names(self._url)))
         strange = found.difference(known)
         self._strange = {job: self._strange.get(job, now) for job in strange}
-        for job, since in self._strange.items():
-            if not age or now - since > age:
-                self.remove(job)
+        self.remove_all(
+            [job for job, since in self._strange.items() if not age or now - since > age]
+        )
 
     def _put(self, folder: Path, place: str) -> None:
         """Write the files of a folder into the store."""
         for file in folder.iterdir():
-            content = file.read_bytes()
             with _reachable():
-                Files().create(joined(place, file.name), content, overwrite=True)
+                Files().put(file, joined(place, file.name))
 
 
 @contextmanager
@@ -220,7 +233,9 @@ def _reachable() -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (OSError, SaveError) as error:
+    except OSError as error:
+        if no_room(error):  # on the disk of this machine
+            raise
         raise StoreUnreachable(
             f"the store of pictures is out of reach ({type(error).__name__}); try again later"
         ) from error

@@ -150,8 +150,7 @@ class Jobs:
                 f"ORDER BY created LIMIT 1 {free}) RETURNING *",
                 (worker, now + lease, now, now, attempts),
             ).fetchone()
-        for each in given_up:
-            self.pictures.remove(each["id"])
+        self.pictures.remove_all([each["id"] for each in given_up])
         return None if row is None else job_of(row, now)
 
     def progress(self, job: Job, worker: str, lease: float, done: int, steps: int) -> None:
@@ -244,8 +243,7 @@ class Jobs:
                     (self._database.now(connection), each),
                 ).rowcount
             ]
-        for each in (job, *ends):
-            self.pictures.remove(each)
+        self.pictures.remove_all([job, *ends])
         return bool(ends)
 
     def overdue(self, workers: Sequence[str], seconds: float) -> list[tuple[str, str]]:
@@ -282,16 +280,22 @@ class Jobs:
             ).fetchall()
             # Edits hold copies of the photo, so they expire together with it.
             gone = [each for row in rows for each in (*_edits_of(connection, row["id"]), row["id"])]
-            for job in dict.fromkeys(gone):
-                # Pictures first: if the process is killed in between, the next round repeats it.
-                # Another service may do the same at the same time.
-                self.pictures.remove(job)
+        gone = list(dict.fromkeys(gone))
+        if not gone:
+            return []
+        # Pictures first: if the process is killed in between, the next round repeats it. Another
+        # service may do the same at the same time. A store takes its time, so no connection waits.
+        self.pictures.remove_all(gone)
+        with self._database.connection() as connection:
+            # One with an edit that was asked for meanwhile expires with it, in the next round.
+            gone = [job for job in gone if set(gone).issuperset(_edits_of(connection, job))]
+            for job in gone:
                 connection.execute(
                     "UPDATE jobs SET state = 'expired', parameters = '{}', result = NULL, "
                     "error = NULL, finished = coalesce(finished, ?) WHERE id = ?",
                     (now, job),
                 )
-        return list(dict.fromkeys(gone))
+        return gone
 
     def forget(self, seconds: float) -> None:
         """Delete the rows of jobs one day after they expired.

@@ -34,10 +34,11 @@ from photovax.pictures.write import write_photo
 from photovax.service.settings import Settings
 from photovax.service.workers.doing import Tick
 from photovax.service.workers.parcels import read_parcel
-from photovax.service.workers.provider import Provider
+from photovax.service.workers.provider import SIGNED, Provider
 
 if TYPE_CHECKING:
     from photovax.adversary.edits import Adversary
+    from photovax.certificates.credential import Credential
 
 __all__ = ["Bench"]
 
@@ -49,14 +50,18 @@ class Bench:
 
     Args:
         settings: The service's.
-        provider: Function that returns its keys and register; None to read its files.
+        provider: Function that returns its keys and register, and the credential if it is told that
+            the job signs; None to read its files.
     """
 
-    def __init__(self, settings: Settings, provider: Callable[[], Provider] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, provider: Callable[[bool], Provider] | None = None
+    ) -> None:
         self._settings = settings
         # Read for each job, since keys are rotated, and models registered, by other processes.
         self._provider = provider or partial(Provider.of, settings)
         self._kept: Issuer | None = None
+        self._credential: Credential | None = None
 
     def warm(self) -> None:
         """Load what most jobs need."""
@@ -81,6 +86,8 @@ class Bench:
             PhotovaxError: If the job cannot be done.
         """
         output.mkdir()
+        # Before the work, which would be lost without it.
+        self._credential = self._provider(True).credential if kind in SIGNED else None
         does = {
             "immunizations": self._immunize,
             "renewals": self._renew,
@@ -91,11 +98,11 @@ class Bench:
 
     @property
     def _today(self) -> tuple[Registered, ...]:
-        return self._provider().models
+        return self._provider(False).models
 
     @property
     def _ring(self) -> KeyRing:
-        return self._provider().ring
+        return self._provider(False).ring
 
     def _issuer(self, models: tuple[Registered, ...]) -> Issuer:
         if self._kept is None or self._kept.models != models:
@@ -221,13 +228,12 @@ class Bench:
         Returns:
             Whether the photo is signed.
         """
-        credential = self._provider().credential
-        if credential is None:
+        if self._credential is None:
             return False
         from photovax.certificates.manifest import sign_photo
 
         signed = file.with_name(f"signed{file.suffix}")
-        sign_photo(file, signed, credential, certificate=certificate)
+        sign_photo(file, signed, self._credential, certificate=certificate)
         signed.replace(file)
         return True
 

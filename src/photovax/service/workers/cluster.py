@@ -28,7 +28,7 @@ from photovax.service.jobs.table import Jobs
 from photovax.service.logs import say
 from photovax.service.settings import Settings
 from photovax.service.workers.doing import AGAIN, POLL, End, Tick, do_here, failure, work
-from photovax.service.workers.provider import Provider
+from photovax.service.workers.provider import SIGNED, Provider
 
 __all__ = ["Cluster", "hosted"]
 
@@ -66,7 +66,7 @@ class _Bench:
             recipe=self._at(settings.recipe),
             networks=tuple(places[file] for file in settings.networks),
         )
-        self._bench = Bench(settings, lambda: self._provider)
+        self._bench = Bench(settings, lambda _: self._provider)
         self._bench.warm()
 
     def do(self, asked: tuple[Job, Provider], see: Callable[[Any], None]) -> End:
@@ -146,7 +146,7 @@ class Cluster:
         recipes = [path for path in named if str(path) not in PRESETS]
         files = {path: path.read_bytes() for path in (*recipes, *settings.networks)}
         there = replace(settings, data=settings.data.resolve(), database=None)
-        make: Make = partial(self._make, there, Provider.of(settings))
+        make: Make = partial(self._make, there, Provider.of(settings, signs=False))
         count = settings.workers
         self._actors = Actors(self._address, settings.device, make, files, count)
         self._desks = [_Desk() for _ in range(count or max(1, self._actors.room))]
@@ -254,7 +254,7 @@ class Cluster:
             Exception: One of Ray's, if the actor died.
         """
         try:
-            provider = Provider.of(self._settings)
+            provider = Provider.of(self._settings, job.kind in SIGNED)
         except Exception as error:  # noqa: BLE001 - the worker is not to blame
             return failure(error)
         call = desk.actor.do.remote((job, provider))

@@ -12,7 +12,10 @@ from photovax.service.settings import Settings
 if TYPE_CHECKING:
     from photovax.certificates.credential import Credential
 
-__all__ = ["Provider"]
+__all__ = ["SIGNED", "Provider"]
+
+SIGNED = ("immunizations", "renewals")
+"""Kinds of jobs whose results are signed with a C2PA manifest, if the provider signs."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Provider:
     Attributes:
         ring: Keys that sign certificates.
         models: Models that are supported today.
-        credential: Signer of C2PA manifests; None if the provider signs none.
+        credential: Signer of C2PA manifests; None if the provider or the job signs none.
     """
 
     ring: KeyRing
@@ -30,15 +33,19 @@ class Provider:
     credential: Credential | None
 
     @classmethod
-    def of(cls, settings: Settings) -> Provider:
+    def of(cls, settings: Settings, signs: bool) -> Provider:
         """Read the files of a service.
 
+        Args:
+            settings: The service's.
+            signs: Whether a job signs its result: the credential is read for no other.
+
         Raises:
-            CertificateError: If keys cannot be read.
+            CertificateError: If keys, or a credential that is needed, cannot be read.
             UsageError: If the register cannot be read.
         """
         credential = None
-        if settings.sign_key is not None and settings.sign_chain is not None:
+        if signs and settings.sign_key is not None and settings.sign_chain is not None:
             from photovax.certificates.credential import read_credential
 
             credential = read_credential(settings.sign_key, settings.sign_chain)

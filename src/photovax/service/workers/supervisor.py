@@ -1,4 +1,8 @@
-"""Keeps the workers running and the table of jobs tidy, in a thread of the service."""
+"""Keeps the workers running, and the table of jobs and their pictures tidy.
+
+Each has a thread of the service, since a store may take minutes to delete pictures, and workers
+must be watched meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import fcntl
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Protocol, TextIO
 
 from photovax.errors import UsageError
@@ -73,9 +78,13 @@ class Supervisor:
         self._settings, self._jobs = settings, jobs
         self._crew = _crew(settings, jobs)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._rounds, daemon=True)
+        self._threads = [
+            threading.Thread(target=self._rounds, args=each, daemon=True)
+            for each in ((self._watch, _ROUND), (self._tidy, _EXPIRE))
+        ]
         self._lock: TextIO | None = None
-        self._expired = self._swept = -math.inf
+        self._late: deque[str] = deque()
+        self._swept = -math.inf
 
     def claim(self) -> None:
         """Claim the folder and find the workers' machines; ``start`` does so, too.
@@ -109,13 +118,15 @@ class Supervisor:
         if not self._jobs.shared:  # else jobs and uploads may be other services'
             self._jobs.release_all()
             self._jobs.sweep()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Stop the workers. Their jobs are repeated when the service starts again."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
         self._crew.stop()
         if self._lock is not None:
             self._lock.close()
@@ -125,25 +136,25 @@ class Supervisor:
         """Number of running workers."""
         return self._crew.alive
 
-    def _rounds(self) -> None:
-        while not self._stop.wait(_ROUND):
+    def _rounds(self, do: Callable[[], None], pause: float) -> None:
+        while not self._stop.wait(pause):
             try:
-                self._round()
+                do()
             except (OSError, Unreachable) as error:  # such as a full disk; tried again
                 say("service", type(error).__name__)
 
-    def _round(self) -> None:
+    def _watch(self) -> None:
         self._crew.tend()
         names = self._crew.names
         self._crew.end(self._jobs.deaf(names, _PATIENCE))
         late = self._jobs.overdue(names, self._settings.job_seconds)
         self._crew.end([name for _, name in late])
-        for job, _ in late:
-            self._jobs.pictures.remove(job)
-        if (now := time.monotonic()) - self._expired > _EXPIRE:
-            self._expired = now
-            self._jobs.expire(self._settings.keep_seconds)
-        if now - self._swept > _SWEEP:
+        self._late.extend(job for job, _ in late)
+
+    def _tidy(self) -> None:
+        self._jobs.pictures.remove_all([self._late.popleft() for _ in range(len(self._late))])
+        self._jobs.expire(self._settings.keep_seconds)
+        if (now := time.monotonic()) - self._swept > _SWEEP:
             self._swept = now
             self._jobs.forget(self._settings.keep_seconds)
             self._jobs.sweep(_UPLOAD)
