@@ -206,11 +206,13 @@ def test_one_pass(reader):
         "taef2": "embedded",  # whose weights are here
         "--minutes 120": "--minutes 0.001",
         "--recipe instant ": "--recipe instant -o one.png ",
-        "--network": "-o trained.png --network",
+        "--network embedded": "-o trained.png --network embedded",
+        "--network opposed": "-o opposed.png --network opposed",
     }
     reader.follow("networks.md")
-    record = json.loads(Path("trained.png.json").read_text("utf-8"))
-    assert list(record["networks"]) == ["embedded"]
+    for name in ("trained", "opposed"):
+        record = json.loads(Path(f"{name}.png.json").read_text("utf-8"))
+        assert list(record["networks"]) == ["embedded"]
     assert read_photo("one.png").pixels.shape == (80, 96, 3)
 
 
