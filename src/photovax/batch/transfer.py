@@ -74,7 +74,7 @@ def _fetch(files: Files, url: str, path: str) -> tuple[int, int]:
     """Fetch a photo; returns its stamp."""
     try:
         stamp = files.stamp(url)
-        Path(path).write_bytes(files.read(url))
+        files.fetch(url, Path(path))
     except OSError as error:
         why = "there is no such object" if isinstance(error, FileNotFoundError) else str(error)
         raise UnreadablePhoto(f"{printable_name(url)}: cannot be read: {why}") from error

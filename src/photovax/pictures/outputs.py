@@ -28,7 +28,7 @@ from photovax.pictures.types import (
 __all__ = ["Destination", "copy_times", "own_suffix", "plan_outputs", "record_of", "result_name"]
 
 _LOSSY = {".webp": "lossy WebP", ".avif": "AVIF", **dict.fromkeys(HEIC_SUFFIXES, "lossy HEIC")}
-# By Pillow's names of formats; others are not written.
+# By Pillow's names of formats. Others are not written, but for HEIC, which few show if lossless.
 _OWN = {"AVIF": ".avif", "JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
 # Bytes of a segment, less its identifier.
 _JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}

@@ -12,7 +12,7 @@ from PIL import PngImagePlugin
 
 from photovax.pictures.atomic import write_atomically
 from photovax.pictures.channels import as_image
-from photovax.pictures.compression import Compression, least_loss
+from photovax.pictures.compression import Compression, heic_encoder, least_loss
 from photovax.pictures.exif import Metadata
 from photovax.pictures.iptc import jpeg_segment
 from photovax.pictures.outputs import Destination
@@ -88,8 +88,8 @@ def _write_heic(photo: Photo, file: BinaryIO, compression: Compression | None) -
     how: dict[str, Any]
     if compression is None:
         # Red, green and blue are coded as they are (ITU-T H.273, matrix 0), not as luma and colour.
-        params = {"preset": "ultrafast"}
-        how = {"quality": -1, "chroma": 444, "matrix_coefficients": 0, "enc_params": params}
+        whole = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
+        how = {**whole, "enc_params": heic_encoder()}
     else:
         how = compression.options()
     held = photo.pixels if photo.grey else photo.channels  # there is no alpha beside grey
