@@ -8,7 +8,6 @@ from typing import Any
 
 import diffusers
 import torch
-import transformers
 from safetensors import safe_open
 
 from photovax.errors import ModelError
@@ -80,6 +79,8 @@ def load_encoder(folder: Path, kind: str, *, variant: str | None = None) -> Any:
     Raises:
         ValueError: If weights are missing; on damaged files any of ``DAMAGED``.
     """
+    import transformers  # a slow import, which autoencoders do without
+
     json_object(folder / "config.json")
     model, found = getattr(transformers, kind).from_pretrained(
         folder,
