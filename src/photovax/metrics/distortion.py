@@ -107,7 +107,7 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float | None:
     height, width = original.shape[:2]
     if min(height, width) <= 2 * _HALO:
         return None
-    # Here, since the import takes a second, which is then not paid by what measures no SSIM.
+    # Here, since the import takes seconds, which are then not paid by what measures no SSIM.
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     total = 0.0
