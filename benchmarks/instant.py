@@ -1,7 +1,7 @@
 """One pass beside descents: ``python -m benchmarks.instant PHOTO... [--side 512]``.
 
 Immunizes the middle squares of photos, without loading, rounding to files or measuring, in turn
-and in one run: a bare pass of the embedded model's encoder at the side it is fed, ``instant``,
+and in one run: a bare pass of the model's encoder at the side it is fed, ``instant``,
 ``fast`` from the network's answer, and ``fast`` without a network. Prints medians in seconds, each
 as a multiple of the encoder pass, and the latent shift that each reaches. ``--curve`` prints the
 shift after several numbers of steps, with and without the network.
@@ -24,6 +24,7 @@ from photovax.attack.presets import DEFAULT, INSTANT, PRESETS
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_shift
+from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.pictures.photo import Photo
 
 STEPS = (1, 2, 4, 8, 16, 48)
@@ -59,11 +60,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", nargs="+", type=Path)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--weights", type=Path, help="folder of weights that do not ship")
+    parser.add_argument("--network", action="append", type=Path, default=[])
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--curve", action="store_true")
     options = parser.parse_args()
-    immunizer = Immunizer()
+    immunizer = Immunizer(options.model, weights=options.weights, networks=options.network)
     photos = [square(path, options.side) for path in options.photos]
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     (curve if options.curve else compare)(immunizer, photos, options.times)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from photovax.adversary.purify.denoiser import network
 from photovax.attack.presets import PRESETS
@@ -28,6 +28,10 @@ from photovax.learning.checkpoints import read_checkpoint, write_checkpoint, wri
 from photovax.metrics.distortion import image_psnr
 from photovax.pictures.photo import read_photo
 from training.photos import MIDDLE, centre_crops, photo_files, photo_folder
+from training.u_net import UNet
+
+SHAPES: dict[str, Callable[[], nn.Module]] = {"dilated": network, "u-net": UNet}
+"""Networks by name; the first is what ships."""
 
 HELD_OUT = 12  # one pair in twelve is used only for validation
 CROP = 64
@@ -90,6 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--network", action="append", type=Path, default=[], help="perturbation network they use"
     )
+    parser.add_argument("--shape", choices=SHAPES, default="dilated")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
@@ -102,7 +107,7 @@ def main() -> None:
     kept = load([pair for index, pair in enumerate(pairs) if index % HELD_OUT])
     # Both pictures of a pair as one with six channels, to crop them equally.
     held_out = centre_crops([pair.flatten(0, 1) for pair in load(pairs[::HELD_OUT])], MIDDLE)
-    model, random = network(), np.random.default_rng(options.seed)
+    model, random = SHAPES[options.shape](), np.random.default_rng(options.seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     step, seconds = 0, 0.0
     if (state := read_checkpoint(options.out)) is not None:

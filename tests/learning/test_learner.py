@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from photovax.attack.networks.files import read_network
+from photovax.attack.networks.headers import told_by
 from photovax.attack.presets import PRESETS
 from photovax.digests import file_digest
 from photovax.errors import OutputExists, UsageError
@@ -41,7 +42,7 @@ def tiny(tmp_path_factory):
     return load_autoencoder(str(folder), device=CPU)
 
 
-def learner(model, photos, folder, **plan):
+def learner(model, photos, folder, start=None, **plan):
     recipe = replace(PRESETS["instant"], size=64)
     files = photos_in(photos)
     settings = {"seconds": 1e6, "every": 1e6} | plan
@@ -54,6 +55,7 @@ def learner(model, photos, folder, **plan):
         Plan(**settings),
         quick=None,
         device=CPU,
+        start=start,
     )
 
 
@@ -138,13 +140,17 @@ def test_an_opponent_goes_on_with_its_training(tiny, photos, tmp_path):
     start = Opponent(CPU).state()["network"]
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert any(not torch.equal(one[name], start[name]) for name in one)
-    with pytest.raises(UsageError, match="holds a training with another model, recipe, seed or"):
+    with pytest.raises(
+        UsageError, match="holds a training with another model, recipe, seed, width or"
+    ):
         learner(tiny, photos, tmp_path)
 
 
 def test_a_training_of_something_else_is_not_gone_on_with(tiny, photos, tmp_path):
     learner(tiny, photos, tmp_path, seconds=1e-9).train()
-    with pytest.raises(UsageError, match="holds a training with another model, recipe, seed or"):
+    with pytest.raises(
+        UsageError, match="holds a training with another model, recipe, seed, width or"
+    ):
         learner(tiny, photos, tmp_path, seed=1)
 
 
@@ -162,6 +168,26 @@ def test_the_network_is_written_with_what_it_is_of(tiny, photos, tmp_path):
     run.export(tmp_path / "n.safetensors")
     read = read_network(tmp_path / "n.safetensors", CPU)
     assert read.model_digest == tiny.digest
+
+
+def test_a_width_makes_another_network_which_trainings_start_from(tiny, photos, tmp_path):
+    narrow = tmp_path / "narrow.safetensors"
+    run = learner(tiny, photos, tmp_path / "a", seconds=1e-9, width=8, opposed=1.0)
+    run.train()
+    run.export(narrow)
+    assert read_network(narrow, CPU).network.widths == (8, 16, 24)
+    assert told_by(narrow)["opposed"] == "yes"
+    started = learner(tiny, photos, tmp_path / "b", start=narrow)
+    assert started.network.widths == (8, 16, 24)
+    assert torch.equal(
+        started.network.state_dict()["head.bias"],
+        read_network(narrow, CPU).network.state_dict()["head.bias"],
+    )
+    started.step()  # its weights have gradients
+    with pytest.raises(UsageError, match="has 8 channels at the finest level, got a width of 16"):
+        learner(tiny, photos, tmp_path / "c", start=narrow, width=16)
+    with pytest.raises(UsageError, match=r"holds a training with another .* width or opponent"):
+        learner(tiny, photos, tmp_path / "a", width=16, opposed=1.0)
 
 
 def test_recipes_that_networks_cannot_learn_are_refused(tiny, photos, tmp_path):

@@ -96,7 +96,7 @@ class FlowPipelines:
         Raises:
             ModelError: If weights cannot be loaded.
         """
-        transformer = self._parts.transformer()
+        transformer = self._parts.transformer(self._device)
         place = autoencoder_in(self._folder)
         vae = load_module(
             place,

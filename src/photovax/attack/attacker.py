@@ -132,17 +132,23 @@ class Attacker:
         """
         if recipe.warm is None:
             return {}
-        lacking = [model.name for model in self._models if model.name not in self._networks]
+        names = [model.name for model in self._models]
+        lacking = [name for name in names if (name, recipe.opposed) not in self._networks]
         if lacking and recipe.warm == 0:
+            beside, option = (
+                (" that was trained beside a denoiser", " --opposed 0.55")
+                if recipe.opposed
+                else ("", "")
+            )
             raise UsageError(
-                f"the recipe needs a perturbation network of each model; {', '.join(lacking)} has "
-                "none",
-                hint=f"photovax train-immunizer --model {lacking[0]} makes one for --network, and "
-                "--recipe fast needs none",
+                f"the recipe needs a perturbation network of each model{beside}; "
+                f"{', '.join(lacking)} has none",
+                hint=f"photovax train-immunizer --model {lacking[0]}{option} makes one for "
+                "--network, and --recipe fast needs none",
             )
         if lacking:
             return {}
-        return {model.name: self._networks[model.name]().digest for model in self._models}
+        return {name: self._networks[name, recipe.opposed]().digest for name in names}
 
     def steps(self, recipe: Recipe) -> int:
         """The number of steps that a recipe takes with these models."""
@@ -167,5 +173,6 @@ class Attacker:
         """The image that networks estimate; None if the recipe uses none here."""
         if not self.networks(problem.recipe):
             return None
-        networks = [self._networks[model.name]().network for model in self._models]
+        opposed = problem.recipe.opposed
+        networks = [self._networks[model.name, opposed]().network for model in self._models]
         return problem.start(networks, self._quick)

@@ -57,6 +57,8 @@ class Recipe:
         warm: Share of the steps that is enough where perturbation networks give the start, from 0
             to 1; their first step is smaller by the same factor. Networks are used where all
             models have one, and required if it is 0; they are not used when None.
+        opposed: Whether these networks are those that were trained beside a denoiser, whose changes
+            are harder to remove (``photovax.learning.opponent``).
         patience: Number of steps without 0.1 % of improvement after which to stop; never when None.
         kept_region_only: Whether models are fed the photo with everything outside the mask in mid
             grey, as inpainting editors are.
@@ -84,6 +86,7 @@ class Recipe:
     draws: int | None = None
     random_start: bool = True
     warm: float | None = None
+    opposed: bool = False
     patience: int | None = None
     kept_region_only: bool = False
     masks: tuple[str, ...] = (SUBJECT,)
@@ -95,7 +98,7 @@ class Recipe:
         self._refuse({name: (_whole(getattr(self, name)), "a whole number") for name in whole})
         given = ("steps", "step_size", "momentum", "seed")
         self._refuse({name: (getattr(self, name) is not None, "given") for name in given})
-        yes_or_no = ("random_start", "kept_region_only")
+        yes_or_no = ("random_start", "kept_region_only", "opposed")
         self._refuse({n: (isinstance(getattr(self, n), bool), "true or false") for n in yes_or_no})
         self._refuse(
             {
@@ -341,6 +344,8 @@ class Recipe:
                 del fields[name]
         if self.masks == (SUBJECT,):
             del fields["masks"]
+        if not self.opposed:
+            del fields["opposed"]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -46,10 +46,10 @@ _ROUNDING = _Cost(megapixel=0.10)  # and enlarging, which comes before
 _WRITING = _Cost(fixed=0.02, megapixel=0.25)  # and reading and verifying the file
 _VERDICT = _Cost(megapixel=0.15, passes=9)
 _OPTIONAL: dict[Extra, _Cost] = {
-    "visibility": _Cost(fixed=1.3, megapixel=0.48, displayed=2.3),
+    "visibility": _Cost(fixed=0.5, megapixel=0.18, displayed=1.9),
     "survival": _Cost(fixed=1, megapixel=4, passes=40),
 }
-_JOD = _Cost(displayed=1.3)
+_JOD = _Cost(displayed=0.9)
 _TRIES = 9  # of a search for a strength
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from photovax.batch.libraries import import_libraries
 from photovax.batch.manifest import Manifest
 from photovax.batch.order import Order
 from photovax.batch.outcome import Made, Outcome, Progress
@@ -109,6 +110,8 @@ def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
         for line in estimate(plan, wish.order, manifest, existing=wish.existing):
             typer.echo(line)
         return
+    if wish.cluster is None and 1 in (wish.workers, len(plan.tasks)):  # models in this process
+        import_libraries()
     opened = open_runner(
         wish.order, wish.workers, plan, manifest, cluster=wish.cluster, began=wish.began
     )

@@ -43,12 +43,14 @@ def command(
 
     Exit codes are 0 for PASS, 10 for WEAK and 11 for FAIL; others are errors.
     """
+    from photovax.batch.libraries import import_libraries
     from photovax.checks.check import check
     from photovax.pictures.photo import read_photo
     from photovax.pictures.pillow import MAX_PIXELS
 
     cap = max_pixels or MAX_PIXELS
     photos = [read_photo(path, max_pixels=cap) for path in (photo, original)]
+    import_libraries()
     found = check(
         *photos,
         models=model,

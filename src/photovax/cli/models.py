@@ -59,8 +59,12 @@ def show_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Show details of a model, and how to get its weights."""
-    network = shipped_for(name)
-    row = described(name) | {"network": "" if network is None else f"{network}, for one pass"}
+    networks = {
+        shipped_for(name): "for one pass",
+        shipped_for(name, opposed=True): "the same, trained beside a denoiser",
+    }
+    told = [f"{file}, {use}" for file, use in networks.items() if file is not None]
+    row = described(name) | {"networks": told}
     if as_json:
         typer.echo(json.dumps(row, indent=1))
         return

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photovax.errors import PhotovaxError, UsageError
-from photovax.pictures.types import FileType
+from photovax.pictures.types import OWN_SUFFIXES, FileType
 
 __all__ = ["Pipe", "piped"]
 
 _DASH = "-"
-_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "AVIF": ".avif", "HEIF": ".heic"}
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,6 @@ def _own_suffix(photo: str) -> str:
         with open(photo, "rb") as file:
             formats = formats_of(file, "standard input")
         with Image.open(photo, formats=formats) as image:
-            return _SUFFIXES.get(image.format or "", ".png")
+            return OWN_SUFFIXES.get(image.format or "", ".png")
     except (OSError, ValueError, SyntaxError, PhotovaxError):  # read_photo says what is wrong
         return ".png"

@@ -15,6 +15,7 @@ from photovax.ranges import SEEDS, Range
 
 MINUTES = Range(above=0)
 OPPOSED = Range(least=0, most=1)
+WIDTHS = Range(least=8, most=256, whole=True)
 
 
 def command(
@@ -56,6 +57,16 @@ def command(
             "beside the network: changes are then harder to remove, and do less.",
         ),
     ] = 0,
+    width: Annotated[
+        int | None,
+        options.number(
+            "--width",
+            WIDTHS,
+            help="Channels of the finest level, of which the others have twice and three times as "
+            "many; 32 if not given. The file grows with the square: 1.9 MB with 32.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, options.number("--seed", SEEDS, help="Seed of random draws.")] = 0,
     device: options.Device = "auto",
     overwrite: Annotated[
@@ -90,7 +101,7 @@ def command(
         learnt,
         held_out,
         output.with_name(f"{output.name}.training"),
-        Plan(minutes * 60, seed=seed, opposed=opposed),
+        Plan(minutes * 60, seed=seed, opposed=opposed, width=width),
         quick=quick_passes("auto", chosen),
         device=chosen,
         start=start,

@@ -40,10 +40,13 @@ from photovax.pictures.resize import fed_sides
 from photovax.registry import Part
 from photovax.tensors import pixels_of, tensor
 
-__all__ = ["Learner", "Plan", "concentration"]
+__all__ = ["USUAL_WIDTH", "Learner", "Plan", "concentration"]
 
 CURVE = "curve.jsonl"
 """Name of the file of reports in the folder of a training."""
+
+USUAL_WIDTH = 32
+"""Channels of the finest level of a network. One of 64 does as well, with four times the bytes."""
 
 _SMALL_SHARE = 0.6
 """Share of the time in which photos are fed at half the model's size, four at a time."""
@@ -89,6 +92,8 @@ class Plan:
         opposed: Share of the steps in which the autoencoder is fed what an opponent leaves: a
             denoiser that learns beside the network (``photovax.learning.opponent``). From 0, which
             trains without one, to 1.
+        width: Channels of the network's finest level; the others have twice and three times as
+            many. That of the network to start from, or ``USUAL_WIDTH``, when None.
     """
 
     seconds: float
@@ -99,6 +104,7 @@ class Plan:
     every: float = 120.0
     views: tuple[Part, ...] = USUAL_VIEWS
     opposed: float = 0.0
+    width: int | None = None
 
 
 class Learner:
@@ -121,7 +127,8 @@ class Learner:
         seconds: Duration of these steps.
 
     Raises:
-        UsageError: If the recipe does not fit, or the checkpoint is of another training.
+        UsageError: If the recipe does not fit, the network to start from has another width, or the
+            checkpoint is of another training.
     """
 
     def __init__(
@@ -151,9 +158,9 @@ class Learner:
         self._views = [VIEWS.create(part) for part in plan.views]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
-            self.network = PerturbationNetwork()
+            self.network = _of_width(plan.width or USUAL_WIDTH)
         if start is not None:
-            self.network.load_state_dict(read_network(start, device).network.state_dict())
+            self._start_from(start)
         placed(self.network, device)
         self._average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self._optimisers = optimisers(
@@ -169,6 +176,22 @@ class Learner:
         self.steps, self.seconds, self._loss = 0, 0.0, math.nan
         if (state := read_checkpoint(folder, device)) is not None:
             self._load(state)
+
+    def _start_from(self, file: Path) -> None:
+        """Start from the weights of a file, whatever its width is.
+
+        Raises:
+            ModelError: If it cannot be read.
+            UsageError: If it has another width than the one asked for.
+        """
+        network = read_network(file, self._device).network
+        if self._plan.width not in (None, network.widths[0]):
+            raise UsageError(
+                f"{file} has {network.widths[0]} channels at the finest level, got a width of "
+                f"{self._plan.width}",
+                hint="leave out --width, or --start",
+            )
+        self.network = network.train().requires_grad_(True)
 
     def train(self, callback: Callable[[dict[str, Any]], None] | None = None) -> None:
         """Take steps until the plan's time is over, with reports and checkpoints on the way.
@@ -254,7 +277,7 @@ class Learner:
 
     def averaged(self) -> PerturbationNetwork:
         """The network with averaged weights, without gradients."""
-        network = PerturbationNetwork()
+        network = PerturbationNetwork(self.network.widths, self.network.blocks)
         network.load_state_dict(self._average)
         return placed(network.eval().requires_grad_(False), self._device)
 
@@ -293,6 +316,7 @@ class Learner:
             file,
             model=self._model.name,
             model_digest=self._model.digest,
+            opposed=self._plan.opposed > 0,
             overwrite=overwrite,
         )
 
@@ -312,6 +336,7 @@ class Learner:
     def _asked(self) -> list[str]:
         """What a training must have in common with one that it resumes."""
         asked = [self._model.digest, self._recipe.digest(), str(self._plan.seed)]
+        asked.append(f"widths {self.network.widths}")
         return [*asked, f"opposed {self._plan.opposed}"] if self._plan.opposed else asked
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -322,7 +347,8 @@ class Learner:
         """
         if state.get("asked") != self._asked():
             raise UsageError(
-                f"{self._folder} holds a training with another model, recipe, seed or opponent",
+                f"{self._folder} holds a training with another model, recipe, seed, width or "
+                "opponent",
                 hint="give another -o, or remove that folder",
             )
         self.network.load_state_dict(state["network"])
@@ -334,6 +360,10 @@ class Learner:
         if self._opponent is not None:
             self._opponent.load(state["opponent"])
         self.steps, self.seconds, self._loss = state["counts"]
+
+
+def _of_width(width: int) -> PerturbationNetwork:
+    return PerturbationNetwork((width, 2 * width, 3 * width))
 
 
 def concentration(thresholds: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,6 @@ from typing import Any
 
 import torch
 from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
 
 __all__ = ["FROM_DISK", "quiet_loading"]
 
@@ -25,7 +25,11 @@ FROM_DISK: dict[str, Any] = {
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Log only errors inside, and draw no progress bar."""
-    loggers: list[Any] = [diffusers_logging, transformers_logging]
+    loggers: list[Any] = [diffusers_logging]
+    if "transformers" in sys.modules:  # by those who load its models; autoencoders need none
+        from transformers.utils import logging as transformers_logging
+
+        loggers.append(transformers_logging)
     before = [(each.get_verbosity(), each.is_progress_bar_enabled()) for each in loggers]
     for logger in loggers:
         logger.set_verbosity_error()

@@ -8,7 +8,6 @@ from typing import Any
 
 import diffusers
 import torch
-import transformers
 from safetensors import safe_open
 
 from photovax.errors import ModelError
@@ -80,15 +79,18 @@ def load_encoder(folder: Path, kind: str, *, variant: str | None = None) -> Any:
     Raises:
         ValueError: If weights are missing; on damaged files any of ``DAMAGED``.
     """
+    import transformers  # a slow import, which autoencoders do without
+
     json_object(folder / "config.json")
-    model, found = getattr(transformers, kind).from_pretrained(
-        folder,
-        dtype=torch.float32,
-        use_safetensors=True,
-        local_files_only=True,
-        variant=variant,
-        output_loading_info=True,
-    )
+    with quiet_loading():  # a context that began before that import does not cover it
+        model, found = getattr(transformers, kind).from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            variant=variant,
+            output_loading_info=True,
+        )
     if found["missing_keys"]:  # transformers initialises them at random
         raise ValueError(f"{folder.name} lacks {min(found['missing_keys'])}")
     return model

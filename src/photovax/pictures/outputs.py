@@ -21,6 +21,7 @@ from photovax.pictures.types import (
     HEIC_SUFFIXES,
     INEXACT_SUFFIXES,
     JPEG_SUFFIXES,
+    OWN_SUFFIXES,
     PICTURE_SUFFIXES,
     WRITTEN_SUFFIXES,
 )
@@ -28,8 +29,6 @@ from photovax.pictures.types import (
 __all__ = ["Destination", "copy_times", "own_suffix", "plan_outputs", "record_of", "result_name"]
 
 _LOSSY = {".webp": "lossy WebP", ".avif": "AVIF", **dict.fromkeys(HEIC_SUFFIXES, "lossy HEIC")}
-# By Pillow's names of formats. Others are not written, but for HEIC, which few show if lossless.
-_OWN = {"AVIF": ".avif", "JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "WEBP": ".webp"}
 # Bytes of a segment, less its identifier.
 _JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}
 
@@ -191,11 +190,15 @@ class Destination:
 def own_suffix(photo: Photo, *, masked: bool) -> str:
     """The suffix of a photo's own file type; .png if that is not written or cannot hold it.
 
+    For HEIC it is .png, too: few programs show one without loss.
+
     Args:
         photo: The photo that is to be written.
         masked: Whether pixels outside a mask must stay as they are.
     """
-    suffix = _OWN.get(photo.format, ".png")
+    suffix = OWN_SUFFIXES.get(photo.format, ".png")
+    if suffix in HEIC_SUFFIXES:
+        return ".png"
     try:
         Destination(Path(f"photo{suffix}")).check_fits(photo, masked=masked)
     except SaveError:

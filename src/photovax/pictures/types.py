@@ -10,6 +10,7 @@ __all__ = [
     "JPEG_SUFFIXES",
     "LOSSY_SUFFIXES",
     "MEDIA_TYPES",
+    "OWN_SUFFIXES",
     "PICTURE_SUFFIXES",
     "WRITTEN_SUFFIXES",
     "FileType",
@@ -36,6 +37,17 @@ LOSSY_SUFFIXES = {".webp", *HEIC_SUFFIXES, *INEXACT_SUFFIXES}
 
 WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", *LOSSY_SUFFIXES}
 """Suffixes of files that photovax writes."""
+
+OWN_SUFFIXES = {
+    "AVIF": ".avif",
+    "HEIF": ".heic",
+    "JPEG": ".jpg",
+    "MPO": ".jpg",
+    "PNG": ".png",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+}
+"""Suffix of a photo's own type by Pillow's name of its format; others are not written."""
 
 FileType = Literal["same", "png", "tif", "webp", "jpg", "avif", "heic"]
 """File types of results; ``same`` is the photo's own, or PNG where that is not written."""

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import shutil
 from dataclasses import replace
 from typing import Any
@@ -11,11 +12,14 @@ import pytest
 import torch
 from torch import Generator
 
+from photovax.adversary.edits import Adversary
 from photovax.errors import ModelError, UsageError
 from photovax.models.catalog.flows import FLOW_EDITS
 from photovax.models.edit import Edit
 from photovax.models.load import usual_edit
 from photovax.models.transformer.families import FLOWS
+from photovax.models.transformer.load import FlowFolder
+from photovax.tensors import CPU
 from tests.models.transformer.pipelines import edited
 from tests.models.transformer.untrained import MODES, flow, parts
 
@@ -149,6 +153,19 @@ def test_where_guidance_is_distilled_there_is_none(folders, tmp_path, image, rep
     denoiser.transformer.register_forward_pre_hook(lambda *told: passes.append(told))
     denoiser.edit(image, EDITS["klein"], Generator().manual_seed(0))
     assert len(passes) == EDITS["klein"].steps
+
+
+def test_those_who_attack_edits_and_who_make_them_share_a_transformer(folders, tmp_path):
+    folder = shutil.copytree(folders["kontext"], tmp_path / "kontext")
+    ours = flow(folder).transformer
+    adversary = Adversary(str(folder), device="cpu")
+    adversary.load(["instruct"])
+    shared = adversary._pipelines["instruct"].transformer
+    assert shared is ours
+    os.utime(folder / "transformer/config.json")  # weights decide, not other files
+    assert FlowFolder(folder, name="a").transformer(CPU) is ours
+    os.utime(next((folder / "transformer").glob("*.safetensors")))
+    assert FlowFolder(folder, name="a").transformer(CPU) is not ours
 
 
 @pytest.mark.parametrize("kind", ["flux"])

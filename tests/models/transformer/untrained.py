@@ -28,6 +28,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from photovax.models.edit import Mode
 from photovax.models.load import load_editor
 from photovax.models.transformer.editor import FlowEditor
+from photovax.models.transformer.load import IN_USE
 
 parts: Any = diffusers  # its classes look empty to a type checker
 CPU = torch.device("cpu")
@@ -258,7 +259,8 @@ def without_pooling(scheduler):
 
 
 def flow(folder: Path) -> FlowEditor:
-    """The denoiser of a folder."""
+    """The denoiser of a folder, whose weights no other test has changed."""
+    IN_USE.clear()
     denoiser = load_editor(str(folder), device=CPU)
     assert isinstance(denoiser, FlowEditor)
     return denoiser

@@ -12,14 +12,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from photovax.attack.networks.headers import FORMAT, SHIPPED, told_by
+from photovax.attack.networks.headers import FORMAT, OPPOSED, SHIPPED, told_by
 from photovax.attack.networks.network import PerturbationNetwork, placed
 from photovax.digests import file_digest
 from photovax.errors import ModelError
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.atomic import write_bytes
 
-__all__ = ["Trained", "networks_of", "read_network", "write_network"]
+__all__ = ["Networks", "Trained", "networks_of", "read_network", "write_network"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +39,17 @@ class Trained:
     digest: str
 
 
+Networks = dict[tuple[str, bool], Callable[[], Trained]]
+"""By the name of the model, and whether they were trained beside a denoiser."""
+
+
 def write_network(
     network: PerturbationNetwork,
     file: Path,
     *,
     model: str,
     model_digest: str,
+    opposed: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Write a network in half precision.
@@ -54,6 +59,7 @@ def write_network(
         file: File to write.
         model: Name of the autoencoder that it was trained against.
         model_digest: SHA-256 of the autoencoder's weights, in hexadecimal digits.
+        opposed: Whether it was trained beside a denoiser (``photovax.learning.opponent``).
         overwrite: Whether an existing file may be replaced.
 
     Raises:
@@ -62,6 +68,8 @@ def write_network(
     """
     shape = {"widths": list(network.widths), "blocks": network.blocks}
     told = {"format": FORMAT, "model": model, "model_digest": model_digest}
+    if opposed:
+        told[OPPOSED] = "yes"
     weights = {name: each.half().contiguous() for name, each in network.state_dict().items()}
     data = save(weights, metadata={**told, "shape": json.dumps(shape)})
     write_bytes(data, file, overwrite=overwrite)
@@ -93,19 +101,22 @@ def read_network(file: Path, device: torch.device) -> Trained:
 
 def networks_of(
     models: Sequence[Autoencoder], files: Sequence[Path], device: torch.device
-) -> dict[str, Callable[[], Trained]]:
-    """The networks of some models, each read when it is first asked for, by the name of the model.
+) -> Networks:
+    """The networks of some models, each read when it is first asked for.
 
     Args:
         models: Autoencoders.
-        files: Files of networks; those in ``SHIPPED`` are known without being given.
+        files: Files of networks; those in ``SHIPPED`` are known without being given. One that is
+            given and was trained beside a denoiser stands for both kinds of its model, unless
+            another one is given, too.
         device: Device on which to load them.
 
     Raises:
         ModelError: If one of ``files`` cannot be read, or was trained against none of these models.
     """
-    found: dict[str, Callable[[], Trained]] = {}
-    for file in (*SHIPPED, *files):
+    found: Networks = {}
+    given = sorted(files, key=lambda file: OPPOSED not in told_by(file))
+    for file in (*SHIPPED, *given):
         told = told_by(file)
         names = [model.name for model in models if model.digest == told["model_digest"]]
         if not names and file in files:
@@ -113,9 +124,10 @@ def networks_of(
                 f"network {file} is of {told['model']} with weights {told['model_digest'][:12]}, "
                 "not of " + ", ".join(f"{model.name} with {model.digest[:12]}" for model in models)
             )
-        if names:
-            network = cache(partial(read_network, file, device))
-            if file in files:
-                network()  # so that damage is told now
-            found.update(dict.fromkeys(names, network))
+        network = cache(partial(read_network, file, device))
+        if names and file in files:
+            network()  # so that damage is told now
+        opposed = OPPOSED in told
+        kinds = (True, False) if opposed and file in files else (opposed,)
+        found.update({(name, kind): network for name in names for kind in kinds})
     return found

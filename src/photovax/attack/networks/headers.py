@@ -7,9 +7,12 @@ from pathlib import Path
 
 from photovax.errors import ModelError
 
-__all__ = ["FORMAT", "SHIPPED", "shipped_for", "told_by"]
+__all__ = ["FORMAT", "OPPOSED", "SHIPPED", "shipped_for", "told_by"]
 
 FORMAT = "photovax perturbation network 1"
+
+OPPOSED = "opposed"
+"""Key of the metadata of networks that were trained beside a denoiser."""
 
 SHIPPED = tuple(sorted(Path(__file__).parent.glob("*.safetensors")))
 """Files of the networks that ship with photovax."""
@@ -42,6 +45,13 @@ def told_by(file: Path) -> dict[str, str]:
     return {str(key): str(value) for key, value in told.items()}
 
 
-def shipped_for(model: str) -> Path | None:
-    """The network that ships with photovax for a model of the catalogue, or None."""
-    return next((file for file in SHIPPED if told_by(file)["model"] == model), None)
+def shipped_for(model: str, *, opposed: bool = False) -> Path | None:
+    """The network that ships with photovax for a model of the catalogue, or None.
+
+    Args:
+        model: Name of the model.
+        opposed: Whether it is one that was trained beside a denoiser.
+    """
+    told = {file: told_by(file) for file in SHIPPED}
+    fits = (f for f in SHIPPED if told[f]["model"] == model and (OPPOSED in told[f]) == opposed)
+    return next(fits, None)

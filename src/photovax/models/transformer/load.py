@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import diffusers
 import torch
@@ -21,7 +22,11 @@ from photovax.models.transformer.families import FLOWS
 from photovax.models.transformer.prompts import PromptEncoder
 from photovax.models.weights import kept_precision, load_module
 
-__all__ = ["FlowFolder", "load_flow"]
+__all__ = ["IN_USE", "FlowFolder", "load_flow"]
+
+
+IN_USE: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
+"""Transformers that something in this process holds, by their files and device."""
 
 
 class FlowFolder:
@@ -67,8 +72,13 @@ class FlowFolder:
             device=device,
         )
 
-    def transformer(self) -> Any:
+    def transformer(self, device: torch.device) -> Any:
         """The transformer, in bfloat16 if it is stored so, otherwise in float32.
+
+        Whoever attacks edits and whoever makes them share it: two of those of FLUX would be 48 GB.
+
+        Args:
+            device: Device to load it on.
 
         Raises:
             ModelError: If it is missing, damaged or of another family.
@@ -76,14 +86,19 @@ class FlowFolder:
         files, variant = weight_files(self._part, name=self._name)
         with loading(self._name, self._part):
             precision = kept_precision(files)
-        return load_module(
-            self._part,
-            self.kind.network,
-            variant,
-            name=self._name,
-            shown=self._part,
-            precision=precision,
-        )
+            states = [(file.resolve(), file.stat().st_mtime_ns) for file in files]
+        key = (*states, device)
+        if (found := IN_USE.get(key)) is None:
+            found = load_module(
+                self._part,
+                self.kind.network,
+                variant,
+                name=self._name,
+                shown=self._part,
+                precision=precision,
+            ).to(device)
+            IN_USE[key] = found
+        return found
 
     def transformer_files(self) -> list[Path]:
         """The weight files of the transformer."""
@@ -134,7 +149,7 @@ def load_flow(
     prompts("")
     kind = parts.kind
     own = load_own_autoencoder(folder, kind.family, name=name, device=device, loaded=autoencoder)
-    transformer = parts.transformer().to(device)
+    transformer = parts.transformer(device)
     weights = [file_digest(file) for file in parts.transformer_files()]
     return kind(
         own,
