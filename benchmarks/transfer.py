@@ -69,14 +69,14 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=16, help="in 8-bit levels")
     parser.add_argument("--size", type=int, help="short side at which all models are fed")
     options = parser.parse_args()
-    if options.leave_one_out and len(options.tested) < 2:
+    if options.leave_one_out and len(set(options.tested)) < 2:
         parser.error("--leave-one-out needs two models or more in --tested")
-    against = left_out(options.tested) if options.leave_one_out else options.against
     recipe = load_recipe(options.recipe).with_levels(options.budget)
     recipe = replace(recipe, size=options.size)
     tested = {
         name: load_autoencoder(name, device=CPU, weights=options.weights) for name in options.tested
     }
+    against = left_out(list(tested)) if options.leave_one_out else options.against
 
     def shifts(photo: Photo, changed: np.ndarray) -> Shifts:
         return {
@@ -130,7 +130,8 @@ def squares(pixels: np.ndarray, level: int, seed: int) -> np.ndarray:
     rows, columns = (-(-length // side) for length in pixels.shape[:2])
     drawn = np.random.default_rng(seed).choice([-level, level], (rows, columns, pixels.shape[2]))
     change = drawn.repeat(side, 0).repeat(side, 1)[: pixels.shape[0], : pixels.shape[1]]
-    return np.clip(pixels + change, 0, 255).astype(np.uint8)
+    changed: np.ndarray = np.clip(pixels + change, 0, 255).astype(np.uint8)
+    return changed
 
 
 def left_out(tested: Sequence[str]) -> list[str]:
