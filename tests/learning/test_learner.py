@@ -132,6 +132,20 @@ def test_an_opponent_learns_to_remove_what_the_network_makes(tiny, photos, tmp_p
     assert np.isfinite(run.report()["loss"])
 
 
+def test_the_share_of_opposed_steps_is_the_one_asked_for(tiny, photos, tmp_path, monkeypatch):
+    run, opposed = learner(tiny, photos, tmp_path, opposed=1.0), []
+    whole = Opponent.__call__
+
+    def counted(opponent, images):
+        opposed.append(images.shape)
+        return whole(opponent, images)
+
+    monkeypatch.setattr(Opponent, "__call__", counted)
+    for _ in range(5):
+        run.step()
+    assert len(opposed) == 5  # whatever the sizes are that crops are drawn for
+
+
 def test_an_opponent_goes_on_with_its_training(tiny, photos, tmp_path):
     first = learner(tiny, photos, tmp_path, opposed=1.0, seconds=1e-9)
     first.train()

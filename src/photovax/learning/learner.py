@@ -58,7 +58,10 @@ _LARGEST_PHOTO = 4000
 """Largest short side, in pixels, of the photos from which crops are taken to be."""
 
 _OPPOSED = 1.25
-"""Largest side, relative to that which is fed, of crops that an opponent works on."""
+"""Largest side, relative to that which is fed, of crops that an opponent works on.
+
+Larger ones would take it longer than all the rest of a step.
+"""
 
 _SPREAD = 25.0
 """Concentration of power in frequencies up to which a change is not penalised.
@@ -240,7 +243,10 @@ class Learner:
         """The loss of random crops through a random view."""
         size = self._recipe.size or self._model.size
         fed, count = (size // 2, 4) if small else (size, 1)
+        opposed = self._opponent is not None and self._random.random() < self._plan.opposed
         budget, side = self._viewed(size, fed)
+        while opposed and side > _OPPOSED * fed:
+            budget, side = self._viewed(size, fed)
         origin = self._crops.batch(count, side).to(self._device)
         origin = origin.contiguous(memory_format=torch.channels_last)
         view = self._views[int(self._random.integers(len(self._views)))].fitted(fed)
@@ -252,11 +258,9 @@ class Learner:
         # Files are rounded to 8 bits.
         noise = torch.rand(x.shape, generator=self._generator, device=self._device)
         shown = x + (noise - 0.5) / 255
-        # Larger crops would take the opponent longer than all the rest.
-        if self._opponent is not None and side <= _OPPOSED * fed:
+        if self._opponent is not None:
             self._opponent.learn(shown, origin, self._random)
-            if self._random.random() < self._plan.opposed:
-                shown = self._opponent(shown)
+            shown = self._opponent(shown) if opposed else shown
         with self._quick():
             losses = loss(shown, self._generator)
         # Divided by its magnitude, so that each photo and each view has the same weight.
