@@ -19,7 +19,7 @@ from PIL import Image
 
 from photovax.adversary.purify import PURIFICATIONS
 from photovax.attack.budgets import VISIBILITY
-from photovax.attack.presets import DEFAULT, INSTANT, LINF
+from photovax.attack.presets import DEFAULT, INSTANT, LINF, ROBUST
 from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.report import interval_text, markdown_table, write_report
@@ -45,6 +45,7 @@ ONE_EACH = ("instruct: looks", "inpaint: colours", "img2img: looks")
 ON_THE_WAY = ("whatsapp", "instagram", "screenshot", "whatsapp-instagram-screenshot")
 # On their way to an adversary; photos of several megapixels, in a folder of their own.
 LARGE = "large"
+DENOISERS = ("denoiser", "denoiser-perceptual", "denoiser-opposed")
 # IMPRESS takes minutes a photo.
 PURIFIERS = tuple(name for name in PURIFICATIONS if name not in (NONE, "impress"))
 
@@ -95,9 +96,15 @@ class Experiment:
 
 
 THREE_SEEDS = Experiment(ENCODER, (16,), 20, every=3, edits=ONE_EACH, seeds=3, metrics=FEW_METRICS)
-# The default recipe and one pass, beside what the default was before what is seen was bounded.
+# The default recipe, one pass, and one of a network with an opponent, beside what the default was
+# before what is seen was bounded.
 SEEN_OR_NOT = Experiment(
-    (DEFAULT, INSTANT, LINF), (8,), 60, every=1, edits=(ONE_EACH[0], ONE_EACH[2]), metrics=SEEN
+    (DEFAULT, INSTANT, ROBUST, LINF),
+    (8,),
+    60,
+    every=1,
+    edits=(ONE_EACH[0], ONE_EACH[2]),
+    metrics=SEEN,
 )
 EXPERIMENTS = {
     "three-seeds": THREE_SEEDS,
@@ -106,7 +113,10 @@ EXPERIMENTS = {
     ),
     "seen": SEEN_OR_NOT,
     "seen-and-purified": replace(
-        SEEN_OR_NOT, photos=20, every=3, purifications=("jpeg75", "resize50")
+        SEEN_OR_NOT,
+        photos=20,
+        every=3,
+        purifications=("jpeg75", "resize50", *DENOISERS),
     ),
     "frontier": replace(
         SEEN_OR_NOT,

@@ -206,6 +206,7 @@ def test_one_pass(reader):
         "taef2": "embedded",  # whose weights are here
         "--minutes 120": "--minutes 0.001",
         "--recipe instant ": "--recipe instant -o one.png ",
+        "photo.jpg --recipe robust": "photo.jpg -o robust.png --recipe robust",
         "--network embedded": "-o trained.png --network embedded",
         "--network opposed": "-o opposed.png --network opposed",
     }

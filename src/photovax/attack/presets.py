@@ -24,12 +24,14 @@ __all__ = [
     "LINF",
     "NATIVE",
     "PRESETS",
+    "ROBUST",
     "load_recipe",
     "recipe_from",
 ]
 
 DEFAULT = "fast"
 INSTANT = "instant"
+ROBUST = "robust"
 LINF = "fast-linf"
 DIFFUSION = "fast-diffusion"
 NATIVE = "fast-native"

@@ -35,11 +35,15 @@ TREATMENTS: Mapping[str, str] = {
     "adversecleaner": "AdverseCleaner",
     "denoiser": "a network made against fast-linf",
     "denoiser-perceptual": "a network made against the default",
+    "denoiser-opposed": "a network made against robust",
     "autoencoder": "a pass through an autoencoder",
 }
 """Treatments that are measured, keys of ``PURIFICATIONS``, and what they are in words."""
 
-SLOW = frozenset({"tv", "adversecleaner", "denoiser", "denoiser-perceptual", "autoencoder"})
+SLOW = frozenset(
+    {name for name in TREATMENTS if name.startswith("denoiser")}
+    | {"tv", "adversecleaner", "autoencoder"}
+)
 """Treatments that take minutes and gigabytes on the photo of a camera."""
 
 SLOW_PIXELS = 500_000

@@ -14,6 +14,7 @@ from photovax.attack.networks.files import networks_of, read_network, write_netw
 from photovax.attack.networks.headers import SHIPPED, shipped_for, told_by
 from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.presets import PRESETS, load_recipe
+from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
@@ -163,6 +164,27 @@ def test_a_network_of_other_weights_is_refused(small, autoencoder, tmp_path):
         networks_of([autoencoder], [other], CPU)
 
 
+def test_networks_with_an_opponent_are_a_kind_of_their_own(small, file, autoencoder, tmp_path):
+    beside = tmp_path / "beside.safetensors"
+    of = {"model": "embedded", "model_digest": autoencoder.digest}
+    write_network(small, beside, **of, opposed=True)
+    plain, opposed = (read_network(each, CPU).digest for each in (file, beside))
+    recipe = PRESETS["instant"]
+    ways = {False: recipe, True: replace(recipe, opposed=True)}
+
+    def used(*networks):
+        immunizer = Immunizer(networks=networks)
+        return [immunizer.networks(way)["embedded"] for way in ways.values()]
+
+    # One with an opponent, which was given, is for all recipes; another one is not for those
+    # that ask for an opponent.
+    assert used(beside) == [opposed, opposed]
+    assert used(file, beside) == used(beside, file) == [plain, opposed]
+    assert used(file)[0] == plain
+    assert opposed not in used(file)
+    assert plain not in used(file)[1:]
+
+
 def test_a_descent_starts_at_the_estimate_and_takes_fewer_steps(file):
     immunizer = Immunizer(networks=[file])
     recipe = replace(PRESETS["fast"], steps=6)
@@ -224,6 +246,11 @@ def test_a_recipe_without_steps_names_the_models_that_lack_a_network(tmp_path):
     with pytest.raises(UsageError, match="needs a perturbation network of each model") as found:
         immunizer.immunize(photo(), PRESETS["instant"])
     assert "photovax train-immunizer --model" in found.value.line
+    with pytest.raises(UsageError, match="each model that was trained beside a denoiser") as found:
+        immunizer.networks(PRESETS["robust"])
+    assert "tiny --opposed 0.55 makes one" in found.value.line
+    # A recipe that has steps takes them without.
+    assert immunizer.networks(replace(PRESETS["fast"], opposed=True)) == {}
     assert immunizer.steps(PRESETS["fast"]) == PRESETS["fast"].steps
 
 
@@ -237,14 +264,20 @@ def test_a_budget_in_levels_uses_no_network():
         replace(PRESETS["fast"], warm=2)
 
 
-def test_the_shipped_network_is_of_the_embedded_model_and_moves_its_latents(autoencoder):
-    assert [told_by(file)["model_digest"] for file in SHIPPED] == [autoencoder.digest]
-    assert shipped_for("embedded") == SHIPPED[0]
-    assert shipped_for("sd15") is None
+@pytest.mark.parametrize(("recipe", "opposed"), [("instant", False), ("robust", True)])
+def test_shipped_networks_are_of_the_embedded_model_and_move_its_latents(
+    recipe, opposed, autoencoder
+):
+    file = shipped_for("embedded", opposed=opposed)
+    assert file in SHIPPED
+    assert told_by(file)["model_digest"] == autoencoder.digest
+    assert shipped_for("sd15", opposed=opposed) is None
     sample = read_photo(SAMPLE)
-    made = Immunizer().immunize(sample, PRESETS["instant"])
+    immunizer = Immunizer()
+    assert immunizer.networks(PRESETS[recipe]) == {"embedded": file_digest(file)}
+    made = immunizer.immunize(sample, PRESETS[recipe])
     effect = latent_effect(autoencoder, sample.pixels, made.photo.pixels, CPU, size=256)
-    assert effect.shift > 0.12  # 48 steps without it reach 0.16
+    assert effect.shift > 0.1  # 48 steps without it reach 0.16
 
 
 def test_one_pass_is_the_same_every_time():

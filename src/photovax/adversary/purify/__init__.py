@@ -51,6 +51,7 @@ PURIFICATIONS: dict[str, Part] = {
     "autoencoder": Part("autoencoder"),
     "denoiser": Part("denoiser"),
     "denoiser-perceptual": Part("denoiser", {"against": "perceptual"}),
+    "denoiser-opposed": Part("denoiser", {"against": "opposed"}),
     "impress": Part("impress"),
     "regenerate": Part("regenerate"),
 }

@@ -20,8 +20,9 @@ __all__ = ["DILATIONS", "Denoiser", "network", "pretrained"]
 WEIGHTS = {
     "levels": Path(__file__).parent / "denoiser.safetensors",
     "perceptual": Path(__file__).parent / "denoiser_perceptual.safetensors",
+    "opposed": Path(__file__).parent / "denoiser_opposed.safetensors",
 }
-"""Weights by the kind of budget of the recipes whose outputs they were trained on."""
+"""Weights by the kind of recipes whose outputs they were trained on."""
 DILATIONS = (1, 2, 3, 4, 3, 2, 1)
 WIDTH = 48
 
@@ -81,7 +82,8 @@ class Denoiser:
 
     Args:
         against: What it was trained to remove: ``levels``, changes of recipes that bound the
-            largest change, or ``perceptual``, those of ``instant`` and ``fast``.
+            largest change, ``perceptual``, those of ``instant`` and ``fast``, or ``opposed``,
+            those of ``robust``, whose network had a denoiser as its opponent.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
     Raises:
