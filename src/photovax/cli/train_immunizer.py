@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from photovax.attack.networks.headers import USUAL_WIDTH
 from photovax.attack.presets import DEFAULT, INSTANT, load_recipe
 from photovax.cli import options
 from photovax.errors import UsageError
@@ -63,7 +64,7 @@ def command(
             "--width",
             WIDTHS,
             help="Channels of the finest level, of which the others have twice and three times as "
-            "many; 32 if not given. The file grows with the square: 1.9 MB with 32.",
+            f"many; {USUAL_WIDTH} if not given. The file grows with the square: 1.9 MB with 32.",
             show_default=False,
         ),
     ] = None,

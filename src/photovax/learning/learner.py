@@ -22,6 +22,7 @@ from torch import Generator, Tensor
 from photovax.attack.budgets import Perceptual
 from photovax.attack.networks.estimate import estimator
 from photovax.attack.networks.files import read_network, write_network
+from photovax.attack.networks.headers import USUAL_WIDTH
 from photovax.attack.networks.network import PerturbationNetwork, placed
 from photovax.attack.objectives import OBJECTIVES
 from photovax.attack.recipe import Recipe
@@ -40,13 +41,10 @@ from photovax.pictures.resize import fed_sides
 from photovax.registry import Part
 from photovax.tensors import pixels_of, tensor
 
-__all__ = ["USUAL_WIDTH", "Learner", "Plan", "concentration"]
+__all__ = ["Learner", "Plan", "concentration"]
 
 CURVE = "curve.jsonl"
 """Name of the file of reports in the folder of a training."""
-
-USUAL_WIDTH = 32
-"""Channels of the finest level of a network. One of 64 does as well, with four times the bytes."""
 
 _SMALL_SHARE = 0.6
 """Share of the time in which photos are fed at half the model's size, four at a time."""

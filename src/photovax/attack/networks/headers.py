@@ -7,12 +7,15 @@ from pathlib import Path
 
 from photovax.errors import ModelError
 
-__all__ = ["FORMAT", "OPPOSED", "SHIPPED", "shipped_for", "told_by"]
+__all__ = ["FORMAT", "OPPOSED", "SHIPPED", "USUAL_WIDTH", "shipped_for", "told_by"]
 
 FORMAT = "photovax perturbation network 1"
 
 OPPOSED = "opposed"
 """Key of the metadata of networks that were trained beside a denoiser."""
+
+USUAL_WIDTH = 32
+"""Channels of the finest level of a network. One of 64 does as well, with four times the bytes."""
 
 SHIPPED = tuple(sorted(Path(__file__).parent.glob("*.safetensors")))
 """Files of the networks that ship with photovax."""
