@@ -24,6 +24,7 @@ REQUIRED = {
     "certificate issue": [PHOTO, "--original", PHOTO],
     "serve": [],
     "train-immunizer": ["--photos", ".", "-o", "n.safetensors"],
+    "models export-network": ["embedded", "-o", "n.onnx"],
 }
 # In no range of any option; those of single options follow below.
 NEVER = ["nan", "inf", "-inf", "-1", "1e999", "x", ""]

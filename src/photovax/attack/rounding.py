@@ -8,7 +8,18 @@ from torch import Tensor
 from photovax.attack.budgets import TOLERANCE, Constraint
 from photovax.errors import BudgetExceeded
 
-__all__ = ["round_within"]
+__all__ = ["round_within", "rounded"]
+
+
+def rounded(x: Tensor, origin: Tensor, share: Tensor) -> Tensor:
+    """A share of the change of images, rounded to 8-bit levels (N, C, H, W), still float32.
+
+    Args:
+        x: Images, float32 (N, C, H, W) in [0, 1].
+        origin: Originals (N, C, H, W) in [0, 1].
+        share: Share of the change that is kept, (N, 1, 1, 1) or a scalar.
+    """
+    return torch.lerp(origin, x, share).mul_(255).round_().clamp_(0, 255)
 
 
 def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
@@ -31,12 +42,12 @@ def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
     """
     share = torch.ones(len(x), 1, 1, 1, device=x.device)
     for _ in range(100):
-        rounded = torch.lerp(origin, x, share).mul_(255).round_().clamp_(0, 255)
-        over = constraint.size(rounded.div(255), origin) > 1 + TOLERANCE
+        found = rounded(x, origin, share)
+        over = constraint.size(found.div(255), origin) > 1 + TOLERANCE
         if not over.any():
-            if torch.equal(rounded, (origin * 255).round()) and not torch.equal(x, origin):
+            if torch.equal(found, (origin * 255).round()) and not torch.equal(x, origin):
                 break
-            return rounded.to(torch.uint8)
+            return found.to(torch.uint8)
         share = torch.where(over.view(-1, 1, 1, 1), share - 0.01, share)
     raise BudgetExceeded(
         f"nothing of the change is left in 8 bits at a budget of "

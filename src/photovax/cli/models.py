@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from photovax.attack.networks.headers import shipped_for, told_by
+from photovax.attack.presets import load_recipe
 from photovax.cli import options
 from photovax.errors import UsageError
 from photovax.models.catalog.describe import described
@@ -105,16 +106,61 @@ def export_command(
         Path,
         typer.Option("-o", "--output", help="File of the graph, .onnx.", show_default=False),
     ],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Write a whole recipe of one pass: pixels in, immunized pixels out. instant, "
+            "robust, or a recipe file.",
+            show_default="the network alone",
+        ),
+    ] = None,
+    visibility: Annotated[
+        str | None,
+        typer.Option(
+            help="How much of the change may be seen, with --recipe.", show_default="the recipe's"
+        ),
+    ] = None,
+    size: options.Size = None,
+    apart: Annotated[
+        bool,
+        typer.Option(
+            "--apart",
+            help="With --recipe: leave the weights in the network's file, which must lie beside "
+            "the graph.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing file.")
     ] = False,
 ) -> None:
-    """Write a perturbation network as an ONNX graph, for other runtimes."""
+    """Write a perturbation network, or a recipe of one pass, as an ONNX graph."""
     if output.suffix != ".onnx":
         raise UsageError(f"-o must end in .onnx, got {output}")
-    file = shipped_for(network) or Path(network)
-    told_by(file)
-    from photovax.attack.networks.onnx import INPUTS, OUTPUT, export
+    if recipe is None and (visibility is not None or size is not None or apart):
+        raise UsageError(
+            "--visibility, --size and --apart are of a whole recipe, and there is no --recipe",
+            hint="add --recipe instant",
+        )
+    chosen = None if recipe is None else load_recipe(recipe)
+    if chosen is not None and visibility is not None:
+        chosen = chosen.with_visibility(visibility)
+    file = shipped_for(network, opposed=chosen is not None and chosen.opposed) or Path(network)
+    model = told_by(file)["model"]
+    if chosen is None:
+        from photovax.attack.networks.onnx import INPUTS, OUTPUT, export
 
-    export(file, output, overwrite=overwrite)
-    typer.echo(f"{output}: from {', '.join(INPUTS)} to {OUTPUT}, for any size")
+        export(file, output, overwrite=overwrite)
+        typer.echo(f"{output}: from {', '.join(INPUTS)} to {OUTPUT}, for any size")
+        return
+    fed = size or chosen.size or (CATALOG[model].size if model in CATALOG else None)
+    if fed is None:
+        raise UsageError(
+            f"the size at which {model} is fed photos is not known", hint="give it with --size"
+        )
+    from photovax.attack.networks import whole
+
+    whole.export_whole(file, chosen, output, size=fed, apart=apart, overwrite=overwrite)
+    given, found = ", ".join(whole.INPUTS), ", ".join(whole.OUTPUTS)
+    typer.echo(f"{output}: from {given} to {found}, for any size")
+    if apart:
+        typer.echo(f"Its weights are those of {file}, which must lie beside it.")

@@ -20,6 +20,7 @@ from photovax.attack.budgets.contract import (
 from photovax.attack.budgets.perceptual import (
     VISIBILITY,
     Perceptual,
+    Viewing,
     radius_near,
     visibility,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Perceptual",
     "TakesEstimates",
     "Unit",
+    "Viewing",
     "Within",
     "largest_change",
     "radius_near",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from photovax.pictures.display import FULL_HD
 
-__all__ = ["Lens", "shown_degree"]
+__all__ = ["Lens", "padded", "shown_degree"]
 
 # The logarithm of the sensitivity falls with the square of the logarithm of frequency over peak
 # frequency, as in fits of castleCSF (Ashraf et al. 2024, doi 10.1167/jov.24.4.5). Below the peak
@@ -31,7 +31,10 @@ _MOST = 10.0  # largest allowance, relative to that of the peak
 # ratio of cut-off frequencies: a fit to large photos and training photos, fed at several sizes.
 _WIDE, _NARROWER = 15.0, 0.36  # cycles per degree; exponent
 
-_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+_TO_YCC = torch.tensor(
+    ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+)
+_FROM_YCC = torch.linalg.inv(_TO_YCC.double()).float()
 
 
 def shown_degree(height: int, width: int) -> float:
@@ -66,7 +69,14 @@ class Lens:
 
     @classmethod
     def of(
-        cls, photo: Tensor, *, degree: float, finest: float, colour: float, texture: float
+        cls,
+        photo: Tensor,
+        *,
+        degree: float,
+        finest: float,
+        colour: float,
+        texture: float,
+        size: tuple[int, int] | None = None,
     ) -> Lens:
         """The lens of photos of one shape.
 
@@ -77,24 +87,24 @@ class Lens:
                 visible, but removed when a model's input is resized.
             colour: Allowance of colour differences at their peak, relative to that of luma.
             texture: Strength of masking by contrast nearby; 0 disables it.
+            size: Height and width of thresholds; ``padded`` sides of the photo when None.
         """
         channels = photo.shape[1]
-        size = _padded(photo.shape[-2]), _padded(photo.shape[-1])
-        down = torch.fft.fftfreq(size[0], device=photo.device)[:, None]
-        across = torch.fft.rfftfreq(size[1], device=photo.device)[None]
-        frequencies = torch.hypot(down, across)
-        cut = min(finest * degree, _WIDE)
+        size = size or (padded(photo.shape[-2]), padded(photo.shape[-1]))
+        frequencies = _frequencies(*size, device=photo.device)
+        # A tensor in double precision, as Python's numbers are: an exported graph is given one.
+        cut = torch.as_tensor(finest * degree, dtype=torch.float64).clamp_max(_WIDE)
         narrow = (_WIDE / cut) ** _NARROWER
         luma = narrow * _allowance(frequencies * degree, _LUMA_PEAK, _LUMA_FALL)
         tint = narrow * colour * _allowance(frequencies * degree, _COLOUR_PEAK, _COLOUR_FALL)
-        mix = torch.tensor(_TO_YCC if channels == 3 else ((1.0,),), device=photo.device)
+        mix, unmix = (_TO_YCC, _FROM_YCC) if channels == 3 else (torch.ones(1, 1),) * 2
         return cls(
             size=size,
             gain=torch.stack([luma, tint, tint][:channels])[None],
             band=(frequencies <= finest).to(photo.dtype),
-            hidden=_hidden(_mixed(photo, mix)[:, :1], texture) / 255,
-            mix=mix,
-            unmix=torch.linalg.inv(mix.double()).float(),
+            hidden=_hidden(_mixed(photo, mix.to(photo))[:, :1], texture) / 255,
+            mix=mix.to(photo),
+            unmix=unmix.to(photo),
         )
 
     def thresholds(self, change: Tensor) -> Tensor:
@@ -121,6 +131,18 @@ class Lens:
         spectrum = torch.fft.rfft2(planes, s=self.size).mul_(factors)
         filtered: Tensor = torch.fft.irfft2(spectrum, s=self.size)
         return filtered
+
+
+def _frequencies(height: int, width: int, *, device: torch.device) -> Tensor:
+    """The frequency (h, w // 2 + 1), in cycles per pixel, of each term of a real FFT.
+
+    That of ``torch.fft.fftfreq`` and ``rfftfreq``, which cannot be exported for all sizes.
+    """
+    tall, wide = (torch.full((1,), side, device=device) for side in (height, width))
+    down = torch.arange(height, device=device)
+    down = torch.minimum(down, tall - down)  # the upper half are negative frequencies
+    across = torch.arange(width // 2 + 1, device=device)
+    return ((down / tall).square()[:, None] + (across / wide).square()[None]).sqrt()
 
 
 def _allowance(frequencies: Tensor, peak: float, fall: float) -> Tensor:
@@ -159,7 +181,7 @@ def _mixed(planes: Tensor, matrix: Tensor) -> Tensor:
     return torch.einsum("dc,nchw->ndhw", matrix, planes)
 
 
-def _padded(length: int) -> int:
+def padded(length: int) -> int:
     """The least length from ``length`` up whose prime factors are 2, 3 and 5: FFTs are fast."""
     while True:
         rest = length

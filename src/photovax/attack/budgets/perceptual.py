@@ -50,11 +50,13 @@ class Viewing:
         grid: Height and width at which changes are optimised, in pixels.
         degree: Pixels of the grid per degree of visual angle.
         finest: Highest frequency that models are fed, in cycles per pixel of the grid.
+        padded: Height and width of thresholds; those of ``Lens.of`` when None.
     """
 
     grid: tuple[int, int]
     degree: float
     finest: float
+    padded: tuple[int, int] | None = None
 
 
 @BUDGETS.register("perceptual")
@@ -156,6 +158,8 @@ class Perceptual(Levels):
 
         Scaling down keeps both clipped bounds, since the original is inside them.
         """
+        import torch
+
         bound = self.levels / 255
         change = (x - origin).clamp_(-bound, bound)
         if self.mask is not None:
@@ -164,7 +168,8 @@ class Perceptual(Levels):
         x = change.add_(origin).clamp_(0, 1)
         change = x - origin
         excess = (self._seen(change, origin) / self.radius).view(-1, 1, 1, 1)
-        if not (excess > 1).any():
+        # A graph has no branches; it divides by 1.
+        if not torch.compiler.is_exporting() and not (excess > 1).any():
             return x
         del x
         return change.div_(excess.clamp_min_(1)).add_(origin)
@@ -269,6 +274,7 @@ class Perceptual(Levels):
                 finest=math.inf if self.view is None else self.view.finest,
                 colour=self.colour,
                 texture=self.texture,
+                size=None if self.view is None else self.view.padded,
             )
             self._lenses[:] = [(origin, lens)]
         return self._lenses[0][1]

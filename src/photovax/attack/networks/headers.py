@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from photovax.errors import ModelError
 
-__all__ = ["FORMAT", "OPPOSED", "SHIPPED", "USUAL_WIDTH", "shipped_for", "told_by"]
+__all__ = ["FORMAT", "OPPOSED", "SHIPPED", "USUAL_WIDTH", "places", "shipped_for", "told_by"]
 
 FORMAT = "photovax perturbation network 1"
 
@@ -31,14 +32,7 @@ def told_by(file: Path) -> dict[str, str]:
     Raises:
         ModelError: If it cannot be read, or is no perturbation network.
     """
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if length < _LARGEST_HEADER else {}
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no safetensors file"
-        raise ModelError(f"network {file}: cannot be read: {reason}") from None
-    told = header.get("__metadata__") if isinstance(header, dict) else None
+    told = _header(file)[0].get("__metadata__")
     wanted = {"model", "model_digest", "shape"}
     if not isinstance(told, dict) or told.get("format") != FORMAT or wanted - told.keys():
         raise ModelError(
@@ -46,6 +40,29 @@ def told_by(file: Path) -> dict[str, str]:
             hint="photovax train-immunizer makes one",
         )
     return {str(key): str(value) for key, value in told.items()}
+
+
+def places(file: Path) -> dict[str, tuple[int, int]]:
+    """The place of each tensor in a network's file: the offset of its first byte, and its bytes.
+
+    Raises:
+        ModelError: If the file cannot be read.
+    """
+    header, start = _header(file)
+    found = {name: each["data_offsets"] for name, each in header.items() if name != "__metadata__"}
+    return {name: (start + begin, end - begin) for name, (begin, end) in found.items()}
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and the offset of what it describes."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length)) if length < _LARGEST_HEADER else {}
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no safetensors file"
+        raise ModelError(f"network {file}: cannot be read: {reason}") from None
+    return header if isinstance(header, dict) else {}, 8 + length
 
 
 def shipped_for(model: str, *, opposed: bool = False) -> Path | None:
