@@ -18,6 +18,7 @@ from photovax.cli import (
     evaluate,
     immunize,
     models,
+    page,
     register,
     renew,
     serve,
@@ -52,6 +53,7 @@ app.command("evaluate")(evaluate.command)
 app.add_typer(models.app, name="models")
 app.command("renew")(renew.command)
 app.command("serve")(serve.command)
+app.command("page")(page.command)
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
 app.command("train-immunizer")(train_immunizer.command)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import Response
+from fastapi.responses import FileResponse, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -27,13 +26,12 @@ from photovax.service.http.problems import handle_problems
 from photovax.service.http.tokens import Tokens
 from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
+from photovax.service.static import FOLDER, PAGE, WEIGHTS
 from photovax.service.workers.intake import Intake
 from photovax.service.workers.supervisor import Supervisor
 from photovax.version import VERSION
 
 __all__ = ["build_app", "claim"]
-
-PAGE = Path(__file__).parent / "page"
 
 
 def build_app(settings: Settings) -> FastAPI:
@@ -82,6 +80,10 @@ def build_app(settings: Settings) -> FastAPI:
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+    @app.get(f"/{FOLDER}/{WEIGHTS.name}", include_in_schema=False)
+    def network() -> FileResponse:
+        return FileResponse(WEIGHTS, media_type="application/octet-stream")
 
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     app.add_middleware(

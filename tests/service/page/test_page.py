@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +26,11 @@ from photovax.service.http.tokens import Tokens
 from photovax.service.settings import Settings
 from photovax.service.workers.supervisor import Supervisor
 from tests.service.asking import HOME, settings_in
+from tests.service.page.opening import CHROMIUM, PATIENCE, PHONE, UNNAMED, opened, pixels, wide
 from tests.serving import recipe_file, served
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-# Root has no sandbox; the rest keeps Chromium's own services from asking for anything.
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
-PHONE = {"width": 390, "height": 844}
-PATIENCE = 90_000  # milliseconds
-UNNAMED = """
-[...document.querySelectorAll('a, button, input, img, progress, canvas')].filter(each =>
-  !(each.alt || each.ariaLabel || each.getAttribute('aria-labelledby') || each.labels?.length
-    || each.textContent.trim() || each.querySelector?.('img[alt]'))).map(each => each.id)
-"""
-
 GIVE = """
 (make) => new Promise((resolve) => {
   const canvas = document.createElement("canvas");
@@ -58,16 +44,6 @@ GIVE = """
   });
 })
 """
-PIXELS = """
-(selector) => {
-  const shown = document.querySelector(selector);
-  const width = shown.naturalWidth ?? shown.width;
-  const height = shown.naturalHeight ?? shown.height;
-  const sheet = new OffscreenCanvas(width, height).getContext("2d");
-  sheet.drawImage(shown, 0, 0);
-  return [height, width, [...sheet.getImageData(0, 0, width, height).data]];
-}
-"""
 LISTEN = """
 () => {
   window.heard = [];
@@ -79,19 +55,9 @@ LISTEN = """
 """
 
 
-def pixels(page: Any, selector: str) -> np.ndarray:
-    """What an image or canvas holds, (H, W, 4)."""
-    height, width, values = page.evaluate(PIXELS, selector)
-    return np.reshape(values, (height, width, 4))
-
-
 def ids_of(page: Any) -> list[str]:
     """The jobs that the page's address names."""
     return str(page.url).partition("#photos=")[2].split(".")
-
-
-def wide(page: Any) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth"))
 
 
 @pytest.fixture(scope="module")
@@ -129,39 +95,6 @@ def finished(address: str, given_photo: Path) -> RemoteJob:
     """A job that is done at the service."""
     with Client(address) as client:
         return client.wait(client.immunize(given_photo))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def opened(
-    browser: Any, address: str, ready: str = "#models li", limits: Any = None, **context: Any
-) -> Iterator[Any]:
-    """A page that may ask nobody but the service, and must not throw.
-
-    With limits it is answered those instead of the service's own.
-    """
-    page = browser.new_page(viewport=PHONE, accept_downloads=True, **context)
-    astray: list[str] = []
-    home = address.partition("#")[0]
-    page.on(
-        "request",
-        lambda asked: None if asked.url.startswith((home, "blob:")) else astray.append(asked.url),
-    )
-    page.on("pageerror", lambda error: astray.append(str(error)))
-    if limits is not None:
-        page.route("**/v1/limits", lambda route: route.fulfill(json=limits))
-    page.goto(address)
-    page.wait_for_selector(ready, state="attached")
-    yield page
-    page.close()
-    assert astray == []
 
 
 @pytest.fixture
@@ -629,3 +562,17 @@ def test_it_is_dark_where_people_want_it_dark(page: Any) -> None:
         colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     light, dark = (sum(map(int, colour[4:-1].split(","))) for colour in colours)
     assert dark < 150 < 600 < light
+
+
+def test_photos_that_must_not_be_uploaded_are_immunized_in_the_browser(
+    page: Any, address: str, given_photo: Path
+) -> None:
+    page.click("text=Immunize them in this browser")
+    page.wait_for_selector("#strength-says:not(:empty)")
+    assert page.evaluate("crossOriginIsolated")  # several threads
+    sent: list[str] = []
+    page.on("request", lambda asked: None if asked.method == "GET" else sent.append(asked.url))
+    page.set_input_files("#file", given_photo)
+    page.wait_for_selector("#outcome:not([hidden])", timeout=PATIENCE)
+    assert page.inner_text("#outcome-title") == given_photo.name
+    assert sent == []

@@ -23,14 +23,19 @@ _GONE = 499  # the client closed the connection before the answer
 # Time limits of a body: until its next part, and until its last.
 _PART_SECONDS = 30.0
 _BODY_SECONDS = 900.0
+_POLICY = (
+    "default-src 'none'; script-src 'self'{more}; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_DEVICE = "/device"  # the page that immunizes in the browser, and what it loads
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    "Content-Security-Policy": _POLICY.format(more=""),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    # The page may then use several threads.
+    "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
@@ -158,6 +163,9 @@ class _Answer:
         headers = MutableHeaders(scope=message)
         for name, value in _HEADERS.items():
             headers[name] = value
+        if self._path.startswith(_DEVICE):
+            more = " 'wasm-unsafe-eval'; worker-src 'self'"  # it compiles WebAssembly
+            headers["Content-Security-Policy"] = _POLICY.format(more=more)
         if self._path.startswith("/v1/"):
             headers["Cache-Control"] = "no-store"
 
