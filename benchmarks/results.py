@@ -37,7 +37,17 @@ LEADING = "lpips"
 RECIPES = Path(__file__).parent / "recipes"
 ENCODER = ("photoguard-demo", LINF)
 THROUGH = str(RECIPES / "fast-diffusion-linf.toml")
-OTHERS = ("photoguard-img2img", "photoguard-inpaint", "advdm", "sds", "diffusionguard", "pid")
+OTHERS = (
+    "photoguard-img2img",
+    "photoguard-inpaint",
+    "advdm",
+    "sds",
+    "mist",
+    "promptflare",
+    "advpaint",
+    "pid",
+    "diffusionguard",
+)
 PUBLISHED = tuple(
     str(RECIPES / f"photoguard-diffusion-{norm}-one-draw.toml") for norm in ("linf", "l2")
 )
@@ -45,7 +55,12 @@ ONE_EACH = ("instruct: looks", "inpaint: colours", "img2img: looks")
 ON_THE_WAY = ("whatsapp", "instagram", "screenshot", "whatsapp-instagram-screenshot")
 # On their way to an adversary; photos of several megapixels, in a folder of their own.
 LARGE = "large"
-DENOISERS = ("denoiser", "denoiser-perceptual", "denoiser-opposed")
+DENOISERS = tuple(name for name, part in PURIFICATIONS.items() if part.name == "denoiser")
+# The worst of these counts, together with the denoisers.
+TEN = (
+    *("jpeg75", "webp80", "resize50", "cropresize", "rotate2"),
+    *("blur", "median", "tv", "adversecleaner", *DENOISERS),
+)
 # IMPRESS takes minutes a photo.
 PURIFIERS = tuple(name for name in PURIFICATIONS if name not in (NONE, "impress"))
 
@@ -118,6 +133,19 @@ EXPERIMENTS = {
         every=3,
         purifications=("jpeg75", "resize50", *DENOISERS),
     ),
+    "worst-of-ten": replace(
+        SEEN_OR_NOT, recipes=(DEFAULT, ROBUST, LINF), photos=20, every=3, purifications=TEN
+    ),
+    # What is left of the recipe that survives best, against what is seen of it.
+    "robust-frontier": replace(
+        SEEN_OR_NOT,
+        recipes=(ROBUST,),
+        visibilities=tuple(VISIBILITY),
+        photos=10,
+        every=6,
+        edits=ONE_EACH[:1],
+        purifications=TEN,
+    ),
     "frontier": replace(
         SEEN_OR_NOT,
         recipes=(DEFAULT, LINF),
@@ -145,7 +173,15 @@ EXPERIMENTS = {
     "all-photos": Experiment(ENCODER, (16,), 60, every=1),
     "through-the-edit": Experiment((*ENCODER, THROUGH), (16,), 6),
     "purified": Experiment(ENCODER, (16,), 3, edits=ONE_EACH, purifications=PURIFIERS),
-    "all-recipes": Experiment((*ENCODER, THROUGH, *OTHERS), (16,), 2),
+    # Each at the budget that was published for it; some take many minutes a photo.
+    "all-recipes": Experiment(
+        (DEFAULT, INSTANT, ROBUST, "fast-diffusion", LINF, ENCODER[0], *OTHERS),
+        (),
+        6,
+        every=8,
+        edits=ONE_EACH,
+        metrics=SEEN,
+    ),
     "half-the-budget": replace(THREE_SEEDS, levels=(8,)),
     "half-the-budget-through-the-edit": replace(
         THREE_SEEDS, recipes=(THROUGH,), levels=(8,), mode="instruct"

@@ -13,7 +13,7 @@ from photovax.attack.optimise import Steps, pgd
 from photovax.attack.presets import PRESETS
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
-from photovax.machine.precision import quick_passes
+from photovax.machine.precision import if_quicker, quick_passes
 from photovax.machine.random import draw_noise
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
@@ -47,7 +47,7 @@ class Passes:
         drawn = self.noise * draw_noise(WEIGHT.shape, x, generator)
         return (x * (weight + drawn)).flatten(1).sum(1)
 
-    def descend(self, *, quick=True, steps=40):
+    def descend(self, *, quick=True, steps=40, timed=False):
         return pgd(
             [self.loss],
             ORIGIN,
@@ -55,6 +55,7 @@ class Passes:
             Steps(steps, 0.02, random=self.noise > 0),
             generator=Generator().manual_seed(0),
             quick=self.quick if quick else None,
+            timed=timed,
         )
 
 
@@ -69,6 +70,40 @@ def test_quick_gradients_are_taken_while_they_point_as_exact_ones_do():
     # What it ends with is scored exactly.
     torch.testing.assert_close(found.losses, (found.x * WEIGHT).flatten(1).sum(1))
     assert found.passes == 40
+
+
+@pytest.mark.parametrize(
+    ("seconds", "timed", "steps"),
+    [((0.1, 0.2), True, 0), ((0.1, 0.2), False, 8), ((0.2, 0.1), True, 8)],
+)
+def test_what_takes_longer_in_low_precision_is_tried_once(
+    monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], timed: bool, steps: int
+) -> None:
+    """The clock is told how long an exact and a quick gradient take."""
+    passes, now = Passes(lambda count: WEIGHT), [0.0]
+    monkeypatch.setattr("photovax.attack.gradients.time.perf_counter", lambda: now[0])
+    step = passes.loss
+
+    def loss(x, generator):
+        now[0] += seconds[passes.inside]
+        return step(x, generator)
+
+    monkeypatch.setattr(passes, "loss", loss)
+    assert passes.descend(steps=9, timed=timed).quick_steps == steps
+    assert passes.kinds.count("quick") == steps + 1
+
+
+def test_a_context_that_does_not_pay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes, now = Passes(lambda count: WEIGHT), [0.0]
+    monkeypatch.setattr("photovax.machine.precision.time.perf_counter", lambda: now[0])
+    for quick, kept in ((2.0, None), (0.5, passes.quick)):
+
+        def run(quick: float = quick) -> None:
+            now[0] += quick if passes.inside else 1.0
+
+        assert if_quicker(passes.quick, run, CPU) == kept
+        assert if_quicker(passes.quick, run, torch.device("cuda")) == passes.quick
+    assert if_quicker(None, run, CPU) is None
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])

@@ -58,6 +58,8 @@ class Attacker:
     ) -> None:
         self._device, self._memory = device, memory
         self._quick = quick_passes(precision, device)
+        # Work on other devices is not done when a call returns.
+        self._timed = precision == "auto" and device.type == "cpu"
         if memory is not None and device.type != "cpu":
             raise UsageError(f"memory can be limited on the cpu only, not on {device.type}")
         self._plan = MemoryPlan(memory, limited=device.type == "cpu")
@@ -114,6 +116,7 @@ class Attacker:
                     generator=Generator(self._device).manual_seed(problem.recipe.seed),
                     start=start,
                     quick=self._quick,
+                    timed=self._timed,
                     callback=callback,
                 )
             except ZeroGradient as error:
@@ -136,7 +139,7 @@ class Attacker:
         lacking = [name for name in names if (name, recipe.opposed) not in self._networks]
         if lacking and recipe.warm == 0:
             beside, option = (
-                (" that was trained beside a denoiser", " --opposed 0.55")
+                (" that was trained beside a denoiser", " --opposed 0.7")
                 if recipe.opposed
                 else ("", "")
             )

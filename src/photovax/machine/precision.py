@@ -7,9 +7,10 @@ scaling of losses.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Precision",
     "Quick",
+    "if_quicker",
     "quick_passes",
 ]
 
@@ -48,6 +50,28 @@ def quick_passes(precision: str, device: torch.device) -> Quick | None:
     if precision == "float32" or (precision == "auto" and not _native(device)):
         return None
     return partial(_in_bfloat16, device.type)
+
+
+def if_quicker(
+    quick: Quick | None, run: Callable[[], object], device: torch.device
+) -> Quick | None:
+    """The context, or None where what is run takes longer in it, as on a CPU with some models.
+
+    Args:
+        quick: Context of passes in low precision, or None.
+        run: What is to be run, such as a pass with its gradient. It is run four times.
+        device: Device of the passes; only on a CPU are they timed.
+    """
+    if quick is None or device.type != "cpu":
+        return quick
+    spent = [0.0, 0.0]
+    for _ in range(2):  # the first turn warms up
+        for place, context in enumerate((nullcontext, quick)):
+            began = time.perf_counter()
+            with context():
+                run()
+            spent[place] = time.perf_counter() - began
+    return quick if spent[1] < spent[0] else None
 
 
 @contextmanager

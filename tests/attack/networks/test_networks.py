@@ -248,7 +248,7 @@ def test_a_recipe_without_steps_names_the_models_that_lack_a_network(tmp_path):
     assert "photovax train-immunizer --model" in found.value.line
     with pytest.raises(UsageError, match="each model that was trained beside a denoiser") as found:
         immunizer.networks(PRESETS["robust"])
-    assert "tiny --opposed 0.55 makes one" in found.value.line
+    assert "tiny --opposed 0.7 makes one" in found.value.line
     # A recipe that has steps takes them without.
     assert immunizer.networks(replace(PRESETS["fast"], opposed=True)) == {}
     assert immunizer.steps(PRESETS["fast"]) == PRESETS["fast"].steps
