@@ -4,13 +4,15 @@ Immunizes the middle squares of photos, without loading, rounding to files or me
 and in one run: a bare pass of the model's encoder at the side it is fed, ``instant``,
 ``fast`` from the network's answer, and ``fast`` without a network. Prints medians in seconds, each
 as a multiple of the encoder pass, and the latent shift that each reaches. ``--curve`` prints the
-shift after several numbers of steps, with and without the network.
+shift after several numbers of steps, with and without the network. ``--random sd15`` takes the true
+shape of a model and a network of the usual width, both with random weights, for the seconds alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,11 +22,16 @@ from statistics import mean, median
 import torch
 from PIL import Image
 
+from benchmarks.shapes import write_random
+from photovax.attack.networks.files import write_network
+from photovax.attack.networks.headers import USUAL_WIDTH
+from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.presets import DEFAULT, INSTANT, PRESETS
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_shift
 from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import Photo
 
 STEPS = (1, 2, 4, 8, 16, 48)
@@ -66,11 +73,31 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--random", metavar="NAME", help="model of the catalogue, for its shape")
     options = parser.parse_args()
-    immunizer = Immunizer(options.model, weights=options.weights, networks=options.network)
     photos = [square(path, options.side) for path in options.photos]
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    if options.random:
+        immunizer = untrained(options.random)
+    else:
+        immunizer = Immunizer(options.model, weights=options.weights, networks=options.network)
     (curve if options.curve else compare)(immunizer, photos, options.times)
+
+
+def untrained(name: str) -> Immunizer:
+    """An immunizer for the true shape of a model, with random weights of it and of a network."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        write_random(name, folder)
+        model = load_autoencoder(name, device=torch.device("cpu"), weights=folder)
+        network, width = folder / "network.safetensors", USUAL_WIDTH
+        write_network(
+            PerturbationNetwork((width, 2 * width, 3 * width)),
+            network,
+            model=name,
+            model_digest=model.digest,
+        )
+        return Immunizer(name, weights=folder, networks=[network])
 
 
 def compare(immunizer: Immunizer, photos: Sequence[Photo], times: int) -> None:
