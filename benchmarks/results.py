@@ -19,7 +19,7 @@ from PIL import Image
 
 from photovax.adversary.purify import PURIFICATIONS
 from photovax.attack.budgets import VISIBILITY
-from photovax.attack.presets import DEFAULT, INSTANT, LINF, ROBUST
+from photovax.attack.presets import DEFAULT, INSTANT, LINF, MAX, ROBUST
 from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.report import interval_text, markdown_table, write_report
@@ -134,7 +134,7 @@ EXPERIMENTS = {
         purifications=("jpeg75", "resize50", *DENOISERS),
     ),
     "worst-of-ten": replace(
-        SEEN_OR_NOT, recipes=(DEFAULT, ROBUST, LINF), photos=20, every=3, purifications=TEN
+        SEEN_OR_NOT, recipes=(DEFAULT, ROBUST, MAX, LINF), photos=20, every=3, purifications=TEN
     ),
     # What is left of the recipe that survives best, against what is seen of it.
     "robust-frontier": replace(
@@ -175,7 +175,7 @@ EXPERIMENTS = {
     "purified": Experiment(ENCODER, (16,), 3, edits=ONE_EACH, purifications=PURIFIERS),
     # Each at the budget that was published for it; some take many minutes a photo.
     "all-recipes": Experiment(
-        (DEFAULT, INSTANT, ROBUST, "fast-diffusion", LINF, ENCODER[0], *OTHERS),
+        (DEFAULT, INSTANT, ROBUST, MAX, "fast-diffusion", LINF, ENCODER[0], *OTHERS),
         (),
         6,
         every=8,

@@ -155,6 +155,12 @@ def test_robust_keeps_more_after_denoisers_than_instant(left):
         assert left(PRESETS["robust"], name) > 1.2 * instant, name
 
 
+def test_max_keeps_more_of_its_effect_than_fast(left):
+    most = replace(PRESETS["max"], steps=14)
+    for name in ("cropresize", "blur"):
+        assert left(most, name) > 1.3 * left(FAST, name), name
+
+
 def test_a_denoiser_without_its_weights_says_so(monkeypatch, tmp_path):
     monkeypatch.setitem(denoiser.WEIGHTS, "levels", tmp_path / "none")
     with pytest.raises(ModelError, match=r"purifier denoiser: .*none cannot be loaded"):

@@ -22,6 +22,7 @@ __all__ = [
     "GREY",
     "INSTANT",
     "LINF",
+    "MAX",
     "NATIVE",
     "PRESETS",
     "ROBUST",
@@ -32,6 +33,7 @@ __all__ = [
 DEFAULT = "fast"
 INSTANT = "instant"
 ROBUST = "robust"
+MAX = "max"
 LINF = "fast-linf"
 DIFFUSION = "fast-diffusion"
 NATIVE = "fast-native"

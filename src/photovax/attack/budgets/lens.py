@@ -76,6 +76,7 @@ class Lens:
         finest: float,
         colour: float,
         texture: float,
+        band: float = 1.0,
         size: tuple[int, int] | None = None,
     ) -> Lens:
         """The lens of photos of one shape.
@@ -83,10 +84,11 @@ class Lens:
         Args:
             photo: Photos, float32 (N, C, H, W) in [0, 1], with one channel or three.
             degree: Pixels of the photo per degree of visual angle.
-            finest: Highest frequency of changes, in cycles per pixel. Higher frequencies would be
-                visible, but removed when a model's input is resized.
+            finest: Highest frequency that models are fed, in cycles per pixel. Changes of higher
+                ones would be visible, but removed when a model's input is resized.
             colour: Allowance of colour differences at their peak, relative to that of luma.
             texture: Strength of masking by contrast nearby; 0 disables it.
+            band: Highest frequency of changes, relative to ``finest``.
             size: Height and width of thresholds; ``padded`` sides of the photo when None.
         """
         channels = photo.shape[1]
@@ -101,7 +103,7 @@ class Lens:
         return cls(
             size=size,
             gain=torch.stack([luma, tint, tint][:channels])[None],
-            band=(frequencies <= finest).to(photo.dtype),
+            band=(frequencies <= finest * band).to(photo.dtype),
             hidden=_hidden(_mixed(photo, mix.to(photo))[:, :1], texture) / 255,
             mix=mix.to(photo),
             unmix=unmix.to(photo),

@@ -79,6 +79,8 @@ class Perceptual(Levels):
         colour: Allowance of colour differences, relative to that of luma. The larger, the more
             edits lose before JPEG at one JOD; at 1 a face is seen to turn green.
         texture: Strength of masking by contrast nearby; 0 disables it.
+        band: Highest frequency of changes, relative to the highest that models are fed; up to 1.
+            Coarse changes do less at one visibility, and survive resizing, turning and filters.
         power: Order of the power mean, above 1. The larger it is, the less a few pixels may exceed
             the mean.
         view: Resolution of viewing and feeding, set by ``fitted``; that of the photo when None.
@@ -92,6 +94,7 @@ class Perceptual(Levels):
     levels: float
     colour: float = 1.0
     texture: float = 1.0
+    band: float = 1.0
     power: float = 4.0
     view: Viewing | None = None
     mask: Tensor | None = None
@@ -113,6 +116,7 @@ class Perceptual(Levels):
             levels=(self.levels in LEVELS, self.levels, str(LEVELS)),
             colour=(self.colour > 0, self.colour, "above 0"),
             texture=(self.texture >= 0, self.texture, "0 or more"),
+            band=(0 < self.band <= 1, self.band, "above 0 and up to 1"),
             power=(self.power > 1, self.power, "above 1"),
         )
 
@@ -274,6 +278,7 @@ class Perceptual(Levels):
                 finest=math.inf if self.view is None else self.view.finest,
                 colour=self.colour,
                 texture=self.texture,
+                band=self.band,
                 size=None if self.view is None else self.view.padded,
             )
             self._lenses[:] = [(origin, lens)]
