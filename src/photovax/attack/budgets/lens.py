@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -94,8 +95,8 @@ class Lens:
         channels = photo.shape[1]
         size = size or (padded(photo.shape[-2]), padded(photo.shape[-1]))
         frequencies = _frequencies(*size, device=photo.device)
-        # A tensor in double precision, as Python's numbers are: an exported graph is given one.
-        cut = torch.as_tensor(finest * degree, dtype=torch.float64).clamp_max(_WIDE)
+        fed: Any = finest * degree  # in an exported graph it is a tensor
+        cut = fed.clamp_max(_WIDE) if isinstance(fed, Tensor) else min(fed, _WIDE)
         narrow = (_WIDE / cut) ** _NARROWER
         luma = narrow * _allowance(frequencies * degree, _LUMA_PEAK, _LUMA_FALL)
         tint = narrow * colour * _allowance(frequencies * degree, _COLOUR_PEAK, _COLOUR_FALL)
