@@ -3,6 +3,7 @@
 import json
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +14,11 @@ from photovax.attack.optimise import Steps, pgd
 from photovax.attack.presets import PRESETS
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
-from photovax.machine.precision import if_quicker, quick_passes
+from photovax.machine.precision import quick_passes
 from photovax.machine.random import draw_noise
+from photovax.models.autoencoders.tiny import TinyAutoencoder
 from photovax.models.load import load_autoencoder
+from photovax.models.precision import quick_passes_of
 from photovax.pictures.photo import read_photo
 
 CPU = torch.device("cpu")
@@ -47,7 +50,7 @@ class Passes:
         drawn = self.noise * draw_noise(WEIGHT.shape, x, generator)
         return (x * (weight + drawn)).flatten(1).sum(1)
 
-    def descend(self, *, quick=True, steps=40, timed=False):
+    def descend(self, *, quick=True, steps=40):
         return pgd(
             [self.loss],
             ORIGIN,
@@ -55,7 +58,6 @@ class Passes:
             Steps(steps, 0.02, random=self.noise > 0),
             generator=Generator().manual_seed(0),
             quick=self.quick if quick else None,
-            timed=timed,
         )
 
 
@@ -70,40 +72,6 @@ def test_quick_gradients_are_taken_while_they_point_as_exact_ones_do():
     # What it ends with is scored exactly.
     torch.testing.assert_close(found.losses, (found.x * WEIGHT).flatten(1).sum(1))
     assert found.passes == 40
-
-
-@pytest.mark.parametrize(
-    ("seconds", "timed", "steps"),
-    [((0.1, 0.2), True, 0), ((0.1, 0.2), False, 8), ((0.2, 0.1), True, 8)],
-)
-def test_what_takes_longer_in_low_precision_is_tried_once(
-    monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], timed: bool, steps: int
-) -> None:
-    """The clock is told how long an exact and a quick gradient take."""
-    passes, now = Passes(lambda count: WEIGHT), [0.0]
-    monkeypatch.setattr("photovax.attack.gradients.time.perf_counter", lambda: now[0])
-    step = passes.loss
-
-    def loss(x, generator):
-        now[0] += seconds[passes.inside]
-        return step(x, generator)
-
-    monkeypatch.setattr(passes, "loss", loss)
-    assert passes.descend(steps=9, timed=timed).quick_steps == steps
-    assert passes.kinds.count("quick") == steps + 1
-
-
-def test_a_context_that_does_not_pay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    passes, now = Passes(lambda count: WEIGHT), [0.0]
-    monkeypatch.setattr("photovax.machine.precision.time.perf_counter", lambda: now[0])
-    for quick, kept in ((2.0, None), (0.5, passes.quick)):
-
-        def run(quick: float = quick) -> None:
-            now[0] += quick if passes.inside else 1.0
-
-        assert if_quicker(passes.quick, run, CPU) == kept
-        assert if_quicker(passes.quick, run, torch.device("cuda")) == passes.quick
-    assert if_quicker(None, run, CPU) is None
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])
@@ -183,3 +151,22 @@ def test_a_photo_is_as_immune_from_bfloat16(name, photo_file, tmp_path):
         losses[precision] = result.loss
         assert json.loads(saved.record.read_text())["bfloat16_steps"] in steps
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("model", "instructions", "quick"),
+    [
+        ("tiny", {"avx512_bf16": True}, False),
+        ("tiny", {"avx512_bf16": True, "amx_bf16": True}, True),
+        ("embedded", {"avx512_bf16": True}, True),
+        ("embedded", {}, False),
+    ],
+)
+def test_tiny_autoencoders_need_matrix_instructions(
+    monkeypatch: pytest.MonkeyPatch, model: str, instructions: dict[str, bool], quick: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    models: list[Any] = [object.__new__(TinyAutoencoder)] if model == "tiny" else [object()]
+    assert (quick_passes_of(models, "auto", CPU) is not None) == quick
+    assert quick_passes_of(models, "bfloat16", CPU) is not None
+    assert quick_passes_of(models, "float32", CPU) is None

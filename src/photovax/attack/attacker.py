@@ -21,6 +21,7 @@ from photovax.machine.allocator import kept_memory, returned_memory
 from photovax.machine.plan import MemoryPlan
 from photovax.machine.precision import Precision, quick_passes
 from photovax.models.contracts import Autoencoder
+from photovax.models.precision import quick_passes_of
 from photovax.models.surrogates import Surrogates
 from photovax.pictures.compression import HIGHER_QUALITY
 
@@ -57,9 +58,7 @@ class Attacker:
         precision: Precision,
     ) -> None:
         self._device, self._memory = device, memory
-        self._quick = quick_passes(precision, device)
-        # Work on other devices is not done when a call returns.
-        self._timed = precision == "auto" and device.type == "cpu"
+        quick_passes(precision, device)  # refuses an unknown one before models are loaded
         if memory is not None and device.type != "cpu":
             raise UsageError(f"memory can be limited on the cpu only, not on {device.type}")
         self._plan = MemoryPlan(memory, limited=device.type == "cpu")
@@ -67,6 +66,7 @@ class Attacker:
             raise UsageError("an immunizer needs at least one model, got none")
         self._surrogates = Surrogates(models, device=device, weights=weights)
         self.autoencoders = self._surrogates.autoencoders
+        self._quick = quick_passes_of(self._models, precision, device)
         self._networks = networks_of(self._models, networks, device)
 
     def only(self, models: Sequence[str]) -> Attacker:
@@ -116,7 +116,6 @@ class Attacker:
                     generator=Generator(self._device).manual_seed(problem.recipe.seed),
                     start=start,
                     quick=self._quick,
-                    timed=self._timed,
                     callback=callback,
                 )
             except ZeroGradient as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Generator, Tensor
 
@@ -19,9 +17,6 @@ FAITHFUL = 0.99
 COMPARED_EVERY = 16
 """Number of steps until the next comparison, after one in which the gradients agreed."""
 
-_LEAST = 0.05
-"""Least duration of a pass, in seconds, from which durations are compared."""
-
 
 class Passes:
     """Computes gradients exactly, or in a quick context while both point in the same direction.
@@ -29,16 +24,14 @@ class Passes:
     Args:
         groups: Losses.
         quick: Context of quick passes; all passes are exact when None.
-        timed: Whether the context is left for good once a pass in it took longer than the exact one
-            that it was compared with: instructions for low precision do not make all models faster.
 
     Attributes:
         quick_steps: Number of steps whose gradient was a quick one.
     """
 
-    def __init__(self, groups: Groups, quick: Quick | None, *, timed: bool = False) -> None:
+    def __init__(self, groups: Groups, quick: Quick | None) -> None:
         self.quick_steps = 0
-        self._groups, self._quick, self._timed = groups, quick, timed
+        self._groups, self._quick = groups, quick
         self._faithful = False
         self._compared_at = 0
 
@@ -54,14 +47,8 @@ class Passes:
                 self.quick_steps += 1
                 return quick
             generator.set_state(before.get_state())
-        began = time.perf_counter()
         exact = self._groups.step(index, x, generator)
-        between = time.perf_counter()
         quick = self._quickly(self._quick, index, x, before) if due else None
-        spent = between - began, time.perf_counter() - between
-        if self._timed and due and spent[1] > spent[0] > _LEAST:
-            self._quick = None
-            return exact
         self._faithful = quick is not None and bool(
             (_cosines(exact[2], quick[2]) >= FAITHFUL).all()
         )

@@ -134,7 +134,6 @@ def pgd(
     generator: Generator,
     start: Tensor | None = None,
     quick: Quick | None = None,
-    timed: bool = False,
     callback: Callable[[Step], None] | None = None,
 ) -> Descent:
     """Minimise the mean of losses within a set of images by projected gradient descent.
@@ -157,7 +156,6 @@ def pgd(
         quick: Context of passes in low precision. It is used while its gradients have a cosine
             similarity of 0.99 or more with exact ones; both are compared at the first step and
             every sixteen steps. The final scoring is always exact.
-        timed: Whether it is left for good once a pass in it took longer than an exact one.
         callback: Function called after every step.
 
     Returns:
@@ -182,7 +180,7 @@ def pgd(
     # which take about a third of the time of a pass with one.
     clock = Clock(steps.count, steps.seconds, spare=2 * groups.turn * draws / 3)
     schedule = SCHEDULES[steps.schedule]
-    passing = Passes(groups, quick, timed=timed)
+    passing = Passes(groups, quick)
     gradients = Gradients(steps.momentum, steps.adaptivity)
     index = passes = 0
     stopped: Literal["done", "plateau", "interrupted"] = "done"

@@ -90,20 +90,21 @@ def command(
     from photovax.learning.held_out import compared
     from photovax.learning.learner import Learner, Plan
     from photovax.machine.device import pick_device
-    from photovax.machine.precision import quick_passes
     from photovax.models.load import load_autoencoder
+    from photovax.models.precision import quick_passes_of
 
     learnt, others = split(photos_in(photos))
     held_out = readable(others)
     chosen = pick_device(device)
+    attacked = load_autoencoder(model, device=chosen, weights=weights)
     learner = Learner(
         asked,
-        load_autoencoder(model, device=chosen, weights=weights),
+        attacked,
         learnt,
         held_out,
         output.with_name(f"{output.name}.training"),
         Plan(minutes * 60, seed=seed, opposed=opposed, width=width),
-        quick=quick_passes("auto", chosen),
+        quick=quick_passes_of([attacked], "auto", chosen),
         device=chosen,
         start=start,
     )

@@ -32,7 +32,7 @@ from photovax.learning.checkpoints import read_checkpoint, write_checkpoint
 from photovax.learning.crops import PhotoCrops
 from photovax.learning.muon import optimisers
 from photovax.learning.opponent import Opponent
-from photovax.machine.precision import Quick, if_quicker
+from photovax.machine.precision import Quick
 from photovax.metrics.latent import latent_shift
 from photovax.models.contracts import Autoencoder
 from photovax.models.views import VIEWS
@@ -154,7 +154,7 @@ class Learner:
             )
         self._recipe, self._model, self._plan = recipe, model, plan
         self._held_out, self._folder, self._device = list(held_out), folder, device
-        self._quick = if_quicker(quick, self._pass, device) or nullcontext
+        self._quick = quick or nullcontext
         self._budget = Perceptual(**recipe.budget.options)
         self._views = [VIEWS.create(part) for part in plan.views]
         with torch.random.fork_rng(devices=[]):
@@ -177,12 +177,6 @@ class Learner:
         self.steps, self.seconds, self._loss = 0, 0.0, math.nan
         if (state := read_checkpoint(folder, device)) is not None:
             self._load(state)
-
-    def _pass(self) -> None:
-        """A pass of the autoencoder and its gradient, to time it."""
-        side = (self._recipe.size or self._model.size) // 2
-        photos = torch.rand(1, 3, side, side, device=self._device, requires_grad=True)
-        torch.autograd.grad(self._model.encode(photos).float().square().mean(), photos)
 
     def _start_from(self, file: Path) -> None:
         """Start from the weights of a file, whatever its width is.

@@ -7,10 +7,9 @@ scaling of losses.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Precision",
     "Quick",
-    "if_quicker",
+    "has_tiles",
     "quick_passes",
 ]
 
@@ -52,28 +51,6 @@ def quick_passes(precision: str, device: torch.device) -> Quick | None:
     return partial(_in_bfloat16, device.type)
 
 
-def if_quicker(
-    quick: Quick | None, run: Callable[[], object], device: torch.device
-) -> Quick | None:
-    """The context, or None where what is run takes longer in it, as on a CPU with some models.
-
-    Args:
-        quick: Context of passes in low precision, or None.
-        run: What is to be run, such as a pass with its gradient. It is run four times.
-        device: Device of the passes; only on a CPU are they timed.
-    """
-    if quick is None or device.type != "cpu":
-        return quick
-    spent = [0.0, 0.0]
-    for _ in range(2):  # the first turn warms up
-        for place, context in enumerate((nullcontext, quick)):
-            began = time.perf_counter()
-            with context():
-                run()
-            spent[place] = time.perf_counter() - began
-    return quick if spent[1] < spent[0] else None
-
-
 @contextmanager
 def _in_bfloat16(device_type: str) -> Iterator[None]:
     import torch  # imported late, since the command line lists precisions without it
@@ -84,6 +61,11 @@ def _in_bfloat16(device_type: str) -> Iterator[None]:
         yield
 
 
+def has_tiles() -> bool:
+    """Whether the CPU has AMX, matrix instructions for bfloat16."""
+    return _capable("amx_bf16")
+
+
 def _native(device: torch.device) -> bool:
     """Whether a device has bfloat16 instructions; if not, bfloat16 is slower than float32."""
     import torch
@@ -92,6 +74,12 @@ def _native(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
+    return _capable("avx512_bf16") or _capable("amx_bf16")
+
+
+def _capable(instructions: str) -> bool:
+    import torch
+
     # Versions of PyTorch without this function use float32.
     found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return bool(found.get(instructions))
