@@ -226,7 +226,7 @@ def test_a_part_is_shown_pixel_by_pixel_also_at_another_strength(
         mapped = np.asarray(Image.open(io.BytesIO(client.picture(job, "flip"))))
     first = np.asarray(Image.open(photo))
     with opened(browser, f"{address}/#photos={job.id}") as page:
-        page.wait_for_selector("#outcome:not([hidden])")
+        playwright.expect(page.locator("#outcome-title")).to_be_focused()  # once it is shown
         side = page.evaluate("document.getElementById('part-after').clientWidth")
         assert 100 < side < 256
 
