@@ -27,7 +27,7 @@ from photovax.pictures.atomic import check_free, write_bytes
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["INPUTS", "OPSET", "OUTPUT", "check_packages", "converted", "export"]
+__all__ = ["INPUTS", "OPSET", "OUTPUT", "check_packages", "converted", "export", "thresholds"]
 
 INPUTS = ("photo", "allowance", "degree")
 """Inputs of the graph: those of ``PerturbationNetwork.forward``, the last one a scalar."""
@@ -46,8 +46,14 @@ class _Graph(nn.Module):
         self.network = network
 
     def forward(self, photo: Tensor, allowance: Tensor, degree: Tensor) -> Tensor:
-        viewed = torch.log2(degree / USUAL_DEGREE).expand_as(allowance)
-        return self.network.viewed(photo, allowance, viewed)
+        return thresholds(self.network, photo, allowance, degree)
+
+
+def thresholds(
+    network: PerturbationNetwork, photo: Tensor, allowance: Tensor, degree: Tensor
+) -> Tensor:
+    """What a network gives, for pixels per degree as a tensor, which a graph can be given."""
+    return network.viewed(photo, allowance, torch.log2(degree / USUAL_DEGREE).expand_as(allowance))
 
 
 def export(network: Path, file: Path, *, overwrite: bool = False) -> None:

@@ -18,8 +18,8 @@ from photovax.attack.budgets import Perceptual, Viewing
 from photovax.attack.budgets.lens import padded
 from photovax.attack.networks.files import read_network
 from photovax.attack.networks.headers import places
-from photovax.attack.networks.network import USUAL_DEGREE, PerturbationNetwork
-from photovax.attack.networks.onnx import check_packages, converted
+from photovax.attack.networks.network import PerturbationNetwork
+from photovax.attack.networks.onnx import check_packages, converted, thresholds
 from photovax.attack.rounding import rounded
 from photovax.errors import UsageError
 from photovax.models.views import interpolated, resize
@@ -105,8 +105,7 @@ class _Whole(nn.Module):
         return torch.cat([shown, photo[..., 3:]], -1), size
 
     def _thresholds(self, photo: Tensor, allowance: Tensor, degree: Any) -> Tensor:
-        viewed = torch.log2(degree / USUAL_DEGREE).expand_as(allowance)
-        return self.network.viewed(photo, allowance, viewed)
+        return thresholds(self.network, photo, allowance, degree)
 
 
 def export_whole(
