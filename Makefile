@@ -63,5 +63,6 @@ package:
 	$(IN_EMPTY) check
 	build/package/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
 		--output-reproducible -o $(SBOM) build/package/empty/bin/python
+	build/package/tools/bin/python .ci/vendored.py $(SBOM)
 	build/package/empty/bin/python .ci/packaged.py $(DIST)/*.tar.gz $(SBOM)
 	build/package/empty/bin/photovax demo -o build/package/demo

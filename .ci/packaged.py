@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+VENDORED = Path(__file__).with_name("vendored.json")
 IN_SDIST = (
     *("src", "tests", "docs", "benchmarks", "training", "examples", "comfyui", "container"),
     ".github",
@@ -37,15 +38,18 @@ def files(folder: Path) -> set[str]:
 
 
 def not_listed(sbom: str) -> list[str]:
-    """Installed distributions that a CycloneDX list of components lacks, or has in other versions.
+    """What a CycloneDX list of components lacks, or has in other versions.
 
-    The package itself is what the list is about.
+    That is of installed distributions, of which the package itself is what the list is about, and
+    of what others made and the package holds.
     """
     listed = json.loads(Path(sbom).read_text(encoding="utf-8"))
     parts = [listed["metadata"]["component"], *listed["components"]]
     known = {(part["name"], part["version"]) for part in parts}
-    installed = {(each.metadata["Name"], each.version) for each in distributions()}
-    return [f"{name} {version} in {sbom}" for name, version in sorted(installed - known)]
+    present = {(each.metadata["Name"], each.version) for each in distributions()}
+    vendored = json.loads(VENDORED.read_text(encoding="utf-8"))
+    present.update((part["name"], part["version"]) for part in vendored)
+    return [f"{name} {version} in {sbom}" for name, version in sorted(present - known)]
 
 
 def main(sdist: str, sbom: str) -> None:

@@ -1,7 +1,7 @@
 // The page that immunizes on this device: photos in, results out, and no request with either.
 
 import { show } from "./compare.js";
-import { $, element } from "./dom.js";
+import { $, element, onPhotos } from "./dom.js";
 import * as strength from "./strength.js";
 
 const waiting = [];
@@ -118,15 +118,7 @@ async function open(pick) {
   $("outcome").scrollIntoView();
 }
 
-$("file").addEventListener("change", () => take([...$("file").files]));
-for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
-    event.preventDefault();
-    $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
-    if (kind === "drop") take([...event.dataTransfer.files]);
-  });
-}
-document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
+onPhotos([$("file")], take);
 addEventListener("beforeunload", (event) => {
   if (busy) event.preventDefault(); // it would be lost
 });

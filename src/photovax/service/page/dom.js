@@ -15,3 +15,16 @@ export function onArrows(held, move) {
     if ((x || y) && move(x, y) !== false) event.preventDefault();
   });
 }
+
+// Calls back with the files that are chosen in one of the inputs, dropped anywhere, or pasted.
+export function onPhotos(inputs, take) {
+  for (const input of inputs) input.addEventListener("change", () => take([...input.files]));
+  for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
+      if (kind === "drop") take([...event.dataTransfer.files]);
+    });
+  }
+  document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
+}

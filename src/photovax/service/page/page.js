@@ -1,7 +1,7 @@
 // The page: photos in, results, edits of both, checks of copies.
 
 import { forecast, show } from "./compare.js";
-import { $, element } from "./dom.js";
+import { $, element, onPhotos } from "./dom.js";
 import * as queue from "./queue.js";
 import * as service from "./service.js";
 import * as strength from "./strength.js";
@@ -30,8 +30,7 @@ function complain(error) {
   } else $("problem").scrollIntoView({ block: "nearest" });
 }
 
-function take(files) {
-  const given = [...files];
+function take(given) {
   for (const input of inputs) input.value = "";
   const large = given.find((file) => file.size > most);
   $("problem").hidden = !large;
@@ -129,7 +128,7 @@ $("again").addEventListener("click", () => {
 });
 
 $("strength").addEventListener("input", () => strength.say($("strength")));
-for (const input of inputs) input.addEventListener("change", () => take(input.files));
+onPhotos(inputs, take);
 $("token").addEventListener("change", async () => {
   service.remember($("token").value);
   $("problem").hidden = true;
@@ -138,15 +137,6 @@ $("token").addEventListener("change", async () => {
     queue.upload();
   }
 });
-
-for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
-    event.preventDefault();
-    $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
-    if (kind === "drop") take(event.dataTransfer.files);
-  });
-}
-document.addEventListener("paste", (event) => take(event.clipboardData.files));
 
 $("forget").addEventListener("click", () => queue.remove(shown));
 
