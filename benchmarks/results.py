@@ -134,7 +134,10 @@ EXPERIMENTS = {
         purifications=("jpeg75", "resize50", *DENOISERS),
     ),
     "worst-of-ten": replace(
-        SEEN_OR_NOT, recipes=(DEFAULT, ROBUST, MAX, LINF), photos=20, every=3, purifications=TEN
+        SEEN_OR_NOT,
+        recipes=(DEFAULT, ROBUST, MAX, LINF),
+        edits=ONE_EACH[:1],
+        purifications=(*TEN, *ON_THE_WAY),
     ),
     # What is left of the recipe that survives best, against what is seen of it.
     "robust-frontier": replace(

@@ -51,6 +51,7 @@ SCARCE = 2**30
 _NAME = "photovax"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _SIDE = 128
+_LARGER = 160  # a photo that models are fed smaller, as most are
 _STEPS = 4
 
 
@@ -285,10 +286,11 @@ def _tried(device: str) -> str | None:
     from photovax.pictures.resize import resized
     from photovax.pictures.sample import SAMPLE
 
-    picture = np.asarray(resized(read_photo(SAMPLE).pixels, _SIDE))
+    sample = read_photo(SAMPLE).pixels
+    photo, picture = (np.asarray(resized(sample, side)) for side in (_LARGER, _SIDE))
     options: dict[str, Any] = {"size": _SIDE, "device": device}
     quick = replace(PRESETS[DEFAULT], steps=_STEPS)
-    if np.array_equal(immunize(picture, recipe=quick, **options), picture):
+    if np.array_equal(immunize(photo, recipe=quick, **options), photo):
         return "an immunization changes no pixel"
     asked = TRUE_EDITS["sepia"]
     prompt = asked.orders[0]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.attack.losses import LossFn
@@ -16,7 +15,7 @@ from photovax.attack.sweep import swept
 from photovax.machine.footprint import peak_bytes
 from photovax.machine.random import twin
 from photovax.models.contracts import Autoencoder
-from photovax.models.views import Identity, View, Window, resize
+from photovax.models.views import Identity, View, Window, resampled, resize
 from photovax.models.views.compressed import compressed
 from photovax.pictures.compression import Compression
 
@@ -75,7 +74,7 @@ class Scene:
         inside, repaint = (
             None
             if mask is None
-            else F.interpolate(mask.float(), (height, width), mode="area") > 0.5
+            else resampled(mask.float(), height, width, "area") > 0.5
             for mask in (self.inside, self.repaint)
         )
         assert inside is not None  # noqa: S101 - for the type checker: only repaint may be None

@@ -33,7 +33,7 @@ def test_the_list_of_components_has_the_runtime_in_its_version(tmp_path: Path) -
         "dependencies": [{"ref": "root", "dependsOn": ["torch"]}],
     }
     listed.write_text(json.dumps(bom), encoding="utf-8")
-    adding = [sys.executable, ROOT / ".ci" / "vendored.py", listed]
+    adding = [sys.executable, str(ROOT / ".ci" / "vendored.py"), str(listed)]
     subprocess.run(adding, check=True)  # noqa: S603
     made = json.loads(listed.read_text(encoding="utf-8"))
     (part,) = made["components"]

@@ -7,7 +7,7 @@ preprocessing of editors, and what happens to a photo on its way to them.
 
 from photovax.models.views import chain, retouching, sharing  # noqa: F401 - they register themselves
 from photovax.models.views.contract import VIEWS, View, Window
-from photovax.models.views.resampling import interpolated, resize
+from photovax.models.views.resampling import interpolated, resampled, resize
 from photovax.models.views.sizes import Crop, Identity, ShortSide, Tiles
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "View",
     "Window",
     "interpolated",
+    "resampled",
     "resize",
 ]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from photovax.errors import UsageError
 from photovax.models.views.chain import Chain
 from photovax.models.views.compressed import compressed
 from photovax.models.views.contract import VIEWS, View
+from photovax.models.views.resampling import resampled
 from photovax.pictures.chains import chain_named
 from photovax.pictures.compression import Compression, Kind
 from photovax.pictures.resize import fitting_sides
@@ -67,11 +66,7 @@ VIEWS.register("jpeg")(_jpeg)
 VIEWS.register("webp")(_webp)
 VIEWS.register("avif")(_avif)
 
-_KERNELS = {
-    "bicubic": partial(F.interpolate, mode="bicubic", antialias=True),
-    "bilinear": partial(F.interpolate, mode="bilinear", antialias=True),
-    "area": partial(F.interpolate, mode="area"),
-}
+_KERNELS = ("bicubic", "bilinear", "area")
 
 
 @VIEWS.register("resize")
@@ -104,8 +99,8 @@ class Resized(View):
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """The resized images."""
-        size = [max(1, round(side * self.share)) for side in images.shape[-2:]]
-        return _KERNELS[self.kernel](images, size=size).clamp(0, 1)
+        height, width = (max(1, round(side * self.share)) for side in images.shape[-2:])
+        return resampled(images, height, width, self.kernel).clamp(0, 1)
 
 
 @VIEWS.register("fit")
@@ -142,7 +137,7 @@ class Fit(View):
         sides = fitting_sides(height, width, self.height, self.width)
         if sides == (height, width):
             return images
-        return _KERNELS["bilinear"](images, size=sides).clamp(0, 1)
+        return resampled(images, *sides, "bilinear").clamp(0, 1)
 
 
 @VIEWS.register("screenshot")
