@@ -4,7 +4,7 @@ A resize to less than models are fed and a compression weaken an immunization th
 them (docs/checks.md), and a smaller photo is changed more at one visibility. So the photo is first
 resized, then immunized for the compression that it is served with.
 
-    pip install 'photovax[service]'
+    pip install "photovax[service]"
     uvicorn --factory examples.after_resize:platform
     curl -i -F photo=@photo.jpg http://127.0.0.1:8000/photos
 """

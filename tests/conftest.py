@@ -80,7 +80,7 @@ def postgres(postgres_database: str) -> Iterator[str]:
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket of an S3 server on this machine."""
-    needs = "needs pip install 'photovax[s3]', and moto, flask and flask-cors"
+    needs = 'needs pip install "photovax[s3]", and moto, flask and flask-cors'
     pytest.importorskip("s3fs", reason=needs)
     server = pytest.importorskip("moto.server", reason=needs)
     running = server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)

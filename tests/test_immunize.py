@@ -2,6 +2,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -287,6 +288,25 @@ def test_no_photo_comes_beside_the_record_of_another(immunizer, quick, photo_fil
         immunizer.save(result, tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()
     assert (tmp_path / "out.png.json").read_text() == "mine"
+
+
+def test_a_photo_that_cannot_be_replaced_keeps_its_record(
+    immunizer, quick, photo_file, tmp_path, monkeypatch
+):
+    out = tmp_path / "out.png"
+    kept = immunized(immunizer, quick, photo_file, out).saved.record
+    before = kept.read_bytes(), out.read_bytes()
+    put = Path.replace
+
+    def locked(self, target):  # as Windows has files that a viewer shows
+        if Path(target) == out:
+            raise PermissionError(13, "Permission denied")
+        return put(self, target)
+
+    monkeypatch.setattr(Path, "replace", locked)
+    with pytest.raises(SaveError, match=r"out\.png: cannot be written: Permission denied"):
+        immunized(immunizer, dataclasses.replace(quick, seed=1), photo_file, out, overwrite=True)
+    assert (kept.read_bytes(), out.read_bytes()) == before
 
 
 def test_the_photo_itself_is_never_replaced(immunizer, quick, photo_file):

@@ -4,6 +4,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+from typer.testing import CliRunner
+
+from photovax.cli import app
+from photovax.errors import UsageError
+
 # Modules and functions that Windows lacks; macOS lacks the last functions. Libraries may use them,
 # as they look first where they are, so that they are hidden from photovax alone.
 WITHOUT = """
@@ -109,8 +115,11 @@ def test_all_but_the_service_runs(photo_file, tmp_path):
     assert (tmp_path / "photo.immunized.png").exists()
 
 
-def test_the_service_says_that_it_needs_linux(tmp_path):
-    done = run("from photovax.cli import main\nmain()", "serve", "--data", str(tmp_path / "data"))
-    assert done.returncode == 2
-    assert "the service needs Linux: this Python has no module" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_the_service_says_that_it_needs_linux(system, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "platform", system)
+    done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path / "data")])
+    monkeypatch.undo()
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception) == f"the service needs Linux, got {system}"
+    assert not (tmp_path / "data").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -35,9 +34,10 @@ def package_installed(
             raise
         missing = isinstance(failed, ModuleNotFoundError)
         reason = "" if missing else f", which cannot be imported: {failed}"
+        # Shells take brackets for a pattern; cmd.exe of Windows knows double quotes alone.
+        quoted = f'"{install}"' if "[" in install else install
         raise error(
-            f"{user} needs the package {name}{reason}",
-            hint=f"type: pip install {shlex.quote(install)}",
+            f"{user} needs the package {name}{reason}", hint=f"type: pip install {quoted}"
         ) from failed
 
 

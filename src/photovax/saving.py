@@ -25,7 +25,7 @@ from photovax.metrics.distortion import visibility
 from photovax.metrics.latent import latent_effect
 from photovax.metrics.visibility import VIEWING, VisibleDifference, visible_difference
 from photovax.models.contracts import Autoencoder
-from photovax.pictures.atomic import write_text
+from photovax.pictures.atomic import write_bytes, write_text
 from photovax.pictures.compression import HIGHER_QUALITY, Compression, least_loss
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import Photo, read_photo
@@ -136,7 +136,7 @@ def save(
     ]
     saved: Saved | None = None
     unmeasured: Exception | None = None
-    recorded = False
+    recorded, former = False, _former(destination.record)
 
     def finish(file: Path) -> None:
         nonlocal saved, unmeasured, recorded
@@ -171,7 +171,7 @@ def save(
         write_photo(written, destination, compression=result.compression, verify=finish)
     except BaseException:
         if recorded:
-            destination.record.unlink(missing_ok=True)
+            _put_back(destination.record, former)
         raise
     if saved is None:
         raise MetricUnavailable(
@@ -179,6 +179,22 @@ def save(
             f"{first_line(unmeasured or MemoryError())}"
         ) from unmeasured
     return saved
+
+
+def _former(record: Path) -> bytes | None:
+    """The record that a file has already, if it can be read."""
+    try:
+        return record.read_bytes()
+    except OSError:
+        return None
+
+
+def _put_back(record: Path, former: bytes | None) -> None:
+    """Undo the writing of a record, whose photo could not be written."""
+    if former is None:
+        record.unlink(missing_ok=True)
+    else:
+        write_bytes(former, record, overwrite=True)
 
 
 def _with_survival(

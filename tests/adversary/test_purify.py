@@ -352,7 +352,7 @@ def test_a_missing_package_says_what_to_type(name, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=f"purifier {name} needs the package") as caught:
         load_purifier(name)
-    assert caught.value.hint == "type: pip install 'photovax[evaluate]'"
+    assert caught.value.hint == 'type: pip install "photovax[evaluate]"'
 
 
 def test_a_model_without_decoder_cannot_purify(monkeypatch):

@@ -17,7 +17,7 @@ from photovax.batch.order import MaskOptions
 from photovax.errors import ModelError, PhotovaxError, UsageError
 from tests.batch.fake import load, tasks
 
-ray = pytest.importorskip("ray", reason="needs pip install 'photovax[cluster]'")
+ray = pytest.importorskip("ray", reason='needs pip install "photovax[cluster]"')
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_ray_is_named_where_it_is_missing(order, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UsageError) as caught:
         Cluster(order, LOCAL, 1, 1, load)
     assert caught.value.line == (
-        "--cluster needs the package ray; type: pip install 'photovax[cluster]'"
+        '--cluster needs the package ray; type: pip install "photovax[cluster]"'
     )
 
 

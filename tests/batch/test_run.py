@@ -148,6 +148,17 @@ def test_a_run_goes_on_past_bad_files(go, shoot: Shoot, tmp_path: Path) -> None:
     assert [each.state for each in entries if each] == ["done", "failed"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_with_a_pictures_name_does_not_keep_a_run_waiting(
+    go, shoot: Shoot, tmp_path: Path
+) -> None:
+    shoot("in/a.jpg")
+    os.mkfifo(tmp_path / "in/b.jpg")
+    _, outcomes = go()
+    assert outcomes["a.jpg"].error is None
+    assert "b.jpg: not a regular file" in outcomes["b.jpg"].failure
+
+
 def test_unexpected_errors_cost_one_photo(
     go, shoot: Shoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,7 +170,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UsageError) as caught:
         make_plan(["s3://b/a"], "memory://c")
     assert caught.value.line == (
-        "s3://b/a: needs the package s3fs; type: pip install 'photovax[s3]'"
+        's3://b/a: needs the package s3fs; type: pip install "photovax[s3]"'
     )
 
 
@@ -220,7 +220,7 @@ def test_an_object_is_created_once(s3: str) -> None:
 
 
 def test_a_cluster_over_a_bucket(s3: str, order: Order) -> None:
-    ray = pytest.importorskip("ray", reason="needs pip install 'photovax[cluster]'")
+    ray = pytest.importorskip("ray", reason='needs pip install "photovax[cluster]"')
     for number in range(4):
         put(f"{s3}/in/{number}.jpg", f"{number}".encode())
     plan = make_plan([f"{s3}/in"], f"{s3}/out")
@@ -240,7 +240,7 @@ def test_a_cluster_over_a_bucket(s3: str, order: Order) -> None:
 
 @pytest.mark.slow
 def test_models_on_a_cluster_over_a_bucket(s3: str, order: Order, shoot: Shoot) -> None:
-    pytest.importorskip("ray", reason="needs pip install 'photovax[cluster]'")
+    pytest.importorskip("ray", reason='needs pip install "photovax[cluster]"')
     photos = {f"{number}.jpg": shoot(f"{number}.jpg") for number in range(4)}
     for name, path in photos.items():
         put(f"{s3}/in/{name}", path.read_bytes())

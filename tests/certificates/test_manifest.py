@@ -41,7 +41,7 @@ TYPES = [".png", ".tif", ".webp", ".avif", ".heic", ".jpg"]
 
 @pytest.fixture(scope="module")
 def c2pa():
-    return pytest.importorskip("c2pa", reason="needs pip install 'photovax[c2pa]'")
+    return pytest.importorskip("c2pa", reason='needs pip install "photovax[c2pa]"')
 
 
 def _photo(*, alpha: bool = False, forbidding: bool = True) -> Photo:
@@ -395,4 +395,4 @@ def test_without_the_extra_a_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "photovax.certificates.manifest", raising=False)
     error = _photovax("sign", _saved(tmp_path)).exception
     assert isinstance(error, UsageError)
-    assert error.line == "this needs the package c2pa; type: pip install 'photovax[c2pa]'"
+    assert error.line == 'this needs the package c2pa; type: pip install "photovax[c2pa]"'

@@ -18,7 +18,7 @@ from photovax.pictures.photo import read_photo
 from photovax.pictures.write import write_photo
 from tests.pictures.made import smooth
 
-pytest.importorskip("c2pa", reason="needs pip install 'photovax[c2pa]'")
+pytest.importorskip("c2pa", reason='needs pip install "photovax[c2pa]"')
 
 import c2pa
 

@@ -114,7 +114,7 @@ def test_treatments_that_cannot_be_measured_say_why(original, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2.ximgproc", None)
     found = survival(original, original)
     assert {each.name for each in found.left} == {"jpeg75", "tv"}
-    assert "pip install 'photovax[evaluate]'" in found.left_out["adversecleaner"]
+    assert 'pip install "photovax[evaluate]"' in found.left_out["adversecleaner"]
     monkeypatch.setattr("photovax.checks.survival.SLOW_PIXELS", 1000)
     found = survival(original, original)
     assert [each.name for each in found.left] == ["jpeg75"]

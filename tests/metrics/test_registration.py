@@ -87,7 +87,7 @@ def test_without_opencv_the_extra_is_named(original, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MetricUnavailable, match="resized or cropped needs the package cv2") as got:
         find_box(original, original)
-    assert got.value.hint == "type: pip install 'photovax[evaluate]'"
+    assert got.value.hint == 'type: pip install "photovax[evaluate]"'
 
 
 def test_what_is_alike():

@@ -219,7 +219,7 @@ def test_without_the_package_one_line_says_what_to_type(
     for refused in (metric, lambda: measure(photo, photo)):
         with pytest.raises(MetricUnavailable, match=f"needs the package {module}") as caught:
             refused()
-        assert caught.value.hint == "type: pip install 'photovax[visibility]'"
+        assert caught.value.hint == 'type: pip install "photovax[visibility]"'
 
 
 def test_without_packages_all_else_works(photo_file, monkeypatch, anew):
@@ -227,10 +227,10 @@ def test_without_packages_all_else_works(photo_file, monkeypatch, anew):
         monkeypatch.setitem(sys.modules, module, None)
     pixels = read_photo(photo_file).pixels
     found = visible_difference(pixels, pixels)
-    assert found == VisibleDifference(None, None, None, "pip install 'photovax[visibility]'")
+    assert found == VisibleDifference(None, None, None, 'pip install "photovax[visibility]"')
     asked = ["check", str(photo_file), "--original", str(photo_file), "--size", "64"]
     said = CliRunner().invoke(app, asked).stdout.splitlines()
-    assert "seen: not measured: pip install 'photovax[visibility]'" in said
+    assert 'seen: not measured: pip install "photovax[visibility]"' in said
     data = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
     assert data["visible"].items() >= {"jod_4k": None, "jod_fhd": None, "flip": None}.items()
 

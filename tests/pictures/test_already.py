@@ -118,7 +118,7 @@ def test_xmp_that_names_photovax_as_a_tool_counts(
 class TestManifest:
     @pytest.fixture(autouse=True)
     def library(self) -> None:
-        pytest.importorskip("c2pa", reason="needs pip install 'photovax[c2pa]'")
+        pytest.importorskip("c2pa", reason='needs pip install "photovax[c2pa]"')
 
     @pytest.mark.parametrize("kind", ["AVIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP"])
     def test_a_cameras_is_noted_and_photovaxs_refused(self, kind: str, tmp_path: Path) -> None:

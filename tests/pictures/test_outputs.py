@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from photovax.errors import OutputExists, SaveError, UsageError
 from photovax.pictures import write
 from photovax.pictures.compression import Compression
 from photovax.pictures.outputs import Destination, own_suffix, plan_outputs, result_name
+from photovax.pictures.photo import Metadata, Photo
 from photovax.pictures.types import WRITTEN_SUFFIXES
 from tests.pictures.made import XMP, camera_exif, noise, plain, smooth
 
@@ -206,4 +208,43 @@ def test_a_heic_without_its_package_is_refused_before_the_work(tmp_path: Path, m
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(SaveError, match=r"x\.heic: HEIC needs the package pillow_heif") as raised:
         Destination(tmp_path / "x.heic").check()
-    assert raised.value.hint == "type: pip install 'photovax[heic]'"
+    assert raised.value.hint == 'type: pip install "photovax[heic]"'
+
+
+@pytest.mark.parametrize("folder", [".", str(Path.cwd())])
+def test_a_result_takes_the_name_of_no_other_source_however_it_is_written(folder: str) -> None:
+    plan = plan_outputs({"b.jpg": folder, "b-x.png": folder}, addition="-x")
+    assert [Path(result).name for result in plan.values()] == ["b.jpg-x.png", "b-x-x.png"]
+    plan = plan_outputs({"a.png": folder}, addition="")
+    assert [Path(result).name for result in plan.values()] == ["a.png.png"]
+
+
+def test_a_folder_that_takes_no_files_is_told_before_the_work() -> None:
+    with pytest.raises(SaveError, match=r"/proc/x\.png: cannot be written: "):
+        Destination(Path("/proc/x.png")).check()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "sides"), [(".webp", (1, 16384)), (".jpg", (65501, 1)), (".jpeg", (1, 65501))]
+)
+def test_sides_that_a_type_does_not_take_are_told_before_the_work(suffix: str, sides) -> None:
+    photo = Photo.from_array(np.zeros((*sides, 3), np.uint8))
+    with pytest.raises(SaveError, match=r"takes \d+ a side; use \.png"):
+        Destination(Path(f"x{suffix}")).check_fits(photo, masked=False)
+    Destination(Path("x.png")).check_fits(photo, masked=False)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif", ".heic", ".png", ".tif", ".jpg"])
+def test_a_resolution_that_a_type_has_no_place_for_is_noted(suffix: str) -> None:
+    def notes(metadata: Metadata) -> tuple[str, ...]:
+        photo = replace(Photo.from_array(np.zeros((4, 4, 3), np.uint8)), metadata=metadata)
+        return Destination(Path(f"x{suffix}")).notes(photo)
+
+    table = Image.Exif()
+    table[0x011A] = 300.0
+    told = f"a resolution of 300 dots per inch: kept in .png, .tif and .jpg, but not in {suffix}"
+    without = suffix in {".webp", ".avif", ".heic"}
+    assert notes(Metadata(dpi=(300.0, 300.0))) == ((told,) if without else ())
+    assert notes(Metadata(dpi=(300.0, 300.0), exif=b"broken")) == ((told,) if without else ())
+    assert notes(Metadata(dpi=(300.0, 300.0), exif=table.tobytes())) == ()
+    assert notes(Metadata()) == ()

@@ -171,7 +171,7 @@ class TestHeic:
         monkeypatch.setitem(sys.modules, "pillow_heif", None)
         with pytest.raises(UnreadablePhoto, match=r"x\.heic: .* pillow.heif") as caught:
             read_photo(tmp_path / "x.heic")
-        assert "pip install 'photovax[heic]'" in (caught.value.hint or "")
+        assert 'pip install "photovax[heic]"' in (caught.value.hint or "")
 
 
 def test_what_is_not_a_readable_file(tmp_path: Path, monkeypatch) -> None:

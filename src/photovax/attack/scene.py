@@ -72,9 +72,7 @@ class Scene:
         if self.origin.shape[-2:] == (height, width):
             return self
         inside, repaint = (
-            None
-            if mask is None
-            else resampled(mask.float(), height, width, "area") > 0.5
+            None if mask is None else resampled(mask.float(), height, width, "area") > 0.5
             for mask in (self.inside, self.repaint)
         )
         assert inside is not None  # noqa: S101 - for the type checker: only repaint may be None

@@ -82,7 +82,7 @@ def _store(url: str) -> tuple[Any, str]:
         package = name.partition(".")[0]
         raise UsageError(
             f"{printable_name(url)}: needs the package {package or error.name}",
-            hint=f"type: pip install '{_PACKAGES.get(package, package or error.name)}'",
+            hint=f'type: pip install "{_PACKAGES.get(package, package or error.name)}"',
         ) from error
     except ValueError as error:
         raise UsageError(f"{printable_name(url)}: {first_line(error)}") from error

@@ -28,7 +28,7 @@ from photovax.pictures.already import refuse_immunized
 from photovax.pictures.compression import compression_for
 from photovax.pictures.masks import load_mask
 from photovax.pictures.outputs import Destination, copy_times
-from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.photo import Photo, check_regular, read_photo
 from photovax.pictures.pillow import printable_name
 from photovax.saving import Extra
 
@@ -234,6 +234,7 @@ class Work:
         order, began = self._order, self._began or time.perf_counter()
         self._began = None
         try:
+            check_regular(task.source, printable_name(task.source))
             stamp, digest = stamp_of(task.source), file_digest(Path(task.source))
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)

@@ -121,7 +121,8 @@ def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
         except KeyboardInterrupt:
             tally.interrupted = bool(tally.left) or wish.watched is None
     if wish.report is not None:
-        typer.echo(f"{write_report(wish.report, plan, manifest)}", err=pipe.to_stdout)
+        found = plan if wish.watched is None else make_plan()  # with what came meanwhile
+        typer.echo(f"{write_report(wish.report, found, manifest)}", err=pipe.to_stdout)
     pipe.send()
     _finish(tally, wish, pipe)
 

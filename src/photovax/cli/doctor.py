@@ -66,7 +66,7 @@ def _lines(found: Diagnosis) -> Iterator[str]:
     yield _row("weights", ", ".join(held))
     for number, (name, extra) in enumerate(found.extras.items()):
         state = "present" if not extra.lacking else f"lacks {', '.join(extra.lacking)}"
-        install = f"; pip install 'photovax[{name}]'" if extra.lacking else ""
+        install = f'; pip install "photovax[{name}]"' if extra.lacking else ""
         yield _row("" if number else "extras", f"{name:<13}{state} ({extra.purpose}){install}")
     seconds = f"{found.trial.seconds:.0f} s"
     yield _row("trial", found.trial.problem or f"the sample photo immunized and edited, {seconds}")

@@ -65,7 +65,7 @@ def command(
             f"a word or a JOD {JODS}",
             metavar="low|medium|high|JOD",
             help="How visible the change may be. A number is a lower bound in JOD of "
-            "ColorVideoVDP, where 10 is invisible, such as 9.7. [default: medium]",
+            "ColorVideoVDP, where 10 is invisible, such as 9.7. [default: the recipe's]",
             show_default=False,
         ),
     ] = None,

@@ -199,7 +199,7 @@ def command(
         max_pixels=max_megapixels * 1_000_000,
         requests_per_minute=per_minute,
         tokens=tokens or exposed,
-        hosts=(*Settings(Path()).hosts, *(name or ())),
+        hosts=(*Settings(Path()).hosts, *(() if exposed else (host,)), *(name or ())),
         origins=tuple(allow_origin or ()),
         root_path=root_path,
     )
@@ -226,8 +226,9 @@ def command(
     app = build_app(settings)
     claim(app)
     sockets = _listening(host, port)
+    shown = f"[{host}]" if ":" in host else host
     typer.echo(
-        f"http://{host}:{port}/ (Ctrl-C stops it; unfinished jobs are repeated at the next start)"
+        f"http://{shown}:{port}/ (Ctrl-C stops it; unfinished jobs are repeated at the next start)"
     )
     config = uvicorn.Config(
         app,

@@ -92,5 +92,5 @@ def _model_file(name: str, weights: Path | None) -> str:
         if (folder / name).exists():
             return str(folder / name)
     raise MetricUnavailable(
-        f"metric face needs the file {name}", hint="type: pip install 'photovax[faces]'"
+        f"metric face needs the file {name}", hint='type: pip install "photovax[faces]"'
     )

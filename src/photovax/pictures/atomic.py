@@ -17,6 +17,7 @@ from photovax.pictures.pillow import printable_name
 __all__ = [
     "as_save_error",
     "check_free",
+    "check_writable",
     "remove_leftovers",
     "write_atomically",
     "write_bytes",
@@ -34,6 +35,18 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
     """
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file whose folder takes no new files.
+
+    Raises:
+        SaveError: If the disk refuses one.
+    """
+    temporary = _temporary(path)
+    with as_save_error(path):
+        temporary.open("xb").close()
+        temporary.unlink()
 
 
 def write_text(text: str, path: Path, *, overwrite: bool = False) -> None:
@@ -70,7 +83,7 @@ def write_atomically(
     verify: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a temporary file in the same folder, verify it, then rename it to ``path``."""
-    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{path.suffix.lower()}")
+    temporary = _temporary(path)
     try:
         with as_save_error(path), temporary.open("x+b") as file:
             write(file)
@@ -98,6 +111,10 @@ def remove_leftovers(folder: Path, *, seconds: float) -> None:
                 with suppress(OSError):
                     if time.time() - entry.stat(follow_symlinks=False).st_mtime > seconds:
                         os.unlink(entry.path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{path.suffix.lower()}")
 
 
 def _exists(path: Path) -> OutputExists:

@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 _PREFIX = b"Exif\0\0"
+_X_RESOLUTION = 0x011A
 _ORIENTATION, _GPS = 0x0112, 0x8825
 _MOST_GPS_TAGS = 64  # the standard has 32; more is damage or an attack
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -77,6 +78,14 @@ class Metadata:
         iptc = self.iptc and without_places(self.iptc)
         texts = tuple(each for each in self.texts if "gps" not in each[0].lower())
         return replace(self, exif=exif, xmp=xmp, iptc=iptc, texts=texts)
+
+
+def has_dpi(exif: bytes | None) -> bool:
+    """Whether an EXIF block, or none, has a resolution."""
+    try:
+        return exif is not None and ExifTable(exif).has_resolution()
+    except ValueError:
+        return False
 
 
 def tidied(metadata: Metadata) -> tuple[Metadata, int, list[str]]:
@@ -147,6 +156,10 @@ class ExifTable:
                 values = self._numbers(entry)
                 return values[0] if values and values[0] in range(1, 9) else None
         return None
+
+    def has_resolution(self) -> bool:
+        """Whether it says how many pixels an inch has."""
+        return any(self.tag_of(entry) == _X_RESOLUTION for entry in self.entries)
 
     def tidied(self) -> bytes | None:
         """The block without orientation and thumbnails; None if nothing is left."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from photovax.errors import SaveError, UsageError
-from photovax.pictures.atomic import as_save_error, check_free
+from photovax.pictures.atomic import as_save_error, check_free, check_writable
 from photovax.pictures.compression import Compression
+from photovax.pictures.exif import has_dpi
 from photovax.pictures.iptc import LARGEST_IN_JPEG
 from photovax.pictures.photo import Photo
 from photovax.pictures.pillow import heic_ready, printable_name
@@ -31,6 +32,11 @@ __all__ = ["Destination", "copy_times", "own_suffix", "plan_outputs", "record_of
 _LOSSY = {".webp": "lossy WebP", ".avif": "AVIF", **dict.fromkeys(HEIC_SUFFIXES, "lossy HEIC")}
 # Bytes of a segment, less its identifier.
 _JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}
+
+# Longest side in pixels: of libwebp, and of libjpeg.
+_LONGEST = {".webp": 16383, **dict.fromkeys(JPEG_SUFFIXES, 65500)}
+_LONGEST_OF = {".webp": "WebP", **dict.fromkeys(JPEG_SUFFIXES, "JPEG")}
+_WITHOUT_DPI = (".webp", ".avif", *HEIC_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ class Destination:
         Raises:
             UsageError: If the file is the source itself.
             OutputExists: If the file or its record exists and must not be replaced.
-            SaveError: If the type is not written, the folder is missing, or it takes no such name.
+            SaveError: If the type is not written, the folder is missing or takes no new files, or
+                no such name.
         """
         if self.source is not None:
             self.check_apart(self.source)
@@ -101,6 +108,7 @@ class Destination:
         if not os.path.isdir(self.path.parent):
             folder = printable_name(self.path.parent)
             raise SaveError(f"{self._name}: there is no folder {folder}; make it first")
+        check_writable(self.path)
         for file in (self.path, self.record) if recorded else (self.path,):
             with as_save_error(file), suppress(FileNotFoundError):
                 os.lstat(file)
@@ -132,9 +140,16 @@ class Destination:
 
         Raises:
             SaveError: If WebP is to hold a grey photo, JPEG, lossy AVIF or lossy HEIC transparency,
-                JPEG more metadata than fits, or a lossy file a mask.
+                JPEG more metadata than fits, WebP or JPEG a longer side than they take, or a lossy
+                file a mask.
         """
         name, suffix = self._name, self.suffix
+        longest = _LONGEST.get(suffix)
+        if longest is not None and max(photo.height, photo.width) > longest:
+            raise SaveError(
+                f"{name}: the photo has {photo.width} x {photo.height} pixels, and "
+                f"{_LONGEST_OF[suffix]} takes {longest} a side; use .png"
+            )
         fitting = self.fitting(compression)
         transparent = photo.alpha is not None and bool((photo.alpha < 255).any())
         if suffix == ".webp" and photo.grey:
@@ -178,9 +193,16 @@ class Destination:
 
     def notes(self, photo: Photo) -> tuple[str, ...]:
         """Lines, one for each property of a photo that the file does not keep."""
-        if photo.gain_map is None or self.suffix in JPEG_SUFFIXES:
-            return photo.notes
-        return (*photo.notes, f"an HDR gain map: kept in .jpg, but not in {self.suffix}")
+        notes = photo.notes
+        if photo.gain_map is not None and self.suffix not in JPEG_SUFFIXES:
+            notes = (*notes, f"an HDR gain map: kept in .jpg, but not in {self.suffix}")
+        dpi = photo.metadata.dpi
+        # EXIF, which has a place for it, too, is kept by all types.
+        if dpi is not None and self.suffix in _WITHOUT_DPI and not has_dpi(photo.metadata.exif):
+            shown = " x ".join(f"{each:g}" for each in dict.fromkeys(dpi))
+            kept = f"a resolution of {shown} dots per inch: kept in .png, .tif and .jpg"
+            notes = (*notes, f"{kept}, but not in {self.suffix}")
+        return notes
 
     @property
     def _name(self) -> str:
@@ -204,6 +226,11 @@ def own_suffix(photo: Photo, *, masked: bool) -> str:
     except SaveError:
         return ".png"
     return suffix
+
+
+def _place(path: str) -> str:
+    """What paths of one file have in common, on disks that ignore case, too."""
+    return os.path.abspath(path).casefold()
 
 
 def result_name(name: str, *, suffix: str | None, addition: str, whole: bool = False) -> str:
@@ -245,7 +272,7 @@ def plan_outputs(
 
     Where two results would have one path (of photo.jpg and photo.png), or that of another photo,
     the whole file name is kept: photo.jpg.immunized.png. Paths that differ only in case count as
-    equal, as on many disks. Nothing is looked up on disk.
+    equal, as on many disks, and so do x.png and ./x.png. Nothing is looked up on disk.
 
     Args:
         sources: The path of each photo, and the folder of its result.
@@ -262,11 +289,11 @@ def plan_outputs(
 
     plan = {source: planned(source, whole=False) for source in sources}
     while True:
-        taken = Counter(path.casefold() for path in (*plan.values(), *plan))
+        taken = Counter(_place(path) for path in (*plan.values(), *plan))
         changed = {
             source: whole
             for source, result in plan.items()
-            if taken[result.casefold()] > 1 and (whole := planned(source, whole=True)) != result
+            if taken[_place(result)] > 1 and (whole := planned(source, whole=True)) != result
         }
         if not changed:
             return plan

@@ -33,7 +33,7 @@ from photovax.pictures.pillow import (
 from photovax.pictures.rights import forbidding_ai
 from photovax.pictures.texts import KEYWORDS, carried, iptc_of, raw_profile, text_notes, texts_of
 
-__all__ = ["Metadata", "Photo", "read_photo"]
+__all__ = ["Metadata", "Photo", "check_regular", "read_photo"]
 
 _SUBFILE, _DNG_VERSION = 254, 50706
 _EXIF_TABLE, _GPS_TABLE, _INTEROP_TABLE = 0x8769, 0x8825, 0xA005
@@ -231,14 +231,28 @@ def read_photo(source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_
 def _opened(source: str | os.PathLike[str] | bytes, name: str) -> BinaryIO:
     if isinstance(source, bytes):
         return BytesIO(source)
+    check_regular(source, name)
+    return Path(source).open("rb")
+
+
+def check_regular(source: str | os.PathLike[str], name: str) -> None:
+    """Refuse what is no file with bytes, before it is read: reading a pipe could wait forever.
+
+    Args:
+        source: Path.
+        name: Its name in messages.
+
+    Raises:
+        UnreadablePhoto: If it is a folder, a pipe or another special file, or empty.
+        OSError: If there is none, or it may not be looked at.
+    """
     found = os.stat(source)
     if stat.S_ISDIR(found.st_mode):
         raise UnreadablePhoto(f"{name}: is a folder; name a picture file in it")
-    if not stat.S_ISREG(found.st_mode):  # reading a pipe could wait forever
+    if not stat.S_ISREG(found.st_mode):
         raise UnreadablePhoto(f"{name}: not a regular file; save it to disk first")
     if found.st_size == 0:
         raise UnreadablePhoto(f"{name}: is empty (0 bytes); try a whole copy")
-    return Path(source).open("rb")
 
 
 def _photo(image: Image.Image, name: str, file: BinaryIO | None) -> Photo:

@@ -23,8 +23,6 @@ from photovax.pictures.types import HEIC_SUFFIXES, JPEG_SUFFIXES
 
 __all__ = ["write_photo"]
 
-_WEBP_SIDE = 16383
-
 
 def write_photo(
     photo: Photo,
@@ -100,10 +98,6 @@ def _write_heic(photo: Photo, file: BinaryIO, compression: Compression | None) -
 
 
 def _write_webp(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:
-    if max(photo.height, photo.width) > _WEBP_SIDE:
-        raise ValueError(
-            f"{photo.width} x {photo.height}, and WebP takes {_WEBP_SIDE} a side; use .png"
-        )
     how: dict[str, Any]
     if compression is None:
         # exact: keeps colours under full transparency; more effort makes files hardly smaller

@@ -15,7 +15,7 @@ from photovax.digests import file_digest
 from photovax.errors import OutputExists, PhotovaxError, UsageError
 from photovax.tensors import CPU
 
-needs = "needs pip install 'photovax[onnx]'"
+needs = 'needs pip install "photovax[onnx]"'
 onnx = pytest.importorskip("onnx", reason=needs)
 onnxruntime = pytest.importorskip("onnxruntime", reason=needs)
 pytest.importorskip("onnxscript", reason=needs)

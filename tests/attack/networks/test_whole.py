@@ -22,7 +22,7 @@ from photovax.models.catalog.entries import CATALOG
 from photovax.pictures.photo import Photo
 from photovax.service.static import FOLDER, PAGE, WEIGHTS
 
-needs = "needs pip install 'photovax[onnx]'"
+needs = 'needs pip install "photovax[onnx]"'
 onnx = pytest.importorskip("onnx", reason=needs)
 onnxruntime = pytest.importorskip("onnxruntime", reason=needs)
 pytest.importorskip("onnxscript", reason=needs)

@@ -318,6 +318,21 @@ def test_edits_go_with_the_photo_they_were_made_of(jobs, how):
     assert jobs.claim("w", 60, attempts=3) is None
 
 
+@pytest.mark.parametrize("how", ["cancelled", "expired", "unknown"])
+def test_no_edit_is_added_to_a_result_that_is_deleted_meanwhile(jobs, how):
+    of = new_id()
+    if how != "unknown":
+        of = add_job(jobs).id
+        taken = jobs.claim("w", 60, attempts=3)
+        assert taken is not None
+        jobs.finish(taken, "w", {})
+        time.sleep(0.01)
+        assert jobs.cancel(of) if how == "cancelled" else jobs.expire(0.001)
+    with pytest.raises(FileNotFoundError, match=f"job {of} has no result any more"):
+        jobs.add(new_id(), "edits", {"of": of, "prompt": "hush"}, request="r")
+    assert jobs.claim("w", 60, attempts=3) is None
+
+
 def test_folders_without_a_job_are_swept(jobs):
     job = add_job(jobs)
     (store_of(jobs).path / "upload").mkdir()

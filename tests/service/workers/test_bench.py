@@ -210,7 +210,7 @@ def test_how_much_may_be_seen_is_asked_for(client, web, folder, photo):
 
 
 def test_a_provider_that_signs_puts_the_certificate_into_the_photo(photo, tmp_path):
-    pytest.importorskip("c2pa", reason="needs pip install 'photovax[c2pa]'")
+    pytest.importorskip("c2pa", reason='needs pip install "photovax[c2pa]"')
     from photovax.certificates.manifest import embedded_certificate
 
     made = self_made()

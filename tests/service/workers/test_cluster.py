@@ -35,7 +35,7 @@ from tests.service.asking import HOME, settings_in
 from tests.service.jobs.rows import store_of
 from tests.serving import recipe_file
 
-ray = pytest.importorskip("ray", reason="needs pip install 'photovax[cluster]'")
+ray = pytest.importorskip("ray", reason='needs pip install "photovax[cluster]"')
 
 
 @pytest.fixture(scope="module", autouse=True)

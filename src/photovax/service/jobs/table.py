@@ -86,18 +86,22 @@ class Jobs:
         Raises:
             Clash: If the key was used for another request.
             QueueFull: If a limit of ``check_room`` is reached.
+            FileNotFoundError: If it edits the result of a job that was deleted meanwhile.
         """
+        of = parameters.get("of")
         with self._database.alone() as connection:
             if (known := self._by_key(connection, owner, idempotency, request)) is not None:
                 return known
             require_room(connection, limits or {})
+            if of is not None and not _is_done(connection, of):
+                raise FileNotFoundError(f"job {of} has no result any more")
             now = self._database.now(connection)
             row = connection.execute(
                 "INSERT INTO jobs (id, kind, owner, idempotency, request, parameters, parent, "
                 "state, created) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING *",
                 (
                     *(job, kind, owner, idempotency, request, json.dumps(parameters)),
-                    *(parameters.get("of"), now),
+                    *(of, now),
                 ),
             ).fetchone()
         return job_of(row, now)
@@ -233,7 +237,7 @@ class Jobs:
         Returns:
             Whether anything was cancelled.
         """
-        with self._database.connection() as connection:
+        with self._database.alone() as connection:  # so that no edit is added meanwhile
             ends = [
                 each
                 for each in (job, *_edits_of(connection, job))
@@ -378,6 +382,11 @@ class Jobs:
         if row["request"] != request:
             raise Clash("this idempotency key was used for another request")
         return job_of(row, self._database.now(connection))
+
+
+def _is_done(connection: Connection, job: str) -> bool:
+    found = connection.execute("SELECT 1 FROM jobs WHERE id = ? AND state = 'done'", (job,))
+    return found.fetchone() is not None
 
 
 def _edits_of(connection: Connection, job: str) -> list[str]:
