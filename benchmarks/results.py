@@ -20,11 +20,13 @@ from PIL import Image
 from photovax.adversary.purify import PURIFICATIONS
 from photovax.attack.budgets import VISIBILITY
 from photovax.attack.presets import DEFAULT, INSTANT, LINF, MAX, ROBUST
+from photovax.evaluation.following import FOLLOWING
 from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.report import interval_text, markdown_table, write_report
 from photovax.evaluation.results import Results
 from photovax.evaluation.run import Evaluation
+from photovax.evaluation.survival import Remains
 from photovax.evaluation.tables import ALL, Tables, tables
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.pictures.photo import read_photo
@@ -60,6 +62,11 @@ DENOISERS = tuple(name for name, part in PURIFICATIONS.items() if part.name == "
 TEN = (
     *("jpeg75", "webp80", "resize50", "cropresize", "rotate2"),
     *("blur", "median", "tv", "adversecleaner", *DENOISERS),
+)
+# Those that were the worst for a recipe of the ones that survive best, and what a platform does.
+WORST = (
+    *("jpeg75", "cropresize", "rotate2", "denoiser-perceptual", "denoiser-opposed"),
+    ON_THE_WAY[-1],
 )
 # IMPRESS takes minutes a photo.
 PURIFIERS = tuple(name for name in PURIFICATIONS if name not in (NONE, "impress"))
@@ -136,8 +143,17 @@ EXPERIMENTS = {
     "worst-of-ten": replace(
         SEEN_OR_NOT,
         recipes=(DEFAULT, ROBUST, MAX, LINF),
+        photos=10,
+        every=6,
         edits=ONE_EACH[:1],
-        purifications=(*TEN, *ON_THE_WAY),
+        purifications=TEN,
+    ),
+    "worst-on-all-photos": replace(
+        SEEN_OR_NOT,
+        recipes=(ROBUST, MAX, LINF),
+        edits=ONE_EACH[:1],
+        purifications=WORST,
+        metrics=("psnr", LEADING, "jod", "flip"),
     ),
     # What is left of the recipe that survives best, against what is seen of it.
     "robust-frontier": replace(
@@ -228,7 +244,7 @@ def main() -> None:
 def sheets(found: Tables) -> list[list[list[str]]]:
     """The tables of an experiment, each a head and its lines; none that is empty."""
     made = [_displacement(found), _following(found), _visible(found), _sets(found)]
-    made.append(_survival(found) if len({r.purification for r in found.survival}) > 1 else [])
+    made += [_survival(left) for left in found.remains]
     return [rows for rows in made if len(rows) > 1]
 
 
@@ -280,21 +296,22 @@ def _sets(found: Tables) -> list[list[str]]:
     return rows
 
 
-def _survival(found: Tables) -> list[list[str]]:
-    labels = list(dict.fromkeys(row.label for row in found.survival))
-    cells = {(row.label, row.purification): row for row in found.survival}
+def _survival(left: Remains) -> list[list[str]]:
+    labels = list(dict.fromkeys(row.label for row in left.survival))
+    cells = {(row.label, row.purification): row for row in left.survival}
+    measure = f"lost of {left.measure}" if left.measure in FOLLOWING else left.measure
     head = ["purification"]
     for label in labels:
-        head += [f"{label}: LPIPS beyond noise", "share"]
+        head += [f"{label}: {measure} beyond noise", "share"]
     rows, worst = [head], ["the worst for each photo"]
-    for name in dict.fromkeys(row.purification for row in found.survival):
+    for name in dict.fromkeys(row.purification for row in left.survival):
         line = [name]
         for label in labels:
             row = cells[label, name]
             line += [interval_text(row.above), f"{row.share:.0%}"]
         rows.append(line)
     for label in labels:
-        worst += [interval_text(found.worst[label]), ""]
+        worst += [interval_text(left.worst[label]), ""]
     return [*rows, worst]
 
 
@@ -302,8 +319,9 @@ def save_pictures(results: Results, found: Tables, folder: Path) -> None:
     """Plots as SVG, and for each way of editing a strip of a photo in the middle of the order."""
     beyond = [r for r in found.displacement if r.metric == LEADING and r.above is not None]
     (folder / "displacement.svg").write_text(displacement_plot(beyond, "LPIPS"))
-    if len({row.purification for row in found.survival}) > 1:
-        (folder / "survival.svg").write_text(survival_plot(found.survival, "LPIPS"))
+    for left in found.remains:
+        name = "survival" if left.measure == LEADING else f"survival-{left.measure}"
+        (folder / f"{name}.svg").write_text(survival_plot(left.survival, left.measure))
     strips: list[Image.Image] = []
     label = results.plan.variants[-1].label
     for mode in results.plan.modes:

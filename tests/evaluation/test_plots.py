@@ -40,7 +40,7 @@ def test_labels_are_whole_and_the_legend_covers_nothing(kind, monkeypatch):
     if kind == "displacement":
         text = plots.displacement_plot([row for row in found.displacement if row.above], "SSIM")
     else:
-        text = plots.survival_plot(found.survival, "SSIM")
+        text = plots.survival_plot(found.remains[-1].survival, "SSIM")
     assert text.startswith("<svg")
     (figure,), ((axes,), (legend,)) = drawn, (drawn[0].axes, drawn[0].legends)
     figure.draw_without_rendering()

@@ -8,7 +8,7 @@ import pytest
 from photovax.errors import UsageError
 from photovax.evaluation.report import write_report
 from photovax.evaluation.run import Evaluation
-from photovax.evaluation.survival import least_effects, worst_of, worst_pairs
+from photovax.evaluation.survival import least_effects, remains_of
 from tests.evaluation.samples import PLAN, case, made_up
 
 NAMES = ("none", "jpeg75", "blur", "resize50")
@@ -41,12 +41,13 @@ def test_the_worst_pair_of_each_photo_counts():
         "0.png": "blur",
         "1.png": "jpeg75",
     }
-    worst = worst_pairs(results, "ssim")["recipe"]
+    remains = remains_of(results, "ssim")
+    worst = remains.worst_pair["recipe"]
     assert worst.above.mean == pytest.approx((0.05 + 0.08) / 2)
     assert worst.chosen == {"blur+resize50": 1, "jpeg75+blur": 1}
-    assert worst_of(results, "ssim")["recipe"].mean == pytest.approx((0.2 + 0.1) / 2)
+    assert remains.worst["recipe"].mean == pytest.approx((0.2 + 0.1) / 2)
     single = [each for each in cases if "+" not in each.purification]
-    assert worst_pairs(made_up(single), "ssim") == {}
+    assert remains_of(made_up(single), "ssim").worst_pair == {}
 
 
 def test_pairs_go_on_from_the_worst_purification_of_the_photo(
@@ -66,7 +67,7 @@ def test_pairs_go_on_from_the_worst_purification_of_the_photo(
     for each in results.cases:
         if each.floor is not None:
             assert by_key[each.floor].purification == each.purification
-    worst = worst_pairs(results, "psnr")["quick 16/255"]
+    worst = remains_of(results, "psnr").worst_pair["quick 16/255"]
     assert set(worst.chosen) < pairs
     report = write_report(results, tmp_path, device="cpu")
     assert f"worst pair of each photo (most often {first}+" in report.html.read_text("utf-8")

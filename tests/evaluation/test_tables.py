@@ -25,7 +25,18 @@ def test_tables_subtract_the_floor_of_the_same_photo():
     assert lost.above is not None
     assert lost.lost.mean == pytest.approx(5.0)
     assert lost.above.mean == pytest.approx(4.5)
-    shares = {row.purification: row.share for row in found.survival}
+    asked, moved = found.remains
+    assert (asked.measure, moved.measure) == ("true_edit", "ssim")
+    # Noise costs edits half a dB, and one after JPEG; the recipe five, and two.
+    kept = {row.purification: (row.above.mean, row.share) for row in asked.survival}
+    assert kept == {"none": (4.5, 1.0), "jpeg75": (1.0, pytest.approx(1 / 4.5))}
+    assert asked.worst["recipe"].mean == 1.0
+    shares = {row.purification: row.share for row in moved.survival}
     assert shares == {"none": pytest.approx(1.0), "jpeg75": pytest.approx(0.1 / 0.25)}
     # Photo 3 has 0.1 without and with JPEG, the others less with it.
-    assert found.worst["recipe"].mean == pytest.approx(0.1)
+    assert moved.worst["recipe"].mean == pytest.approx(0.1)
+
+
+def test_without_purifications_nothing_remains_to_be_measured():
+    cases = [case(label, photo, 0.9, 19.5) for label in ("noise", "recipe") for photo in range(2)]
+    assert tables(made_up(cases), metric="ssim").remains == []

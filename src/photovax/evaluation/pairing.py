@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
-from photovax.evaluation.results import Case
+from photovax.evaluation.following import FOLLOWING
+from photovax.evaluation.results import Case, Results
 from photovax.metrics.statistics import Interval, paired
 
-__all__ = ["PSNR_CAP", "above_noise", "effect_of", "labels_of", "paired_with_noise", "value_of"]
+__all__ = [
+    "PSNR_CAP",
+    "above_noise",
+    "effect_of",
+    "labels_of",
+    "lost_of",
+    "measure_of",
+    "paired_with_noise",
+    "value_of",
+]
 
 PSNR_CAP = 100.0
 """PSNR in dB that replaces the infinite one of equal pictures, so that means exist."""
@@ -25,6 +36,20 @@ def effect_of(case: Case, metric: str, closer: bool) -> float | None:
     """A pair metric with the sign that makes larger values mean further apart."""
     value = value_of(case, metric)
     return value if value is None or not closer else -value
+
+
+def lost_of(case: Case, score: str) -> float | None:
+    """How much worse an edit follows the request than the edit of the original, by a score."""
+    if score not in case.follows or score not in case.wanted:
+        return None
+    return min(case.wanted[score], PSNR_CAP) - min(case.follows[score], PSNR_CAP)
+
+
+def measure_of(results: Results, name: str) -> Callable[[Case], float | None]:
+    """The effect on an edit: by a pair metric, or what it has less of a score of ``FOLLOWING``."""
+    if name in FOLLOWING:
+        return partial(lost_of, score=name)
+    return partial(effect_of, metric=name, closer=results.higher_is_closer[name])
 
 
 def labels_of(cases: Iterable[Case]) -> list[str]:

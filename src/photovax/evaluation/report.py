@@ -190,8 +190,8 @@ def _page(
     plots = []
     if any(row.metric == leading for row in recipes):
         plots.append(displacement_plot([r for r in recipes if r.metric == leading], label))
-    if len({row.purification for row in found.survival}) > 1:
-        plots.append(survival_plot(found.survival, label))
+    measures = {leading: label, **FOLLOWING}
+    plots += [survival_plot(each.survival, measures[each.measure]) for each in found.remains]
     return environment.get_template("report.html.j2").render(
         results=results,
         found=found,
@@ -201,6 +201,7 @@ def _page(
         leading=label,
         modes=(*results.plan.modes, ALL),
         labels=FOLLOWING,
+        measures=measures,
         plots=plots,
         rows=_picture_rows(results, leading),
         cells={(r.label, r.mode, r.metric): r for r in found.displacement},

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photovax.evaluation.pairing import above_noise, effect_of, labels_of, paired_with_noise
+from photovax.evaluation.pairing import above_noise, labels_of, measure_of, paired_with_noise
 from photovax.evaluation.plan import NONE
-from photovax.evaluation.results import Case, Results
+from photovax.evaluation.results import Results
 from photovax.metrics.statistics import Interval, bootstrap
 
-__all__ = ["Survival", "WorstPair", "least_effects", "survival_table", "worst_of", "worst_pairs"]
+__all__ = ["Remains", "Survival", "WorstPair", "least_effects", "remains_of"]
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,12 @@ class Survival:
     Attributes:
         label: Label of the recipe.
         purification: Name of the purification.
-        metric: Name of the pair metric that measures it.
         above: Effect beyond noise purified in the same way, as in ``Displacement``.
         share: ``above`` relative to that without purification.
     """
 
     label: str
     purification: str
-    metric: str
     above: Interval
     share: float
 
@@ -48,40 +46,67 @@ class WorstPair:
     chosen: dict[str, int]
 
 
-def survival_table(results: Results, by_key: dict[str, Case], metric: str) -> list[Survival]:
-    """What each purification leaves of each recipe, by a pair metric."""
+@dataclass(frozen=True)
+class Remains:
+    """What purifications leave of the effect, by one measure.
+
+    Attributes:
+        measure: Name of a pair metric, or of a score of ``FOLLOWING``, of which is counted what the
+            edit has less.
+        survival: Remaining effect, by purification.
+        worst: Effect beyond noise by recipe, after the purification of each photo that leaves the
+            least effect; mean over photos.
+        worst_pair: The same by recipe, after two purifications in turn, the first of which is the
+            one that leaves the least effect alone.
+    """
+
+    measure: str
+    survival: list[Survival]
+    worst: dict[str, Interval]
+    worst_pair: dict[str, WorstPair]
+
+
+def remains_of(results: Results, measure: str) -> Remains:
+    """What purifications leave of each recipe, by a pair metric or a score of ``FOLLOWING``."""
+    return Remains(
+        measure,
+        _survival(results, measure),
+        _worst(results, measure),
+        _worst_pairs(results, measure),
+    )
+
+
+def _survival(results: Results, measure: str) -> list[Survival]:
     found: list[Survival] = []
-    closer = results.higher_is_closer[metric]
+    by_key = {case.key: case for case in results.cases}
+    effect = measure_of(results, measure)
     for label in labels_of(case for case in results.cases if case.floor is not None):
         without: float | None = None
         for purification in sorted(results.plan.purifications, key=lambda name: name != NONE):
             cases = [c for c in results.cases if (c.label, c.purification) == (label, purification)]
-            above = above_noise(cases, by_key, lambda case: effect_of(case, metric, closer))
+            above = above_noise(cases, by_key, effect)
             if above is None:
                 continue
             if purification == NONE:
                 without = above.mean
             share = above.mean / without if without else float("nan")
-            found.append(Survival(label, purification, metric, above, share))
+            found.append(Survival(label, purification, above, share))
     return found
 
 
 def least_effects(
-    results: Results, metric: str, purifications: Container[str]
+    results: Results, measure: str, purifications: Container[str]
 ) -> dict[str, dict[str, tuple[float, str]]]:
     """The least effect beyond noise, and the purification that leaves it, by recipe and photo.
 
     Args:
         results: Results of an evaluation.
-        metric: Name of the pair metric that measures the effect.
+        measure: Name of a pair metric, or of a score of ``FOLLOWING``.
         purifications: Names of the purifications that count.
     """
     by_key = {case.key: case for case in results.cases}
-    closer = results.higher_is_closer[metric]
     counted = [case for case in results.cases if case.purification in purifications]
-    kept, values, floors = paired_with_noise(
-        counted, by_key, lambda case: effect_of(case, metric, closer)
-    )
+    kept, values, floors = paired_with_noise(counted, by_key, measure_of(results, measure))
     differences: dict[tuple[str, str, str], list[float]] = {}
     for case, value, floor in zip(kept, values, floors, strict=True):
         place = (case.label, case.photo, case.purification)
@@ -98,16 +123,16 @@ def _mean(photos: Mapping[str, tuple[float, str]]) -> Interval:
     return bootstrap(np.array([effect for effect, _ in photos.values()]), groups=list(photos))
 
 
-def worst_of(results: Results, metric: str) -> dict[str, Interval]:
+def _worst(results: Results, measure: str) -> dict[str, Interval]:
     """The least effect of each photo over all purifications; mean over photos."""
-    least = least_effects(results, metric, results.plan.purifications)
+    least = least_effects(results, measure, results.plan.purifications)
     return {label: _mean(photos) for label, photos in least.items()}
 
 
-def worst_pairs(results: Results, metric: str) -> dict[str, WorstPair]:
+def _worst_pairs(results: Results, measure: str) -> dict[str, WorstPair]:
     """The least effect of each photo over the pairs that were tried; mean over photos."""
     tried = {case.purification for case in results.cases}.difference(results.plan.purifications)
-    least = least_effects(results, metric, tried)
+    least = least_effects(results, measure, tried)
     return {
         label: WorstPair(
             _mean(photos), dict(Counter(pair for _, pair in photos.values()).most_common())

@@ -8,23 +8,19 @@ from functools import partial
 
 import numpy as np
 
+from photovax.evaluation.following import FOLLOWING
 from photovax.evaluation.pairing import (
     PSNR_CAP,
     above_noise,
     effect_of,
     labels_of,
+    lost_of,
     paired_with_noise,
     value_of,
 )
 from photovax.evaluation.plan import NONE
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
-from photovax.evaluation.survival import (
-    Survival,
-    WorstPair,
-    survival_table,
-    worst_of,
-    worst_pairs,
-)
+from photovax.evaluation.survival import Remains, remains_of
 from photovax.metrics.sets import frechet_distance, kernel_distance, precision_recall
 from photovax.metrics.statistics import Interval, bootstrap, paired
 
@@ -161,11 +157,8 @@ class Tables:
         visible: Question (c): how visible the immunization is.
         sets: Distances between sets of edits.
         masks: Inpainting by the region that is repainted, if there are several.
-        survival: Remaining effect, by purification.
-        worst: Effect beyond noise by recipe, after the purification of each photo that leaves the
-            least effect; mean over photos.
-        worst_pair: The same by recipe, after two purifications in turn, the first of which is the
-            one that leaves the least effect alone.
+        remains: What purifications leave of the effect, by each score of how well edits follow
+            their request and by a pair metric; empty without purifications.
     """
 
     displacement: list[Displacement]
@@ -173,9 +166,7 @@ class Tables:
     visible: list[Visible]
     sets: list[SetDistances]
     masks: list[Masked]
-    survival: list[Survival]
-    worst: dict[str, Interval]
-    worst_pair: dict[str, WorstPair]
+    remains: list[Remains]
 
 
 def tables(results: Results, *, metric: str) -> Tables:
@@ -213,10 +204,16 @@ def tables(results: Results, *, metric: str) -> Tables:
             if (distances := _set_distances(_of(plain, label, ALL), label))
         ],
         masks=_masked(results, plain, by_key, metric),
-        survival=survival_table(results, by_key, metric),
-        worst=worst_of(results, metric),
-        worst_pair=worst_pairs(results, metric),
+        remains=[remains_of(results, measure) for measure in (*_scores(results), metric)]
+        if len(plain) < len(results.cases)
+        else [],
     )
+
+
+def _scores(results: Results) -> list[str]:
+    """The scores of ``FOLLOWING`` that treated edits have."""
+    known = {score for c in results.cases if c.purification != NONE for score in c.follows}
+    return [score for score in FOLLOWING if score in known]
 
 
 def _of(cases: Iterable[Case], label: str, mode: str) -> list[Case]:
@@ -259,7 +256,7 @@ def _following(
     if not scored:
         return None
 
-    lost = partial(_lost, score)
+    lost = partial(lost_of, score=score)
     losses = [value for case in scored if (value := lost(case)) is not None]
     return Following(
         label,
@@ -270,13 +267,6 @@ def _following(
         _interval(scored, losses),
         above_noise(scored, by_key, lost),
     )
-
-
-def _lost(score: str, case: Case) -> float | None:
-    """How much worse an edit follows the request than the edit of the original."""
-    if score not in case.follows or score not in case.wanted:
-        return None
-    return min(case.wanted[score], PSNR_CAP) - min(case.follows[score], PSNR_CAP)
 
 
 def _masked(
@@ -300,7 +290,7 @@ def _masked(
             lost = {
                 score: above
                 for score in sorted({score for case in cases for score in case.follows})
-                if (above := above_noise(cases, by_key, partial(_lost, score))) is not None
+                if (above := above_noise(cases, by_key, partial(lost_of, score=score))) is not None
             }
             moved = above_noise(cases, by_key, lambda case: effect_of(case, metric, closer))
             expected = region in made_for.get(label, ())
