@@ -23,7 +23,7 @@ from photovax.attack.presets import DEFAULT, INSTANT, LINF, MAX, ROBUST
 from photovax.evaluation.following import FOLLOWING
 from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
 from photovax.evaluation.plots import displacement_plot, survival_plot
-from photovax.evaluation.report import interval_text, markdown_table, write_report
+from photovax.evaluation.report import interval_text, markdown_table, share_text, write_report
 from photovax.evaluation.results import Results
 from photovax.evaluation.run import Evaluation
 from photovax.evaluation.survival import Remains
@@ -128,6 +128,13 @@ SEEN_OR_NOT = Experiment(
     edits=(ONE_EACH[0], ONE_EACH[2]),
     metrics=SEEN,
 )
+WORST_OF_ALL = replace(
+    SEEN_OR_NOT,
+    recipes=(ROBUST, MAX, LINF),
+    edits=ONE_EACH[:1],
+    purifications=WORST,
+    metrics=("psnr", LEADING, "jod", "flip"),
+)
 EXPERIMENTS = {
     "three-seeds": THREE_SEEDS,
     "three-seeds-through-the-edit": replace(
@@ -148,22 +155,15 @@ EXPERIMENTS = {
         edits=ONE_EACH[:1],
         purifications=TEN,
     ),
-    "worst-on-all-photos": replace(
-        SEEN_OR_NOT,
-        recipes=(ROBUST, MAX, LINF),
-        edits=ONE_EACH[:1],
-        purifications=WORST,
-        metrics=("psnr", LEADING, "jod", "flip"),
-    ),
-    # What is left of the recipe that survives best, against what is seen of it.
-    "robust-frontier": replace(
-        SEEN_OR_NOT,
-        recipes=(ROBUST,),
+    "worst-on-all-photos": WORST_OF_ALL,
+    # What is left of a recipe, against what is seen of it.
+    "worst-frontier": replace(
+        WORST_OF_ALL,
+        recipes=(DEFAULT, ROBUST, LINF),
+        levels=(4, 8),
         visibilities=tuple(VISIBILITY),
         photos=10,
         every=6,
-        edits=ONE_EACH[:1],
-        purifications=TEN,
     ),
     "frontier": replace(
         SEEN_OR_NOT,
@@ -308,7 +308,7 @@ def _survival(left: Remains) -> list[list[str]]:
         line = [name]
         for label in labels:
             row = cells[label, name]
-            line += [interval_text(row.above), f"{row.share:.0%}"]
+            line += [interval_text(row.above), share_text(row.share)]
         rows.append(line)
     for label in labels:
         worst += [interval_text(left.worst[label]), ""]

@@ -29,13 +29,6 @@ def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("valid")
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", without.format(("fcntl", "resource")), "serve", "--data", "."],
-        cwd=provider.folder, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "pip install" not in done.stderr
-    assert "needs Linux" in done.stderr
 
 
 def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):

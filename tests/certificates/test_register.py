@@ -84,8 +84,11 @@ def test_what_cannot_be_registered(tmp_path):
     register.add(replace(_model("one"), model=str(folders[0])))
     with pytest.raises(UsageError, match="two models would be called 'vae'"):
         register.add(replace(_model("two"), model=str(folders[1])))
-    register.end("one", "1", today() - timedelta(days=1))
-    register.add(replace(_model("two"), model=str(folders[1])))
+    later = replace(_model("two"), model=str(folders[1]), since=today() + timedelta(days=1))
+    with pytest.raises(UsageError, match="two models would be called 'vae'"):
+        register.add(later)  # from tomorrow on both would be supported
+    register.end("one", "1", today())
+    register.add(later)
     with pytest.raises(UnknownName, match="embedded"):
         register.end("embeded", first.version, today())
     with pytest.raises(UnknownName):

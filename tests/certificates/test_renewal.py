@@ -1,18 +1,29 @@
 """Renewals: within one budget, by what the certificate promises."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from photovax.certificates.document import fingerprint, parse_certificate
-from photovax.certificates.issuing import Issuer
-from photovax.certificates.register import Registered, gaps
+from photovax.certificates.issuing import ONLY_INSIDE, Issuer
+from photovax.certificates.register import Registered, gaps, registered
 from photovax.certificates.verification import Seen, verify
 from photovax.errors import BudgetSpent, CertificateError, UsageError
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
 from tests.certificates.provider import QUICK, altered, largest_change, renewer_of, wish_for
+
+
+def _later(model: Registered, folder: Path, *, version: str) -> Registered:
+    """The next version of a model in a folder."""
+    shutil.copytree(Path(model.model), folder)
+    file = folder / "diffusion_pytorch_model.safetensors"
+    save_file({name: 1.01 * value for name, value in load_file(file).items()}, file)
+    return registered(str(folder), name=model.name, version=version)
 
 
 def test_renewal_from_the_original_keeps_the_total(provider, newer, tmp_path):
@@ -47,6 +58,33 @@ def test_renewal_without_the_original_keeps_the_total(provider, newer, tmp_path)
     seen = Seen.of(tmp_path / "new.png", read_photo(tmp_path / "new.png"))
     assert verify(done.certificate, provider.ring.public, photo=seen).valid
     assert again.lacking(done.certificate, seen)[1] == ()
+
+
+def test_what_is_carried_over_claims_no_more_than_was_measured(provider, newer, tmp_path):
+    (first,) = provider.register.supported()
+    third = _later(newer, tmp_path / "third", version="3")
+    start = provider.certified(total=16, masked=True)
+    once = renewer_of(provider, first, newer).renew(
+        wish_for(provider, tmp_path / "once.png", certificate=start, most=4)
+    )
+    assert once is not None
+    photo = read_photo(tmp_path / "once.png")
+    wish = wish_for(provider, tmp_path / "twice.png", certificate=once.certificate, most=4)
+    seen = Seen.of(tmp_path / "once.png", photo)
+    twice = renewer_of(provider, first, newer, third).renew(replace(wish, photo=photo, seen=seen))
+    assert twice is not None
+    says = [parse_certificate(each)[0] for each in (start, once.certificate, twice.certificate)]
+    facts = [{model.sha256: model for model in each.models} for each in says]
+    assert [facts[2][model.sha256].measured for model in (first, newer, third)] == [
+        "at least, carried over",
+        "at least, against a former protected photo",
+        "against the protected photo",
+    ]
+    floors = [each[first.sha256].floor.shift for each in facts]
+    used = [each.budget.used for each in says]
+    assert floors[2] / floors[0] == pytest.approx(used[2] / used[0], rel=1e-2)
+    # Effects that are carried over are inside the first mask.
+    assert all(ONLY_INSIDE in each.not_covered for each in says)
 
 
 def test_a_renewal_may_use_less_than_is_left(provider, newer, tmp_path):

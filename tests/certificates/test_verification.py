@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from photovax.certificates.document import fingerprint, parse_certificate
+from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing, read_keys
 from photovax.certificates.register import gaps
 from photovax.certificates.verification import Seen, verify
@@ -95,6 +96,15 @@ def test_a_changed_photo_is_told_from_another_one(provider, tmp_path):
     Image.open(SAMPLE).crop((10, 200, 200, 330)).save(tmp_path / "other.png")
     other = Seen.of(tmp_path / "other.png", read_photo(tmp_path / "other.png"))
     assert verify(provider.text, keys, photo=other).photo == "another picture"
+
+
+def test_a_key_that_is_replaced_while_a_photo_is_made_signs_no_more(provider, tmp_path):
+    shutil.copytree(provider.folder / "keys", tmp_path / "keys")
+    issuer = Issuer(provider.register.supported(), KeyRing(tmp_path / "keys"), device="cpu")
+    new = KeyRing(tmp_path / "keys").rotate()
+    text = issuer.certify(provider.photo, read_photo(provider.original), provider.recipe)
+    assert parse_certificate(text)[0].key == new
+    assert verify(text, issuer.ring.public).valid
 
 
 def test_certificates_of_a_replaced_key_still_hold(provider, tmp_path):

@@ -183,3 +183,14 @@ def test_a_saved_photo_has_it_in_its_record(few, immunizer, original, quick, tmp
     again = check(result.photo, original, device="cpu", size=size, survival=True).survival
     assert again is not None
     assert again.figures() == saved.survival.figures()
+
+
+def test_a_line_shows_the_model_that_has_the_verdict():
+    models = {
+        "embedded": {"shift": 0.40, "noise": 0.05, "verdict": "PASS"},
+        "taef2": {"shift": 0.80, "noise": 0.45, "verdict": "FAIL"},
+    }
+    row = {"label": "blur", "share": 0.5, "left": "lost", "verdict": "FAIL", "models": models}
+    assert survival_lines({"after": [row], "left_out": {}})[1:] == [
+        "  blur    50%  lost  (FAIL: 0.80, noise 0.45)"
+    ]

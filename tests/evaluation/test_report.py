@@ -63,6 +63,7 @@ def test_a_report_of_one_photo_is_json_that_any_reader_takes(
     write_report(done[0].results(photos[:1]), tmp_path, device="cpu")
     data = json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
     assert data["displacement"][0]["value"]["low"] is None
+    assert "nan" not in re.findall(r"[a-z]+", (tmp_path / "report.html").read_text("utf-8"))
 
 
 @pytest.mark.parametrize(("held", "shown"), [(3 * 2**29, 1.5), (0, None)])

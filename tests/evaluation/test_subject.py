@@ -36,6 +36,22 @@ L2_FLOOR = Floor(Part("l2", {"radius": 3.0}))
 LINF_FLOOR = Floor(Part("linf", {"radius": 7.65 / 255}))
 
 
+def test_noise_of_a_budget_of_what_is_seen_has_the_frequencies_of_the_recipe():
+    grey = np.full((96, 128, 3), 128, np.uint8)
+    budget = Part("perceptual", {"radius": 4.0, "levels": 40, "band": 0.5})
+
+    def above_the_limit(floor: Floor) -> float:
+        """Share of the power in frequencies that neither side has a place for at 24 pixels."""
+        change = noise_like(grey, floor).astype(float)[..., 1] - 128
+        power = np.abs(np.fft.fft2(change)) ** 2
+        rows, columns = (np.abs(np.fft.fftfreq(side)) > 0.5 * 48 / 96 for side in change.shape)
+        fine = rows[:, None] | columns[None]
+        return float(power[fine].sum() / power.sum())
+
+    assert above_the_limit(Floor(budget, side=48)) < 0.02  # of rounding to 8 bits
+    assert above_the_limit(Floor(budget)) > 0.2
+
+
 def test_noise_has_the_asked_length(pixels: np.ndarray):
     wanted = 3.0
     changed = noise_like(pixels, L2_FLOOR).astype(float) - pixels

@@ -85,3 +85,19 @@ def test_pairs_go_on_from_the_worst_purification_of_the_photo(
 def test_pairs_need_two_that_are_cheap(names):
     with pytest.raises(UsageError, match="need two or more that take no minutes"):
         replace(PAIRS, purifications=names)
+
+
+@pytest.mark.parametrize("lost", [(-0.4, -0.2), (0.4, -0.2), (0.0, 0.0)])
+def test_there_is_no_share_of_an_effect_that_is_not_certain(lost: tuple[float, float]):
+    cases = [
+        made
+        for name, factor in (("none", 1.0), ("jpeg75", 3.0))
+        for photo, effect in enumerate(lost * 4)
+        for made in (
+            case("noise", photo, 0.9, 20, name),
+            case("recipe", photo, 0.9, 20 - factor * effect, name),
+        )
+    ]
+    rows = remains_of(made_up(cases), "true_edit").survival
+    assert [row.share for row in rows] == [None, None]
+    assert rows[1].above.mean == pytest.approx(3 * sum(lost) / 2)

@@ -1,6 +1,7 @@
 """Training of perturbation networks: it learns, resumes, and keeps its photos apart."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,7 +156,7 @@ def test_an_opponent_goes_on_with_its_training(tiny, photos, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert any(not torch.equal(one[name], start[name]) for name in one)
     with pytest.raises(
-        UsageError, match="holds a training with another model, recipe, seed, width or"
+        UsageError, match="holds a training with another model, recipe, seed, width, "
     ):
         learner(tiny, photos, tmp_path)
 
@@ -163,9 +164,15 @@ def test_an_opponent_goes_on_with_its_training(tiny, photos, tmp_path):
 def test_a_training_of_something_else_is_not_gone_on_with(tiny, photos, tmp_path):
     learner(tiny, photos, tmp_path, seconds=1e-9).train()
     with pytest.raises(
-        UsageError, match="holds a training with another model, recipe, seed, width or"
+        UsageError, match="holds a training with another model, recipe, seed, width, "
     ):
         learner(tiny, photos, tmp_path, seed=1)
+    more = Path(shutil.copytree(photos, tmp_path / "more"))
+    learner(tiny, more, tmp_path)  # the same photos elsewhere
+    # One more photo, and others are held out than those that were until now.
+    shutil.copy(more / "a.png", more / "0.png")
+    with pytest.raises(UsageError, match=r"holds a training with another .* or photos"):
+        learner(tiny, more, tmp_path)
 
 
 def test_photos_held_out_may_be_unreadable(photos, tmp_path):
@@ -200,7 +207,9 @@ def test_a_width_makes_another_network_which_trainings_start_from(tiny, photos, 
     started.step()  # its weights have gradients
     with pytest.raises(UsageError, match="has 8 channels at the finest level, got a width of 16"):
         learner(tiny, photos, tmp_path / "c", start=narrow, width=16)
-    with pytest.raises(UsageError, match=r"holds a training with another .* width or opponent"):
+    with pytest.raises(
+        UsageError, match=r"holds a training with another .* width, opponent or photos"
+    ):
         learner(tiny, photos, tmp_path / "a", width=16, opposed=1.0)
 
 

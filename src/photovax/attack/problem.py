@@ -30,7 +30,7 @@ from photovax.pictures.regions import SUBJECT
 from photovax.pictures.resize import fed_sides
 from photovax.tensors import tensor
 
-__all__ = ["Problem"]
+__all__ = ["Problem", "fed_side"]
 
 
 class Problem:
@@ -84,13 +84,7 @@ class Problem:
         self.origin = tensor(photo.visible(), device)
         self._inside = torch.from_numpy(self.allowed).to(device)[None, None]
         regions = [None] if mask is None else self._regions(mask, device)
-        views = [VIEWS.create(part) for part in recipe.views]
-        self.views: list[list[View]] = [
-            [view.fitted(recipe.size or model.size) for view in views] for model in models
-        ]
-        short = min(photo.height, photo.width)
-        # Frequencies that one of a model's views removes would be wasted in that view.
-        self._side = max(min(view.fed_side(short) for view in fed) for fed in self.views)
+        self.views = _views(recipe, models)
         working = self._set_of(recipe).working_size(photo.height, photo.width)
         self.scenes = [
             Scene(self.origin, self._inside, region, recipe.kept_region_only, compression).at(
@@ -252,7 +246,28 @@ class Problem:
         return [torch.from_numpy(~each).to(device)[None, None] for each in once.values()]
 
     def _set_of(self, recipe: Recipe) -> Constraint:
-        return recipe.constraint.fitted(self.photo.height, self.photo.width, self._side)
+        height, width = self.photo.height, self.photo.width
+        side = fed_side(recipe, self._models, min(height, width))
+        return recipe.constraint.fitted(height, width, side)
+
+
+def fed_side(recipe: Recipe, models: Sequence[Autoencoder], short: int) -> int:
+    """The short side that limits the frequencies of a recipe's changes, in pixels.
+
+    That is the smallest at which a model is fed the photo, and the largest of these of the models.
+
+    Args:
+        recipe: Recipe.
+        models: Autoencoders that it attacks.
+        short: Short side of the photo, in pixels.
+    """
+    # Frequencies that one of a model's views removes would be wasted in that view.
+    return max(min(view.fed_side(short) for view in fed) for fed in _views(recipe, models))
+
+
+def _views(recipe: Recipe, models: Sequence[Autoencoder]) -> list[list[View]]:
+    views = [VIEWS.create(part) for part in recipe.views]
+    return [[view.fitted(recipe.size or model.size) for view in views] for model in models]
 
 
 def _masked(budget: Constraint, inside: Tensor) -> Constraint:

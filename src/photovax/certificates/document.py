@@ -43,7 +43,12 @@ VERSION: Literal[2] = 2
 MAX_BYTES = 64 * 1024
 _DECIMALS = 4
 
-Measured = Literal["against the original", "against the protected photo", "at least, carried over"]
+Measured = Literal[
+    "against the original",
+    "against the protected photo",
+    "at least, carried over",
+    "at least, against a former protected photo",
+]
 
 
 class _Facts(BaseModel):

@@ -47,6 +47,9 @@ __all__ = ["SURVIVES", "Issuer", "length_used", "recorded_networks"]
 SURVIVES = ("jpeg75", "resize50", *CHAINS)
 """Common processing of photos, after which the effect is measured again."""
 
+ONLY_INSIDE = "edits that need only what lies outside the mask"
+"""What a certificate does not cover if only the subject was changed."""
+
 _NEVER_COVERED = (
     "models and versions of models that are not listed",
     "what other treatment (purification, other compression, cropping) leaves of the effect",
@@ -233,10 +236,11 @@ class Issuer:
             )
         limits = [*_NEVER_COVERED]
         if masked:
-            limits.append("edits that need only what lies outside the mask")
+            limits.append(ONLY_INSIDE)
         limits += [f"{each.name}: hardly moved further than by noise" for each in models
                    if each.verdict == "FAIL"]  # fmt: skip
         seen = Seen.of(file, photo)
+        self.ring = self.ring.reread()  # which may have been rotated while the photo was made
         certificate = Certificate(
             kind="photovax certificate",
             version=FORMAT,
@@ -259,15 +263,25 @@ class Issuer:
         )
         return signed(certificate, self.ring)
 
-    def carried(self, facts: ModelFacts, photo: Photo, before: Photo) -> ModelFacts:
+    def carried(
+        self, facts: ModelFacts, photo: Photo, before: Photo, *, grown: float
+    ) -> ModelFacts:
         """Return a lower bound of an earlier effect after a further change to the photo.
 
         By the triangle inequality this is the earlier shift of the latent less the further one.
+
+        Args:
+            facts: What was certified of the model.
+            photo: Photo with the further change.
+            before: Photo before it.
+            grown: How many times as large as the former change both together are. Latents move
+                nearly in proportion to noise, so that the floor grows as much.
         """
         loaded = next(each for each in self._loaded if each.digest == facts.sha256)
         pair = before.visible(), photo.visible()
         device = self.immunizer.device
-        return _less(facts, latent_shift(loaded, *pair, device, size=facts.size))
+        further = latent_shift(loaded, *pair, device, size=facts.size)
+        return _less(facts, further, grown)
 
     def _survival(
         self, model: Autoencoder, photo: Photo, before: Photo, size: int
@@ -304,21 +318,27 @@ def length_used(photo: Photo, original: Photo, norm: str) -> float:
     return ball.spent(original.pixels, photo.pixels)
 
 
+_OF_A_FORMER: Measured = "at least, against a former protected photo"
+
+
 def _effect(found: LatentEffect) -> Effect:
     return Effect(shift=found.shift, damage=found.damage)
 
 
-def _less(facts: ModelFacts, further: float) -> ModelFacts:
-    left = max(0.0, facts.effect.shift - further)
+def _less(facts: ModelFacts, further: float, grown: float) -> ModelFacts:
+    left, floor = max(0.0, facts.effect.shift - further), facts.floor.shift * grown
     verdict = ModelCheck(
-        LatentEffect(facts.size, left, None),
-        LatentEffect(facts.size, facts.floor.shift, facts.floor.damage),
+        LatentEffect(facts.size, left, None), LatentEffect(facts.size, floor, None)
     ).verdict
+    how: Measured = "at least, carried over"
+    if facts.measured in ("against the protected photo", _OF_A_FORMER):
+        how = _OF_A_FORMER  # from the original the effect may be less
     return facts.model_copy(
         update={
             "effect": Effect(shift=left, damage=None),
             "verdict": verdict.value,
             "survival": {},
-            "measured": "at least, carried over",
+            "floor": Effect(shift=floor, damage=None),
+            "measured": how,
         }
     )

@@ -146,6 +146,10 @@ class KeyRing:
         private = Ed25519PrivateKey.from_private_bytes(state["_private"])
         self.__dict__.update(state | {"_private": private})
 
+    def reread(self) -> KeyRing:
+        """The keys as they are in the folder now; these where it is on another machine."""
+        return KeyRing(self.folder) if (self.folder / _PRIVATE).exists() else self
+
     @property
     def current(self) -> str:
         """Id of the signing key."""

@@ -60,6 +60,11 @@ class Registered:
         """Whether the model is supported on a day."""
         return self.since <= day and (self.until is None or day <= self.until)
 
+    def overlaps(self, other: Registered) -> bool:
+        """Whether there is a day on which both are supported."""
+        first = max(self.since, other.since)
+        return self.supported(first) and other.supported(first)
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -143,8 +148,8 @@ class Register:
         """Add a model. Other versions of that name stay supported.
 
         Raises:
-            UsageError: If the register has this version, or a supported model whose folder has
-                the same name.
+            UsageError: If the register has this version, or a model that is supported at the same
+                time, whose folder has the same name.
         """
         with locked(self.path):
             known = self._read()
@@ -154,7 +159,9 @@ class Register:
                         f"{model.name} {model.version} is on the register already",
                         hint="give another --version",
                     )
-            each_once(each.model for each in (*known, model) if each.supported(today()))
+            for each in known:
+                if each.overlaps(model):
+                    each_once((each.model, model.model))
             self._write([*known, model])
 
     def end(self, name: str, version: str, until: date) -> None:

@@ -12,7 +12,7 @@ from photovax.attack.budgets import VISIBILITY
 from photovax.attack.optimise import Step
 from photovax.attack.recipe import Recipe
 from photovax.certificates.document import Budget, Certificate, Measured, ModelFacts
-from photovax.certificates.issuing import Issuer, length_used
+from photovax.certificates.issuing import ONLY_INSIDE, Issuer, length_used
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.register import Gap, Registered, gaps
 from photovax.certificates.verification import Seen, verify
@@ -165,6 +165,7 @@ class Renewer:
         saved, networks = self._immunized(issuer, before, wish, recipe)
         photo = read_photo(wish.output.path, max_pixels=before.width * before.height)
         further = length_used(photo, before, budget.norm)
+        grown = 1 + further / budget.used if budget.used else 1.0
         spent = budget.model_copy(update={"used": budget.used + further})
         found = issuer.check(photo, before, size=recipe.size, known=saved.seen)
         how: Measured = "against the protected photo"
@@ -177,9 +178,10 @@ class Renewer:
             photo,
             recipe,
             spent,
-            [*fresh, *_kept(every, certificate, fresh, photo, before)],
+            [*fresh, *_kept(every, certificate, fresh, photo, before, grown)],
             bound,
-            masked=wish.mask is not None,
+            # What was certified before lies inside the former mask alone.
+            masked=wish.mask is not None or ONLY_INSIDE in certificate.not_covered,
             renews=wish.certificate,
         )
         return Renewal(lacks, "the protected photo", saved, renewed)
@@ -232,9 +234,10 @@ def _kept(
     fresh: list[ModelFacts],
     photo: Photo,
     before: Photo,
+    grown: float,
 ) -> list[ModelFacts]:
     """Lower bounds of earlier effects on models that are still supported."""
     new = {each.sha256 for each in fresh}
     former = {each.sha256: each for each in certificate.models if each.sha256 not in new}
     still = (each for each in issuer.models if each.sha256 in former)
-    return [issuer.carried(former[each.sha256], photo, before) for each in still]
+    return [issuer.carried(former[each.sha256], photo, before, grown=grown) for each in still]

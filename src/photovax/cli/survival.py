@@ -17,7 +17,9 @@ def survival_lines(figures: Mapping[str, Any]) -> list[str]:
     lines = ["left of the latent shift after (worst first; edits can lose more):"]
     width = max((len(each["label"]) for each in figures["after"]), default=0)
     for each in figures["after"]:
-        weakest = min(each["models"].values(), key=lambda model: model["shift"])
+        # The model of the verdict, which is the worst of all.
+        of_it = (model for model in each["models"].values() if model["verdict"] == each["verdict"])
+        weakest = min(of_it, key=lambda model: model["shift"])
         lines.append(
             f"  {each['label']:<{width}}  {each['share']:>5.0%}  {each['left']:<5} "
             f"({each['verdict']}: {weakest['shift']:.2f}, noise {weakest['noise']:.2f})"

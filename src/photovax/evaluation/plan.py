@@ -80,11 +80,14 @@ class Floor:
         kept: Whether there is noise only where an inpainting editor keeps the photo.
         masks: Regions that the editor may repaint, keys of ``REGIONS``; noise is where one of them
             keeps the photo.
+        side: Short side, in pixels, that limits the frequencies of the recipe's changes, and so of
+            the noise, where the budget depends on it.
     """
 
     budget: Part
     kept: bool = False
     masks: tuple[str, ...] = (SUBJECT,)
+    side: int | None = None
 
     @property
     def constraint(self) -> Constraint:
@@ -105,8 +108,11 @@ class Floor:
     def facts(self) -> dict[str, Any]:
         """The fields that identify stored results."""
         fields = asdict(self)
-        if self.masks == (SUBJECT,):  # results from before this field existed keep their keys
+        # Results from before these fields existed keep their keys.
+        if self.masks == (SUBJECT,):
             del fields["masks"]
+        if self.side is None:
+            del fields["side"]
         return fields
 
 

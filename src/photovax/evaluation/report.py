@@ -184,7 +184,8 @@ def _page(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("photovax.evaluation", "."), autoescape=True
     )
-    environment.filters |= {"interval": _cell, "signed": _signed, "number": _number}
+    filters = {"interval": _cell, "signed": _signed, "number": _number, "share": share_text}
+    environment.filters |= filters
     label = results.metric_labels[leading]
     recipes = [row for row in found.displacement if row.above is not None]
     plots = []
@@ -310,4 +311,13 @@ def _cell(value: Interval | None) -> str:
 def _signed(value: Interval | None) -> str:
     if value is None:
         return NOT_KNOWN
-    return f"{value.mean:+.3g} [{value.low:+.3g},\N{NO-BREAK SPACE}{value.high:+.3g}]"
+    mean, low, high = (
+        f"{each:+.3g}" if np.isfinite(each) else NOT_KNOWN
+        for each in (value.mean, value.low, value.high)
+    )
+    return f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"
+
+
+def share_text(share: float | None) -> str:
+    """A share in percent, as text for a table."""
+    return NOT_KNOWN if share is None else f"{share:.0%}"

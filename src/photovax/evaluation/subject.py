@@ -101,10 +101,13 @@ def noise_like(pixels: np.ndarray, floor: Floor, mask: np.ndarray | None = None)
 
     Args:
         pixels: uint8 (H, W, C).
-        floor: Which noise.
+        floor: Which noise; that of a budget of what is seen has the frequencies of the recipe.
         mask: bool (H, W); only there is noise, which then has the floor's whole size.
     """
     constraint = floor.constraint
+    if floor.side is not None:
+        height, width = pixels.shape[:2]
+        constraint = constraint.fitted(height, width, floor.side)
     if mask is not None:
         constraint = constraint.within(torch.from_numpy(mask)[None, None])
     origin = tensor(pixels)

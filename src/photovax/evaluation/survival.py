@@ -24,13 +24,14 @@ class Survival:
         label: Label of the recipe.
         purification: Name of the purification.
         above: Effect beyond noise purified in the same way, as in ``Displacement``.
-        share: ``above`` relative to that without purification.
+        share: ``above`` relative to that without purification; None where that has none that is
+            certain, as its interval includes 0.
     """
 
     label: str
     purification: str
     above: Interval
-    share: float
+    share: float | None
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,17 @@ def _survival(results: Results, measure: str) -> list[Survival]:
     by_key = {case.key: case for case in results.cases}
     effect = measure_of(results, measure)
     for label in labels_of(case for case in results.cases if case.floor is not None):
-        without: float | None = None
+        without: Interval | None = None
         for purification in sorted(results.plan.purifications, key=lambda name: name != NONE):
             cases = [c for c in results.cases if (c.label, c.purification) == (label, purification)]
             above = above_noise(cases, by_key, effect)
             if above is None:
                 continue
             if purification == NONE:
-                without = above.mean
-            share = above.mean / without if without else float("nan")
+                without = above
+            # Of one photo there is no interval.
+            certain = without is not None and without.mean > 0 and not without.low <= 0
+            share = above.mean / without.mean if without is not None and certain else None
             found.append(Survival(label, purification, above, share))
     return found
 

@@ -6,10 +6,11 @@ A key is a digest of everything that determines a result: photo, weights, recipe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 
 from photovax.adversary.purify import THEN
+from photovax.attack.problem import fed_side
 from photovax.attack.recipe import Recipe
 from photovax.evaluation.plan import Asked, Floor, Plan, Variant
 from photovax.evaluation.store import key_of
@@ -81,7 +82,7 @@ class Units:
         self, plan: Plan, immunizer: Immunizer, editor_digests: Mapping[Mode, str], size: int
     ) -> None:
         self.plan, self.size = plan, size
-        self._editor_digests = editor_digests
+        self._editor_digests, self._models = editor_digests, immunizer.models
         # Recipes adapted to each way of editing and the weights they attack, hashed once.
         self._recipes: dict[tuple[str, str], tuple[Recipe, list[str]]] = {}
         for variant in plan.variants:
@@ -164,6 +165,9 @@ class Units:
         mode = asked.edit.mode
         recipe, digests = self._recipes[variant.label, mode]
         floor, masked = variant.floor(mode), recipe.needs_mask
+        if floor.constraint.bounds_seen:
+            short = min(subject.photo.height, subject.photo.width)
+            floor = replace(floor, side=fed_side(recipe, self._models, short))
         mask = subject.mask_digest() if masked else None
         noise = Protection(
             key_of(subject.digest, "noise", floor.facts(), FLOOR_SEED, mask), floor, masked

@@ -6,6 +6,7 @@ recipe's budget and fed to the autoencoder through one of several views per step
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -172,6 +173,7 @@ class Learner:
         )
         self._random = np.random.default_rng(plan.seed)
         self._generator = Generator(device).manual_seed(plan.seed)
+        self._photos = photos
         self._crops = PhotoCrops(photos, self._random)
         self._opponent = Opponent(device) if plan.opposed else None
         self.steps, self.seconds, self._loss = 0, 0.0, math.nan
@@ -339,18 +341,21 @@ class Learner:
         """What a training must have in common with one that it resumes."""
         asked = [self._model.digest, self._recipe.digest(), str(self._plan.seed)]
         asked.append(f"widths {self.network.widths}")
+        # With others, photos that were trained on would be among those that are held out.
+        names = "\n".join(sorted(photo.name for photo in self._photos))
+        asked.append(f"photos {hashlib.sha256(names.encode()).hexdigest()}")
         return [*asked, f"opposed {self._plan.opposed}"] if self._plan.opposed else asked
 
     def _load(self, state: dict[str, Any]) -> None:
         """Resume from a checkpoint.
 
         Raises:
-            UsageError: If it is of another model, recipe or seed.
+            UsageError: If it is of another model, recipe, seed or folder of photos.
         """
         if state.get("asked") != self._asked():
             raise UsageError(
-                f"{self._folder} holds a training with another model, recipe, seed, width or "
-                "opponent",
+                f"{self._folder} holds a training with another model, recipe, seed, width, "
+                "opponent or photos",
                 hint="give another -o, or remove that folder",
             )
         self.network.load_state_dict(state["network"])
