@@ -42,13 +42,15 @@ from photovax.pictures.photo import Photo, read_photo
 from photovax.registry import Part
 from photovax.version import VERSION
 
-__all__ = ["SURVIVES", "Issuer", "length_used", "recorded_networks"]
+__all__ = ["ONLY_INSIDE", "SURVIVES", "Issuer", "length_used", "recorded_networks"]
 
 SURVIVES = ("jpeg75", "resize50", *CHAINS)
 """Common processing of photos, after which the effect is measured again."""
 
 ONLY_INSIDE = "edits that need only what lies outside the mask"
 """What a certificate does not cover if only the subject was changed."""
+
+_OF_A_FORMER: Measured = "at least, against a former protected photo"
 
 _NEVER_COVERED = (
     "models and versions of models that are not listed",
@@ -316,9 +318,6 @@ def length_used(photo: Photo, original: Photo, norm: str) -> float:
     # A ball of any radius counts the change in its own norm.
     ball = BUDGETS.create(Part(norm, {"radius": 1}))
     return ball.spent(original.pixels, photo.pixels)
-
-
-_OF_A_FORMER: Measured = "at least, against a former protected photo"
 
 
 def _effect(found: LatentEffect) -> Effect:
