@@ -1,13 +1,13 @@
 """Providers that tests share: they change nothing of them."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
 
 from photovax.attack.presets import DEFAULT, load_recipe
-from photovax.certificates.register import Registered, registered
-from tests.certificates.provider import Provider
+from photovax.certificates.register import Registered
+from photovax.models.catalog.places import model_folder
+from tests.certificates.provider import Provider, next_version
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +25,5 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Provider:
 @pytest.fixture(scope="session")
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Registered:
     """The embedded model with slightly other weights: the next version of it."""
-    from safetensors.torch import load_file, save_file
-
-    from photovax.models.catalog.places import model_folder
-
-    folder = tmp_path_factory.mktemp("next") / "embedded"
-    shutil.copytree(model_folder("embedded") / "vae", folder / "vae")
-    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
-    save_file({name: 1.01 * value for name, value in load_file(file).items()}, file)
-    return registered(str(folder / "vae"), name="embedded", version="2")
+    folder = tmp_path_factory.mktemp("next") / "embedded" / "vae"
+    return next_version(model_folder("embedded") / "vae", folder, "2")

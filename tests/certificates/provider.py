@@ -2,18 +2,20 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from photovax.attack.recipe import Recipe
 from photovax.certificates import jws
 from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing
-from photovax.certificates.register import Register, Registered
+from photovax.certificates.register import Register, Registered, registered
 from photovax.certificates.renewal import Renewer, Wish
 from photovax.certificates.verification import Seen
 from photovax.demo import SAMPLE
@@ -54,6 +56,14 @@ class Provider:
 
     def seen(self) -> Seen:
         return Seen.of(self.photo, read_photo(self.photo))
+
+
+def next_version(weights: Path, folder: Path, version: str) -> Registered:
+    """The embedded model with slightly other weights than those in a folder, in another one."""
+    shutil.copytree(weights, folder)
+    file = folder / "diffusion_pytorch_model.safetensors"
+    save_file({name: 1.01 * value for name, value in load_file(file).items()}, file)
+    return registered(str(folder), name="embedded", version=version)
 
 
 def renewer_of(provider: Provider, *models: Registered, recipe: Recipe = QUICK) -> Renewer:

@@ -88,7 +88,10 @@ def test_what_cannot_be_registered(tmp_path):
     with pytest.raises(UsageError, match="two models would be called 'vae'"):
         register.add(later)  # from tomorrow on both would be supported
     register.end("one", "1", today())
-    register.add(later)
+    register.add(replace(later, name="three"))
+    register.end("three", "1", later.since)
+    register.end("one", "1", today() - timedelta(days=1))
+    register.add(replace(_model("two"), model=str(folders[1])))
     with pytest.raises(UnknownName, match="embedded"):
         register.end("embeded", first.version, today())
     with pytest.raises(UnknownName):

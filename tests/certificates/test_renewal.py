@@ -1,29 +1,26 @@
 """Renewals: within one budget, by what the certificate promises."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file, save_file
 
 from photovax.certificates.document import fingerprint, parse_certificate
 from photovax.certificates.issuing import ONLY_INSIDE, Issuer
-from photovax.certificates.register import Registered, gaps, registered
+from photovax.certificates.register import Registered, gaps
 from photovax.certificates.verification import Seen, verify
 from photovax.errors import BudgetSpent, CertificateError, UsageError
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
-from tests.certificates.provider import QUICK, altered, largest_change, renewer_of, wish_for
-
-
-def _later(model: Registered, folder: Path, *, version: str) -> Registered:
-    """The next version of a model in a folder."""
-    shutil.copytree(Path(model.model), folder)
-    file = folder / "diffusion_pytorch_model.safetensors"
-    save_file({name: 1.01 * value for name, value in load_file(file).items()}, file)
-    return registered(str(folder), name=model.name, version=version)
+from tests.certificates.provider import (
+    QUICK,
+    altered,
+    largest_change,
+    next_version,
+    renewer_of,
+    wish_for,
+)
 
 
 def test_renewal_from_the_original_keeps_the_total(provider, newer, tmp_path):
@@ -62,7 +59,7 @@ def test_renewal_without_the_original_keeps_the_total(provider, newer, tmp_path)
 
 def test_what_is_carried_over_claims_no_more_than_was_measured(provider, newer, tmp_path):
     (first,) = provider.register.supported()
-    third = _later(newer, tmp_path / "third", version="3")
+    third = next_version(Path(newer.model), tmp_path / "third", "3")
     start = provider.certified(total=16, masked=True)
     once = renewer_of(provider, first, newer).renew(
         wish_for(provider, tmp_path / "once.png", certificate=start, most=4)

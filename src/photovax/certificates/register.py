@@ -61,8 +61,8 @@ class Registered:
         return self.since <= day and (self.until is None or day <= self.until)
 
     def overlaps(self, other: Registered) -> bool:
-        """Whether there is a day on which both are supported."""
-        first = max(self.since, other.since)
+        """Whether there is a day on which both are supported, from today on."""
+        first = max(self.since, other.since, today())
         return self.supported(first) and other.supported(first)
 
 
@@ -149,7 +149,7 @@ class Register:
 
         Raises:
             UsageError: If the register has this version, or a model that is supported at the same
-                time, whose folder has the same name.
+                time, today or later, whose folder has the same name.
         """
         with locked(self.path):
             known = self._read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -34,8 +35,7 @@ _LOSSY = {".webp": "lossy WebP", ".avif": "AVIF", **dict.fromkeys(HEIC_SUFFIXES,
 _JPEG_BLOCKS = {"EXIF": 65_533, "XMP": 65_504, "IPTC": LARGEST_IN_JPEG, "comment": 65_533}
 
 # Longest side in pixels: of libwebp, and of libjpeg.
-_LONGEST = {".webp": 16383, **dict.fromkeys(JPEG_SUFFIXES, 65500)}
-_LONGEST_OF = {".webp": "WebP", **dict.fromkeys(JPEG_SUFFIXES, "JPEG")}
+_LONGEST = {".webp": ("WebP", 16383), **dict.fromkeys(JPEG_SUFFIXES, ("JPEG", 65500))}
 _WITHOUT_DPI = (".webp", ".avif", *HEIC_SUFFIXES)
 
 
@@ -144,12 +144,7 @@ class Destination:
                 file a mask.
         """
         name, suffix = self._name, self.suffix
-        longest = _LONGEST.get(suffix)
-        if longest is not None and max(photo.height, photo.width) > longest:
-            raise SaveError(
-                f"{name}: the photo has {photo.width} x {photo.height} pixels, and "
-                f"{_LONGEST_OF[suffix]} takes {longest} a side; use .png"
-            )
+        self.check_sides(photo)
         fitting = self.fitting(compression)
         transparent = photo.alpha is not None and bool((photo.alpha < 255).any())
         if suffix == ".webp" and photo.grey:
@@ -190,6 +185,19 @@ class Destination:
                     f"{name}: the photo has {len(block)} bytes of {kind}, and JPEG holds "
                     f"{_JPEG_BLOCKS[kind]}; use .png or .tif"
                 )
+
+    def check_sides(self, photo: Photo) -> None:
+        """Refuse a photo that is longer than the type of the file takes.
+
+        Raises:
+            SaveError: If WebP or JPEG takes no such side.
+        """
+        kind, longest = _LONGEST.get(self.suffix, ("", math.inf))
+        if max(photo.height, photo.width) > longest:
+            raise SaveError(
+                f"{self._name}: the photo is {photo.width} x {photo.height}, and {kind} takes "
+                f"{longest} a side; use .png"
+            )
 
     def notes(self, photo: Photo) -> tuple[str, ...]:
         """Lines, one for each property of a photo that the file does not keep."""

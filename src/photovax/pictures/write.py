@@ -50,10 +50,12 @@ def write_photo(
 
     Raises:
         OutputExists: If the file exists, even if only since this one was being written.
-        SaveError: If the type is not written, or the disk refuses the file.
+        SaveError: If the type is not written or takes no sides as long as the photo's, or the disk
+            refuses the file.
     """
     if not isinstance(destination, Destination):
         destination = Destination(Path(destination))
+    destination.check_sides(photo)
     writer = _WRITERS[destination.suffix]
     fitting = destination.fitting(compression) or least_loss(destination.suffix)
     write_atomically(
