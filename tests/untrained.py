@@ -21,6 +21,18 @@ def save_sd(folder: Path) -> None:
     torch.manual_seed(0)
     _save_autoencoder(folder / "vae")
     _save_unets(folder, cross_attention_dim=16)
+    _save_rest(folder)
+
+
+def save_sd_with_tiny_autoencoder(folder: Path, channels: int) -> None:
+    """The same with an ``AutoencoderTiny``, whose latents have so many channels."""
+    torch.manual_seed(0)
+    parts.AutoencoderTiny(latent_channels=channels).save_pretrained(folder / "vae")
+    _save_unets(folder, channels, cross_attention_dim=16)
+    _save_rest(folder)
+
+
+def _save_rest(folder: Path) -> None:
     _save_tokenizer(folder / "tokenizer")
     _save_text_encoder(folder / "text_encoder", "CLIPTextModel", width=16, layers=1)
     _save_scheduler(folder / "scheduler")
@@ -73,12 +85,13 @@ def _save_autoencoder(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def _save_unets(folder: Path, **options: Any) -> None:
-    for name, channels in (("unet", 4), ("unet_inpaint", 9), ("unet_instruct", 8)):
+def _save_unets(folder: Path, latent: int = 4, **options: Any) -> None:
+    fed = {"unet": latent, "unet_inpaint": 2 * latent + 1, "unet_instruct": 2 * latent}
+    for name, channels in fed.items():
         parts.UNet2DConditionModel(
             sample_size=8,
             in_channels=channels,
-            out_channels=4,
+            out_channels=latent,
             layers_per_block=1,
             block_out_channels=(8, 16),
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),

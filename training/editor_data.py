@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from photovax.evaluation.true_edits import TRUE_EDITS, TrueEdit
+from photovax.models.contracts import EditorAutoencoder
 from training.captions import (
     class_word,
     instruction,
@@ -33,9 +33,9 @@ class Batch:
     """Training data of one step.
 
     Attributes:
-        target: Scaled target latents (N, 4, h, w).
+        target: Scaled target latents (N, C, h, w).
         start: Scaled latents that noise is added to, mostly equal to the target.
-        shown: Additional input channels (N, C, h, w), or None.
+        shown: Additional input channels (N, C or C + 1, h, w), or None.
         prompts: N prompts.
     """
 
@@ -50,25 +50,28 @@ class Data:
 
     def __init__(
         self,
-        vae: Any,
+        autoencoder: EditorAutoencoder,
         photos: list[Tensor],
         names: list[str],
         seed: int,
         often: Sequence[str] = (),
         pool: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
         """Prepare the draws.
 
         Args:
-            vae: The autoencoder.
+            autoencoder: The autoencoder of the latents.
             photos: Photos, uint8 (3, H, W) each.
             names: File names of the photos.
             seed: Seed of all draws.
             often: Names of exact edits that instruct draws ``OFTEN`` times as often as others.
             pool: Number of pairs of each size that instruct makes and then reuses, since making a
                 pair costs as much as a training step with it. Unlimited when 0.
+            device: Device of the autoencoder.
         """
-        self.vae = vae
+        self.device = torch.device(device)
+        self.autoencoder = autoencoder
         self.pool = pool
         self.pairs: dict[int, list[tuple[Tensor, Tensor, TrueEdit]]] = {}
         weights = np.array([OFTEN if e.name in often else 1.0 for e in TRUE_EDITS.values()])
@@ -84,12 +87,12 @@ class Data:
         crops, chosen = self.crops.draw(count, side)
         return self._inpaint(crops, chosen) if mode == "inpaint" else self._img2img(crops, chosen)
 
-    def _encode(self, images: Tensor) -> Tensor:
+    def _encode(self, images: Tensor, *, own: bool = False) -> Tensor:
+        """Scaled latents, or the autoencoder's own, on the CPU."""
         # Pictures are made on the CPU. Latents are small, and return there to be mixed.
-        device = self.vae.device
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-            x = (images.to(device) * 2 - 1).contiguous(memory_format=torch.channels_last)
-            return self.vae.encode(x).latent_dist.mean.float().cpu()
+        encode = self.autoencoder.own_latent if own else self.autoencoder.encode
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+            return encode(images.to(self.device)).float().cpu()
 
     def _pairs(self, count: int, side: int) -> list[tuple[Tensor, Tensor, TrueEdit]]:
         """Latents before and after an edit, and the edit."""
@@ -102,7 +105,8 @@ class Data:
         edited = torch.cat(
             [edit.filter(crop[None]) for edit, crop in zip(edits, crops, strict=True)]
         )
-        before, after = self._encode(torch.cat((crops, edited))).chunk(2)
+        # InstructPix2Pix (arXiv 2211.09800) shows the latent of the picture unscaled.
+        before, after = self._encode(crops, own=True), self._encode(edited)
         pairs = list(zip(before, after, edits, strict=True))
         if self.pool:
             made.extend(pairs)
@@ -111,16 +115,14 @@ class Data:
     def _instruct(self, pairs: list[tuple[Tensor, Tensor, TrueEdit]]) -> Batch:
         befores, afters, edits = zip(*pairs, strict=True)
         before, after = torch.stack(befores), torch.stack(afters)
-        # InstructPix2Pix (arXiv 2211.09800): 5 % without prompt, 5 % without picture, 5 % without
-        # both. The latent of the picture is not scaled, as in the pipeline.
+        # As InstructPix2Pix: 5 % without prompt, 5 % without picture, 5 % without both.
         draw = self.random.random(len(pairs))
         before[torch.from_numpy((draw >= 0.05) & (draw < 0.15))] = 0
         prompts = [
             "" if d < 0.10 else instruction(edit, self.random)
             for edit, d in zip(edits, draw, strict=True)
         ]
-        target = after * self._scale
-        return Batch(target, target, before, prompts)
+        return Batch(after, after, before, prompts)
 
     def _inpaint(self, crops: Tensor, chosen: list[int]) -> Batch:
         pictures, holes, prompts = [], [], []
@@ -135,7 +137,7 @@ class Data:
             prompts.append("" if self.random.random() < 0.1 else caption)
         whole, mask = torch.stack(pictures), torch.stack(holes)
         kept = torch.where(mask > 0.5, 0.5, whole)  # as the pipeline does
-        target, context = (self._encode(torch.cat((whole, kept))) * self._scale).chunk(2)
+        target, context = self._encode(torch.cat((whole, kept))).chunk(2)
         small = F.interpolate(mask, size=target.shape[-2:])
         return Batch(target, target, torch.cat((small, context), dim=1), prompts)
 
@@ -152,14 +154,10 @@ class Data:
             others.append(elsewhere)
             prompts.append("" if not elsewhere and self.random.random() < 0.1 else caption)
         other = torch.tensor(others)
-        latents = self._encode(torch.cat((torch.stack(pictures), crops[other]))) * self._scale
+        latents = self._encode(torch.cat((torch.stack(pictures), crops[other])))
         target = latents[: len(crops)]
         start = target.clone()
         # Intermediate latents of an edit lie between the two.
         way = torch.from_numpy(self.random.random((int(other.sum()), 1, 1, 1)) ** 0.5).float()
         start[other] = torch.lerp(target[other], latents[len(crops) :], way)
         return Batch(target, start, None, prompts)
-
-    @property
-    def _scale(self) -> float:
-        return float(self.vae.config.scaling_factor)

@@ -9,6 +9,7 @@ import diffusers
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderTiny,
     DDIMScheduler,
     EulerDiscreteScheduler,
     UNet2DConditionModel,
@@ -18,7 +19,12 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.text import text_encoder
 
-CHANNELS = {"instruct": 8, "inpaint": 9, "img2img": 4}
+MODES = ("instruct", "inpaint", "img2img")
+
+
+def fed_channels(mode: str, latent: int) -> int:
+    """Input channels of a denoiser: the noisy latent, and what it is shown of the photo."""
+    return {"instruct": 2 * latent, "inpaint": 2 * latent + 1, "img2img": latent}[mode]
 
 
 def scheduler() -> DDIMScheduler:
@@ -50,12 +56,12 @@ def img2img_steps() -> EulerDiscreteScheduler:
     )
 
 
-def denoiser(channels: int, widths: tuple[int, ...], groups: int, text: int) -> Any:
-    """An untrained UNet of Stable Diffusion's architecture."""
+def denoiser(mode: str, latent: int, widths: tuple[int, ...], groups: int, text: int) -> Any:
+    """An untrained UNet of Stable Diffusion's architecture, for latents of so many channels."""
     return UNet2DConditionModel(
         sample_size=32,
-        in_channels=channels,
-        out_channels=4,
+        in_channels=fed_channels(mode, latent),
+        out_channels=latent,
         layers_per_block=1,
         block_out_channels=widths,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -69,15 +75,15 @@ def denoiser(channels: int, widths: tuple[int, ...], groups: int, text: int) -> 
 class Editor(nn.Module):
     """The trained parts: the text encoder, and a denoiser for each way of editing."""
 
-    def __init__(self, vocabulary: Any, options: argparse.Namespace) -> None:
+    def __init__(self, vocabulary: Any, options: argparse.Namespace, latent: int) -> None:
         super().__init__()
         unets: dict[str, Any]
         if options.start is None:
             widths = tuple(int(width) for width in options.widths.split("-"))
             self.text = text_encoder(vocabulary, options.text_width, options.text_layers)
             unets = {
-                mode: denoiser(channels, widths, options.groups, options.text_width)
-                for mode, channels in CHANNELS.items()
+                mode: denoiser(mode, latent, widths, options.groups, options.text_width)
+                for mode in options.modes
             }
         else:
             self.text = CLIPTextModel.from_pretrained(
@@ -87,9 +93,10 @@ class Editor(nn.Module):
                 mode: UNet2DConditionModel.from_pretrained(
                     options.start / unet_folder(mode), torch_dtype=torch.float32
                 )
-                for mode in CHANNELS
+                for mode in MODES
             }
         self.unets = nn.ModuleDict(unets)
+        self.latent_channels = {int(unet.config.out_channels) for unet in unets.values()}.pop()
 
 
 def unet_folder(mode: str) -> str:
@@ -97,14 +104,18 @@ def unet_folder(mode: str) -> str:
     return "unet" if mode == "img2img" else f"unet_{mode}"
 
 
-def model_index() -> dict[str, Any]:
-    """The ``model_index.json`` of diffusers: the class that loads each folder."""
+def model_index(*, tiny: bool) -> dict[str, Any]:
+    """The ``model_index.json`` of diffusers: the class that loads each folder.
+
+    Args:
+        tiny: Whether the autoencoder is one of the TAESD family.
+    """
     parts: list[tuple[str, Any]] = [
         ("scheduler", DDIMScheduler),
         ("text_encoder", CLIPTextModel),
         ("tokenizer", CLIPTokenizer),
         ("unet", UNet2DConditionModel),
-        ("vae", AutoencoderKL),
+        ("vae", AutoencoderTiny if tiny else AutoencoderKL),
     ]
     unused = ("feature_extractor", "image_encoder", "safety_checker")
     return {

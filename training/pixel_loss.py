@@ -10,23 +10,24 @@ convolution.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from photovax.models.contracts import Autoencoder
+
 AREA = 3
 RIDGE = 1e-3  # relative to the mean sum of squares of columns, which are correlated
 
 
-def linear_decoder(vae: Any, crops: Sequence[Tensor]) -> Tensor:
+def linear_decoder(autoencoder: Autoencoder, crops: Sequence[Tensor]) -> Tensor:
     """A linear approximation of a decoder by least squares, as weights of a convolution.
 
     The weights are scaled so that white noise has the same error in pixels as in latents.
 
     Args:
-        vae: An AutoencoderKL.
+        autoencoder: The autoencoder of the latents.
         crops: Photos (3, H, W) in [0, 1], with sides that it accepts.
 
     Returns:
@@ -35,10 +36,9 @@ def linear_decoder(vae: Any, crops: Sequence[Tensor]) -> Tensor:
     grams, crosses = [], []
     for crop in crops:
         with torch.no_grad():
-            latent = vae.encode(crop[None].to(vae.device) * 2 - 1).latent_dist.mean
-            made = vae.decode(latent).sample
+            latent = autoencoder.encode(crop[None])
+            made = autoencoder.decode(latent)
         patches = F.pixel_unshuffle(made, crop.shape[-1] // latent.shape[-1])
-        latent = latent * vae.config.scaling_factor
         rows = F.unfold(latent, AREA, padding=AREA // 2)[0].T.double()
         rows = torch.cat((rows, torch.ones_like(rows[:, :1])), dim=1)
         grams.append(rows.T @ rows)

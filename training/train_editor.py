@@ -1,11 +1,12 @@
 """Train the embedded editor: ``python -m training.train_editor OUT [options]``.
 
 The editor has one denoiser for each way of editing (instruct, inpaint, img2img) and one text
-encoder, and works on latents of the frozen embedded autoencoder. Training resumes from
-``OUT/checkpoint.pt``. A step trains one denoiser, drawn by ``SHARES``. The schedule follows steps
-or minutes, whichever limit is nearer. ``--start FOLDER --modes instruct`` continues the training of
-one denoiser of an existing editor. The text encoder is then frozen, since the other denoisers
-depend on it.
+encoder, and works on latents of a frozen autoencoder, the embedded one unless ``--autoencoder``
+names another. Training resumes from ``OUT/checkpoint.pt``. A step trains one denoiser, drawn by
+``SHARES``. The schedule follows steps or minutes, whichever limit is nearer. ``--start FOLDER
+--modes instruct`` continues the training of one denoiser of an existing editor. The text encoder is
+then frozen, since the other denoisers depend on it. For another autoencoder the denoiser starts
+from that of the existing editor, with new first and last layers.
 """
 
 from __future__ import annotations
@@ -14,32 +15,36 @@ import argparse
 import copy
 import json
 import math
+import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-)
 from torch import Generator, Tensor, nn
 from transformers import CLIPTokenizer
 
 from photovax.evaluation.true_edits import TRUE_EDITS
 from photovax.learning.checkpoints import read_checkpoint, write_checkpoint, write_report
 from photovax.learning.muon import optimisers
+from photovax.models.autoencoders.tiny import TinyAutoencoder
+from photovax.models.catalog.entries import CATALOG, DEFAULT_MODEL
+from photovax.models.catalog.places import autoencoder_place, weight_files
+from photovax.models.contracts import EditorAutoencoder
+from photovax.models.load import load_autoencoder
 from training.captions import (
     corpus,
 )
 from training.editor_data import EARLIEST_OTHER, OFTEN, Data
 from training.editor_parts import (
-    CHANNELS,
+    MODES,
     Editor,
     img2img_steps,
     model_index,
     scheduler,
     unet_folder,
 )
+from training.other_latents import moved
 from training.photos import RandomCrops, load, photo_files, photo_folder
 from training.pixel_loss import linear_decoder, pixel_error
 from training.text import tokenizer
@@ -57,16 +62,28 @@ class Run:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.device = torch.device(options.device)
-        self.vae: Any = AutoencoderKL.from_pretrained(options.vae, torch_dtype=torch.float32)
-        self.vae.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.autoencoder = self._autoencoder(options.autoencoder)
         # The order of equally frequent merges varies, so a resumed run keeps its tokenizer.
-        kept = (options.start or options.out / "editor") / "tokenizer"
+        own = (options.start or options.out / "editor") / "tokenizer"
         self.vocabulary: Any = (
-            CLIPTokenizer.from_pretrained(kept)
-            if kept.exists()
+            CLIPTokenizer.from_pretrained(own)
+            if own.exists()
             else tokenizer(corpus(options.sentences, options.seed), 1000)
         )
-        self.editor = Editor(self.vocabulary, options).to(self.device)
+        photos, files = load(photo_folder("train")), photo_files(photo_folder("train"))
+        names = [file.name for file in files]
+        kept = [i for i in range(len(photos)) if i % HELD_OUT]
+        self.data = Data(
+            self.autoencoder,
+            [photos[i] for i in kept],
+            [names[i] for i in kept],
+            options.seed,
+            options.often,
+            options.pool,
+            self.device,
+        )
+        self.held_out = (photos[::HELD_OUT], names[::HELD_OUT])
+        self.editor = self._editor().to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.editor.state_dict().items()}
         self.optimisers = {
             name: optimisers(
@@ -78,27 +95,15 @@ class Run:
             for name, part in {"text": self.editor.text, **self.editor.unets}.items()
         }
         self.scheduler = scheduler()
-        photos, files = load(photo_folder("train")), photo_files(photo_folder("train"))
-        names = [file.name for file in files]
-        kept = [i for i in range(len(photos)) if i % HELD_OUT]
-        self.data = Data(
-            self.vae,
-            [photos[i] for i in kept],
-            [names[i] for i in kept],
-            options.seed,
-            options.often,
-            options.pool,
-        )
         shares = {mode: SHARES[mode] for mode in options.modes}
         self.shares = {mode: share / sum(shares.values()) for mode, share in shares.items()}
         self.text_stays = len(shares) < len(SHARES)
         self.editor.text.requires_grad_(not self.text_stays)
-        self.held_out = (photos[::HELD_OUT], names[::HELD_OUT])
         self.decoder = self._linear_decoder(options.seed) if options.pixels else None
         self.generator = Generator().manual_seed(options.seed)
         self.step = self.seen = 0
         self.seconds = 0.0
-        self.losses = dict.fromkeys(CHANNELS, float("nan"))
+        self.losses = dict.fromkeys(self.editor.unets, float("nan"))
         if (state := read_checkpoint(options.out, self.device)) is not None:
             self._load(state)
 
@@ -169,10 +174,32 @@ class Run:
         return (1 - share) * loss + share * pixel_error(error, self.decoder)
 
     def _linear_decoder(self, seed: int) -> Tensor:
-        crops, _ = RandomCrops(self.data.crops.photos, seed + 2).draw(FITTED, LARGE[0])
+        return linear_decoder(self.autoencoder, self._looks(seed + 2))
+
+    def _looks(self, seed: int) -> list[Tensor]:
+        """Crops (3, H, W) of photos, and as many that exact edits have changed."""
+        crops, _ = RandomCrops(self.data.crops.photos, seed).draw(FITTED, LARGE[0])
         edits = [*TRUE_EDITS.values()]
         looks = [edits[i % len(edits)].filter(crop[None])[0] for i, crop in enumerate(crops)]
-        return linear_decoder(self.vae, [*crops, *looks])
+        return [*crops, *looks]
+
+    def _autoencoder(self, name: str) -> EditorAutoencoder:
+        loaded = load_autoencoder(name, device=self.device, weights=self.options.weights)
+        return cast(EditorAutoencoder, loaded)
+
+    def _editor(self) -> Editor:
+        """The parts to train; of an editor of another autoencoder only the chosen denoisers."""
+        editor = Editor(self.vocabulary, self.options, self.autoencoder.channels)
+        if editor.latent_channels != self.autoencoder.channels:
+            old = self._autoencoder(str(self.options.start))
+            photos = torch.stack(self._looks(self.options.seed + 3))
+            editor.unets = nn.ModuleDict(
+                {
+                    mode: moved(editor.unets[mode], mode, old, self.autoencoder, photos)
+                    for mode in self.options.modes
+                }
+            )
+        return editor
 
     def averaged(self) -> Editor:
         """The parts with averaged weights, without gradients."""
@@ -183,8 +210,8 @@ class Run:
     def report(self) -> None:
         """Print training losses, and losses on held-out photos with fixed noise."""
         editor, held_out = self.averaged(), {}
-        for mode in CHANNELS:
-            data = Data(self.vae, *self.held_out, seed=7)
+        for mode in self.editor.unets:
+            data = Data(self.autoencoder, *self.held_out, seed=7, device=self.device)
             generator = Generator().manual_seed(7)
             with torch.no_grad():
                 losses = [self._loss(editor, data, mode, 128, 16, generator) for _ in range(6)]
@@ -230,13 +257,31 @@ class Run:
         """Write the diffusers folders, in half precision."""
         editor, folder = self.averaged().half(), self.options.out / "editor"
         self.scheduler.save_pretrained(folder / "scheduler")
-        img2img_steps().save_pretrained(folder / "scheduler_img2img")
+        if "img2img" in editor.unets:
+            img2img_steps().save_pretrained(folder / "scheduler_img2img")
         self.vocabulary.save_pretrained(folder / "tokenizer")
         editor.text.save_pretrained(folder / "text_encoder")
         for mode, unet in editor.unets.items():
             unet.save_pretrained(folder / unet_folder(mode))
-        index = json.dumps(model_index(), indent=2) + "\n"
+        tiny = isinstance(self.autoencoder, TinyAutoencoder)
+        (folder / "vae").mkdir(exist_ok=True)
+        for file in self._autoencoder_files():
+            shutil.copy(file, folder / "vae")
+        index = json.dumps(model_index(tiny=tiny), indent=2) + "\n"
         (folder / "model_index.json").write_text(index, encoding="utf-8")
+
+    def _autoencoder_files(self) -> list[Path]:
+        """The files that the autoencoder was loaded from."""
+        name = self.options.autoencoder
+        place = autoencoder_place(name, self.options.weights)
+        loose = [place / file for file in CATALOG[name].files]
+        if loose and all(file.is_file() for file in loose):
+            return loose
+        return (
+            [place]
+            if place.is_file()
+            else [place / "config.json", *weight_files(place, name=name)[0]]
+        )
 
 
 def main() -> None:
@@ -262,9 +307,12 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder of checkpoint, curve and result")
-    parser.add_argument("--vae", type=Path, default=Path("src/photovax/models/embedded/vae"))
+    parser.add_argument(
+        "--autoencoder", default=DEFAULT_MODEL, choices=CATALOG, help="autoencoder of the latents"
+    )
+    parser.add_argument("--weights", type=Path, help="folder of its weights")
     parser.add_argument("--start", type=Path, help="folder of an existing editor to train further")
-    parser.add_argument("--modes", nargs="+", choices=list(SHARES), default=list(SHARES))
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument(
         "--often",
         nargs="+",

@@ -54,7 +54,7 @@ def test_recomputing_gives_the_same_gradient_for_less(name, editor_folder):
         model = load_autoencoder("embedded", device=CPU)
     elif name == "tiny":
         torch.manual_seed(0)
-        model = TinyAutoencoder(TINY["taef2"][1](), None, name="taef2", digest="")
+        model = TinyAutoencoder(TINY["taef2"][1](), None, design="taef2", name="taef2", digest="")
     else:
         model = load_editor(str(editor_folder), device=CPU)
         objective = "denoising_error"

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import diffusers
 import torch
 
+from photovax.errors import UsageError
+from photovax.models.autoencoders.tiny import TinyAutoencoder
 from photovax.models.catalog.objects import json_object, unloadable
-from photovax.models.catalog.places import holds_sdxl, weight_files
+from photovax.models.catalog.places import holds_sdxl, loose_model, weight_files
 from photovax.models.damaged import DAMAGED
 from photovax.models.edit import Edit, Mode
 from photovax.models.quiet import FROM_DISK, quiet_loading
@@ -50,7 +52,18 @@ class UNetPipelines:
         self._sdxl = holds_sdxl(folder)
 
     def check(self, edit: Edit) -> None:
-        """Any edit is possible."""
+        """Refuse edits that no pipeline makes.
+
+        Raises:
+            UsageError: If it is inpainting on latents of other channels than Stable Diffusion's.
+        """
+        if edit.mode != "inpaint" or edit.mode not in self._denoisers:
+            return
+        channels = json_object(self._denoisers[edit.mode] / "config.json").get("out_channels", 4)
+        if channels != 4:
+            raise UsageError(
+                f"model {self._name}: diffusers inpaints on latents of 4 channels, not {channels}"
+            )
 
     def options(self, pipeline: Any, edit: Edit, size: tuple[int, int]) -> dict[str, Any]:
         """Options of a pipeline's call.
@@ -114,9 +127,17 @@ class UNetPipelines:
 
         A pipeline loads all its parts from weights of one variant, which folders may mix.
         """
+        prompts, _ = load_prompts(self._folder, name=self._name, device=self._device)
+        return {"vae": self._autoencoder(), **prompts.encoders, **prompts.tokenizers}
+
+    def _autoencoder(self) -> Any:
         folder = self._folder / "vae"
+        loose = loose_model(folder)
+        if loose is not None:
+            tiny = TinyAutoencoder.load(
+                folder, design=loose, name=self._name, device=torch.device("cpu")
+            )
+            return tiny.in_pipelines()
         variant = weight_files(folder, name=self._name)[1]
         kind = str(json_object(folder / "config.json")["_class_name"])
-        vae = load_module(folder, kind, variant, name=self._name, shown=folder)
-        prompts, _ = load_prompts(self._folder, name=self._name, device=self._device)
-        return {"vae": vae, **prompts.encoders, **prompts.tokenizers}
+        return load_module(folder, kind, variant, name=self._name, shown=folder)

@@ -15,6 +15,7 @@ __all__ = [
     "Autoencoder",
     "Denoiser",
     "DifferentiableEditor",
+    "EditorAutoencoder",
     "Encoder",
     "Need",
     "PosteriorEncoder",
@@ -68,6 +69,32 @@ class Autoencoder(Encoder, Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents of ``encode`` to images (N, 3, H, W) in [0, 1]."""
+        ...
+
+
+class EditorAutoencoder(Autoencoder, Protocol):
+    """An autoencoder as a UNet's edits use it."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent."""
+        ...
+
+    @property
+    def multiple(self) -> int:
+        """Side of an image divided by that of its latent."""
+        ...
+
+    def sample(self, images: Tensor, generator: Generator) -> Tensor:
+        """A latent as pipelines draw it: from the posterior, where there is one."""
+        ...
+
+    def own_latent(self, images: Tensor) -> Tensor:
+        """The latent of ``encode`` before it is normalised, as instruct denoisers are shown it."""
+        ...
+
+    def decode_unclipped(self, latents: Tensor) -> Tensor:
+        """As ``decode``, but not clipped to [0, 1]: clipped values have no gradient."""
         ...
 
 

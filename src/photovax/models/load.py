@@ -34,7 +34,6 @@ from photovax.registry import unknown
 if TYPE_CHECKING:
     import torch
 
-    from photovax.models.autoencoders.base import FrozenAutoencoder
     from photovax.models.contracts import Autoencoder
     from photovax.models.transformer.editor import FlowEditor
     from photovax.models.unet.editor import LatentEditor
@@ -101,7 +100,7 @@ def _load_known(name: str, place: Path, device: torch.device) -> Autoencoder:
     if loose or (not entry.config and entry.folder is None):
         from photovax.models.autoencoders.tiny import TinyAutoencoder
 
-        return TinyAutoencoder.load(place, name=name, device=device, size=entry.size)
+        return TinyAutoencoder.load(place, design=name, name=name, device=device, size=entry.size)
     if place.is_file():
         return load_file(place, entry.config, name=name, device=device, size=entry.size)
     return load_folder(place, name=name, device=device, size=entry.size)
@@ -111,7 +110,7 @@ def load_editor(
     name: str,
     *,
     device: torch.device,
-    autoencoder: FrozenAutoencoder | None = None,
+    autoencoder: Autoencoder | None = None,
     weights: Path | None = None,
 ) -> LatentEditor | FlowEditor:
     """Load a whole editor by catalogue name, diffusers pipeline folder or cached hub id.

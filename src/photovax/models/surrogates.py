@@ -7,8 +7,6 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from photovax.errors import ModelError
-from photovax.models.autoencoders.base import PosteriorAutoencoder
 from photovax.models.catalog.fits import check_used
 from photovax.models.catalog.places import each_once
 from photovax.models.load import load_autoencoder, load_editor
@@ -75,11 +73,11 @@ class Surrogates:
         return [self._editor(name) for name in self.autoencoders]
 
     def _editor(self, name: str) -> LatentEditor | FlowEditor:
-        model = self.autoencoders[name]
-        if not isinstance(model, PosteriorAutoencoder):
-            raise ModelError(f"model {name} has only an autoencoder: it cannot edit")
         if name not in self._editors:
             self._editors[name] = load_editor(
-                name, device=self._device, autoencoder=model, weights=self._weights
+                name,
+                device=self._device,
+                autoencoder=self.autoencoders[name],
+                weights=self._weights,
             )
         return self._editors[name]

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from photovax.attack.objectives.latent import LatentDrift, PosteriorShift
 from photovax.errors import ModelError
+from photovax.models.autoencoders.base import FrozenAutoencoder
 from photovax.models.autoencoders.families import FAMILIES
 from photovax.models.autoencoders.load import load_file, load_folder
 from photovax.models.catalog.entries import CATALOG
@@ -305,6 +306,7 @@ def test_halves_are_widened_and_used_only_where_there_are_no_others(tmp_path, im
     assert load_folder(tmp_path, name="x", device=CPU).digest == full.digest
     (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
     loaded = load_folder(tmp_path, name="x", device=CPU)
+    assert isinstance(loaded, FrozenAutoencoder)
     assert loaded.digest != full.digest
     assert loaded.model.dtype == torch.float32
     with torch.no_grad():

@@ -34,7 +34,7 @@ needs_weights = pytest.mark.skipif(
 @pytest.mark.parametrize("name", list(TINY))
 def test_latents_are_smaller_by_the_documented_factor(name):
     factor, encoder, decoder = TINY[name]
-    model = TinyAutoencoder(encoder(), decoder and decoder(), name=name, digest="")
+    model = TinyAutoencoder(encoder(), decoder and decoder(), design=name, name=name, digest="")
     latents = model.encode(torch.zeros(2, 1, 60, 90))
     channels = CATALOG[name].latent.channels
     assert latents.shape == (2, channels, -(-60 // factor), -(-90 // factor))
@@ -94,7 +94,9 @@ def test_both_parts_may_come_in_one_file(tmp_path):
     save_file(joined, tmp_path / "taef2.safetensors")
     loaded = load_autoencoder("taef2", device=CPU, weights=tmp_path)
     images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    wanted = TinyAutoencoder(modules["encoder"], modules["decoder"], name="taef2", digest="")
+    wanted = TinyAutoencoder(
+        modules["encoder"], modules["decoder"], design="taef2", name="taef2", digest=""
+    )
     with torch.no_grad():
         latents = loaded.encode(images)
         assert torch.equal(latents, wanted.encode(images))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -17,11 +18,15 @@ from photovax.adversary.edits import Adversary
 from photovax.errors import ModelError, UnknownName, UsageError
 from photovax.machine.memory import peak_resident_bytes
 from photovax.models.autoencoders.base import KLAutoencoder
+from photovax.models.autoencoders.tiny import TINY
+from photovax.models.catalog.describe import described
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.edit import Edit
+from photovax.models.load import load_autoencoder, load_editor
 from photovax.models.unet.editor import LatentEditor
 from photovax.models.unet.prompts import SDPrompts, SDXLPrompts
-from tests.untrained import save_sdxl
+from photovax.tensors import tensor
+from tests.untrained import save_sd_with_tiny_autoencoder, save_sdxl
 
 CPU = torch.device("cpu")
 EDITS = (
@@ -105,6 +110,67 @@ def test_an_edit_equals_the_pipelines(editor, edit, scheduler, prediction, image
     theirs = edited(pipeline, edit, image, repaint)
     ours = editor.edit(image, edit, Generator().manual_seed(5), repaint=repaint)
     torch.testing.assert_close(ours.clamp(0, 1), theirs, atol=1e-4, rtol=0)
+
+
+# The pipeline for inpainting takes no latents of other channels than 4.
+@pytest.mark.parametrize(("edit", "channels"), [*zip(EDITS, (16, 16, 16, 4, 4), strict=True)])
+def test_an_edit_with_a_tiny_autoencoder_equals_the_pipelines(
+    edit, channels, image, repaint, tmp_path
+):
+    save_sd_with_tiny_autoencoder(tmp_path, channels)
+    editor = LatentEditor.from_folder(tmp_path, name="tiny", device=CPU)
+    theirs = edited(pipeline_of(editor, edit, editor.scheduler), edit, image, repaint)
+    ours = editor.edit(image, edit, Generator().manual_seed(5), repaint=repaint)
+    torch.testing.assert_close(ours.clamp(0, 1), theirs, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["instruct", "inpaint", "img2img"])
+def test_the_autoencoder_may_be_loose_files(mode, image, repaint, tmp_path):
+    """Latents of FLUX.2's 32 channels, and what the photo does to the edit."""
+    _save_with_loose_autoencoder(tmp_path)
+    editor = load_editor(str(tmp_path), device=CPU)
+    alone = load_autoencoder(str(tmp_path), device=CPU)
+    assert torch.equal(editor.encode(image), alone.encode(image))
+    x = image.clone().requires_grad_()
+    edit = Edit(mode, "a dog", guidance=3, steps=2, strength=0.5)
+    editor.edit(x, edit, Generator().manual_seed(5), repaint=repaint).square().sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert x.grad.abs().max() > 0
+    with pytest.raises(ModelError, match="gives no distribution of latents"):
+        editor.posterior(image)
+
+
+def _save_with_loose_autoencoder(folder):
+    save_sd_with_tiny_autoencoder(folder, 32)
+    shutil.rmtree(folder / "vae")
+    (folder / "vae").mkdir()
+    for part, make in zip(("encoder", "decoder"), TINY["taef2"][1:], strict=True):
+        assert make is not None
+        torch.save(make().state_dict(), folder / "vae" / f"taef2_{part}.pth")
+
+
+def test_diffusers_edits_with_loose_files_as_photovax_does(image, tmp_path):
+    _save_with_loose_autoencoder(tmp_path)
+    pixels = (image[0] * 255).round().to(torch.uint8).permute(1, 2, 0).repeat_interleave(2, 0)
+    pixels = pixels.repeat_interleave(2, 1).numpy()
+    adversary = Adversary(str(tmp_path), device="cpu")
+    editor = LatentEditor.from_folder(tmp_path, name="tiny", device=CPU)
+    for edit in EDITS[1:3]:
+        theirs = adversary.edit(pixels, edit, seed=5, size=64)
+        ours = editor.edit(tensor(pixels), edit, Generator().manual_seed(5)).clamp(0, 1)
+        torch.testing.assert_close(ours, tensor(theirs), atol=0.51 / 255, rtol=0)
+    with pytest.raises(UsageError, match="inpaints on latents of 4 channels, not 32"):
+        adversary.edit(pixels, EDITS[3], seed=5, repaint=np.ones(pixels.shape[:2], bool), size=64)
+
+
+def test_a_loose_autoencoder_counts_for_what_is_known_of_an_edit(tmp_path):
+    """So that edits which are kept in a folder are made anew when it changes."""
+    _save_with_loose_autoencoder(tmp_path)
+    before = Adversary(str(tmp_path), device="cpu").digests(["instruct"])
+    torch.save(TINY["taef2"][1]().state_dict(), tmp_path / "vae" / "taef2_encoder.pth")
+    assert Adversary(str(tmp_path), device="cpu").digests(["instruct"]) != before
+    assert described(str(tmp_path))["latent"] == "32 channels"
 
 
 @pytest.mark.parametrize("zeros", [True, False])

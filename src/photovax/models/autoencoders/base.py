@@ -65,6 +65,20 @@ class FrozenAutoencoder:
         """As ``decode``, but not clipped to [0, 1]: clipped values have no gradient."""
         return self._decoded(self._unscaled(latents)).to(latents.dtype) / 2 + 0.5
 
+    def sample(self, images: Tensor, generator: Generator) -> Tensor:
+        """A latent as pipelines draw it: here, without a distribution, that of ``encode``."""
+        del generator
+        return self.encode(images)
+
+    def own_latent(self, images: Tensor) -> Tensor:
+        """Encode images as ``encode`` does, but without normalising, for instruct denoisers."""
+        return self._encoded(self._fed(images)).to(images.dtype)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent."""
+        return int(self.model.config.latent_channels)
+
     def recompute(self) -> None:
         """Use less memory and more time for the same gradients; see ``recompute.recompute``."""
         recompute(self.model)

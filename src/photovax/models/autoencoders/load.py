@@ -25,10 +25,12 @@ from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
 from photovax.models.autoencoders.base import FrozenAutoencoder
 from photovax.models.autoencoders.families import FAMILIES
+from photovax.models.autoencoders.tiny import TinyAutoencoder
 from photovax.models.catalog.holdings import AUTOENCODER_PREFIXES, check_bytes
 from photovax.models.catalog.hub import STEMS
 from photovax.models.catalog.objects import json_object
-from photovax.models.catalog.places import WANTED, fed_size, weight_files
+from photovax.models.catalog.places import WANTED, fed_size, loose_model, weight_files
+from photovax.models.contracts import Autoencoder, EditorAutoencoder
 from photovax.models.damaged import loading
 from photovax.models.quiet import quiet_loading
 from photovax.models.weights import load_module, misfit
@@ -39,7 +41,7 @@ __all__ = [
     "load_own_autoencoder",
 ]
 
-_Family = TypeVar("_Family", bound=FrozenAutoencoder)
+_Family = TypeVar("_Family", bound=Autoencoder)
 
 # Prefixes that only diffusers' own layout has.
 _DIFFUSERS_MARKS = ("encoder.down_blocks.", "encoder.layers.")
@@ -47,12 +49,17 @@ _DIFFUSERS_MARKS = ("encoder.down_blocks.", "encoder.layers.")
 
 def load_folder(
     folder: Path, *, name: str, device: torch.device, size: int = 512
-) -> FrozenAutoencoder:
+) -> EditorAutoencoder:
     """Load a diffusers folder with ``config.json`` and safetensors weights.
+
+    Instead of these it may hold the loose files of a tiny autoencoder.
 
     Raises:
         ModelError: If files are missing, damaged or not those of a known family.
     """
+    design = loose_model(folder)
+    if design is not None:
+        return TinyAutoencoder.load(folder, design=design, name=name, device=device, size=size)
     kind = _kind(folder, name)
     files, variant = weight_files(folder, name=name)
     model = load_module(folder, kind, variant, name=name, shown=folder)
@@ -106,17 +113,17 @@ def _kind(folder: Path, name: str) -> str:
 
 def load_own_autoencoder(
     folder: Path,
-    kind: type[_Family],
+    kinds: tuple[type[_Family], ...],
     *,
     name: str,
     device: torch.device,
-    loaded: FrozenAutoencoder | None = None,
+    loaded: Autoencoder | None = None,
 ) -> _Family:
     """Load the autoencoder of a pipeline's folder, which must be of the family of its denoiser.
 
     Args:
         folder: Folder of the pipeline.
-        kind: Family of autoencoders.
+        kinds: Families of autoencoders that it may be of.
         name: Name that the user gave the model.
         device: Device to load it on.
         loaded: The folder's autoencoder, if it is loaded already.
@@ -127,8 +134,8 @@ def load_own_autoencoder(
     found = loaded or load_folder(
         folder / "vae", name=name, device=device, size=fed_size(str(folder))
     )
-    if not isinstance(found, kind):
-        wanted = " or ".join(known for known, family in FAMILIES.items() if family is kind)
+    if not isinstance(found, kinds):
+        wanted = " or ".join(known for known, family in FAMILIES.items() if family in kinds)
         raise ModelError(f"model {name}: {folder / 'vae'} holds no {wanted}: it cannot edit here")
     return found
 

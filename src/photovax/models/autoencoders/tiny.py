@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import diffusers
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file as load_safetensors
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
@@ -99,19 +100,21 @@ class TinyAutoencoder:
     """One of ``TINY``, frozen.
 
     Attributes:
-        name: Name in ``TINY``.
+        name: Name that the user gave.
         digest: SHA-256 over the digests of its weight files, in hexadecimal digits.
         size: Short side, in pixels, at which the editors that it stands for are fed a photo.
         identified_by: What says that the weights are of the model of this name.
         multiple: Side of an image divided by that of its latent.
+        channels: Channels of a latent.
         decodes: Whether there is a decoder.
     """
 
     def __init__(
         self,
-        encoder: nn.Module,
-        decoder: nn.Module | None,
+        encoder: nn.Sequential,
+        decoder: nn.Sequential | None,
         *,
+        design: str,
         name: str,
         digest: str,
         size: int = 512,
@@ -120,35 +123,37 @@ class TinyAutoencoder:
         self.size = size
         self.digest = digest
         self.identified_by = AS_TOLD
-        self.multiple = TINY[name][0]
+        self.multiple = TINY[design][0]
+        self.channels = cast(nn.Conv2d, encoder[-1]).out_channels
         self.decodes = decoder is not None
         self._encoder = _frozen(encoder)
         self._decoder = None if decoder is None else _frozen(decoder)
 
     @classmethod
     def load(
-        cls, place: Path, *, name: str, device: torch.device, size: int = 512
+        cls, place: Path, *, design: str, name: str, device: torch.device, size: int = 512
     ) -> TinyAutoencoder:
         """Load from a folder of loose files, or from one file with both parts.
 
         Args:
-            place: Folder with the project's ``NAME_encoder.pth`` and, if the family has a
-                decoder, ``NAME_decoder.pth``; or the hub's ``.safetensors`` file, with the layers
+            place: Folder with the project's ``DESIGN_encoder.pth`` and, if the family has a
+                decoder, ``DESIGN_decoder.pth``; or the hub's ``.safetensors`` file, with the layers
                 of both numbered as in diffusers.
-            name: Name in ``TINY``.
+            design: Name in ``TINY``.
+            name: Name of the model.
             device: Device to load it on.
             size: Short side, in pixels, at which its editors are usually fed a photo.
 
         Raises:
             ModelError: If a file is missing or does not fit.
         """
-        _, make_encoder, make_decoder = TINY[name]
-        parts: dict[str, nn.Module] = {"encoder": make_encoder()}
+        _, make_encoder, make_decoder = TINY[design]
+        parts = {"encoder": make_encoder()}
         if make_decoder is not None:
             parts["decoder"] = make_decoder()
         digests = []
         for part, module in parts.items():
-            file = place / f"{name}_{part}.pth" if place.is_dir() else place
+            file = place / f"{design}_{part}.pth" if place.is_dir() else place
             if not file.is_file():
                 raise ModelError(
                     f"model {name}: no {file.name} in {place}",
@@ -162,6 +167,7 @@ class TinyAutoencoder:
         return cls(
             parts["encoder"].to(device),
             parts["decoder"].to(device) if "decoder" in parts else None,
+            design=design,
             name=name,
             digest=combined_digest(digests),
             size=size,
@@ -173,11 +179,34 @@ class TinyAutoencoder:
             if isinstance(module, _Block) and not isinstance(module.conv, Recomputed):
                 module.conv = Recomputed(module.conv)
 
+    def in_pipelines(self) -> Any:
+        """The same layers in an ``AutoencoderTiny``, for diffusers' pipelines.
+
+        Raises:
+            ModelError: If there is no decoder.
+        """
+        if self._decoder is None:
+            raise self._no_decoder()
+        parts: Any = diffusers  # its classes look empty to a type checker
+        model = parts.AutoencoderTiny(latent_channels=self.channels)
+        model.encoder.layers = self._encoder
+        model.decoder.layers = self._decoder[1:]  # its own first layer is the clamp
+        return model
+
     def encode(self, images: Tensor) -> Tensor:
         """Encode images (N, 1 or 3, H, W) in [0, 1] as (N, C, H / multiple, W / multiple)."""
         x = continued(images.expand(-1, 3, -1, -1), self.multiple)
         latents: Tensor = self._encoder(x.contiguous(memory_format=torch.channels_last))
         return latents.to(images.dtype)
+
+    def sample(self, images: Tensor, generator: Generator) -> Tensor:
+        """A latent as pipelines draw it: here, without a distribution, that of ``encode``."""
+        del generator
+        return self.encode(images)
+
+    def own_latent(self, images: Tensor) -> Tensor:
+        """As ``encode``: these latents are not scaled."""
+        return self.encode(images)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents to images (N, 3, H, W) in [0, 1].
@@ -185,10 +214,21 @@ class TinyAutoencoder:
         Raises:
             ModelError: If there is no decoder.
         """
+        return self.decode_unclipped(latents).clamp(0, 1)
+
+    def decode_unclipped(self, latents: Tensor) -> Tensor:
+        """As ``decode``, but not clipped to [0, 1]: clipped values have no gradient.
+
+        Raises:
+            ModelError: If there is no decoder.
+        """
         if self._decoder is None:
-            raise ModelError(f"model {self.name} has no decoder")
-        images: Tensor = self._decoder(latents).clamp(0, 1)
+            raise self._no_decoder()
+        images: Tensor = self._decoder(latents)
         return images
+
+    def _no_decoder(self) -> ModelError:
+        return ModelError(f"model {self.name} has no decoder")
 
 
 def _state(file: Path, part: str) -> dict[str, Tensor]:
@@ -207,6 +247,6 @@ def _state(file: Path, part: str) -> dict[str, Tensor]:
     return state
 
 
-def _frozen(module: nn.Module) -> nn.Module:
-    frozen: Any = module.eval().requires_grad_(False)
-    return cast(nn.Module, frozen.to(memory_format=torch.channels_last))
+def _frozen(layers: nn.Sequential) -> nn.Sequential:
+    frozen: Any = layers.eval().requires_grad_(False)
+    return cast(nn.Sequential, frozen.to(memory_format=torch.channels_last))

@@ -16,6 +16,7 @@ from photovax.models.catalog.places import (
     denoiser_folders,
     fed_size,
     holds_transformer,
+    loose_model,
     model_folder,
 )
 from photovax.models.edit import Mode
@@ -68,12 +69,12 @@ def described(name: str) -> dict[str, Any]:
 
 def _described_folder(name: str, folder: Path) -> dict[str, Any]:
     own = autoencoder_in(folder)
-    file = own / "config.json"
-    if not file.is_file():
+    file, loose = own / "config.json", loose_model(own)
+    if loose is None and not file.is_file():
         raise ModelError(f"model {name}: no config.json in {own}; {WANTED}")
     transformer = folder / "transformer" / "config.json"
     try:
-        config = json_object(file)
+        config = json_object(file) if loose is None else {"_class_name": loose}
         denoiser = json_object(transformer) if holds_transformer(folder) else {}
     except (OSError, ValueError) as error:
         raise unloadable(name, folder, error) from None
@@ -85,6 +86,8 @@ def _described_folder(name: str, folder: Path) -> dict[str, Any]:
             edits = list(denoiser_folders(folder, name=name))
     attacks = ["latent", *["denoiser", "edit"] * bool(edits)]
     channels = config.get("latent_channels", config.get("z_dim"))
+    if loose is not None:
+        channels = CATALOG[loose].latent.channels
     return {
         "summary": f"{'a pipeline' if own != folder else 'an autoencoder'} in a folder",
         "here": True,
@@ -101,7 +104,8 @@ def _described_folder(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _megabytes(folder: Path) -> float:
-    return round(sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6, 1)
+    files = [*folder.rglob("*.safetensors"), *folder.glob("**/*_*coder.pth")]
+    return round(sum(file.stat().st_size for file in files) / 1e6, 1)
 
 
 def _cached(entry: Entry, *, whole: bool) -> Path | None:

@@ -30,6 +30,7 @@ __all__ = [
     "fed_size",
     "holds_sdxl",
     "holds_transformer",
+    "loose_model",
     "model_folder",
     "no_model",
     "weight_digests",
@@ -95,6 +96,18 @@ def autoencoder_place(name: str, weights: Path | None) -> Path:
         if found is not None:
             return found / (source.file or source.part)
     raise _missing(name, weights, whole=False)
+
+
+def loose_model(folder: Path) -> str | None:
+    """The one catalogue's model whose loose files a folder holds instead of diffusers' files."""
+    if (folder / "config.json").is_file():
+        return None
+    found = [
+        name
+        for name, entry in CATALOG.items()
+        if entry.files and all((folder / file).is_file() for file in entry.files)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _offered(name: str, weights: Path | None) -> list[Path]:
@@ -187,9 +200,6 @@ def weight_files(folder: Path, *, name: str) -> tuple[list[Path], str | None]:
     raise ModelError(f"model {name}: {found} in {folder}; {WANTED}")
 
 
-_MODE_OF_CHANNELS: dict[int, Mode] = {4: "img2img", 8: "instruct", 9: "inpaint"}
-
-
 def model_folder(name: str, *, weights: Path | None = None) -> Path:
     """The pipeline folder of a model, by catalogue name, folder or cached hub id.
 
@@ -214,8 +224,9 @@ def model_folder(name: str, *, weights: Path | None = None) -> Path:
 def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
     """The denoisers of a pipeline's folder, by way of editing.
 
-    Input channels determine that of a UNet: 4 are img2img, 8 instruct, 9 inpaint. Transformers
-    have the one of their pipeline's class.
+    Input channels determine that of a UNet. For latents of C channels (which it has as output)
+    C are img2img, 2 C instruct and 2 C + 1 inpaint. Transformers have the one of their pipeline's
+    class.
 
     Raises:
         ModelError: If there is none, a UNet with other input channels, or a transformer whose edits
@@ -224,15 +235,22 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
     found: dict[Mode, Path] = {}
     for config in sorted(folder.glob("unet*/config.json")):
         try:
-            channels = json_object(config)["in_channels"]
-        except (OSError, ValueError, KeyError) as error:
+            read = json_object(config)
+            channels, latent = read["in_channels"], int(read.get("out_channels", 4))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise unloadable(name, config, error) from None
-        if not isinstance(channels, int) or channels not in _MODE_OF_CHANNELS:
+        modes: dict[int, Mode] = {
+            latent: "img2img",
+            2 * latent: "instruct",
+            2 * latent + 1: "inpaint",
+        }
+        if not isinstance(channels, int) or channels not in modes:
+            known = [f"{count} ({mode})" for count, mode in modes.items()]
             raise ModelError(
                 f"model {name}: {config.parent.name} takes {channels} channels, known are "
-                "4 (img2img), 8 (instruct) and 9 (inpaint)"
+                f"{', '.join(known[:-1])} and {known[-1]}"
             )
-        found[_MODE_OF_CHANNELS[channels]] = config.parent
+        found[modes[channels]] = config.parent
     if not found and holds_transformer(folder):
         return {flow_of(folder, name=name)[2].mode: folder / "transformer"}
     if not found:
@@ -245,7 +263,8 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
 
 def weight_digests(folder: Path) -> dict[Path, str]:
     """SHA-256 of each weight file of a pipeline's folder, in hexadecimal digits."""
-    return {file: file_digest(file) for file in sorted(folder.glob("*/*.safetensors"))}
+    files = [*folder.glob("*/*.safetensors"), *folder.glob("vae/*.pth")]
+    return {file: file_digest(file) for file in sorted(files)}
 
 
 def fed_size(name: str, size: int | None = None) -> int:

@@ -11,10 +11,10 @@ import torch
 
 from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
-from photovax.models.autoencoders.base import FrozenAutoencoder
 from photovax.models.autoencoders.load import load_own_autoencoder
 from photovax.models.catalog.flows import flow_of
 from photovax.models.catalog.places import weight_files
+from photovax.models.contracts import Autoencoder
 from photovax.models.damaged import loading
 from photovax.models.schedules import SCHEDULER, load_scheduler, own_scheduler_file
 from photovax.models.transformer.editor import FlowEditor
@@ -127,7 +127,7 @@ def load_flow(
     *,
     name: str,
     device: torch.device,
-    autoencoder: FrozenAutoencoder | None = None,
+    autoencoder: Autoencoder | None = None,
 ) -> FlowEditor:
     """Load the autoencoder, the transformer and the schedule of a diffusers pipeline folder.
 
@@ -148,7 +148,7 @@ def load_flow(
     prompts = parts.prompts(device)
     prompts("")
     kind = parts.kind
-    own = load_own_autoencoder(folder, kind.family, name=name, device=device, loaded=autoencoder)
+    own = load_own_autoencoder(folder, (kind.family,), name=name, device=device, loaded=autoencoder)
     transformer = parts.transformer(device)
     weights = [file_digest(file) for file in parts.transformer_files()]
     return kind(

@@ -22,10 +22,13 @@ from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError, UsageError
 from photovax.machine.random import draw_noise
 from photovax.models.attention import Attention, attention_seen
-from photovax.models.autoencoders.base import FrozenAutoencoder, KLAutoencoder
+from photovax.models.autoencoders.base import KLAutoencoder, PosteriorAutoencoder
+from photovax.models.autoencoders.families import TinyKLAutoencoder
 from photovax.models.autoencoders.load import load_own_autoencoder
+from photovax.models.autoencoders.tiny import TinyAutoencoder
 from photovax.models.catalog.places import denoiser_folders, weight_files
 from photovax.models.context import Context, kept_part
+from photovax.models.contracts import Autoencoder, EditorAutoencoder
 from photovax.models.damaged import loading
 from photovax.models.edit import Edit, Mode
 from photovax.models.quiet import quiet_loading
@@ -36,6 +39,8 @@ from photovax.models.unet.prompts import SDPrompts, load_prompts
 from photovax.models.weights import load_module
 
 __all__ = ["LatentEditor"]
+
+_FAMILIES: tuple[type[EditorAutoencoder], ...] = (KLAutoencoder, TinyKLAutoencoder, TinyAutoencoder)
 
 
 class LatentEditor:
@@ -53,7 +58,7 @@ class LatentEditor:
 
     def __init__(
         self,
-        autoencoder: KLAutoencoder,
+        autoencoder: EditorAutoencoder,
         *,
         prompts: SDPrompts,
         unets: Mapping[Mode, Any],
@@ -88,14 +93,15 @@ class LatentEditor:
         *,
         name: str,
         device: torch.device,
-        autoencoder: FrozenAutoencoder | None = None,
+        autoencoder: Autoencoder | None = None,
     ) -> LatentEditor:
         """Load a diffusers pipeline folder: vae, text_encoder, tokenizer, scheduler, unet.
 
         SDXL's also have a second text encoder and tokenizer, and ``model_index.json``. Folders
         called ``unet_...``, besides or instead of ``unet``, are further denoisers. Input channels
-        determine the way of editing: 4 are img2img, 8 instruct, 9 inpaint. A folder called
-        ``scheduler_MODE`` holds the scheduler of that way of editing.
+        determine the way of editing: see ``denoiser_folders``. A folder called
+        ``scheduler_MODE`` holds the scheduler of that way of editing. The autoencoder may be a
+        tiny one, also as loose files in ``vae``.
 
         Args:
             folder: Folder of the parts.
@@ -107,9 +113,7 @@ class LatentEditor:
             ModelError: If parts are missing, damaged or of another family.
         """
         denoisers = denoiser_folders(folder, name=name)
-        own = load_own_autoencoder(
-            folder, KLAutoencoder, name=name, device=device, loaded=autoencoder
-        )
+        own = load_own_autoencoder(folder, _FAMILIES, name=name, device=device, loaded=autoencoder)
         weights: list[Path] = []
         unets: dict[Mode, Any] = {}
         with quiet_loading():
@@ -144,7 +148,13 @@ class LatentEditor:
         return self.autoencoder.encode(images)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The autoencoder's posterior; see ``PosteriorAutoencoder.posterior``."""
+        """The autoencoder's posterior; see ``PosteriorAutoencoder.posterior``.
+
+        Raises:
+            ModelError: If the autoencoder has none.
+        """
+        if not isinstance(self.autoencoder, PosteriorAutoencoder):
+            raise ModelError(f"model {self.name}: its encoder gives no distribution of latents")
         return self.autoencoder.posterior(images)
 
     def denoiser(self, mode: Mode) -> Any:
@@ -220,7 +230,7 @@ class LatentEditor:
             without = without.expanded(len(images))
         if edit.mode == "instruct":
             # This pipeline uses the mean, unscaled.
-            return Context(words, without, self.autoencoder.posterior(images)[0])
+            return Context(words, without, self.autoencoder.own_latent(images))
         if edit.mode == "img2img":
             return Context(words, without, None)
         kept, mask = kept_part(images, repaint)
@@ -299,8 +309,8 @@ class LatentEditor:
         return answer(self.denoiser(mode), fed, times, context.words)
 
     def _pure_noise(self, images: Tensor, generator: Generator) -> Tensor:
-        channels = int(self.autoencoder.model.config.latent_channels)
-        return draw_noise((len(images), channels, *self._sides(images)), images, generator)
+        shape = (len(images), self.autoencoder.channels, *self._sides(images))
+        return draw_noise(shape, images, generator)
 
     def _sides(self, images: Tensor) -> list[int]:
         """Height and width of the images' latents."""
