@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from photovax.attack.presets import PRESETS
-from photovax.errors import UsageError
+from photovax.errors import MetricUnavailable, UsageError
 from photovax.evaluation.plan import Asked, Plan, Variant
 from photovax.evaluation.report import write_report
 from photovax.evaluation.run import Evaluation, Progress
@@ -115,6 +115,53 @@ def test_what_saving_measured_is_not_measured_again(
     evaluation.run(photos[:1])
     found = {one.label: one.visible["jod"] for one in evaluation.results(photos[:1]).protected}
     assert found == {"quick 16/255": 9.25, "noise 16/255": 5.0}
+
+
+def test_scores_of_a_clip_model_are_those_of_the_one_that_is_named(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Constant:
+        def __init__(self, folder: Path) -> None:
+            self.digest = folder.name
+
+        def similarity(self, *_: object) -> float:
+            return float(self.digest)
+
+        def directional(self, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr("photovax.evaluation.run.Clip", Constant)
+    plan = replace(PLAN, purifications=("none",), seeds=1)
+
+    def found(clip: Path | None) -> set[float | None]:
+        evaluation = Evaluation(plan, tmp_path, clip=clip, device="cpu")
+        evaluation.run(photos[:1])
+        return {
+            scores.get("clip")
+            for case in evaluation.results(photos[:1]).cases
+            for scores in (case.follows, case.wanted)
+        }
+
+    assert found(Path("0.25")) == {0.25}
+    assert found(Path("0.5")) == {0.5}
+    assert found(None) == {None}
+
+
+def test_features_that_were_not_there_are_made_later(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = replace(PLAN, purifications=("none",), seeds=1)
+    lacking = MetricUnavailable("features: not installed")
+    with monkeypatch.context() as before:
+        before.setattr("photovax.evaluation.run.load_backbone", lambda: (None, lacking))
+        evaluation = Evaluation(plan, tmp_path, device="cpu")
+        evaluation.run(photos[:1])
+        assert all(case.features is None for case in evaluation.results(photos[:1]).cases)
+    later = Evaluation(plan, tmp_path, device="cpu")
+    later.run(photos[:1])
+    for case in later.results(photos[:1]).cases:
+        assert case.features is not None
+        assert case.clean_features is not None
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(

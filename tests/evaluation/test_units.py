@@ -1,10 +1,17 @@
 """The units of work of a plan."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from photovax.adversary.purify import PURIFICATIONS
 from photovax.evaluation.plan import Plan, load_edits, variants
 from photovax.evaluation.run import Evaluation
 from photovax.evaluation.units import Units
+from photovax.registry import Part
+from tests.evaluation.samples import PLAN
 
 
 def test_a_recipe_is_left_out_where_it_does_not_apply_and_not_an_error(immunizer):
@@ -14,6 +21,7 @@ def test_a_recipe_is_left_out_where_it_does_not_apply_and_not_an_error(immunizer
         immunizer,
         {"instruct": "a", "img2img": "b"},
         64,
+        {"none": "c"},
     )
     instructions = [asked for asked in edits if asked.edit.mode == "instruct"]
     assert units.plan.per_photo == 2 * len(instructions)  # the recipe and its noise
@@ -33,3 +41,43 @@ def test_another_network_is_another_unit(
     (instant,) = (label for label in own if label.startswith("instant"))
     assert {label for label in own if own[label] != shipped[label]} == {instant}
     assert own[instant][1] != shipped[instant][1]
+
+
+def _keys(evaluation: Evaluation, photo: Path) -> dict[tuple[str, str], str]:
+    units = evaluation.units.of(evaluation._subject(photo))
+    return {(unit.label, unit.purification): unit.key for unit in units if unit.seed == 0}
+
+
+def test_a_purification_with_other_options_or_weights_is_another_unit(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, purifications=("none", "jpeg75", "denoiser", "whatsapp"))
+    before = _keys(Evaluation(plan, tmp_path, device="cpu"), photos[0])
+    monkeypatch.setitem(PURIFICATIONS, "jpeg75", Part("jpeg", {"quality": 74}))
+    monkeypatch.setitem(PURIFICATIONS, "denoiser", Part("denoiser", {"against": "opposed"}))
+    evaluation = Evaluation(plan, tmp_path, device="cpu")
+    after = _keys(evaluation, photos[0])
+    changed = {
+        purification for (_, purification), key in after.items() if key not in before.values()
+    }
+    assert changed == {"jpeg75", "denoiser"}
+    subject = evaluation._subject(photos[0])
+    chained = evaluation.units.chained(subject, {"quick 16/255": "jpeg75"})
+    assert {unit.purification for unit in chained} == {"jpeg75+denoiser", "jpeg75+whatsapp"}
+    assert not {unit.key for unit in chained} & set(after.values())
+
+
+@pytest.mark.parametrize("file", ["scheduler/scheduler_config.json", "unet_instruct/config.json"])
+def test_an_editor_that_is_configured_otherwise_makes_other_edits(
+    file: str, photos: list[Path], tmp_path: Path, editor_folder: Path
+) -> None:
+    folder = shutil.copytree(editor_folder, tmp_path / "editor")
+    plan = replace(PLAN, editor=str(folder))
+    before = _keys(Evaluation(plan, tmp_path / "out", device="cpu"), photos[0])
+    (tmp_path / "editor" / "unet" / "config.json").write_text(
+        (folder / "unet" / "config.json").read_text() + "\n"
+    )
+    assert _keys(Evaluation(plan, tmp_path / "out", device="cpu"), photos[0]) == before
+    (folder / file).write_text((folder / file).read_text().replace('"_diff', '"_was_diff'))
+    after = _keys(Evaluation(plan, tmp_path / "out", device="cpu"), photos[0])
+    assert not set(before.values()) & set(after.values())

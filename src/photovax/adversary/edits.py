@@ -23,8 +23,7 @@ from photovax.models.catalog.places import (
     model_folder,
     weight_digests,
 )
-from photovax.models.edit import Edit, Mode
-from photovax.models.schedules import own_scheduler_file
+from photovax.models.edit import MODES, Edit, Mode
 from photovax.pictures.resize import resized
 
 __all__ = [
@@ -116,15 +115,22 @@ class Adversary:
     def digests(self, modes: Iterable[Mode]) -> dict[Mode, str]:
         """SHA-256 over the digests of the files that decide each way of editing.
 
-        These are weights, and a scheduler of its own where there is one.
+        These are weights, and the configurations and vocabularies beside them.
         """
-        files = weight_digests(self._folder)  # once, since all but the denoiser is shared
+        # Once, since all but the denoiser and the scheduler is shared.
+        files = {
+            **weight_digests(self._folder),
+            **{
+                file: file_digest(file)
+                for pattern in ("*.json", "*/*.json", "*/*.txt")
+                for file in self._folder.glob(pattern)
+            },
+        }
         found: dict[Mode, str] = {}
         for mode in modes:
             others = {folder for known, folder in self._denoisers.items() if known != mode}
-            own = [digest for file, digest in files.items() if file.parent not in others]
-            steps = own_scheduler_file(self._folder, mode)
-            own += [] if steps is None else [file_digest(steps)]
+            others |= {self._folder / f"scheduler_{known}" for known in MODES if known != mode}
+            own = [files[file] for file in sorted(files) if file.parent not in others]
             found[mode] = combined_digest(own, decoded=True)
         return found
 

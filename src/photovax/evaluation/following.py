@@ -13,7 +13,7 @@ from photovax.metrics.clip import Clip
 from photovax.metrics.distortion import psnr
 from photovax.models.edit import Edit
 
-__all__ = ["FOLLOWING", "asked_colour", "following"]
+__all__ = ["CLIP_SCORES", "FOLLOWING", "asked_colour", "following"]
 
 FOLLOWING = {
     "true_edit": "PSNR to the true edit (dB)",
@@ -22,6 +22,9 @@ FOLLOWING = {
     "clip_directional": "CLIP directional similarity",
 }
 """Scores and their labels; larger means that the edit follows the request better."""
+
+CLIP_SCORES = ("clip", "clip_directional")
+"""Those that a CLIP model gives."""
 
 _UNEDITED = "a photo"
 

@@ -18,9 +18,15 @@ import numpy as np
 from PIL import Image
 
 from photovax.adversary.edits import Adversary
-from photovax.adversary.purify import THEN, Purifier, in_turn, load_purifier
+from photovax.adversary.purify import (
+    THEN,
+    Purifier,
+    in_turn,
+    load_purifier,
+    purification_digest,
+)
 from photovax.errors import MetricUnavailable, PhotovaxError, UsageError
-from photovax.evaluation.following import following
+from photovax.evaluation.following import CLIP_SCORES, following
 from photovax.evaluation.plan import NONE, Asked, Floor, Plan, mask_of
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
 from photovax.evaluation.store import array_text, text_array
@@ -96,7 +102,8 @@ class Evaluation:
         self.adversary = Adversary(plan.editor, device=device, weights=weights)
         self.adversary.load(plan.modes)
         digests = self.adversary.digests(plan.modes)
-        self.units = Units(plan, self.immunizer, digests, self.size)
+        purified_by = {name: purification_digest(name, p) for name, p in self.purifiers.items()}
+        self.units = Units(plan, self.immunizer, digests, self.size, purified_by)
         self.metrics: dict[str, PairMetric]
         self.metrics, missing = load_metrics(plan.metrics, weights=weights)
         self.left_out = {name: error.line for name, error in missing.items()}
@@ -220,7 +227,12 @@ class Evaluation:
         found = subject.store.get(unit.key)
         if found is None or not self.between.keys() <= found["between"].keys():
             return False
-        return self.clip is None or not unit.edit.prompt or "clip" in found["follows"]
+        return self._judges_as(found)
+
+    def _judges_as(self, line: dict[str, Any]) -> bool:
+        """Whether an edit's stored scores are those that the judges of this run would give."""
+        clip = self.clip is None or line.get("clip") == self.clip.digest
+        return clip and (self.backbone is None or line["features"] is not None)
 
     def _measured(self, subject: Subject, protection: Protection) -> bool:
         """Whether all metrics of a photo and its original are stored."""
@@ -277,7 +289,7 @@ class Evaluation:
         known = subject.store.get(unit.reference)
         if known is not None and file.exists():
             made = read_photo(file).visible_rgb()
-            if self.clip is None or "clip" in known["follows"]:
+            if self._judges_as(known):
                 return made
         else:
             made = self._edit(subject, unit, clean)
@@ -325,7 +337,15 @@ class Evaluation:
         if self.backbone is not None:
             features = array_text(self.backbone.features([made])[0])
         edit = asked.of(subject.digest)
-        return {"follows": following(edit, fed, made, repaint, self.clip), "features": features}
+        follows = following(edit, fed, made, repaint, self.clip)
+        by = None if self.clip is None else self.clip.digest
+        return {"follows": follows, "clip": by, "features": features}
+
+    def _follows(self, line: dict[str, Any]) -> dict[str, float]:
+        """Stored scores of an edit, without those of a CLIP model that this run does not use."""
+        if self.clip is not None and self._judges_as(line):
+            return dict(line["follows"])
+        return {name: score for name, score in line["follows"].items() if name not in CLIP_SCORES}
 
     def _collect(self, subject: Subject, units: Sequence[Unit], results: Results) -> None:
         """Add the stored results of units of one photo."""
@@ -371,8 +391,8 @@ class Evaluation:
             key=unit.key,
             floor=unit.floor,
             between={name: found["between"].get(name) for name in self.between},
-            follows=found["follows"],
-            wanted=reference["follows"],
+            follows=self._follows(found),
+            wanted=self._follows(reference),
             features=features,
             clean_features=clean,
             picture=picture if picture.exists() else None,

@@ -76,13 +76,20 @@ class Units:
         immunizer: Immunizer, whose weights are part of the keys.
         editor_digests: SHA-256 of the weights of the editor for each way of editing.
         size: Short side, in pixels, at which the editor is fed photos.
+        purified_by: Digest of each of the plan's purifications.
     """
 
     def __init__(
-        self, plan: Plan, immunizer: Immunizer, editor_digests: Mapping[Mode, str], size: int
+        self,
+        plan: Plan,
+        immunizer: Immunizer,
+        editor_digests: Mapping[Mode, str],
+        size: int,
+        purified_by: Mapping[str, str],
     ) -> None:
         self.plan, self.size = plan, size
         self._editor_digests, self._models = editor_digests, immunizer.models
+        self._purified_by = purified_by
         # Recipes adapted to each way of editing and the weights they attack, hashed once.
         self._recipes: dict[tuple[str, str], tuple[Recipe, list[str]]] = {}
         for variant in plan.variants:
@@ -147,7 +154,10 @@ class Units:
         mask = (asked.mask, subject.mask_digest()) if asked.edit.mode == "inpaint" else None
         edit = asked.of(subject.digest)
         made_by = (self._editor_digests[edit.mode], self.size)
-        return key_of(subject.digest, purification, asdict(edit), mask, seed, *made_by)
+        purified_by = self._purified_by.get(purification) or [
+            self._purified_by[each] for each in purification.split(THEN)
+        ]
+        return key_of(subject.digest, purified_by, asdict(edit), mask, seed, *made_by)
 
     def _pairs(self, subject: Subject) -> Iterator[tuple[Variant, Asked]]:
         left_out = self.without_mask(subject)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from photovax.digests import combined_digest, file_digest
 from photovax.errors import MetricUnavailable, first_line
 from photovax.models.damaged import DAMAGED
 from photovax.models.quiet import quiet_loading
@@ -19,6 +20,7 @@ from photovax.tensors import tensor
 
 __all__ = ["Clip", "prepared"]
 
+_READ = (".safetensors", ".json", ".txt")
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
@@ -28,6 +30,9 @@ class Clip:
 
     Args:
         folder: Folder with config.json, model.safetensors and the tokenizer's files.
+
+    Attributes:
+        digest: SHA-256 over the digests of the folder's files.
 
     Raises:
         MetricUnavailable: If files are missing or damaged, or belong to another model class.
@@ -45,6 +50,8 @@ class Clip:
                 f"clip: {folder} cannot be loaded: {first_line(error)}; it must be the folder of a "
                 "CLIPModel with config.json, model.safetensors and the tokenizer's files"
             ) from None
+        files = sorted(file for file in folder.iterdir() if file.suffix in _READ)
+        self.digest = combined_digest(map(file_digest, files))
         self._model = model.eval().requires_grad_(False)
         self._side = int(model.config.vision_config.image_size)
         self._longest = int(model.config.text_config.max_position_embeddings)

@@ -6,6 +6,8 @@ packages are imported only when a purifier that needs them is loaded.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +22,16 @@ from photovax.adversary.purify.contract import PURIFIERS, Purifier
 from photovax.pictures.chains import CHAINS
 from photovax.registry import Part, unknown
 
-__all__ = ["PURIFICATIONS", "PURIFIERS", "THEN", "Purifier", "in_turn", "is_cheap", "load_purifier"]
+__all__ = [
+    "PURIFICATIONS",
+    "PURIFIERS",
+    "THEN",
+    "Purifier",
+    "in_turn",
+    "is_cheap",
+    "load_purifier",
+    "purification_digest",
+]
 
 THEN = "+"
 """Between the names of purifications that are applied in turn, as in ``jpeg75+blur``."""
@@ -69,6 +80,25 @@ def is_cheap(name: str) -> bool:
 def in_turn(purifiers: Sequence[Purifier]) -> Purifier:
     """Several purifiers, one after the other."""
     return sharing.InTurn(tuple(purifiers))
+
+
+def purification_digest(name: str, purifier: Purifier) -> str:
+    """A digest of what a purification does: its steps, their options, and their weights.
+
+    Args:
+        name: As for ``load_purifier``.
+        purifier: What that returned.
+    """
+    parts = [PURIFICATIONS.get(each) or Part(each) for each in name.split(THEN)]
+    steps = [
+        step
+        for part in parts
+        for step in (CHAINS[part.options["chain"]].steps if part.name == "shared" else (part,))
+    ]
+    told = [[step.name, dict(step.options)] for step in steps]
+    made_by = getattr(purifier, "digest", None)
+    text = json.dumps([told, made_by], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_purifier(name: str, *, device: str = "auto", weights: Path | None = None) -> Purifier:

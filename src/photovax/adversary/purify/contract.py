@@ -15,7 +15,8 @@ class Purifier(Protocol):
     """A transformation of a picture that may remove an immunization.
 
     A maker that has a keyword ``device`` (``auto``, ``cpu``, ``cuda`` …) or ``weights`` (the folder
-    of weight files, or None) receives it; other makers do not.
+    of weight files, or None) receives it; other makers do not. A purifier that runs weights has an
+    attribute ``digest``, their SHA-256, so that what it purified is known by it.
     """
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:

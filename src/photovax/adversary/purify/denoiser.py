@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from photovax.adversary.purify.contract import PURIFIERS
+from photovax.digests import file_digest
 from photovax.errors import ModelError, UsageError, first_line
 from photovax.machine.device import pick_device
 
@@ -86,6 +87,9 @@ class Denoiser:
             those of ``robust``, whose network had a denoiser as its opponent.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
+    Attributes:
+        digest: SHA-256 of its weights.
+
     Raises:
         ModelError: If its weights cannot be loaded.
         UsageError: If there is no such network, or the device is not available.
@@ -94,6 +98,7 @@ class Denoiser:
     def __init__(self, *, against: str = "levels", device: str = "auto") -> None:
         self._device = pick_device(device)
         self._network = pretrained(against, self._device)
+        self.digest = file_digest(WEIGHTS[against])
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The picture minus the perturbation that the network estimates."""

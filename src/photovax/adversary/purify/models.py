@@ -38,6 +38,9 @@ class RoundTrip:
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         weights: Folder of weight files that do not ship with photovax.
 
+    Attributes:
+        digest: SHA-256 of its weights.
+
     Raises:
         UnknownName: If the model is not known.
         ModelError: If it cannot be loaded or has no decoder.
@@ -49,6 +52,7 @@ class RoundTrip:
     ) -> None:
         self._device = pick_device(device)
         self._autoencoder = _whole_autoencoder(model, self._device, weights)
+        self.digest = self._autoencoder.digest
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The decoded picture."""
@@ -87,6 +91,9 @@ class Impress:
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
         weights: Folder of weight files that do not ship with photovax.
 
+    Attributes:
+        digest: SHA-256 of its weights.
+
     Raises:
         UnknownName: If the model is not known.
         ModelError: If it cannot be loaded or has no decoder.
@@ -118,6 +125,7 @@ class Impress:
         self._size = fed_size(model, size)
         self._device = pick_device(device)
         self._autoencoder = _whole_autoencoder(model, self._device, weights)
+        self.digest = self._autoencoder.digest
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The optimised picture."""
@@ -165,6 +173,9 @@ class Regenerate:
         strength: Share of the noise schedule that is added and removed again, in (0, 1].
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
+    Attributes:
+        digest: SHA-256 of its weights and configurations.
+
     Raises:
         UnknownName: If the model is not known.
         ModelError: If it cannot be loaded or has no denoiser.
@@ -181,6 +192,7 @@ class Regenerate:
         self._edit = replace(usual_edit(model, "img2img"), strength=strength, guidance=1.0)
         self._adversary = Adversary(model, device=device)
         self._adversary.load(("img2img",))
+        self.digest = self._adversary.digests(("img2img",))["img2img"]
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The regenerated picture."""

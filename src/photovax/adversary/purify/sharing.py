@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from photovax.adversary.purify.contract import PURIFIERS, Purifier
+from photovax.digests import combined_digest
 from photovax.errors import UsageError
 from photovax.pictures.chains import chain_named
 from photovax.pictures.resize import fed_sides, fitting_sides
@@ -137,9 +138,15 @@ class InTurn:
 
     Attributes:
         purifiers: Purifiers, in order.
+        digest: SHA-256 of the weights that they run.
     """
 
     purifiers: tuple[Purifier, ...]
+
+    @property
+    def digest(self) -> str:
+        """A digest of those of the purifiers that have one."""
+        return combined_digest(getattr(each, "digest", "") for each in self.purifiers)
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The picture after the last purifier; each gets a seed of its own."""
