@@ -9,11 +9,13 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
+from photovax.attack.presets import PRESETS
+from photovax.certificates.document import parse_certificate
 from photovax.certificates.read import read_certificate
 from photovax.certificates.register import Register
 from photovax.cli import app
-from photovax.errors import PhotovaxError
-from tests.certificates.provider import altered
+from photovax.errors import PhotovaxError, UsageError
+from tests.certificates.provider import QUICK, altered, next_version
 
 
 def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
@@ -32,8 +34,7 @@ def test_verifying_needs_neither_what_only_unix_has_nor_what_serves(provider):
 
 
 def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):
-    recipe = {"preset": "fast", "steps": 6, "size": 64, "views": [{"name": "short_side"}]}
-    (tmp_path / "quick.json").write_text(json.dumps(recipe))
+    (tmp_path / "quick.json").write_text(QUICK.to_json())
     shutil.copytree(provider.folder, tmp_path / "p")
     data = tmp_path / "p"
 
@@ -65,6 +66,38 @@ def test_the_command_line_issues_verifies_and_renews(provider, newer, tmp_path):
     assert other.exit_code == 9
     assert "another file" in other.stdout
     assert read_certificate(certificate) != read_certificate(Path(f"{result}.certificate.json"))
+
+
+def test_the_recipe_is_that_of_the_record(provider, tmp_path):
+    shutil.copytree(provider.folder, tmp_path / "p")
+    data, certificate = tmp_path / "p", tmp_path / "c.json"
+
+    def issued(*arguments: object) -> Result:
+        asked = ["issue", data / "photo.png", "--original", data / "original.png", *arguments]
+        asked += ["--data", data, "--device", "cpu", "-o", certificate]
+        return CliRunner().invoke(app, ["certificate", *map(str, asked)])
+
+    assert issued().exit_code == 0
+    assert parse_certificate(read_certificate(certificate))[0].recipe == QUICK.digest()
+    for wrong in (["--recipe", "photoguard-demo"], ["--recipe", "fast", "--visibility", "low"]):
+        refused = issued("--overwrite", *wrong).exception
+        assert isinstance(refused, UsageError)
+        assert "photo.png: its record says that it was immunized by another recipe" in refused.line
+    (data / "photo.png.json").unlink()
+    assert issued("--overwrite", "--recipe", "photoguard-demo").exit_code == 0
+    found = parse_certificate(read_certificate(certificate))[0]
+    assert found.recipe == PRESETS["photoguard-demo"].digest()
+
+
+def test_two_versions_of_a_model_are_both_said(provider, newer, tmp_path):
+    shutil.copytree(provider.folder, tmp_path / "p")
+    (tmp_path / "c.json").write_text(provider.text)
+    register = Register(tmp_path / "p" / "register.json")
+    register.add(newer)
+    register.add(next_version(Path(newer.model), tmp_path / "third", "3"))
+    asked = ["verify", tmp_path / "c.json", "--data", tmp_path / "p", "--json"]
+    found = json.loads(CliRunner().invoke(app, ["certificate", *map(str, asked)]).stdout)
+    assert list(found["lacking"]) == ["embedded 2", "embedded 3"]
 
 
 def test_the_network_that_gave_the_change_is_said(usual, tmp_path):

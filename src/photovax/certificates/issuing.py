@@ -8,10 +8,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from photovax.adversary.purify import load_purifier
 from photovax.attack.budgets import BUDGETS
 from photovax.attack.networks.headers import told_by
+from photovax.attack.presets import recipe_from
 from photovax.attack.recipe import Recipe
 from photovax.certificates.document import VERSION as FORMAT
 from photovax.certificates.document import (
@@ -31,7 +33,7 @@ from photovax.certificates.verification import Seen
 from photovax.checks.check import Check, check_copy, check_loaded
 from photovax.checks.verdicts import ModelCheck
 from photovax.digests import file_digest
-from photovax.errors import BudgetExceeded, UsageError
+from photovax.errors import BudgetExceeded, PhotovaxError, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import LatentEffect, latent_shift
 from photovax.metrics.visibility import VisibleDifference
@@ -300,9 +302,27 @@ class Issuer:
 def recorded_networks(photo: Path) -> dict[str, str]:
     """The ``networks`` of the record beside a photo; none without a record of this very file."""
     try:
+        return dict(_recorded(photo)["networks"])
+    except (KeyError, TypeError):  # there is none, or of an earlier version
+        return {}
+
+
+def recorded_recipe(photo: Path) -> Recipe | None:
+    """The recipe in the record beside a photo; None without a record of this very file."""
+    said = _recorded(photo)
+    try:
+        recipe = recipe_from(said["recipe"])
+    except (KeyError, TypeError, PhotovaxError):
+        return None
+    return recipe if recipe.digest() == said.get("recipe_digest") else None
+
+
+def _recorded(photo: Path) -> dict[str, Any]:
+    """The record beside a photo; empty without a record of this very file."""
+    try:
         said = json.loads(record_of(photo).read_bytes())
-        return dict(said["networks"]) if said["sha256"] == file_digest(photo) else {}
-    except (OSError, ValueError, KeyError, TypeError):  # there is none, or of an earlier version
+        return dict(said) if said["sha256"] == file_digest(photo) else {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -12,6 +12,7 @@ import typer
 from photovax.attack.budgets import VISIBILITY
 from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
+from photovax.errors import UsageError
 from photovax.extras import extra_installed
 from photovax.service.settings import Settings
 
@@ -45,7 +46,13 @@ def issue(
     original: Annotated[
         Path, typer.Option(help="The photo before it was immunized.", show_default=False)
     ],
-    recipe: Annotated[str, typer.Option(help="Recipe of the immunization.")] = DEFAULT,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Recipe of the immunization. [default: that of the photo's record, or {DEFAULT}]",
+            show_default=False,
+        ),
+    ] = None,
     visibility: Annotated[
         str | None,
         options.word(
@@ -79,7 +86,7 @@ def issue(
 ) -> None:
     """Measure a photo on the models of the register, and sign the result."""
     with extra_installed("certificates"):
-        from photovax.certificates.issuing import Issuer, recorded_networks
+        from photovax.certificates.issuing import Issuer, recorded_networks, recorded_recipe
         from photovax.certificates.keys import KeyRing
     from photovax.certificates.document import parse_certificate
     from photovax.certificates.register import Register
@@ -88,9 +95,17 @@ def issue(
 
     models = Register(Settings(data).register).supported()
     issuer = Issuer(models, KeyRing(Settings(data).keys), weights=weights, device=device)
-    chosen = load_recipe(recipe)
+    recorded = recorded_recipe(photo)
+    chosen = recorded or load_recipe(DEFAULT)
+    if recipe is not None:
+        chosen = load_recipe(recipe)
     if visibility is not None:
         chosen = chosen.with_visibility(visibility)
+    if recorded is not None and chosen.digest() != recorded.digest():
+        raise UsageError(
+            f"{photo.name}: its record says that it was immunized by another recipe",
+            hint="leave out --recipe and --visibility: the recorded recipe is certified",
+        )
     text = issuer.certify(
         photo,
         read_photo(original),
@@ -175,7 +190,7 @@ def _data(found: Verification, lacks: tuple[Gap, ...]) -> dict[str, object]:
         "valid": found.valid,
         "reasons": found.reasons,
         "photo": found.photo,
-        "lacking": {gap.model.name: gap.reason for gap in lacks},
+        "lacking": {f"{gap.model.name} {gap.model.version}": gap.reason for gap in lacks},
         "certificate": found.certificate.model_dump(),
     }
 

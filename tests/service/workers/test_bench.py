@@ -28,11 +28,12 @@ from photovax.metrics.visibility import flip_picture
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
 from photovax.service.app import build_app
+from photovax.service.workers import bench
 from photovax.service.workers.bench import Bench
 from photovax.service.workers.parcels import write_parcel
 from photovax.service.workers.worker import pack, unpack
 from photovax.tensors import CPU
-from tests.certificates.provider import altered
+from tests.certificates.provider import Provider, altered
 from tests.service.asking import detail_of, pictures_in, settings_in
 from tests.serving import recipe_file
 
@@ -308,3 +309,16 @@ def test_a_total_in_levels_is_none_of_a_length(photo, tmp_path):
     bench.do("immunizations", tmp_path, tmp_path / "out", asked, lambda *_: None)
     says = parse_certificate((tmp_path / "out/certificate.json").read_text())[0]
     assert (says.budget.norm, says.budget.unit, says.budget.total) == ("l2", "length", 20)
+
+
+def test_two_versions_of_a_model_are_both_in_a_result(tmp_path, monkeypatch):
+    says = parse_certificate(Provider(tmp_path).text)[0]
+    (first,) = says.models
+    second = first.model_copy(update={"sha256": "0" * 64, "verdict": "FAIL"})
+    both = says.model_copy(update={"models": (first, second)})
+    monkeypatch.setattr(bench, "parse_certificate", lambda _text: (both, b"", b""))
+    found = bench._models("")
+    assert {name: each["verdict"] for name, each in found.items()} == {
+        f"embedded {first.sha256[:12]}": first.verdict,
+        "embedded 000000000000": "FAIL",
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -340,8 +341,12 @@ def _gap(gap: Gap) -> dict[str, str]:
 
 
 def _models(text: str) -> dict[str, Any]:
-    """A certificate's statements on each model."""
+    """A certificate's statements on each model; of two versions of one, by their weights."""
+    models = parse_certificate(text)[0].models
+    count = Counter(each.name for each in models)
     return {
-        each.name: each.model_dump(include={"verdict", "effect", "floor", "network"})
-        for each in parse_certificate(text)[0].models
+        each.name if count[each.name] == 1 else f"{each.name} {each.sha256[:12]}": each.model_dump(
+            include={"verdict", "effect", "floor", "network"}
+        )
+        for each in models
     }
