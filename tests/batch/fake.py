@@ -48,6 +48,8 @@ class FakeWork:
         if name.startswith("network"):
             Path(task.output).write_bytes(self.networks[0].read_bytes())
         partial = False
+        while name.startswith("pair") and len(list(Path(task.output).parent.glob("pair*"))) < 2:
+            time.sleep(0.01)
         try:
             show(task, Progress("steps", 1, 2))
             time.sleep(60 if name.startswith("slow") or (name.startswith("held") and first) else 0)
@@ -55,6 +57,13 @@ class FakeWork:
             partial = True
         made = Made(1, 1, {}, "", {}, "PASS", "", None, True, partial, 0.0)
         return Outcome(task, Entry(task.key, "done"), made)
+
+
+class Untimed(FakeWork):
+    """Takes no step on the sample photo."""
+
+    def step_seconds(self, source: Path) -> float:
+        raise PhotovaxError("no room for a step")
 
 
 class Copies(FakeWork):
@@ -91,6 +100,15 @@ def load(order: Order, threads: int) -> FakeWork:
         raise ModelError("model broken: no weights", hint="look")
     if order.models == ("deadly",):
         os._exit(3)
+    if order.models in (("one fits",), ("one is killed",)):
+        try:
+            order.networks[0].touch(exist_ok=False)
+        except FileExistsError:
+            if order.models == ("one is killed",):
+                os._exit(9)
+            raise RuntimeError("out of memory\nand more lines") from None
+    if order.models == ("untimed",):
+        return Untimed(threads)
     if order.models == ("damaged",):
         raise ModelError(f"network {order.networks[0]}: damaged")
     return FakeWork(threads, order.mask, order.networks)

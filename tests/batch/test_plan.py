@@ -86,6 +86,27 @@ def test_shards_are_disjoint_and_stay_as_photos_come(tmp_path: Path, shoot: Shoo
         make_plan([tmp_path / "in"], tmp_path / "o", shard=(4, 3))
 
 
+def test_shards_are_the_same_wherever_results_and_photos_lie(tmp_path: Path, shoot: Shoot) -> None:
+    for number in range(20):
+        shoot(f"in/a/{number}.jpg")
+        shoot(f"far/away/in/a/{number}.jpg")
+
+    def part(index: int, folder: Path, out: Path | None) -> set[str]:
+        given = [folder] if out is not None else sorted(folder.rglob("*.jpg"))
+        plan = make_plan(given, out, recursive=True, shard=(index, 2))
+        return {os.path.basename(task.source) for task in plan.tasks}
+
+    first = part(1, tmp_path / "in", tmp_path / "o")
+    assert 0 < len(first) < 20
+    for folder in (tmp_path / "in", tmp_path / "far/away/in"):
+        for out in (tmp_path / "o", tmp_path / "some/where/else", Path("o")):
+            assert part(1, folder, out) == first
+            assert first | part(2, folder, out) == {f"{number}.jpg" for number in range(20)}
+    beside = [part(index, tmp_path / "far/away/in", None) for index in (1, 2)]
+    assert not beside[0] & beside[1]
+    assert part(1, tmp_path / "in", None) == beside[0]
+
+
 def test_what_cannot_be_is_refused(tmp_path: Path, shoot: Shoot) -> None:
     photo = shoot("in/a.jpg")
     (tmp_path / "file.png").write_text("mine")

@@ -36,8 +36,12 @@ def test_a_lost_worker_costs_at_most_its_photo(tmp_path: Path, order) -> None:
 
 def test_both_work_at_the_same_time(tmp_path: Path, order) -> None:
     with closing(Processes(order, 2, 1, load)) as processes:
-        names = [f"{number}" for number in range(8)]
-        assert len(list(processes.run(tasks(tmp_path, *names), None))) == 8
+        names = [
+            "pair1",
+            "pair2",
+            *(f"{number}" for number in range(8)),
+        ]  # the first await each other
+        assert len(list(processes.run(tasks(tmp_path, *names), None))) == 10
     assert len({(tmp_path / name).read_text() for name in names}) == 2
 
 
@@ -47,6 +51,66 @@ def test_what_cannot_be_loaded_is_told(order) -> None:
     assert caught.value.hint == "look"
     with pytest.raises(PhotovaxError, match="ended before its models were loaded"):
         Processes(replace(order, models=("deadly",)), 1, 1, load)
+
+
+@pytest.mark.parametrize("models", ["one fits", "one is killed"])
+def test_a_worker_without_room_takes_no_photos(tmp_path: Path, order, models: str) -> None:
+    short = replace(order, models=(models,), networks=(tmp_path / "taken",))
+    given = tasks(tmp_path, *map(str, range(6)))
+    with closing(Processes(short, 3, 1, load)) as processes:
+        found = list(processes.run(given, None))
+    assert [each.error for each in found] == [None] * 6
+    assert len({(tmp_path / task.source).read_text() for task in given}) == 1
+
+
+def test_a_run_ends_when_no_worker_is_left(tmp_path: Path, order) -> None:
+    short = replace(order, models=("one fits",), networks=(tmp_path / "taken",))
+    with closing(Processes(short, 1, 1, load)) as processes:
+        found = processes.run(tasks(tmp_path, "always", "a"), None)
+        with pytest.raises(PhotovaxError, match=r"no worker could load .*: out of memory$"):
+            list(found)
+
+
+def test_what_cannot_be_timed_is_told_and_nothing_goes_on(tmp_path: Path, order, monkeypatch):
+    monkeypatch.setattr("photovax.batch.runner.cores", lambda: 2)
+    made: list[Processes] = []
+
+    def counted(order, count, threads):
+        made.append(Processes(order, count, threads, load))
+        return made[-1]
+
+    monkeypatch.setattr("photovax.batch.runner.Processes", counted)
+    plan = Plan(tuple(tasks(tmp_path, "a", "b")), str(tmp_path))
+    with pytest.raises(PhotovaxError, match="no room for a step"):
+        open_runner(replace(order, models=("untimed",)), None, plan, Manifest(tmp_path))
+    assert made[0]._workers == []
+
+
+def test_what_is_watched_may_become_more(tmp_path: Path, order, monkeypatch) -> None:
+    made = []
+    monkeypatch.setattr(
+        "photovax.batch.runner.Processes", lambda order, count, threads: made.append(count)
+    )
+    nothing = Plan((), str(tmp_path))
+    open_runner(order, 3, nothing, Manifest(tmp_path), watched=True)
+    assert made == [3]
+
+
+def test_another_order_is_arranged_anew(tmp_path: Path, order, monkeypatch) -> None:
+    monkeypatch.setattr("photovax.batch.runner.cores", lambda: 2)
+    made = []
+
+    def counted(order, count, threads):
+        made.append((count, threads))
+        return Processes(order, count, threads, load)
+
+    monkeypatch.setattr("photovax.batch.runner.Processes", counted)
+    plan = Plan(tuple(tasks(tmp_path, "a", "b", "c")), str(tmp_path))
+    larger = replace(order, recipe=replace(order.recipe, size=128))
+    for each in (order, larger):
+        with closing(open_runner(each, None, plan, Manifest(tmp_path))):
+            pass
+    assert made == [(1, 2), (1, 2)]
 
 
 @pytest.mark.parametrize("kept", [False, True])

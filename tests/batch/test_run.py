@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from photovax.batch.manifest import Manifest
 from photovax.batch.order import Order
@@ -15,9 +16,10 @@ from photovax.batch.plan import make_plan
 from photovax.batch.run import Run
 from photovax.batch.runner import Local
 from photovax.batch.work import Work
-from photovax.errors import OutputExists
+from photovax.errors import OutputExists, UnreadablePhoto
 from photovax.immunizer import Immunizer
 from photovax.pictures.photo import read_photo
+from photovax.registry import Part
 from tests.batch.conftest import Shoot
 
 
@@ -256,3 +258,32 @@ def test_the_record_of_a_lost_worker_is_no_obstacle(
     (outcome,) = Run(plan, order, runner, Manifest(tmp_path / "out")).outcomes()
     assert outcome.failure == ""
     assert result.read_bytes() == first
+
+
+def test_a_folder_that_cannot_be_made_costs_its_photos_only(go, shoot: Shoot, tmp_path: Path):
+    for name in ("a.jpg", "sub/b.jpg", "sub/c.jpg", "z/d.jpg"):
+        shoot(f"in/{name}")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/sub").write_text("a file")
+    run, outcomes = go()
+    assert run.total == 4
+    assert {name for name, each in outcomes.items() if each.error is None} == {"a.jpg", "d.jpg"}
+    assert all("out/sub" in outcomes[name].failure for name in ("b.jpg", "c.jpg"))
+    (tmp_path / "out/sub").unlink()
+    assert set(go()[1]) == {"b.jpg", "c.jpg"}
+
+
+def test_what_changes_a_result_is_another_order(order: Order, tmp_path: Path) -> None:
+    picture = tmp_path / "target.png"
+    Image.new("RGB", (8, 8), "red").save(picture)
+    target = replace(order.recipe, objective=Part("latent_target", {"target": str(picture)}))
+    term = {"name": "latent_target", "options": {"target": str(picture)}, "weight": 1}
+    both = replace(order.recipe, objective=Part("sum", {"terms": [term]}))
+    aimed = [replace(order, recipe=recipe) for recipe in (target, both)]
+    before = [each.digest([]) for each in aimed]
+    Image.new("RGB", (8, 8), "blue").save(picture)
+    assert not set(before) & {each.digest([]) for each in aimed}
+    assert replace(order, precision="float32").digest([]) != order.digest([])
+    picture.unlink()
+    with pytest.raises(UnreadablePhoto, match=r"target\.png: cannot be read"):
+        aimed[0].digest([])

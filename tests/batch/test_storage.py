@@ -21,9 +21,10 @@ from photovax.batch.plan import Task, make_plan
 from photovax.batch.run import Run
 from photovax.batch.runner import Local
 from photovax.batch.storage import Files
+from photovax.batch.transfer import through_scratch
 from photovax.batch.work import Work
 from photovax.digests import file_digest
-from photovax.errors import OutputExists, UnreadablePhoto, UsageError
+from photovax.errors import MetricUnavailable, OutputExists, UnreadablePhoto, UsageError
 from tests.batch.conftest import Shoot
 from tests.batch.fake import load_copies
 
@@ -253,3 +254,26 @@ def test_models_on_a_cluster_over_a_bucket(s3: str, order: Order, shoot: Shoot) 
     assert names(f"{s3}/out") == {f"{n}.png{more}" for n in range(4) for more in ("", ".json")}
     record = json.loads(Files().read(f"{s3}/out/0.png.json"))
     assert record["source"]["sha256"] == file_digest(photos["0.jpg"])
+
+
+def test_a_result_that_could_not_be_measured_is_stored(bucket: str) -> None:
+    """As its error says; the next run takes it for done."""
+
+    def written(task: Task) -> Outcome:
+        Path(f"{task.output}.json").write_text("{}")
+        Path(task.output).write_bytes(b"photo")
+        raise MetricUnavailable(f"{task.output}: is written and verified")
+
+    put(f"{bucket}/in/a.jpg", b"")
+    task = Task(f"{bucket}/in/a.jpg", f"{bucket}/out/a.png", "a.jpg")
+    with pytest.raises(MetricUnavailable, match=f"{bucket}/out/a.png: is written and verified"):
+        through_scratch(task, written, overwrite=False)
+    assert names(f"{bucket}/out") == {"a.png", "a.png.json"}
+
+    def refused(task: Task) -> Outcome:
+        raise MetricUnavailable("before anything was written")
+
+    other = replace(task, output=f"{bucket}/out/b.png")
+    with pytest.raises(MetricUnavailable, match="before anything"):
+        through_scratch(other, refused, overwrite=False)
+    assert names(f"{bucket}/out") == {"a.png", "a.png.json"}

@@ -280,6 +280,28 @@ def test_what_treatments_leave_is_in_the_summary_and_the_record(
     assert lines[-1].startswith("  verdict")
 
 
+def test_a_quality_for_some_types_waits_for_them_while_folders_are_watched(
+    photovax, place: Path, monkeypatch
+) -> None:
+    pytest.importorskip("watchfiles")
+    looks = itertools.count()
+
+    def come_and_go(_self: Watch) -> None:
+        match next(looks):
+            case 0:
+                Image.new("RGB", (96, 80), "teal").save(place / "in" / "flat.png")
+            case 3:
+                raise KeyboardInterrupt
+
+    (place / "in").mkdir(exist_ok=True)
+    monkeypatch.setattr(Watch, "wait", come_and_go)
+    monkeypatch.setattr("photovax.batch.watch._QUIET", 0.0)
+    asked = ("immunize", "in", "-o", "out", "--recipe", "quick.toml", "--device", "cpu")
+    code, _, said = photovax(*asked, "--watch", "--type", "same", "--quality", "80")
+    assert (code, (place / "out/flat.png").exists()) == (0, True), said
+    assert "--quality 80" in photovax(*asked, "--type", "same", "--quality", "80")[2]
+
+
 def test_a_report_has_the_photos_that_came_while_folders_were_watched(
     photovax, place: Path, monkeypatch
 ) -> None:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import httpx2
 import pytest
 
 from photovax.client import Client, RemoteJob, ServiceError
+from photovax.errors import OutputExists
 
 HOME = "http://127.0.0.1"
 VIEW = {
@@ -49,6 +51,10 @@ def _client(answer: Callable[[httpx2.Request], httpx2.Response]) -> Client:
     return Client(HOME, http=http)
 
 
+def _page(text: str, _: httpx2.Request) -> httpx2.Response:
+    return httpx2.Response(200, text=text)
+
+
 def test_it_waits_past_broken_connections(clock):
     asked: list[str] = []
 
@@ -63,6 +69,45 @@ def test_it_waits_past_broken_connections(clock):
     assert _client(answer).wait(RemoteJob.of(VIEW)).state == "done"
     # The first stream ends early, then the service is away twice.
     assert asked == ["/events", "/job", "/job", "/job", "/events", "/job"]
+
+
+def test_it_waits_past_a_proxy_whose_service_starts_again(clock):
+    statuses = iter([502, 504, 429, 503])
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if status := next(statuses, None):
+            return httpx2.Response(status, text="<html>Bad Gateway</html>")
+        job = json.dumps({**VIEW, "state": "done"})
+        return httpx2.Response(200, text=job if request.url.path == "/job" else f"data: {job}\n\n")
+
+    assert _client(answer).wait(RemoteJob.of(VIEW)).state == "done"
+
+
+def test_what_is_no_service_is_told_in_a_line(photo_file):
+    def moved(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(301, headers={"location": "https://photos.example.org/v1/checks"})
+
+    with pytest.raises(
+        ServiceError, match=r"is at https://photos\.example\.org/v1/checks: use that"
+    ):
+        _client(moved).check(photo_file)
+    for page in ("<html>", '{"some": "thing"}', "[1]"):
+        with pytest.raises(ServiceError, match="no photovax service answers there"):
+            _client(partial(_page, page)).check(photo_file)
+    with pytest.raises(ServiceError, match="no photovax service answers there"):
+        _client(partial(_page, "[1]")).models()
+
+
+def test_a_photo_is_written_whole_and_replaces_none(tmp_path, monkeypatch):
+    client = _client(lambda _: httpx2.Response(200, content=b"new"))
+    job = RemoteJob.of({**VIEW, "links": {"photo": "/photo"}})
+    client.save_photo(job, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes() == b"new"
+    (tmp_path / "a.png").write_bytes(b"old")
+    with pytest.raises(OutputExists):
+        client.save_photo(job, tmp_path / "a.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"old"
 
 
 def test_a_service_that_is_away_is_given_up_after_a_minute(clock):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photovax.attack.budgets import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recipe"]
 
+_NAMED_TARGETS = ("zero", "grey", "photo")
 DEFENDED = tuple(region for region in REGIONS if region != "everything")
 """Regions that recipes can defend against; an editor that repaints everything sees no photo."""
 
@@ -169,6 +171,11 @@ class Recipe:
     def needs_mask(self) -> bool:
         """Whether a mask is required: inpainting editors see only the kept region."""
         return self.kept_region_only or self.mode == "inpaint"
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """Files of target pictures of its objective, besides what ships with photovax."""
+        return tuple(Path(target) for target in _targets(self.objective.options))
 
     def adjusted(
         self,
@@ -354,6 +361,15 @@ class Recipe:
         from photovax.attack.objectives import OBJECTIVES
 
         return OBJECTIVES.create(self.objective)
+
+
+def _targets(options: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of target pictures in the options of an objective, or of the terms of a sum."""
+    target = options.get("target")
+    if isinstance(target, str) and target not in _NAMED_TARGETS:
+        yield target
+    for term in options.get("terms", ()):
+        yield from _targets(term.get("options", {}))
 
 
 def _with_options(part: Part, options: Mapping[str, Any]) -> Part:

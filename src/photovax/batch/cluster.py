@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -13,6 +12,7 @@ from photovax.batch.order import Order
 from photovax.batch.outcome import Outcome, Progress, Show
 from photovax.batch.plan import Task
 from photovax.batch.processes import Load, load_work, lost
+from photovax.batch.queue import STARTS, Queue
 from photovax.errors import PhotovaxError, first_line
 
 __all__ = ["LOCAL", "Cluster"]
@@ -21,8 +21,6 @@ _GLANCE = 1.0
 """Seconds after which the progress of photos is asked for."""
 _PATIENCE = 600.0
 """Seconds in which the first worker must have loaded its models."""
-_STARTS = 3
-"""Starts in a row that a worker may fail before it is given up."""
 
 
 class _Photos:
@@ -58,38 +56,6 @@ class _Worker:
         self.failed_starts = 0
 
 
-class _Queue:
-    """Photos that are drawn one by one, and those of lost workers, which come first.
-
-    Args:
-        tasks: Photos.
-
-    Attributes:
-        empty: Whether there are none left, as far as was asked.
-    """
-
-    def __init__(self, tasks: Iterable[Task]) -> None:
-        self._tasks = iter(tasks)
-        self._again = deque[Task]()
-        self._lost = set[Task]()
-        self.empty = False
-
-    def take(self) -> Task | None:
-        """The next photo; None if there is none left."""
-        task = self._again.popleft() if self._again else next(self._tasks, None)
-        self.empty = task is None
-        return task
-
-    def put_back(self, task: Task) -> bool:
-        """Put the photo of a lost worker back, if that was the first; returns whether."""
-        if task in self._lost:
-            return False
-        self._lost.add(task)
-        self._again.append(task)
-        self.empty = False
-        return True
-
-
 class Cluster:
     """Works on several photos at a time, each in an actor of Ray with models of its own.
 
@@ -103,7 +69,7 @@ class Cluster:
         address: Address of the cluster, such as ``10.0.0.1:6379`` or ``auto``; ``LOCAL`` to start
             one on this machine, which ends with the run.
         count: Number of actors; None for as many as the cluster has room for.
-        most: Number of photos, which is the largest useful number of actors.
+        most: Largest useful number of actors; None if it is not known.
         load: Function that loads the models, in each actor.
 
     Attributes:
@@ -115,18 +81,22 @@ class Cluster:
     """
 
     def __init__(
-        self, order: Order, address: str, count: int | None, most: int, load: Load = load_work
+        self,
+        order: Order,
+        address: str,
+        count: int | None,
+        most: int | None,
+        load: Load = load_work,
     ) -> None:
         self._workers: list[_Worker] = []
         self._why = ""
-        wanted = None if count is None else min(count, most)
+        wanted = None if count is None else min(count, most or count)
         make = partial(_photos, order, load)
         self._actors = Actors(address, order.device, make, order.files(), wanted)
         self._ray = self._actors.ray
         try:
-            self._workers = [
-                _Worker() for _ in range(max(1, min(count or self._actors.room, most)))
-            ]
+            places = count or self._actors.room
+            self._workers = [_Worker() for _ in range(max(1, min(places, most or places)))]
             for worker in self._workers:
                 self._start(worker)
             self.digests: list[str] = []
@@ -137,7 +107,7 @@ class Cluster:
 
     def run(self, tasks: Iterable[Task], show: Show | None) -> Iterator[Outcome]:
         """See ``Runner.run``."""
-        queue = _Queue(tasks)
+        queue = Queue(tasks)
         while True:
             self._give(queue)
             if queue.empty and not any(worker.task for worker in self._workers):
@@ -209,7 +179,7 @@ class Cluster:
             self._end(worker)
             self._why = first_line(getattr(error, "cause", None) or error)
             worker.failed_starts += 1
-            if worker.failed_starts < _STARTS:
+            if worker.failed_starts < STARTS:
                 self._start(worker)
             return
         worker.failed_starts, worker.call = 0, None
@@ -220,7 +190,7 @@ class Cluster:
                 hint="install the same weights on each machine",
             )
 
-    def _give(self, queue: _Queue) -> None:
+    def _give(self, queue: Queue) -> None:
         """Give a photo to each worker that has nothing to do."""
         for worker in self._workers:
             if worker.actor is not None and worker.call is None:
@@ -229,7 +199,7 @@ class Cluster:
                     return
                 worker.task, worker.call = task, worker.actor.do.remote(task)
 
-    def _heard(self, worker: _Worker, queue: _Queue) -> Outcome | None:
+    def _heard(self, worker: _Worker, queue: Queue) -> Outcome | None:
         """Take the answer of a worker; None if its photo is to be done again."""
         task, call = worker.task, worker.call
         assert task is not None  # noqa: S101 - asked only of those that work

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -166,10 +166,10 @@ class Manifest:
         if self._journal is not None:
             self._journal.flush()
 
-    def note(self, name: str, content: dict[str, int]) -> None:
+    def note(self, name: str, content: Mapping[str, object]) -> None:
         """Keep a small file beside the manifest."""
         if self._journal is not None and self._writes:
-            self._journal.note(name, json.dumps(content))
+            self._journal.note(name, json.dumps(dict(content)))
 
     def noted(self, name: str) -> dict[str, Any]:
         """The content of such a file; empty without one."""

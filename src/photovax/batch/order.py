@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from photovax.attack.networks.headers import told_by
 from photovax.attack.recipe import Recipe
@@ -38,11 +39,7 @@ class MaskOptions:
         Raises:
             UnreadablePhoto: If it cannot be read.
         """
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UnreadablePhoto(f"{self.path}: cannot be read: {reason}") from error
+        return _read(self.path)
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ class Order:
             models: SHA-256 of all weights that decide a result, from ``Work.digests``.
 
         Raises:
-            UnreadablePhoto: If the mask cannot be read.
+            UnreadablePhoto: If the mask, or a target picture of the recipe, cannot be read.
         """
         asked = {
             "recipe": self.recipe.digest(),
@@ -114,7 +111,26 @@ class Order:
             "quality": self.quality,
             "naming": self.naming,
         }
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+        # Left out by default: results from before these were counted keep their digest.
+        if self.precision != "auto":
+            asked["precision"] = self.precision
+        if self.recipe.pictures:
+            asked["pictures"] = [_content(file) for file in self.recipe.pictures]
+        return _digest(asked)
+
+    def costs(self) -> str:
+        """Sixteen hexadecimal digits for what decides the time and memory of a step."""
+        return _digest(
+            {
+                "recipe": self.recipe.digest(),
+                "models": self.models,
+                "weights": str(self.weights),
+                "networks": [str(file) for file in self.networks],
+                "device": self.device,
+                "memory": self.memory,
+                "precision": self.precision,
+            }
+        )
 
     def files(self) -> dict[Path, bytes]:
         """Contents of the mask and networks, which other machines may not have.
@@ -139,6 +155,22 @@ class Order:
             return None
         digest = hashlib.sha256(self.mask.read()).hexdigest()
         return f"{digest} {'edit' if self.mask.edit_region else 'keep'}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnreadablePhoto(f"{path}: cannot be read: {reason}") from error
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def _digest(asked: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def brief(recipe: Recipe) -> Recipe:

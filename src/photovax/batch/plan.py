@@ -141,7 +141,8 @@ def make_plan(
     else:
         tasks = _mirrored(found, places, roots, into, suffix, _or(addition, ""))
     if count > 1:
-        tasks = [task for task in tasks if zlib.crc32(_inside(task)) % count == index - 1]
+        names = _names(found, places, roots)
+        tasks = [task for task in tasks if zlib.crc32(names[task.source]) % count == index - 1]
     return Plan(
         tasks=tuple(tasks),
         folder=into,
@@ -172,9 +173,39 @@ def _one_file(given: Sequence[str], roots: Collection[str], output: str, files: 
     return is_url(output) or not files.is_folder(output)
 
 
-def _inside(task: Task) -> bytes:
-    """A name of the photo that is the same on every machine."""
-    return os.fsencode(task.key.replace("\\", "/"))
+def _names(found: Sequence[str], given: Sequence[str], roots: Collection[str]) -> dict[str, bytes]:
+    """A name of each photo that is the same on every machine: its path below what was given."""
+    below = _below(found, _top(given, roots))
+    names = {source: joined(below[source], os.path.basename(source)) for source in found}
+    return {source: os.fsencode(name.replace("\\", "/")) for source, name in names.items()}
+
+
+def _top(given: Sequence[str], roots: Collection[str]) -> str:
+    """The innermost folder that holds everything given.
+
+    Raises:
+        UsageError: If there is none, on several drives.
+    """
+    tops = [place if place in roots else os.path.dirname(place) for place in given]
+    if is_url(given[0]):
+        return _common(tops)
+    try:
+        return os.path.commonpath([*map(os.path.abspath, tops)])
+    except ValueError:
+        raise UsageError(
+            "photos on several drives cannot go into one folder, or be shared out"
+        ) from None
+
+
+def _below(found: Sequence[str], top: str) -> dict[str, str]:
+    """The path of each photo's folder below ``top``."""
+    above = len(joined(top, ""))
+    below: dict[str, str] = {}  # by folder of photos, since there are few
+    for source in found:
+        folder = os.path.dirname(source)
+        if folder not in below:
+            below[folder] = (folder if is_url(top) else os.path.abspath(folder))[above:]
+    return {source: below[os.path.dirname(source)] for source in found}
 
 
 def _mirrored(
@@ -186,32 +217,21 @@ def _mirrored(
     addition: str,
 ) -> list[Task]:
     """Tasks whose results lie in ``into`` as the photos lie below their common folder."""
-    stored = is_url(given[0])
-    tops = [place if place in roots else os.path.dirname(place) for place in given]
-    try:
-        top = _common(tops) if stored else os.path.commonpath([*map(os.path.abspath, tops)])
-    except ValueError:
-        raise UsageError("photos on several drives cannot go into one folder") from None
-    if stored:
+    top = _top(given, roots)
+    below = _below(found, top)
+    if is_url(given[0]):
         start = top
     elif is_url(into):
         start = ""  # the same from any machine
     else:
         start = os.path.relpath(top, into) if _one_drive(top, into) else top
-    above = len(joined(top, ""))
-    below: dict[str, str] = {}  # by folder of photos, since there are few
-    places: dict[str, str] = {}
-    for source in found:
-        folder = os.path.dirname(source)
-        if folder not in below:
-            below[folder] = (folder if stored else os.path.abspath(folder))[above:]
-        places[source] = joined(into, below[folder]) if below[folder] else into
+    places = {source: joined(into, path) if path else into for source, path in below.items()}
     outputs = plan_outputs(places, suffix=suffix, addition=addition)
     return [
         Task(
             source,
             result.replace(os.sep, "/") if is_url(into) else result,
-            joined(joined(start, below[os.path.dirname(source)]), os.path.basename(source)),
+            joined(joined(start, below[source]), os.path.basename(source)),
         )
         for source, result in outputs.items()
     ]

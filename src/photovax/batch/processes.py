@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from photovax.batch.order import Order
 from photovax.batch.outcome import Outcome, Show
 from photovax.batch.plan import Task
-from photovax.errors import PhotovaxError
+from photovax.batch.queue import STARTS, Queue
+from photovax.errors import PhotovaxError, first_line
 from photovax.machine.memory import available_bytes, peak_resident_bytes
 from photovax.pictures.pillow import printable_name
 
@@ -74,15 +75,19 @@ class _Worker:
         load: Function that loads the models, in that process.
 
     Attributes:
+        ready: Whether its models are loaded.
         task: Photo that it works on, or None.
+        failed_starts: How often in a row its models could not be loaded.
     """
 
     def __init__(self, order: Order, threads: int, load: Load) -> None:
         self._asked = (order, threads, load)
-        self.task: Task | None = None
+        self.failed_starts = 0
         self._start()
 
     def _start(self) -> None:
+        self.ready = False
+        self.task: Task | None = None
         # A new process instead of a copy of this one, whose threads would be missing in it.
         context = mp.get_context("spawn")
         self.pipe, theirs = context.Pipe()
@@ -99,19 +104,23 @@ class _Worker:
         """The kind and content of the next answer.
 
         Raises:
-            PhotovaxError: If the worker cannot load its models.
-            EOFError: If it has ended.
+            PhotovaxError: If the worker cannot load its models, or fails to time itself.
+            EOFError: If it has ended, with the reason if it is known.
         """
         try:
             kind, content = self.pipe.recv()
-        except OSError:
-            raise EOFError from None
+        except (OSError, EOFError):
+            raise EOFError("it ended, as when memory runs out") from None
+        if kind == "ended":
+            raise EOFError(content)
         if kind == "error":
             raise content
+        if kind == "ready":
+            self.ready, self.failed_starts = True, 0
         return kind, content
 
     def restart(self) -> int | None:
-        """Start another process after this one has ended; returns how it ended."""
+        """Start another process after this one has ended; returns how that ended."""
         self.process.join(2)  # its end of the pipe is closed first
         self.end()
         ended = self.process.exitcode
@@ -130,7 +139,8 @@ class Processes:
     """Works on several photos at a time, each in a process with models of its own.
 
     A worker that ends by itself, as when memory runs out, is replaced, and its photo is given to
-    another one once.
+    another one once. One that cannot load its models has no photo, and is given up after some
+    starts.
 
     Args:
         order: What is asked of every photo.
@@ -148,53 +158,79 @@ class Processes:
 
     def __init__(self, order: Order, count: int, threads: int, load: Load = load_work) -> None:
         self._order, self._load, self.threads = order, load, threads
+        self._why = ""
         self._workers = [_Worker(order, threads, load) for _ in range(count)]
         try:
-            self.digests, self._device = self._workers[0].answer()[1]
-        except EOFError:
-            self.close()
-            raise PhotovaxError("a worker ended before its models were loaded") from None
+            self.digests, self._device = self._first()
         except BaseException:
             self.close()
             raise
 
     def run(self, tasks: Iterable[Task], show: Show | None) -> Iterator[Outcome]:
         """See ``Runner.run``."""
-        waiting, again = iter(tasks), set[Task]()
+        queue = Queue(tasks)
         try:
-            for worker in self._workers:
-                self._give(worker, next(waiting, None))
-            while busy := {worker.pipe: worker for worker in self._workers if worker.task}:
-                for worker in [busy[pipe] for pipe in wait(list(busy)) if pipe in busy]:
-                    outcome = self._heard(worker, show, again)
+            while True:
+                self._give(queue)
+                if queue.empty and not any(worker.task for worker in self._workers):
+                    return
+                pipes = {w.pipe: w for w in self._workers if w.task or not w.ready}
+                if not pipes:
+                    raise PhotovaxError(f"no worker could load its models: {self._why}")
+                for worker in [pipes[pipe] for pipe in wait(list(pipes)) if pipe in pipes]:
+                    outcome = self._heard(worker, show, queue)
                     if outcome is not None:
                         # Given first: no worker waits for what is done with the outcome.
-                        self._give(worker, next(waiting, None))
+                        self._give(queue)
                         yield outcome
         except KeyboardInterrupt:
             if self._order.keep_partial:
                 yield from self._partial(show)
             raise
 
+    def _first(self) -> Any:
+        """Wait until one worker is ready; returns the digests of its weights, and its device."""
+        while self._workers:
+            pipes = {worker.pipe: worker for worker in self._workers}
+            for worker in [pipes[pipe] for pipe in wait(list(pipes)) if pipe in pipes]:
+                try:
+                    found = worker.answer()[1]
+                except EOFError as error:
+                    self._why = str(error)
+                    worker.end()
+                    self._workers.remove(worker)
+                else:
+                    return found
+        raise PhotovaxError(f"a worker ended before its models were loaded: {self._why}")
+
     def fastest(self) -> tuple[int, int]:
         """Measure how many processes, with how many threads, get most done, and keep those.
 
         Each arrangement of one process a core, one for every two, and a single one takes two
-        steps on a sample photo. There are no more processes than memory has room for, and a
-        device other than a CPU is used by one.
+        steps on a sample photo. There are no more processes than memory has room for, two where
+        the system does not say how much that is, and a device other than a CPU is used by one.
 
         Returns:
             Number of processes, and of threads of each.
+
+        Raises:
+            PhotovaxError: If not even one process takes the steps.
         """
         every = self.threads * len(self._workers)
-        found = {(1, every): self._rate(1, every)}
+        try:
+            found = {(1, every): self._rate(1, every)}
+        except EOFError:
+            raise PhotovaxError(
+                "a worker ended while it was timed, as when memory runs out",
+                hint="try --workers 1, or a smaller --size",
+            ) from None
         peak, left = peak_resident_bytes(self._workers[0].process.pid or 0), available_bytes()
         most = every if self._device == "cpu" else 1
-        if left is not None and peak:
-            most = min(most, 1 + left // peak)
-        for count in dict.fromkeys((every, every // 2)):
-            if 1 < count <= most:
-                found[count, every // count] = self._rate(count, every // count)
+        most = min(most, 2 if left is None or not peak else 1 + left // peak)
+        for count in dict.fromkeys((min(every, most), min(every // 2, most))):
+            if count > 1:
+                with suppress(EOFError, PhotovaxError):  # too many for this machine
+                    found[count, every // count] = self._rate(count, every // count)
         count, self.threads = max(found, key=lambda arrangement: found[arrangement])
         self._resize(count)
         for worker in self._workers:
@@ -223,35 +259,54 @@ class Processes:
         for worker in asked:
             worker.ask("time", threads)
         rate = 0.0
-        for worker in asked:
-            kind = ""
-            while kind != "time":  # what comes before is that its models are loaded
-                kind, seconds = worker.answer()
-            rate += 1 / seconds
+        try:
+            for worker in asked:
+                kind = ""
+                while kind != "time":  # what comes before is that its models are loaded
+                    kind, seconds = worker.answer()
+                rate += 1 / seconds
+        except (EOFError, PhotovaxError):
+            self._resize(0)  # the others may yet answer
+            raise
         return rate
 
-    def _give(self, worker: _Worker, task: Task | None) -> None:
-        worker.task = task
-        if task is not None:
-            worker.ask("do", task)
+    def _give(self, queue: Queue) -> None:
+        """Give a photo to each worker that has nothing to do."""
+        for worker in self._workers:
+            if worker.ready and worker.task is None:
+                worker.task = queue.take()
+                if worker.task is None:
+                    return
+                worker.ask("do", worker.task)
 
-    def _heard(self, worker: _Worker, show: Show | None, again: set[Task]) -> Outcome | None:
+    def _heard(self, worker: _Worker, show: Show | None, queue: Queue) -> Outcome | None:
         """Take an answer; returns an outcome if the worker is free for another photo."""
         task = worker.task
-        if task is None:
-            return None
         try:
             kind, content = worker.answer()
-        except EOFError:
-            code = worker.restart()
-            if task not in again:
-                again.add(task)
-                self._give(worker, task)
+        except (EOFError, PhotovaxError) as error:
+            if task is None:  # it has no photo yet
+                self._not_started(worker, str(error))
                 return None
-            return lost(task, f"exit code {code}")
-        if kind == "progress" and show is not None:
+            code = worker.restart()
+            return None if queue.put_back(task) else lost(task, f"exit code {code}")
+        if kind == "progress" and task is not None and show is not None:
             show(task, content)
-        return content if kind == "outcome" else None
+        if kind != "outcome":
+            return None
+        worker.task = None
+        outcome: Outcome = content
+        return outcome
+
+    def _not_started(self, worker: _Worker, why: str) -> None:
+        """Start a worker again that could not load its models, or give it up."""
+        self._why = why
+        worker.failed_starts += 1
+        if worker.failed_starts < STARTS:
+            worker.restart()
+            return
+        worker.end()
+        self._workers.remove(worker)
 
     def _partial(self, show: Show | None) -> Iterator[Outcome]:
         """Interrupt the workers, and yield the results that they have until then."""
@@ -286,6 +341,9 @@ def _serve(pipe: Connection, order: Order, threads: int, load: Load) -> None:
         except PhotovaxError as error:
             pipe.send(("error", error))
             return
+        except (MemoryError, RuntimeError) as error:  # such as that of a GPU without room
+            pipe.send(("ended", first_line(error)))
+            return
         pipe.send(("ready", (work.digests, work.device)))
         while True:
             kind, content = pipe.recv()
@@ -295,7 +353,10 @@ def _serve(pipe: Connection, order: Order, threads: int, load: Load) -> None:
                 continue
             work.use(content)
             if kind == "time":
-                pipe.send(("time", work.step_seconds(_SAMPLE)))
+                try:
+                    pipe.send(("time", work.step_seconds(_SAMPLE)))
+                except PhotovaxError as error:
+                    pipe.send(("error", error))
 
 
 def _end_with_parent() -> None:

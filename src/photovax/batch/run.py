@@ -14,7 +14,7 @@ from photovax.batch.outcome import Outcome, Show
 from photovax.batch.plan import Plan, Task
 from photovax.batch.runner import Runner
 from photovax.batch.storage import Files, is_url
-from photovax.errors import OutputExists, PhotovaxError
+from photovax.errors import OutputExists, PhotovaxError, SaveError
 from photovax.pictures.atomic import as_save_error, remove_leftovers
 from photovax.pictures.outputs import copy_times
 
@@ -59,6 +59,7 @@ class Run:
             with as_save_error(plan.folder):
                 files.listed(plan.folder)
         self._failed: list[tuple[Task, PhotovaxError]] = []
+        self._without_folder: list[tuple[Task, PhotovaxError]] = []
         self.done = 0
         looked = (self._left(task, files) for task in plan.tasks)
         self.todo = [task for task in looked if task is not None]
@@ -84,6 +85,7 @@ class Run:
         while given:
             again: list[Task] = []
             for outcome in self._runner.run(given, show):
+                yield from self._homeless()
                 if isinstance(outcome.error, OutputExists):
                     left = self._left(outcome.task, Files())
                     if left is None:  # another run on the same folder was faster
@@ -93,7 +95,13 @@ class Run:
                         continue
                 self._add(outcome.entry)
                 yield outcome
+            yield from self._homeless()
             given = again
+
+    def _homeless(self) -> Iterator[Outcome]:
+        """The outcomes of photos that were drawn, and whose folder cannot be made."""
+        while self._without_folder:
+            yield Outcome.of_error(*self._without_folder.pop())
 
     def _left(self, task: Task, files: Files) -> Task | None:
         """A task as it is to be done; None if it is done."""
@@ -113,16 +121,27 @@ class Run:
 
     def _given(self) -> Iterator[Task]:
         """The tasks, each with the folder of its result."""
-        folders: set[str] = set()
+        folders: dict[str, PhotovaxError | None] = {}
         for task in self.todo:
             folder = os.path.dirname(task.output)
-            if folder not in folders and not is_url(folder):
-                folders.add(folder)
-                if self._plan.folder is not None:
-                    with as_save_error(Path(folder)):
-                        os.makedirs(folder, exist_ok=True)
-                remove_leftovers(Path(folder), seconds=_LEFT_OVER)
-            yield task
+            if folder not in folders:
+                folders[folder] = None if is_url(folder) else self._made(Path(folder))
+            refused = folders[folder]
+            if refused is None:
+                yield task
+            else:
+                self._without_folder.append((task, refused))
+
+    def _made(self, folder: Path) -> PhotovaxError | None:
+        """Make the folder of results, without leftovers; returns why it cannot be made."""
+        try:
+            if self._plan.folder is not None:
+                with as_save_error(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+        except SaveError as error:
+            return error
+        remove_leftovers(folder, seconds=_LEFT_OVER)
+        return None
 
     def _add(self, entry: Entry) -> None:
         if entry.output:

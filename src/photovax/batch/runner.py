@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from photovax.batch.manifest import Manifest
@@ -78,6 +79,7 @@ def open_runner(
     *,
     cluster: str | None = None,
     began: float | None = None,
+    watched: bool = False,
 ) -> Runner:
     """Load the models in as many processes as are asked for.
 
@@ -86,10 +88,11 @@ def open_runner(
         workers: Number of processes; None to measure how many are fastest, which is kept beside
             the manifest, so that a run that is resumed works as before. On a cluster, None stands
             for as many as it has room for.
-        plan: Photos; there are no more processes than photos.
+        plan: Photos; there are no more processes than photos, unless more may come.
         manifest: Manifest of the plan's folder.
         cluster: Address of the Ray cluster that works; None for this machine.
         began: Time of ``time.perf_counter`` from which the time of a single photo counts.
+        watched: Whether more photos may come.
 
     Raises:
         PhotovaxError: If a model cannot be loaded, or there is no such cluster.
@@ -97,19 +100,28 @@ def open_runner(
     if cluster is not None:
         from photovax.batch.cluster import Cluster  # only where it is asked for
 
-        return Cluster(order, cluster, workers, max(1, len(plan.tasks)))
+        return Cluster(order, cluster, workers, None if watched else max(1, len(plan.tasks)))
     every = cores()
-    count = min(every if workers is None else workers, max(1, len(plan.tasks)))
+    count = every if workers is None else workers
+    if not watched:
+        count = min(count, max(1, len(plan.tasks)))
     if count == 1:
         from photovax.batch.work import Work  # imports PyTorch
 
-        return Local(Work(order, began=began if len(plan.tasks) == 1 else None))
+        alone = len(plan.tasks) == 1 and not watched
+        return Local(Work(order, began=began if alone else None))
     if workers is not None:
         return Processes(order, count, max(1, every // count))
+    asked = {"cores": every, "order": order.costs()}
     known = manifest.noted(_ARRANGEMENT)
-    if known.get("cores") == every:
-        return Processes(order, min(count, known["workers"]), known["threads"])
+    if {name: known.get(name) for name in asked} == asked:
+        with suppress(KeyError):
+            return Processes(order, min(count, known["workers"]), known["threads"])
     processes = Processes(order, 1, every)
-    best, threads = processes.fastest()
-    manifest.note(_ARRANGEMENT, {"cores": every, "workers": best, "threads": threads})
+    try:
+        best, threads = processes.fastest()
+    except BaseException:
+        processes.close()
+        raise
+    manifest.note(_ARRANGEMENT, {**asked, "workers": best, "threads": threads})
     return processes

@@ -57,14 +57,15 @@ def through_scratch(task: Task, do: Callable[[Task], Outcome], *, overwrite: boo
         except PhotovaxError as error:
             for path, url in names.items():
                 error.args = (str(error).replace(path, url),)
+            if is_url(task.output) and os.path.exists(near.output):
+                # It is whole: what failed came after, such as measuring it.
+                _put_back(files, near.output, task.output, overwrite=overwrite)
             raise
         entry = outcome.entry
         if is_url(task.source):
             entry = replace(entry, stamp=stamp)
         if is_url(task.output):
-            result = Path(near.output)
-            for file, url in ((record_of(result), f"{task.output}.json"), (result, task.output)):
-                files.create(url, file.read_bytes(), overwrite=overwrite)
+            _put_back(files, near.output, task.output, overwrite=overwrite)
             with as_save_error(task.output):
                 entry = replace(entry, output=task.output, output_stamp=files.stamp(task.output))
         return replace(outcome, task=task, entry=entry)
@@ -79,6 +80,13 @@ def _fetch(files: Files, url: str, path: str) -> tuple[int, int]:
         why = "there is no such object" if isinstance(error, FileNotFoundError) else str(error)
         raise UnreadablePhoto(f"{printable_name(url)}: cannot be read: {why}") from error
     return stamp
+
+
+def _put_back(files: Files, path: str, url: str, *, overwrite: bool) -> None:
+    """Store a record, and then its result."""
+    result = Path(path)
+    for file, place in ((record_of(result), f"{url}.json"), (result, url)):
+        files.create(place, file.read_bytes(), overwrite=overwrite)
 
 
 def _check_free(files: Files, url: str) -> None:

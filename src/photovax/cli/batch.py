@@ -110,10 +110,17 @@ def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
         for line in estimate(plan, wish.order, manifest, existing=wish.existing):
             typer.echo(line)
         return
-    if wish.cluster is None and 1 in (wish.workers, len(plan.tasks)):  # models in this process
+    alone = len(plan.tasks) == 1 and wish.watched is None
+    if wish.cluster is None and (wish.workers == 1 or alone):  # models in this process
         import_libraries()
     opened = open_runner(
-        wish.order, wish.workers, plan, manifest, cluster=wish.cluster, began=wish.began
+        wish.order,
+        wish.workers,
+        plan,
+        manifest,
+        cluster=wish.cluster,
+        began=wish.began,
+        watched=wish.watched is not None,
     )
     with closing(opened) as runner:
         try:

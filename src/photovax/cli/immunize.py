@@ -273,6 +273,8 @@ def command(
 
     if cluster is not None and keep_partial:
         raise UsageError("--keep-partial needs workers on this machine: leave out --cluster")
+    if workers not in (None, 1) and keep_partial and os.name == "nt":
+        raise UsageError("--keep-partial needs one worker on Windows: leave out --workers")
     stored = any(map(is_url, [*photos, output or ""]))
     if stored and (watch or keep_times):
         name = "--watch" if watch else "--keep-times"
@@ -337,7 +339,13 @@ def command(
             named = output is not None and not pipe.to_stdout and found.folder is None
             if named and file_type is not None:
                 raise UsageError(f"-o {output} names the type by its suffix: leave out --type")
-            if quality is not None and not any(map(_lossy, found.tasks)) and found.tasks:
+            # Photos of other types may come to watched folders.
+            of_types = watch and file_type == "same"
+            if (
+                quality is not None
+                and found.tasks
+                and not (of_types or any(map(_lossy, found.tasks)))
+            ):
                 raise UsageError(
                     f"--quality {quality}: only JPEG, WebP, AVIF and HEIC files have a quality",
                     hint="give --type jpg or -o NAME.jpg, or --type same for such photos",

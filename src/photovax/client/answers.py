@@ -10,7 +10,7 @@ import httpx2
 
 from photovax.errors import PhotovaxError
 
-__all__ = ["Model", "RemoteJob", "ServiceError", "check", "unreachable"]
+__all__ = ["Model", "RemoteJob", "ServiceError", "check", "json_of", "unreachable"]
 
 
 class ServiceError(PhotovaxError):
@@ -24,6 +24,11 @@ class ServiceError(PhotovaxError):
     def __init__(self, status: int, kind: str, detail: str) -> None:
         super().__init__(detail)
         self.status, self.kind = status, kind
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may succeed soon, as while a proxy's service starts again."""
+        return self.kind == "unreachable" or self.status in _PASSING
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,12 @@ class RemoteJob:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
-        """Read the service's answer; unknown fields are ignored."""
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
+        """Read the service's answer; unknown fields are ignored.
+
+        Raises:
+            ServiceError: If it is no job.
+        """
+        return cls(**_fields(data, cls))
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,39 @@ class Model:
     until: str | None
     supported: bool
 
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """Read the service's answer; unknown fields are ignored.
+
+        Raises:
+            ServiceError: If it is no model.
+        """
+        return cls(**_fields(data, cls))
+
+
+def _fields(data: Mapping[str, Any], kind: type[RemoteJob] | type[Model]) -> dict[str, Any]:
+    try:
+        return {field.name: data[field.name] for field in fields(kind)}
+    except (KeyError, TypeError):
+        raise ServiceError(200, "no-service", "no photovax service answers there") from None
+
+
+_PASSING = (429, 502, 503, 504)
+
+
+def json_of(answer: httpx2.Response) -> Any:
+    """The JSON of an answer.
+
+    Raises:
+        ServiceError: If it is none, as of a web site that is no such service.
+    """
+    try:
+        return answer.json()
+    except ValueError:
+        raise ServiceError(
+            answer.status_code, "no-service", f"{answer.url}: no photovax service answers there"
+        ) from None
+
 
 def unreachable(error: httpx2.HTTPError) -> ServiceError:
     """The error of a request that got no answer."""
@@ -85,13 +127,16 @@ def unreachable(error: httpx2.HTTPError) -> ServiceError:
 
 
 def check(answer: httpx2.Response) -> None:
-    """Refuse an answer that is a refusal, whose body is read.
+    """Refuse an answer that is a refusal, whose body is read, or leads elsewhere.
 
     Raises:
-        ServiceError: If its status is 400 or more.
+        ServiceError: If its status is 300 or more.
     """
-    if answer.status_code < 400:
+    if answer.status_code < 300:
         return
+    if answer.status_code < 400:
+        to = answer.headers.get("location", "another address")
+        raise ServiceError(answer.status_code, "moved", f"the service is at {to}: use that URL")
     try:
         problem = answer.json()
         kind, detail = problem["type"].rpartition(":")[2], problem["detail"]

@@ -13,8 +13,8 @@ from typing import Any, Literal, Self
 
 import httpx2
 
-from photovax.client.answers import Model, RemoteJob, ServiceError, check, unreachable
-from photovax.pictures.atomic import write_text
+from photovax.client.answers import Model, RemoteJob, ServiceError, check, json_of, unreachable
+from photovax.pictures.atomic import write_bytes, write_text
 from photovax.pictures.types import FileType
 
 __all__ = ["Client"]
@@ -214,7 +214,7 @@ class Client:
                 if job.final:
                     break
             except ServiceError as error:
-                if error.kind != "unreachable":
+                if not error.passing:
                     raise
                 deadline = deadline or time.monotonic() + _PATIENCE
                 if time.monotonic() >= deadline:
@@ -250,12 +250,10 @@ class Client:
         """Write the immunized photo to a new file.
 
         Raises:
-            FileExistsError: If the file exists.
+            OutputExists: If the file exists.
             ServiceError: If the photo was deleted.
         """
-        data = self.picture(job)
-        with Path(path).open("xb") as file:
-            file.write(data)
+        write_bytes(self.picture(job), Path(path))
 
     def save_certificate(self, job: RemoteJob, path: str | Path) -> None:
         """Write the certificate to a new file.
@@ -272,7 +270,7 @@ class Client:
         Raises:
             ServiceError: If the service cannot be reached or refuses.
         """
-        return [Model(**row) for row in self._ask("GET", "/v1/models").json()]
+        return [Model.of(row) for row in json_of(self._ask("GET", "/v1/models"))]
 
     def _post(
         self,
@@ -316,4 +314,4 @@ class Client:
 
     @staticmethod
     def _job(answer: httpx2.Response) -> RemoteJob:
-        return RemoteJob.of(answer.json())
+        return RemoteJob.of(json_of(answer))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,9 @@ from photovax.tensors import tensor
 
 __all__ = ["PhotoCrops", "photos_in", "readable", "split"]
 
-_KEPT = 1500
-"""Number of decoded photos that are kept, about 0.5 MB each at 480 x 320."""
+_KEPT = 750 * 2**20
+"""Bytes of decoded photos that are kept: 1,700 of 480 x 320 pixels, 170 of 1,024 on the short
+side."""
 
 _LARGEST = 1024
 """Short side in pixels to which larger photos are shrunk when they are read."""
@@ -91,7 +91,8 @@ class PhotoCrops:
     def __init__(self, files: Sequence[Path], random: np.random.Generator) -> None:
         self.random = random
         self._files = list(files)
-        self._read = lru_cache(_KEPT)(_levels)
+        self._kept = dict[Path, np.ndarray]()
+        self._room = _KEPT
 
     def batch(self, count: int, side: int) -> Tensor:
         """``count`` square crops as float32 (count, 3, side, side) in [0, 1].
@@ -118,13 +119,23 @@ class PhotoCrops:
         while self._files:
             index = int(self.random.integers(len(self._files)))
             try:
-                return self._read(self._files[index])
+                return self._levels(self._files[index])
             except PhotovaxError:
                 del self._files[index]
         raise UsageError("training: none of the photos can be read")
 
+    def _levels(self, file: Path) -> np.ndarray:
+        if file in self._kept:
+            return self._kept[file]
+        levels = _decoded(file)
+        # What is full stays so: photos are drawn alike, and any of them is as good to keep.
+        if levels.nbytes <= self._room:
+            self._room -= levels.nbytes
+            self._kept[file] = levels
+        return levels
 
-def _levels(file: Path) -> np.ndarray:
+
+def _decoded(file: Path) -> np.ndarray:
     """The visible colours of a photo as pixels (H, W, 3), at a short side of at most 1,024."""
     from photovax.tensors import pixels_of
 

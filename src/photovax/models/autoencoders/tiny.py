@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import diffusers
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file as load_safetensors
@@ -187,6 +186,8 @@ class TinyAutoencoder:
         """
         if self._decoder is None:
             raise self._no_decoder()
+        import diffusers  # heavy, and not needed by attacks on a lone autoencoder
+
         parts: Any = diffusers  # its classes look empty to a type checker
         model = parts.AutoencoderTiny(latent_channels=self.channels)
         model.encoder.layers = self._encoder
