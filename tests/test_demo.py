@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from photovax import demo
 from photovax.attack.presets import DEFAULT, DIFFUSION, PRESETS
 from photovax.cli import app
+from photovax.errors import SaveError
 from photovax.pictures.photo import read_photo
 
 
@@ -19,6 +20,12 @@ def short(monkeypatch):
     recipes = {name: replace(PRESETS[name], steps=1) for name in (DEFAULT, DIFFUSION)}
     monkeypatch.setattr(demo, "PRESETS", recipes)
     monkeypatch.setattr(demo, "EDITS", tuple(replace(edit, steps=2) for edit in demo.EDITS))
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(short, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused = CliRunner().invoke(app, ["demo", "-o", str(tmp_path / "file"), "--device", "cpu"])
+    assert isinstance(refused.exception, SaveError)
 
 
 def test_it_writes_immunized_photos_and_a_sheet_and_says_what_was_measured(short, tmp_path):

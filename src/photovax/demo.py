@@ -19,6 +19,7 @@ from photovax.metrics.distortion import psnr, ssim
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.edit import Edit
 from photovax.models.load import usual_edit
+from photovax.pictures.atomic import as_save_error
 from photovax.pictures.masks import load_mask
 from photovax.pictures.photo import read_photo
 from photovax.pictures.sample import SAMPLE
@@ -87,9 +88,13 @@ def run_demo(
         folder: Folder to write to; it is created if needed.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         callback: Function that is called with the file and each step.
+
+    Raises:
+        SaveError: If the folder cannot be made or written.
     """
     began = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
+    with as_save_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     immunizer = Immunizer(device=device)
     adversary = Adversary(device=device)
     original = read_photo(SAMPLE)
@@ -132,7 +137,8 @@ def run_demo(
             shown.append((f"edit of the immunized\n({attack} attack){told}", made))
         rows.append(strip(shown, side=256))
     path = folder / "demo.png"
-    stacked(rows).save(path)
+    with as_save_error(path):
+        stacked(rows).save(path)
     return Demo(saved, figures, path, time.perf_counter() - began)
 
 

@@ -218,6 +218,8 @@ def _with_survival(
     """
     fed = [(model, saved.effects[model.name].size) for model in models]
     fresh = {name: effect.shift for name, effect in saved.effects.items()}
+    # Those of a check compare as the treated photos are compared: after the file's compression.
+    fresh |= {name: found.effect.shift for name, found in (saved.checks or {}).items()}
     try:
         left = saved_survival(reopened, result.original, fed, fresh, device, roomy=roomy)
     except (MemoryError, RuntimeError, PhotovaxError) as error:  # which must not lose the work

@@ -157,3 +157,14 @@ def test_the_change_reaches_what_an_unexpected_mask_keeps(immunizer):
     changed = (result.photo.pixels != given.pixels).any(axis=2)
     assert changed[mask].mean() > 0.5
     assert changed[~mask].mean() > 0.5
+
+
+def test_a_mask_that_marks_next_to_nothing_is_refused(problem: Make) -> None:
+    large = Photo(np.full((900, 1200, 3), 128, np.uint8), None, Metadata(), "PNG", ())
+    mask = np.zeros((900, 1200), dtype=bool)
+    mask[400, 600] = True
+    recipe = replace(PRESETS["fast"], size=64)
+    with pytest.raises(UsageError, match="marks too little: nothing of it is left at"):
+        problem(recipe, mask, large)
+    with pytest.raises(UsageError, match="the mask marks nothing"):
+        problem(recipe, np.zeros_like(mask), large)

@@ -175,11 +175,13 @@ def test_fractions_words_and_shares_stand_for_numbers(tmp_path):
     assert load_recipe(str(path)) == PRESETS[LINF]
 
 
-def test_a_term_of_a_sum_without_a_name_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "terms",
+    ["[{weight = 1}]", "5", "[5]", "[{name = 5}]", '[{name = "latent_drift", options = 5}]'],
+)
+def test_a_term_of_a_sum_without_a_name_is_refused(tmp_path, terms):
     path = tmp_path / "mine.toml"
-    path.write_text(
-        'preset = "fast"\nobjective = {name = "sum", options = {terms = [{weight = 1}]}}'
-    )
+    path.write_text(f'preset = "fast"\nobjective = {{name = "sum", options = {{terms = {terms}}}}}')
     with pytest.raises(UsageError, match="needs terms, each with a name"):
         load_recipe(str(path)).with_mode("inpaint")
 

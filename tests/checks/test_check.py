@@ -1,5 +1,6 @@
 """A copy that a platform made of a photo is judged by what is left of the immunization."""
 
+import math
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -11,10 +12,11 @@ from PIL import Image, ImageEnhance
 from photovax.attack.recipe import Recipe
 from photovax.checks.check import Check, check
 from photovax.checks.noise import noisy
-from photovax.checks.verdicts import Verdict
+from photovax.checks.verdicts import ModelCheck, Verdict
 from photovax.demo import SAMPLE
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
+from photovax.metrics.latent import LatentEffect
 from photovax.metrics.profiles import conversion
 from photovax.pictures.photo import Metadata, Photo, read_photo
 from photovax.registry import Part
@@ -187,3 +189,10 @@ def test_every_verdict_says_what_it_means(original, immunized):
     assert "no change was found" in checked(COPIES["saved"](original.to_image()), original).meaning
     found = checked(COPIES["saved"](immunized.to_image()), original)
     assert found.meaning == Verdict.PASS.meaning
+
+
+def test_a_shift_that_is_no_number_fails():
+    faulty = ModelCheck(LatentEffect(64, math.nan, None), LatentEffect(64, 0.01, None))
+    assert faulty.verdict is Verdict.FAIL
+    unknown = ModelCheck(LatentEffect(64, 0.5, None), LatentEffect(64, math.nan, None))
+    assert unknown.verdict is Verdict.FAIL

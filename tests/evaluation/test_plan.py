@@ -1,5 +1,6 @@
 """The plan of an evaluation: recipes, edits and photos."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from photovax.attack.presets import PRESETS
 from photovax.errors import UnknownName, UsageError
 from photovax.evaluation.following import following
 from photovax.evaluation.plan import Variant, find_photos, load_edits, variants
+from photovax.models.edit import MODES
 
 
 def test_recipes_stand_at_every_budget_and_their_own():
@@ -100,3 +102,12 @@ def test_photos_are_shared_out(photos: list[Path], tmp_path: Path):
         find_photos([folder, other])
     with pytest.raises(UsageError, match="no photo to evaluate"):
         find_photos([tmp_path])
+
+
+def test_usual_edits_are_those_that_a_folder_has_denoisers_for(editor_folder: Path, tmp_path: Path):
+    folder = tmp_path / "editor"
+    shutil.copytree(editor_folder, folder)
+    assert {asked.edit.mode for asked in load_edits(None, str(folder))} == set(MODES)
+    shutil.rmtree(folder / "unet_instruct")
+    shutil.rmtree(folder / "unet_inpaint")
+    assert {asked.edit.mode for asked in load_edits(None, str(folder))} == {"img2img"}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,6 +146,62 @@ def test_scores_of_a_clip_model_are_those_of_the_one_that_is_named(
     assert found(Path("0.25")) == {0.25}
     assert found(Path("0.5")) == {0.5}
     assert found(None) == {None}
+
+
+def test_other_metrics_are_added_to_those_that_are_stored(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = replace(PLAN, purifications=("none",), seeds=1)
+    for metrics in (("psnr",), ("ssim",)):
+        Evaluation(replace(plan, metrics=metrics), tmp_path, device="cpu").run(photos[:1])
+
+    def never(*_args: object, **_kwargs: object) -> None:
+        raise AssertionError("this was done already")
+
+    both = Evaluation(replace(plan, metrics=("psnr", "ssim")), tmp_path, device="cpu")
+    monkeypatch.setattr(both.adversary, "edit", never)
+    both.run(photos[:1])
+    results = both.results(photos[:1])
+    assert results.cases
+    assert all(None not in case.between.values() for case in results.cases)
+    assert all({"psnr", "ssim"} <= one.visible.keys() for one in results.protected)
+
+
+def test_what_fails_is_listed_and_the_rest_goes_on(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = replace(PLAN, seeds=1)
+    evaluation = Evaluation(plan, tmp_path, device="cpu")
+    edit, tried = evaluation.adversary.edit, []
+
+    def scarce(*args: Any, **options: Any) -> np.ndarray:
+        tried.append(0)
+        if len(tried) == 2:  # the first edit of an immunized photo
+            raise RuntimeError("out of memory\nand more")
+        return edit(*args, **options)
+
+    monkeypatch.setattr(evaluation.adversary, "edit", scarce)
+    evaluation.run(photos)
+    assert list(evaluation.failures.values()) == ["out of memory"]
+    (name,) = evaluation.failures
+    assert name.startswith("one.png, ")
+    assert len(evaluation.results(photos).cases) == 7
+    again = Evaluation(plan, tmp_path, device="cpu")
+    again.run(photos)
+    assert not again.failures
+    assert len(again.results(photos).cases) == 8
+
+
+def test_a_mask_that_marks_nothing_is_told(photos: list[Path], tmp_path: Path):
+    with Image.open(photos[0]) as photo:
+        for name in ("good", "bad"):
+            photo.save(tmp_path / f"{name}.png")
+        Image.new("L", photo.size).save(tmp_path / "bad.mask.png")
+    evaluation = Evaluation(replace(PLAN, seeds=1), tmp_path / "out", device="cpu")
+    evaluation.run([tmp_path / "bad.png", tmp_path / "good.png"])
+    assert list(evaluation.failures) == ["bad.png"]
+    assert "bad.mask.png: nothing is white" in evaluation.failures["bad.png"]
+    assert evaluation.results([tmp_path / "bad.png", tmp_path / "good.png"]).cases
 
 
 def test_features_that_were_not_there_are_made_later(

@@ -101,3 +101,13 @@ def test_there_is_no_share_of_an_effect_that_is_not_certain(lost: tuple[float, f
     rows = remains_of(made_up(cases), "true_edit").survival
     assert [row.share for row in rows] == [None, None]
     assert rows[1].above.mean == pytest.approx(3 * sum(lost) / 2)
+
+
+def test_a_pair_that_was_named_is_there_once_and_counts(photos: list[Path], tmp_path: Path):
+    named = replace(PAIRS, purifications=("none", "jpeg75", "blur", "jpeg75+blur", "blur+jpeg75"))
+    evaluation = Evaluation(named, tmp_path, device="cpu")
+    evaluation.run(photos[:1])
+    results = evaluation.results(photos[:1])
+    keys = [(case.label, case.key) for case in results.cases]
+    assert len(keys) == len(set(keys)) == 2 * 5
+    assert remains_of(results, "psnr").worst_pair.keys() == {"quick 16/255"}

@@ -5,13 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from photovax.adversary.purify import PURIFICATIONS
-from photovax.evaluation.plan import Plan, load_edits, variants
+from photovax.demo import SAMPLE
+from photovax.evaluation.plan import Plan, Variant, load_edits, variants
 from photovax.evaluation.run import Evaluation
 from photovax.evaluation.units import Units
 from photovax.registry import Part
-from tests.evaluation.samples import PLAN
+from tests.evaluation.samples import PLAN, QUICK, SEPIA
 
 
 def test_a_recipe_is_left_out_where_it_does_not_apply_and_not_an_error(immunizer):
@@ -81,3 +83,45 @@ def test_an_editor_that_is_configured_otherwise_makes_other_edits(
     (folder / file).write_text((folder / file).read_text().replace('"_diff', '"_was_diff'))
     after = _keys(Evaluation(plan, tmp_path / "out", device="cpu"), photos[0])
     assert not set(before.values()) & set(after.values())
+
+
+def test_a_photo_without_a_mask_takes_what_needs_none(tmp_path: Path) -> None:
+    """Beside recipes that attack some ways of editing only."""
+    Image.open(SAMPLE).crop((0, 0, 96, 96)).save(tmp_path / "plain.png")
+    plan = Plan(variants(["fast", "diffusionguard", "advpaint"]), load_edits(None, "embedded"))
+    evaluation = Evaluation(plan, tmp_path / "out", device="cpu")
+    units = evaluation.units.of(evaluation._subject(tmp_path / "plain.png"))
+    found = {(unit.label.split()[0], unit.asked.edit.mode) for unit in units}
+    assert ("fast", "img2img") in found
+    assert ("diffusionguard", "instruct") in found
+    assert ("diffusionguard", "img2img") not in found
+    assert "inpaint" not in {mode for _, mode in found}
+
+
+def test_noise_of_other_frequencies_has_another_name(photos: list[Path], tmp_path: Path) -> None:
+    fast, instant = variants(["fast", "instant"])
+    large = Variant("large", replace(fast.recipe, size=512))
+    plan = Plan((fast, instant, large), (SEPIA,), seeds=1)
+    evaluation = Evaluation(plan, tmp_path, device="cpu")
+    units = evaluation.units.of(evaluation._subject(photos[0]))
+    assert {unit.label for unit in units if unit.floor is None} == {
+        "noise medium",
+        "noise medium for large",
+    }
+
+
+def test_another_target_picture_makes_another_photo(photos: list[Path], tmp_path: Path) -> None:
+    picture = tmp_path / "target.png"
+    recipe = replace(QUICK, objective=Part("latent_target", {"target": str(picture)}))
+    plan = replace(PLAN, variants=(Variant("aimed", recipe),))
+
+    def keys() -> set[str]:
+        evaluation = Evaluation(plan, tmp_path / "out", device="cpu")
+        units = evaluation.units.of(evaluation._subject(photos[0]))
+        return {unit.protection.key for unit in units if unit.label == "aimed"}
+
+    Image.new("RGB", (8, 8), "red").save(picture)
+    before = keys()
+    assert keys() == before
+    Image.new("RGB", (8, 8), "blue").save(picture)
+    assert not keys() & before

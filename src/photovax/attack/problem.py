@@ -93,6 +93,12 @@ class Problem:
             for region in regions
         ]
         self.scene = self.scenes[0]
+        if not self.scene.inside.any():
+            height, width = working
+            raise UsageError(
+                f"the mask marks too little: nothing of it is left at {width} x {height} pixels, "
+                "at which the change is made"
+            )
 
     def constraint(self, recipe: Recipe) -> Constraint:
         """The set of allowed images at the photo's own size.
@@ -240,7 +246,7 @@ class Problem:
 
     def _regions(self, mask: np.ndarray, device: torch.device) -> list[Tensor]:
         """The pixels that an editor repaints, bool (1, 1, H, W), for each mask that keeps some."""
-        opaque = _opaque(self.photo)
+        opaque = self.photo.opaque
         kept = [~repainted(mask, region) & opaque for region in self.recipe.masks]
         once = {each.tobytes(): each for each in kept if each.any()}
         return [torch.from_numpy(~each).to(device)[None, None] for each in once.values()]
@@ -274,13 +280,6 @@ def _masked(budget: Constraint, inside: Tensor) -> Constraint:
     return budget if inside.all() else budget.within(inside)
 
 
-def _opaque(photo: Photo) -> np.ndarray:
-    """Pixels that are not transparent, bool (H, W)."""
-    if photo.alpha is None:
-        return np.ones((photo.height, photo.width), dtype=bool)
-    return photo.alpha > 0
-
-
 def _allowed(photo: Photo, mask: np.ndarray | None, regions: Sequence[str]) -> np.ndarray:
     """Pixels that are not transparent and that an editor may keep, bool (H, W).
 
@@ -293,9 +292,11 @@ def _allowed(photo: Photo, mask: np.ndarray | None, regions: Sequence[str]) -> n
             f"mask must be bool {size}, got {mask.dtype} {mask.shape}; "
             "photovax.pictures.masks.load_mask reads one"
         )
-    allowed = _opaque(photo)
+    allowed = photo.opaque
     if mask is not None:
         allowed = allowed & kept_by_any(mask, regions)
+        if not mask.any():
+            raise UsageError("no pixel may change: the mask marks nothing")
     if not allowed.any():
         raise UsageError("no visible pixel may change: all pixels inside the mask are transparent")
     return allowed

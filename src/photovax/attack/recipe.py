@@ -21,7 +21,8 @@ from photovax.attack.budgets import (
     largest_change,
     radius_near,
 )
-from photovax.errors import UsageError
+from photovax.digests import file_digest
+from photovax.errors import UnreadablePhoto, UsageError
 from photovax.models.edit import MODES, SIZES, valid_size
 from photovax.pictures.regions import REGIONS, SUBJECT
 from photovax.ranges import SEEDS
@@ -176,6 +177,21 @@ class Recipe:
     def pictures(self) -> tuple[Path, ...]:
         """Files of target pictures of its objective, besides what ships with photovax."""
         return tuple(Path(target) for target in _targets(self.objective.options))
+
+    def picture_digests(self) -> list[str]:
+        """SHA-256 of the content of each of ``pictures``.
+
+        Raises:
+            UnreadablePhoto: If one cannot be read.
+        """
+        found = []
+        for path in self.pictures:
+            try:
+                found.append(file_digest(path))
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise UnreadablePhoto(f"{path}: cannot be read: {reason}") from error
+        return found
 
     def adjusted(
         self,
@@ -368,8 +384,11 @@ def _targets(options: Mapping[str, Any]) -> Iterator[str]:
     target = options.get("target")
     if isinstance(target, str) and target not in _NAMED_TARGETS:
         yield target
-    for term in options.get("terms", ()):
-        yield from _targets(term.get("options", {}))
+    terms = options.get("terms")
+    for term in terms if isinstance(terms, list | tuple) else ():
+        own = term.get("options") if isinstance(term, Mapping) else None
+        if isinstance(own, Mapping):
+            yield from _targets(own)
 
 
 def _with_options(part: Part, options: Mapping[str, Any]) -> Part:

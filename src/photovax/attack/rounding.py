@@ -43,7 +43,8 @@ def round_within(x: Tensor, origin: Tensor, constraint: Constraint) -> Tensor:
     share = torch.ones(len(x), 1, 1, 1, device=x.device)
     for _ in range(100):
         found = rounded(x, origin, share)
-        over = constraint.size(found.div(255), origin) > 1 + TOLERANCE
+        # Not "above": a size that is no number is inside nothing.
+        over = ~(constraint.size(found.div(255), origin) <= 1 + TOLERANCE)
         if not over.any():
             if torch.equal(found, (origin * 255).round()) and not torch.equal(x, origin):
                 break

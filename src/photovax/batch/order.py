@@ -39,7 +39,11 @@ class MaskOptions:
         Raises:
             UnreadablePhoto: If it cannot be read.
         """
-        return _read(self.path)
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnreadablePhoto(f"{self.path}: cannot be read: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Order:
         if self.precision != "auto":
             asked["precision"] = self.precision
         if self.recipe.pictures:
-            asked["pictures"] = [_content(file) for file in self.recipe.pictures]
+            asked["pictures"] = self.recipe.picture_digests()
         return _digest(asked)
 
     def costs(self) -> str:
@@ -155,18 +159,6 @@ class Order:
             return None
         digest = hashlib.sha256(self.mask.read()).hexdigest()
         return f"{digest} {'edit' if self.mask.edit_region else 'keep'}"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UnreadablePhoto(f"{path}: cannot be read: {reason}") from error
-
-
-def _content(path: Path) -> str:
-    return hashlib.sha256(_read(path)).hexdigest()
 
 
 def _digest(asked: Mapping[str, Any]) -> str:

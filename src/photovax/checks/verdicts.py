@@ -71,11 +71,12 @@ class ModelCheck:
     def verdict(self) -> Verdict:
         """The verdict for this model alone."""
         shift, floor = self.effect.shift, self.floor.shift
-        if shift == 0 or shift < WEAK_RATIO * floor:
-            return Verdict.FAIL
-        if shift < PASS_SHIFT or shift < PASS_RATIO * floor:
+        # In this order a shift that is no number, as of faulty weights, fails.
+        if shift >= PASS_SHIFT and shift >= PASS_RATIO * floor:
+            return Verdict.PASS
+        if shift > 0 and shift >= WEAK_RATIO * floor:
             return Verdict.WEAK
-        return Verdict.PASS
+        return Verdict.FAIL
 
 
 def weakest(models: Mapping[str, ModelCheck]) -> Verdict:

@@ -15,7 +15,8 @@ from photovax.attack.budgets import BUDGETS, Constraint
 from photovax.attack.presets import load_recipe
 from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError
-from photovax.models.catalog.entries import DEFAULT_MODEL
+from photovax.models.catalog.entries import CATALOG, DEFAULT_MODEL
+from photovax.models.catalog.places import denoiser_folders, model_folder
 from photovax.models.edit import Edit, Mode
 from photovax.models.load import usual_edit, usual_edits
 from photovax.pictures.regions import REGIONS, SUBJECT
@@ -281,7 +282,9 @@ def load_edits(path: Path | None, model: str, *, masks: Sequence[str] = ()) -> t
         raise UsageError(f"edits {source}: {error}") from None
     tables = data.get("edit")
     if path is None:
-        known = usual_edits(model)
+        known = set(usual_edits(model))
+        if model not in CATALOG:
+            known &= set(denoiser_folders(model_folder(model), name=model))
         tables = [table for table in data["edit"] if table["mode"] in known]
     return asked_edits(tables, model, f"edits {source}", masks=masks)
 

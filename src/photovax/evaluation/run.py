@@ -25,7 +25,7 @@ from photovax.adversary.purify import (
     load_purifier,
     purification_digest,
 )
-from photovax.errors import MetricUnavailable, PhotovaxError, UsageError
+from photovax.errors import MetricUnavailable, PhotovaxError, UsageError, first_line
 from photovax.evaluation.following import CLIP_SCORES, following
 from photovax.evaluation.plan import NONE, Asked, Floor, Plan, mask_of
 from photovax.evaluation.results import Case, ProtectedPhoto, Results
@@ -46,6 +46,10 @@ from photovax.pictures.resize import resized_to
 from photovax.pictures.write import write_photo
 
 __all__ = ["Evaluation", "Progress"]
+
+
+# Those of purifiers, editors and metrics, which may be plug-ins, and of memory and disks.
+_FAILURES = (PhotovaxError, ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,12 @@ class Evaluation:
                 subject = self._subject(path)
                 units = self.units.of(subject)
                 if self.plan.pairs:
-                    units += self.units.chained(subject, self._first(subject))
+                    known = {(unit.label, unit.key) for unit in units}
+                    units += [
+                        unit
+                        for unit in self.units.chained(subject, self._first(subject))
+                        if (unit.label, unit.key) not in known
+                    ]
                 self._collect(subject, units, results)
         return results
 
@@ -204,22 +213,24 @@ class Evaluation:
                 purified: np.ndarray | None = None
                 for unit in same:
                     done = self._done(subject, unit)
-                    # Metrics of the photo alone need no edit.
-                    if pixels is None and not (done and self._measured(subject, protection)):
-                        try:
+                    try:
+                        # Metrics of the photo alone need no edit.
+                        if pixels is None and not (done and self._measured(subject, protection)):
                             pixels = self._protect(subject, protection)
-                        except PhotovaxError as error:
-                            self.failures[f"{subject.path.name}, {unit.label}"] = error.line
-                            break
-                    if not done and pixels is not None:
-                        purify = self._purifier(purification)
-                        if clean is None:
-                            clean = purify(subject.pixels, subject.seed)
-                        if purified is None:
-                            purified = purify(pixels, subject.seed)
-                        if unit.reference not in references:
-                            references[unit.reference] = self._reference(subject, unit, clean)
-                        self._compare(subject, unit, clean, references[unit.reference], purified)
+                        if not done and pixels is not None:
+                            purify = self._purifier(purification)
+                            if clean is None:
+                                clean = purify(subject.pixels, subject.seed)
+                            if purified is None:
+                                purified = purify(pixels, subject.seed)
+                            if unit.reference not in references:
+                                references[unit.reference] = self._reference(subject, unit, clean)
+                            reference = references[unit.reference]
+                            self._compare(subject, unit, clean, reference, purified)
+                    except _FAILURES as error:
+                        after = "" if purification == NONE else f", {purification}"
+                        self.failures[f"{subject.path.name}, {unit.label}{after}"] = _reason(error)
+                        break
                     name = f"{subject.path.name} {unit.label}, {purification}, {unit.asked.name}"
                     yield name
 
@@ -248,13 +259,13 @@ class Evaluation:
         elif self._measured(subject, protection):
             return read_photo(file).visible_rgb()
         else:
-            figures, seen = known["figures"], {}
+            figures, seen = known["figures"], known["visible"]
         pixels = read_photo(file).visible_rgb()
         visible = {
             name: seen[name] if name in seen else metric(subject.pixels, pixels)
             for name, metric in self.metrics.items()
         }
-        subject.store.add(protection.key, {"figures": figures, "visible": visible})
+        subject.store.add(protection.key, {"figures": figures, "visible": {**seen, **visible}})
         return pixels
 
     def _make(
@@ -264,8 +275,10 @@ class Evaluation:
         photo, began = subject.photo, time.perf_counter()
         mask = subject.mask() if protection.masked else None
         if isinstance(protection.by, Floor):
-            spread = None if mask is None else kept_by_any(mask, protection.by.masks)
-            noise = noise_like(photo.pixels, protection.by, spread)
+            spread = photo.opaque  # as recipes, which change nothing that nobody sees
+            if mask is not None:
+                spread &= kept_by_any(mask, protection.by.masks)
+            noise = noise_like(photo.pixels, protection.by, None if spread.all() else spread)
             write_photo(photo.with_pixels(noise), Destination(file, overwrite=True))
             found = visibility(photo.visible(), read_photo(file).visible())
             seconds = time.perf_counter() - began
@@ -295,7 +308,7 @@ class Evaluation:
             made = self._edit(subject, unit, clean)
             Image.fromarray(made).save(file)
         alike = visibility(np.asarray(resized_to(clean, *made.shape[:2])), made).ssim
-        figures = self._judged(subject, unit.asked, clean, made)
+        figures = self._judged(subject, unit.asked, clean, made, known)
         subject.store.add(unit.reference, {**figures, "alike": 1.0 if alike is None else alike})
         return made
 
@@ -313,8 +326,10 @@ class Evaluation:
         seconds = time.perf_counter() - began
         if unit.seed == 0 and unit.purification == NONE:
             Image.fromarray(made).save(subject.store.file(unit.key, ".webp"), quality=90)
-        between = {name: metric(reference, made) for name, metric in self.between.items()}
-        figures = self._judged(subject, unit.asked, clean, made)
+        known = subject.store.get(unit.key)
+        between = {} if known is None else dict(known["between"])
+        between |= {name: metric(reference, made) for name, metric in self.between.items()}
+        figures = self._judged(subject, unit.asked, clean, made, known)
         subject.store.add(unit.key, {"between": between, **figures, "seconds": seconds})
 
     def _edit(self, subject: Subject, unit: Unit, pixels: np.ndarray) -> np.ndarray:
@@ -324,9 +339,17 @@ class Evaluation:
         )
 
     def _judged(
-        self, subject: Subject, asked: Asked, clean: np.ndarray, made: np.ndarray
+        self,
+        subject: Subject,
+        asked: Asked,
+        clean: np.ndarray,
+        made: np.ndarray,
+        known: dict[str, Any] | None,
     ) -> dict[str, Any]:
-        """Scores of how well an edit follows the request, and its features."""
+        """Scores of how well an edit follows the request, and its features.
+
+        What this run does not judge by is as it was stored before, in ``known``.
+        """
         fed = np.asarray(resized_to(clean, *made.shape[:2]))
         repaint = subject.repaint(asked)
         if repaint is not None:
@@ -339,6 +362,11 @@ class Evaluation:
         edit = asked.of(subject.digest)
         follows = following(edit, fed, made, repaint, self.clip)
         by = None if self.clip is None else self.clip.digest
+        if known is not None:
+            features = features or known["features"]
+            if by is None:
+                by = known.get("clip")
+                follows = {**known["follows"], **follows}
         return {"follows": follows, "clip": by, "features": features}
 
     def _follows(self, line: dict[str, Any]) -> dict[str, float]:
@@ -398,6 +426,10 @@ class Evaluation:
             picture=picture if picture.exists() else None,
             clean_picture=subject.store.file(unit.reference, ".png"),
         )
+
+
+def _reason(error: Exception) -> str:
+    return error.line if isinstance(error, PhotovaxError) else first_line(error)
 
 
 def _protected(subject: Subject, unit: Unit) -> ProtectedPhoto:

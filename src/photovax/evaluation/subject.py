@@ -52,12 +52,14 @@ class Subject:
 
         Raises:
             PhotoError: If the photo or mask cannot be read.
-            UsageError: If the mask has another size.
+            UsageError: If the mask has another size, or marks nothing.
         """
         photo = read_photo(path)
         digest = file_digest(path)
         beside = mask_of(path)
         kept = read_mask(beside, photo) if beside.exists() else None
+        if kept is not None and not kept.any():
+            raise UsageError(f"{beside}: nothing is white: make the subject white, or remove it")
         store = PhotoStore(folder / f"{path.stem}-{digest[:8]}")
         return cls(path, digest, photo, kept, store)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photovax.adversary.purify import THEN
 from photovax.evaluation.pairing import above_noise, labels_of, measure_of, paired_with_noise
 from photovax.evaluation.plan import NONE
 from photovax.evaluation.results import Results
@@ -134,7 +135,9 @@ def _worst(results: Results, measure: str) -> dict[str, Interval]:
 
 def _worst_pairs(results: Results, measure: str) -> dict[str, WorstPair]:
     """The least effect of each photo over the pairs that were tried; mean over photos."""
-    tried = {case.purification for case in results.cases}.difference(results.plan.purifications)
+    named = () if results.plan.pairs else results.plan.purifications
+    found = {case.purification for case in results.cases}.difference(named)
+    tried = {name for name in found if name.count(THEN) == 1}
     least = least_effects(results, measure, tried)
     return {
         label: WorstPair(

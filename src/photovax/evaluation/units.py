@@ -21,6 +21,10 @@ from photovax.models.edit import Edit, Mode
 __all__ = ["Protection", "Unit", "Units"]
 
 
+_LARGE = 100_000
+"""A short side in pixels that is larger than any model is fed."""
+
+
 @dataclass(frozen=True)
 class Protection:
     """How one saved photo is made: by a recipe or with random noise.
@@ -90,13 +94,21 @@ class Units:
         self.plan, self.size = plan, size
         self._editor_digests, self._models = editor_digests, immunizer.models
         self._purified_by = purified_by
-        # Recipes adapted to each way of editing and the weights they attack, hashed once.
+        # Recipes adapted to each way of editing, with digests of what they use, hashed once.
         self._recipes: dict[tuple[str, str], tuple[Recipe, list[str]]] = {}
+        self._noise_labels: dict[tuple[str, str], str] = {}
+        noises: dict[str, str] = {}
         for variant in plan.variants:
             for mode in plan.modes:
                 if variant.applies(mode):
                     recipe = variant.against(mode)
-                    self._recipes[variant.label, mode] = (recipe, immunizer.all_digests(recipe))
+                    floor = self._floor(variant, mode, _LARGE)
+                    first = noises.setdefault(floor.label, key_of(floor.facts()))
+                    same = first == key_of(floor.facts())
+                    label = floor.label if same else f"{floor.label} for {variant.label}"
+                    self._noise_labels[variant.label, mode] = label
+                    used = [*immunizer.all_digests(recipe), *recipe.picture_digests()]
+                    self._recipes[variant.label, mode] = (recipe, used)
 
     def of(self, subject: Subject) -> list[Unit]:
         """The units of one photo, ordered by purification and protection, without duplicates."""
@@ -164,8 +176,9 @@ class Units:
         for variant in self.plan.variants:
             for asked in self.plan.edits:
                 mode = asked.edit.mode
-                maskless = subject.kept is None and variant.against(mode).needs_mask
-                if variant.applies(mode) and asked.name not in left_out and not maskless:
+                if asked.name in left_out or not variant.applies(mode):
+                    continue
+                if subject.kept is not None or not variant.against(mode).needs_mask:
                     yield variant, asked
 
     def _protections(
@@ -174,16 +187,22 @@ class Units:
         """Label, protection and noise protection of a recipe's noise and of the recipe."""
         mode = asked.edit.mode
         recipe, digests = self._recipes[variant.label, mode]
-        floor, masked = variant.floor(mode), recipe.needs_mask
-        if floor.constraint.bounds_seen:
-            short = min(subject.photo.height, subject.photo.width)
-            floor = replace(floor, side=fed_side(recipe, self._models, short))
+        short = min(subject.photo.height, subject.photo.width)
+        floor, masked = self._floor(variant, mode, short), recipe.needs_mask
         mask = subject.mask_digest() if masked else None
         noise = Protection(
             key_of(subject.digest, "noise", floor.facts(), FLOOR_SEED, mask), floor, masked
         )
         made = Protection(key_of(subject.digest, recipe.digest(), digests, mask), recipe, masked)
-        return [(floor.label, noise, None), (variant.label, made, noise)]
+        label = self._noise_labels[variant.label, mode]
+        return [(label, noise, None), (variant.label, made, noise)]
+
+    def _floor(self, variant: Variant, mode: Mode, short: int) -> Floor:
+        """The noise floor of a recipe for photos with a short side of so many pixels."""
+        floor = variant.floor(mode)
+        if not floor.constraint.bounds_seen:
+            return floor
+        return replace(floor, side=fed_side(variant.against(mode), self._models, short))
 
 
 def _group(unit: Unit) -> tuple[str, str]:

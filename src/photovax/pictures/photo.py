@@ -113,6 +113,13 @@ class Photo:
         return channels.astype(like.dtype).reshape(like.shape)
 
     @property
+    def opaque(self) -> np.ndarray:
+        """Pixels that are not transparent, bool (H, W)."""
+        if self.alpha is None:
+            return np.ones((self.height, self.width), dtype=bool)
+        return self.alpha > 0
+
+    @property
     def height(self) -> int:
         """Height as shown, in pixels."""
         return int(self.pixels.shape[0])

@@ -147,3 +147,9 @@ def test_unknown_names_suggest_the_nearest():
 def test_wrong_options_are_named():
     with pytest.raises(UsageError, match=r"budget 'linf' does not take these options.*radios"):
         BUDGETS.create(Part("linf", {"radios": 1}))
+
+
+def test_a_size_that_is_no_number_is_over_the_budget():
+    start = torch.full((1, 3, 4, 4), 0.5)
+    with pytest.raises(BudgetExceeded):
+        round_within(start + float("nan"), start, Linf(8 / 255))

@@ -105,6 +105,9 @@ def test_a_chain_applies_its_views_in_turn(pixels):
             "of a chain's view named 'quality'",
         ),
         ([{"name": "jpg"}], UnknownName, "did you mean 'jpeg'"),
+        (5, UsageError, "needs a list of views, got 5"),
+        ([{"name": 5}], UsageError, "tables with a name"),
+        ([{"name": "jpeg", "options": 5}], UsageError, "options must be a table, got 5"),
     ],
 )
 def test_a_wrong_chain_is_refused(views, error, match):
@@ -130,3 +133,16 @@ def test_a_wrong_chain_is_refused(views, error, match):
 def test_options_out_of_range_are_refused(name, options, match):
     with pytest.raises(UsageError, match=match):
         VIEWS.create(Part(name, options))
+
+
+@pytest.mark.parametrize("name", ["crop_resize", "rotate"])
+def test_a_mask_is_cut_as_its_photo_after_noise(name):
+    """Though noise takes more random numbers for three channels than for one."""
+    chain = VIEWS.create(Part("chain", {"views": [{"name": "noise"}, {"name": name}]}))
+    mask = torch.zeros(1, 1, 64, 80)
+    mask[..., 20:40, 30:60] = 1
+    cut = chain(mask, torch.Generator().manual_seed(3)) > 0.5
+    photo = chain(mask.expand(-1, 3, -1, -1), torch.Generator().manual_seed(3)) > 0.5
+    assert cut.any()
+    assert not torch.equal(cut, mask > 0.5)
+    assert (photo == cut).float().mean() > 0.99

@@ -139,6 +139,14 @@ class Sum(Objective[S]):
         return total
 
 
+def _named(term: object) -> bool:
+    return (
+        isinstance(term, Mapping)
+        and isinstance(term.get("name"), str)
+        and isinstance(term.get("options", {}), Mapping)
+    )
+
+
 @OBJECTIVES.register("sum")
 def _sum(terms: Sequence[Mapping[str, Any]]) -> Objective[Any]:
     """The sum that plain data describes.
@@ -152,7 +160,8 @@ def _sum(terms: Sequence[Mapping[str, Any]]) -> Objective[Any]:
         UsageError: If there is no term, a term has no name, or a weight is not a number.
     """
     known = {"name", "options", "weight"}
-    if not terms or not all(isinstance(term, Mapping) and "name" in term for term in terms):
+    listed = isinstance(terms, list | tuple) and bool(terms)
+    if not listed or not all(_named(term) for term in terms):
         raise UsageError("objective sum needs terms, each with a name")
     for term in terms:
         for key in term.keys() - known:

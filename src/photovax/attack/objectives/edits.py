@@ -254,9 +254,9 @@ def drawn(edit: Edit, prompts: Sequence[str], generator: Generator) -> Edit:
     """The edit with one of the prompts, drawn at random.
 
     Raises:
-        UsageError: If the prompts are a single string.
+        UsageError: If the prompts are no list.
     """
-    if isinstance(prompts, str):
+    if not isinstance(prompts, list | tuple):
         raise UsageError(f"prompts must be a list, got {prompts!r}; put it in brackets")
     if not prompts:
         return edit

@@ -66,9 +66,13 @@ def _chain(views: Sequence[Mapping[str, Any]]) -> Chain:
         UsageError: If there is no view, or a table has no name.
     """
     known = dict.fromkeys(("name", "options"))
+    if not isinstance(views, list | tuple):
+        raise UsageError(f"view chain needs a list of views, got {views!r}")
     for each in views:
-        if not isinstance(each, Mapping) or "name" not in each:
+        if not isinstance(each, Mapping) or not isinstance(each.get("name"), str):
             raise UsageError(f"view chain needs tables with a name, got {each!r}")
+        if not isinstance(each.get("options", {}), Mapping):
+            raise UsageError(f"view chain: options must be a table, got {each['options']!r}")
         for key in each.keys() - known.keys():
             raise unknown("field of a chain's view", key, known)
     return Chain(tuple(VIEWS.create(Part(each["name"], each.get("options", {}))) for each in views))

@@ -93,7 +93,9 @@ class Rotate(View):
         grid = F.affine_grid(
             turn.expand(len(images), 2, 3), list(images.shape), align_corners=False
         )
-        turned = F.grid_sample(images, grid, "bicubic", "border", align_corners=False)
+        # Older PyTorch has no gradient of bicubic sampling on Apple's GPUs.
+        smooth = "bicubic" if images.device.type in ("cpu", "cuda") else "bilinear"
+        turned = F.grid_sample(images, grid, smooth, "border", align_corners=False)
         return turned.clamp(0, 1)
 
 
@@ -175,7 +177,11 @@ class Noise(View):
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """The noisy images."""
-        noise = torch.randn(images.shape, generator=generator, device=images.device)
+        # A generator of its own, so that masks, which have fewer channels, draw what comes after
+        # in a chain as photos do.
+        seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+        own = torch.Generator(generator.device).manual_seed(seed)
+        noise = torch.randn(images.shape, generator=own, device=images.device)
         return (images + noise * (self.levels / 255)).clamp(0, 1)
 
 
