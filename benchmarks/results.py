@@ -4,6 +4,9 @@ Each experiment is a plan like those of ``photovax evaluate``; all keep what is 
 that they share photos and edits, an interrupted run goes on, and several processes with
 ``--shard`` help each other. Without ``--shard`` the report of each experiment is written to
 ``OUT/NAME``, and its tables are printed as Markdown. In all it takes hours.
+
+``--editor`` names another editor, which is then attacked as well. ``another-editor`` asks for
+nothing but instructions.
 """
 
 from __future__ import annotations
@@ -100,9 +103,9 @@ class Experiment:
     metrics: tuple[str, ...] = METRICS
     visibilities: tuple[str, ...] = ()
 
-    def plan(self) -> Plan:
-        """What to do."""
-        asked: Iterable[Asked] = load_edits(None, DEFAULT_MODEL)
+    def plan(self, editor: str = DEFAULT_MODEL) -> Plan:
+        """What to do, against an editor and with it."""
+        asked: Iterable[Asked] = load_edits(None, editor)
         kept = [one for one in asked if not self.edits or one.name in self.edits]
         return Plan(
             variants(self.recipes, self.levels, self.visibilities),
@@ -110,6 +113,8 @@ class Experiment:
             (NONE, *self.purifications),
             seeds=self.seeds,
             metrics=self.metrics,
+            models=(editor,),
+            editor=editor,
         )
 
     def of(self, photos: Sequence[Path]) -> Sequence[Path]:
@@ -203,6 +208,12 @@ EXPERIMENTS = {
     "through-the-edit": Experiment((*ENCODER, THROUGH), (16,), 6),
     "purified": Experiment(ENCODER, (16,), 3, edits=ONE_EACH, purifications=PURIFIERS),
     "all-recipes": ALL_RECIPES,
+    # Recipes that need no network: one for another autoencoder has to be trained first.
+    "another-editor": replace(
+        ALL_RECIPES,
+        recipes=(DEFAULT, MAX, "fast-diffusion", LINF, ENCODER[0]),
+        purifications=("jpeg75", "resize50", "denoiser-perceptual"),
+    ),
     "all-recipes-inpainting": replace(ALL_RECIPES, edits=ONE_EACH[1:2]),
     "half-the-budget": replace(THREE_SEEDS, levels=(8,)),
     "half-the-budget-through-the-edit": replace(
@@ -218,6 +229,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos and masks")
     parser.add_argument("--weights", type=Path, help="folder with lpips-alex.safetensors")
+    parser.add_argument("--editor", default=DEFAULT_MODEL, help="name or folder of an editor")
     parser.add_argument(
         "--only", nargs="+", choices=EXPERIMENTS, help=f"all but {LARGE} if not given"
     )
@@ -229,7 +241,9 @@ def main() -> None:
     photos = find_photos([options.photos])
     for name in options.only or [each for each in EXPERIMENTS if each != LARGE]:
         experiment = EXPERIMENTS[name]
-        evaluation = Evaluation(experiment.plan(), options.out, weights=options.weights)
+        evaluation = Evaluation(
+            experiment.plan(options.editor), options.out, weights=options.weights
+        )
         own = experiment.of(photos)
         evaluation.run(own[index - 1 :: count])
         if count > 1:
