@@ -125,3 +125,5 @@ def test_what_slows_or_stops_it_is_said(monkeypatch, untried):
     assert "0.5 GiB of memory are available" in said
     assert "an NVIDIA driver" in said
     assert found.works
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # and the CPU was chosen
+    assert "an NVIDIA driver" not in "\n".join(doctor.diagnose(device="cpu").changes)

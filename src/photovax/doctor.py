@@ -91,6 +91,7 @@ class Computing:
         instructions: Vector instructions of the processor that PyTorch uses.
         bfloat16: Whether the device has instructions for bfloat16, so that steps are quicker.
         threads: Number of threads on the processor.
+        cuda: Whether PyTorch can use an NVIDIA card, be it chosen or not.
     """
 
     device: str
@@ -98,6 +99,7 @@ class Computing:
     instructions: str
     bfloat16: bool
     threads: int
+    cuda: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ def _computing(device: str) -> tuple[Computing | None, str | None]:
         instructions=torch.backends.cpu.get_cpu_capability(),
         bfloat16=quick_passes("auto", chosen) is not None,
         threads=torch.get_num_threads(),
+        cuda=torch.cuda.is_available(),
     )
     return found, None
 
@@ -320,7 +323,7 @@ def _changes(
         return
     if trial.problem is not None and computing.device != "cpu":
         yield f"{computing.device} fails: give --device cpu, or bring its driver up to date"
-    if computing.device == "cpu" and shutil.which("nvidia-smi"):
+    if computing.device == "cpu" and not computing.cuda and shutil.which("nvidia-smi"):
         yield (
             "there is an NVIDIA driver, but this PyTorch does not use it: install a PyTorch with "
             "CUDA, as pytorch.org says"

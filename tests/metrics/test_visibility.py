@@ -354,3 +354,14 @@ def test_the_line_for_people(found, line):
 
 def test_the_viewing_conditions_are_said():
     assert "full HD: 1920 x 1080 pixels, 24 inches from 0.60 m, 37.8 pixels per degree" in VIEWING
+
+
+def test_a_faulty_package_costs_its_figures_only(photo, monkeypatch):
+    def faulty(*_args, **_options):
+        raise AttributeError("no such attribute\nand more")
+
+    monkeypatch.setattr("photovax.metrics.visibility.flip", faulty)
+    monkeypatch.setattr("photovax.metrics.visibility.jod", faulty)
+    found = visible_difference(photo, photo)
+    assert (found.jod, found.flip) == (None, None)
+    assert found.left_out == "AttributeError: no such attribute"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image, TiffImagePlugin
 from photovax.errors import (
     UnreadablePhoto,
 )
+from photovax.pictures.colour import _READERS
 from photovax.pictures.photo import read_photo
 from tests.pictures.made import GREY_ICC, SRGB, cmyk_profile, noise, png, saved
 
@@ -138,3 +140,24 @@ def test_a_profile_that_does_not_fit_is_dropped_with_a_note(channels, icc, tmp_p
     photo = read_photo(saved(tmp_path / "x.jpg", array, icc_profile=icc))
     assert photo.metadata.icc is None
     assert "profile" in photo.notes[0]
+
+
+def test_more_bits_than_are_kept_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "a.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
+    assert read_photo(tmp_path / "a.ppm").notes == ("16-bit channels: a saved copy has 8 bits",)
+    (tmp_path / "b.ppm").write_bytes(b"P6 2 2 255\n" + bytes(12))
+    assert read_photo(tmp_path / "b.ppm").notes == ()
+    picture = Image.new("RGB", (16, 16), "teal")
+    for name, mark, at, value, bits in (
+        ("a.jp2", b"ihdr", 10, 15, 16),
+        ("a.avif", b"pixi", 5, 10, 10),
+        ("a.avif", b"av1C", 2, 0x40, 10),
+    ):
+        picture.save(tmp_path / name)
+        data = bytearray((tmp_path / name).read_bytes())
+        assert not [note for note in read_photo(bytes(data)).notes if "bit channels" in note]
+        if mark == b"av1C":
+            data = data.replace(b"pixi", b"free")
+        data[data.index(mark) + 4 + at] |= value
+        reader = _READERS["AVIF" if name.endswith("avif") else "JPEG2000"]
+        assert reader(BytesIO(bytes(data))).bits == bits

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from photovax.errors import UnreadablePhoto
+from photovax.pictures.companions import companions
 from photovax.pictures.photo import Photo, read_photo
 from tests.pictures import phones
 from tests.pictures.made import XMP, round_trip, smooth
@@ -203,3 +205,47 @@ def test_damage_behind_the_photo_never_breaks_the_reading() -> None:
             assert np.array_equal(read_photo(bytes(data)).pixels, pixels)
             read += 1
     assert read > 40
+
+
+def blocks(number: int) -> bytes:
+    """A resource of Photoshop's with four bytes."""
+    return b"8BIM" + struct.pack(">HHI", number, 0, 4) + b"data"
+
+
+@pytest.mark.parametrize(
+    ("number", "path"), [(1999, False), (2000, True), (2999, True), (3000, False)]
+)
+def test_clipping_paths_are_noted(number: int, path: bool, tmp_path: Path) -> None:
+    segment = phones.segment(0xED, b"Photoshop 3.0\0" + blocks(1005) + blocks(number))
+    wanted = ("clipping paths: not kept",) if path else ()
+    assert read_photo(phones.jpeg(phones.base(), segment)).notes == wanted
+    tags = ImageFileDirectory_v2()
+    tags[34377] = blocks(1005) + blocks(number)
+    tags.tagtype[34377] = 1
+    smooth_picture = Image.fromarray(smooth(8, 8))
+    smooth_picture.save(tmp_path / "a.tif", tiffinfo=tags)
+    assert read_photo(tmp_path / "a.tif").notes == wanted
+
+
+def test_a_place_on_a_map_and_layers_are_noted(tmp_path: Path) -> None:
+    tags = ImageFileDirectory_v2()
+    tags[34735] = (1, 1, 0, 0)
+    tags[37724] = b"Adobe Photoshop Document Data Block\0"
+    tags.tagtype.update({34735: 3, 37724: 7})
+    Image.fromarray(smooth(8, 8)).save(tmp_path / "a.tif", tiffinfo=tags)
+    assert read_photo(tmp_path / "a.tif").notes == (
+        "its place on a map (GeoTIFF): not kept",
+        "Photoshop's layers: not kept",
+    )
+
+
+def test_an_avif_of_the_brand_of_gain_maps_is_noted(tmp_path: Path) -> None:
+    Image.fromarray(smooth(16, 16)).save(tmp_path / "a.avif")
+    assert read_photo(tmp_path / "a.avif").notes == ()
+    data = (tmp_path / "a.avif").read_bytes()
+    size = int.from_bytes(data[:4], "big")
+    # The decoder wants the map itself, which no package here writes.
+    mapped = io.BytesIO(data[:size].replace(b"MA1B", b"tmap") + data[size:])
+    with Image.open(tmp_path / "a.avif") as image:
+        assert companions(image, mapped).notes == ("an HDR gain map: not kept",)
+    assert mapped.tell() == 0

@@ -183,3 +183,14 @@ def test_a_grey_avif_drops_alpha_that_is_opaque(tmp_path):
     back = read_photo(tmp_path / "a.avif")
     assert back.pixels.shape == photo.pixels.shape
     assert np.array_equal(back.pixels, photo.compressed(Compression("AVIF", 100)).pixels)
+
+
+@pytest.mark.parametrize("quality", [95, 100])
+def test_grain_that_fills_the_encoders_buffer_is_written_nevertheless(tmp_path, quality):
+    grain = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    copy = tmp_path / "b.jpg"
+    own = Compression("JPEG", quality, subsampling="4:4:4", progressive=True)
+    with pytest.raises(OSError, match="broken data stream"):  # what is worked around
+        Image.fromarray(grain).save(copy, "JPEG", **own.options())
+    write_photo(Photo.from_array(grain), copy, compression=own)
+    assert np.array_equal(read_photo(copy).pixels, own.decoded(grain))

@@ -118,3 +118,19 @@ def test_exif_too_damaged_to_search_is_dropped(tmp_path: Path) -> None:
     assert photo.metadata.exif is None
     assert "damaged EXIF" in photo.notes[0]
     assert plain(noise(1, 1, 3), exif=cut).without_gps().metadata.exif is None
+
+
+@pytest.mark.parametrize(("orientation", "sides"), [(1, (20, 12)), (3, (20, 12)), (6, (12, 20))])
+def test_the_sides_in_exif_are_those_of_the_upright_photo(
+    orientation: int, sides: tuple[int, int], tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "maker"
+    exif.get_ifd(0x8769).update({0xA002: 20, 0xA003: 12, 0x829A: 0.5})
+    photo = read_photo(saved(tmp_path / "x.jpg", smooth(12, 20), exif=exif.tobytes()))
+    kept = Image.Exif()
+    kept.load(photo.metadata.exif)
+    inner = kept.get_ifd(0x8769)
+    assert (inner[0xA002], inner[0xA003]) == sides == (photo.width, photo.height)
+    assert inner[0x829A] == 0.5

@@ -163,6 +163,11 @@ def test_the_name_of_a_result(source: str, result: str) -> None:
 
 def test_the_name_of_a_result_of_another_type() -> None:
     assert result_name("a.png", suffix=".tif", addition="") == "a.tif"
+    others = [
+        result_name(name, suffix=None, addition="")
+        for name in ("a.jfif", "b.JPE", "c.mpo", "d.apng", "e.gif")
+    ]
+    assert others == ["a.jpg", "b.jpg", "c.jpg", "d.png", "e.png"]
     own = [result_name(name, suffix=None, addition=".x") for name in ("a.JPG", "b.heic", "c.bmp")]
     assert own == ["a.x.JPG", "b.x.heic", "c.x.png"]
 

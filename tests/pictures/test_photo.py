@@ -121,7 +121,7 @@ def test_several_frames_are_refused(suffix: str, tmp_path: Path) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:])
     with pytest.raises(AnimatedPhoto, match="3 frames") as caught:
         read_photo(path)
-    assert f"magick '{path}[0]' frame.png" in (caught.value.hint or "")
+    assert f'magick "{path}[0]" frame.png' in (caught.value.hint or "")
 
 
 def test_a_camera_raw_file_is_not_taken_for_its_preview(tmp_path: Path) -> None:

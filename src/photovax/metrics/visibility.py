@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from photovax.errors import MetricUnavailable
+from photovax.errors import MetricUnavailable, first_line
 from photovax.extras import package
 from photovax.machine.memory import LIBRARIES, available_bytes, resident_bytes
 from photovax.metrics.contracts import PAIR_METRICS
@@ -145,6 +145,9 @@ def visible_difference(
             return measure()
         except MetricUnavailable as error:
             reasons.append((error.hint or str(error)).removeprefix("type: "))
+            return None
+        except Exception as error:  # noqa: BLE001 - of another package: it must not cost the photo
+            reasons.append(f"{type(error).__name__}: {first_line(error)}")
             return None
 
     # FLIP comes first, since it takes the least memory.

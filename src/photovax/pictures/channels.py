@@ -29,7 +29,9 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def bits_per_channel(image: Image.Image) -> int:
-    """Bits per channel in the file, where Pillow reports them (not for AVIF).
+    """Bits per channel in the file, where Pillow reports them.
+
+    Not for AVIF and JPEG 2000; see ``colour.colour_in_file``.
 
     Args:
         image: Opened image that is not loaded yet.
@@ -43,7 +45,17 @@ def bits_per_channel(image: Image.Image) -> int:
         return int(max(8, *image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))
     if "bit_depth" in image.info:  # HEIF
         return int(image.info["bit_depth"])
+    if image.format == "PPM":
+        return 16 if _largest_value(image) > 255 else 8
     return 16 if ";16" in raw_mode(image) or image.mode.startswith("I") else 8
+
+
+def _largest_value(image: Image.Image) -> int:
+    """The largest value that a file of Netpbm's says that it may have; 0 if it says none."""
+    tile = getattr(image, "tile", None)
+    args = tile[0].args if tile else None
+    values = args if isinstance(args, tuple) else ()
+    return max((value for value in values if isinstance(value, int)), default=0)
 
 
 def eight_bit(

@@ -66,14 +66,18 @@ class FileColour:
     Attributes:
         code_points: Colour primaries and transfer characteristics, as numbers of ITU-T H.273.
         icc: Profile that Pillow does not read.
+        bits: Bits per channel; 0 if they are not told.
     """
 
     code_points: tuple[int, int] | None = None
     icc: bytes | None = None
+    bits: int = 0
 
 
 def colour_in_file(image: Image.Image) -> FileColour:
     """Read what Pillow leaves in the file: cICP of PNG, nclx of AVIF, the profile of JPEG 2000.
+
+    Of AVIF and JPEG 2000 also the number of bits.
 
     Args:
         image: Opened image that is not loaded yet: Pillow lets the file go then.
@@ -224,12 +228,17 @@ def _avif(file: BinaryIO) -> FileColour:
     (primary,) = struct.unpack_from(">I" if meta[b"pitm"][0] else ">H", meta[b"pitm"], 4)
     parts = dict(_boxes(meta[b"iprp"]))
     properties = list(_boxes(parts[b"ipco"]))
+    found = FileColour()
     for index in _associated(parts[b"ipma"], primary):
         kind, body = properties[index - 1]
-        if kind == b"colr" and body.startswith(b"nclx"):
+        if kind == b"colr" and body.startswith(b"nclx") and found.code_points is None:
             primaries, transfer = struct.unpack_from(">HH", body, 4)
-            return FileColour((primaries, transfer))
-    return FileColour()
+            found = replace(found, code_points=(primaries, transfer))
+        if kind == b"pixi":  # ISO/IEC 23008-12, section 6.5.6
+            found = replace(found, bits=max(body[5 : 5 + body[4]], default=0))
+        if kind == b"av1C" and not found.bits:  # AV1 in ISOBMFF, section 2.3.3
+            found = replace(found, bits=(8, 10, 12)[bool(body[2] & 64) + bool(body[2] & 32)])
+    return found
 
 
 def _associated(body: bytes, item: int) -> list[int]:
@@ -249,11 +258,14 @@ def _associated(body: bytes, item: int) -> list[int]:
 
 
 def _jpeg2000(file: BinaryIO) -> FileColour:
-    """The profile in the ``colr`` box of a JP2 (ISO/IEC 15444-1, annex I.5.3.3)."""
+    """What is in the ``ihdr`` and ``colr`` boxes of a JP2 (ISO/IEC 15444-1, annex I.5.3)."""
+    found = FileColour()
     for kind, body in _boxes(_content(file, b"jp2h")):
-        if kind == b"colr" and body[0] in (2, 3):
-            return FileColour(icc=body[3:])
-    return FileColour()
+        if kind == b"ihdr" and body[10] != 255:  # 255: channels differ
+            found = replace(found, bits=(body[10] & 127) + 1)
+        if kind == b"colr" and body[0] in (2, 3) and found.icc is None:
+            found = replace(found, icc=body[3:])
+    return found
 
 
 def _content(file: BinaryIO, wanted: bytes) -> bytes:

@@ -17,6 +17,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.pictures import multi_picture
 from photovax.pictures.content_credentials import manifest_store
@@ -50,7 +51,11 @@ _POINTERS = {
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _EXTENSION_HEAD = 40  # identifier of the whole, its length, an offset
 
-_APP1, _APP2 = 0xE1, 0xE2
+_APP1, _APP2, _APP13 = 0xE1, 0xE2, 0xED
+_PHOTOSHOP = b"Photoshop 3.0\0"
+_PATH = re.compile(
+    rb"8BIM(?:\x07[\xd0-\xff]|[\x08-\x0a].|\x0b[\x00-\xb7])", re.DOTALL
+)  # 2000 to 2999
 # Beginnings of APP segments that are kept, or told of elsewhere.
 _KNOWN = {
     0xE0: (b"JFIF\0", b"JFXX\0"),
@@ -58,8 +63,13 @@ _KNOWN = {
     _APP2: (b"ICC_PROFILE\0", multi_picture.PREFIX, ISO),
     0xEB: (b"JP",),  # C2PA
     0xEC: (b"Ducky",),  # the quality asked of Photoshop
-    0xED: (b"Photoshop 3.0\0",),
+    _APP13: (_PHOTOSHOP,),
     0xEE: (b"Adobe",),
+}
+_BLOCKS_TAG = 34377  # Photoshop's
+_IN_TIFF = {
+    34735: "its place on a map (GeoTIFF): not kept",
+    37724: "Photoshop's layers: not kept",
 }
 _VERSION = re.compile(r"[\w.]{1,16}")  # it is written as it is
 _NOT_ZERO = re.compile(rb"[^\0]")
@@ -109,6 +119,12 @@ def companions(image: Image.Image, file: BinaryIO | None) -> Companions:
         notes.append(f"{count} pictures in one file: only the primary one is kept")
     if image.info.get("aux") or image.info.get("depth_images"):
         notes.append("auxiliary pictures (depth, gain map): not kept")
+    if image.format == "AVIF" and file is not None and at_hand and _is_tone_mapped(file):
+        notes.append("an HDR gain map: not kept")
+    if isinstance(image, TiffImageFile):
+        notes += [what for tag, what in _IN_TIFF.items() if tag in image.tag_v2]
+        if _draws(_bytes(image.tag_v2.get(_BLOCKS_TAG))):
+            notes.append("clipping paths: not kept")
     xmp = image.info.get("xmp")
     facts = _Facts.of(xmp if isinstance(xmp, bytes) else None)
     if image.format in ("HEIF", "AVIF") and facts.moving:
@@ -117,6 +133,16 @@ def companions(image: Image.Image, file: BinaryIO | None) -> Companions:
     if store is not None or facts.provenance:
         notes.append("Content Credentials (C2PA): not kept; sign with the original to go on")
     return replace(found, notes=tuple(notes))
+
+
+def _is_tone_mapped(file: BinaryIO) -> bool:
+    """Whether an AVIF is of the brand of pictures with a gain map (ISO 21496-1, annex C)."""
+    at = file.tell()
+    file.seek(0)
+    head = file.read(256)
+    file.seek(at)
+    size = int.from_bytes(head[:4], "big")
+    return head[4:8] == b"ftyp" and b"tmap" in head[8:size]
 
 
 def without_pointers(metadata: Metadata) -> Metadata:
@@ -249,9 +275,20 @@ def _of_segments(primary: Jpeg) -> list[str]:
         for each in primary.segments
         if each.application and not each.payload.startswith(_KNOWN.get(each.marker, ()))
     }
+    if any(map(_draws, primary.payloads(_APP13, _PHOTOSHOP))):
+        notes.append("clipping paths: not kept")
     if unknown:
         notes.append(f"its maker's own data ({', '.join(sorted(unknown))}): not kept")
     return notes
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _draws(blocks: bytes) -> bool:
+    """Whether Photoshop's blocks hold a path (Photoshop File Formats, image resource IDs)."""
+    return _PATH.search(blocks) is not None
 
 
 def _of_the_rest(data: bytes, start: int, pictures: list[Jpeg]) -> list[str]:

@@ -144,13 +144,37 @@ class Compression:
         if self.kind == "HEIF":
             chroma = int(self.subsampling.replace(":", ""))
             return {"quality": self.quality, "chroma": chroma, "enc_params": heic_encoder()}
-        given: dict[str, Any] = {"subsampling": self.subsampling, "progressive": self.progressive}
+        # Fitted codes need the whole file in a buffer, which Pillow makes too small for the finest.
+        given: dict[str, Any] = {
+            "subsampling": self.subsampling,
+            "progressive": self.progressive,
+            "optimize": self.compact and self.quality <= 95,
+        }
         if self.tables is None:
             given["quality"] = self.quality
         else:
             given["qtables"] = [list(table) for table in self.tables]
-        # Fitted codes need the whole file in a buffer, which Pillow makes too small for the finest.
-        return given | {"optimize": self.compact and self.quality <= 95}
+        return given
+
+    def encoded(self, image: Image.Image, **more: Any) -> bytes:
+        """A file with these settings.
+
+        Args:
+            image: Picture, with alpha where the format holds it.
+            more: Further options of Pillow's ``save``.
+        """
+        options = self.options(grey=image.mode in ("L", "LA")) | more
+        file = io.BytesIO()
+        try:
+            image.save(file, self.kind, **options)
+        except OSError:
+            if self.kind != "JPEG":
+                raise
+            # So do several passes, and grain fills the buffer at lower qualities, too. Pixels are
+            # the same without both.
+            file = io.BytesIO()
+            image.save(file, self.kind, **options | {"progressive": False, "optimize": False})
+        return file.getvalue()
 
     def decoded(self, channels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What a file with these settings decodes to.
@@ -163,9 +187,7 @@ class Compression:
         """
         if self.kind == "HEIF":
             heic_ready("this compression", UsageError)
-        file = io.BytesIO()
-        grey = channels.shape[2] == 1
-        as_image(channels).save(file, self.kind, **self.options(grey=grey))
+        file = io.BytesIO(self.encoded(as_image(channels)))
         with strict_pillow(channels.shape[0] * channels.shape[1]), Image.open(file) as image:
             # An alpha channel that is opaque everywhere is dropped.
             shown = np.asarray(image.convert(as_image(channels[:1, :1]).mode))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from photovax.pictures.iptc import without_places
@@ -24,6 +25,7 @@ __all__ = [
 _PREFIX = b"Exif\0\0"
 _X_RESOLUTION = 0x011A
 _ORIENTATION, _GPS = 0x0112, 0x8825
+_EXIF_TABLE, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
 _MOST_GPS_TAGS = 64  # the standard has 32; more is damage or an attack
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _THUMBNAIL_TAGS = ((0x0201, 0x0202), (0x0111, 0x0117))  # (where, how many bytes): JPEG, strips
@@ -104,6 +106,8 @@ def tidied(metadata: Metadata) -> tuple[Metadata, int, list[str]]:
         try:
             table = ExifTable(exif)
             orientation = table.orientation()
+            if orientation is not None and orientation > 4:  # turned by a quarter
+                table.turn()
             exif = table.tidied()
         except ValueError as error:
             exif = None
@@ -167,6 +171,23 @@ class ExifTable:
             self._blank_thumbnail(self._next)
         self._blank_jpegs()
         return self._without(_ORIENTATION)
+
+    def turn(self) -> None:
+        """Exchange the width and the height that the table of the photo states."""
+        for entry in self.entries:
+            if self.tag_of(entry) != _EXIF_TABLE:
+                continue
+            for at in self._numbers(entry):
+                with suppress(ValueError):  # a photo may be kept with a damaged inner table
+                    places = {
+                        self.tag_of(inner): at + 2 + 12 * number
+                        for number, inner in enumerate(self._table(at)[0])
+                    }
+                    if places.keys() >= {_WIDTH, _HEIGHT}:
+                        first, second = (
+                            slice(places[tag] + 2, places[tag] + 12) for tag in (_WIDTH, _HEIGHT)
+                        )
+                        self.body[first], self.body[second] = self.body[second], self.body[first]
 
     def without_gps(self) -> bytes | None:
         """The block with its GPS table set to zero and unlinked; None if nothing is left."""

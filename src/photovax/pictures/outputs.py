@@ -23,6 +23,7 @@ from photovax.pictures.types import (
     HEIC_SUFFIXES,
     INEXACT_SUFFIXES,
     JPEG_SUFFIXES,
+    OTHER_SUFFIXES,
     OWN_SUFFIXES,
     PICTURE_SUFFIXES,
     WRITTEN_SUFFIXES,
@@ -253,7 +254,9 @@ def result_name(name: str, *, suffix: str | None, addition: str, whole: bool = F
     stem, own = os.path.splitext(name)
     if whole or own.lower() not in PICTURE_SUFFIXES:
         stem = name
-    return f"{stem}{addition}{suffix or (own if own.lower() in WRITTEN_SUFFIXES else '.png')}"
+    if suffix is None:
+        suffix = own if own.lower() in WRITTEN_SUFFIXES else OTHER_SUFFIXES.get(own.lower(), ".png")
+    return f"{stem}{addition}{suffix}"
 
 
 def copy_times(source: str, result: str) -> None:

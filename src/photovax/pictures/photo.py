@@ -269,10 +269,11 @@ def _photo(image: Image.Image, name: str, file: BinaryIO | None) -> Photo:
     _refuse_several(image, name)
     beside = companions(image, file)
     bits, mode_in_file = bits_per_channel(image), raw_mode(image)
-    if bits != 8:
-        notes.append(f"{bits}-bit channels: a saved copy has 8 bits")
     try:
         colour = colour_in_file(image)
+        told = max(bits, colour.bits) if bits > 1 else bits
+        if told != 8:
+            notes.append(f"{told}-bit channels: a saved copy has 8 bits")
         image.load()
         found, orientation, lost = tidied(_metadata(image, colour, notes))
         notes += lost
@@ -315,7 +316,7 @@ def _refuse_several(image: Image.Image, name: str) -> None:
     if frames > 1 and image.format not in ("MPO", "HEIF"):
         raise AnimatedPhoto(
             f"{name}: {frames} frames or pages ({image.format}), where one is allowed",
-            hint=f"take one out first, such as: magick '{name}[0]' frame.png",
+            hint=f'take one out first, such as: magick "{name}[0]" frame.png',
         )
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "JPEG_SUFFIXES",
     "LOSSY_SUFFIXES",
     "MEDIA_TYPES",
+    "OTHER_SUFFIXES",
     "OWN_SUFFIXES",
     "PICTURE_SUFFIXES",
     "WRITTEN_SUFFIXES",
@@ -34,6 +35,9 @@ INEXACT_SUFFIXES = {".avif", *JPEG_SUFFIXES}
 
 LOSSY_SUFFIXES = {".webp", *HEIC_SUFFIXES, *INEXACT_SUFFIXES}
 """Suffixes of types that can be compressed with loss."""
+
+OTHER_SUFFIXES = {**dict.fromkeys((".jfif", ".jpe", ".mpo"), ".jpg"), ".apng": ".png"}
+"""Usual suffixes of types that are written, by other suffixes of theirs."""
 
 WRITTEN_SUFFIXES = {".png", ".tif", ".tiff", *LOSSY_SUFFIXES}
 """Suffixes of files that photovax writes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -128,9 +127,8 @@ def _write_jpeg(photo: Photo, file: BinaryIO, compression: Compression | None) -
         "extra": known.iptc and jpeg_segment(known.iptc),
     }
     given = {key: value for key, value in options.items() if value is not None}
-    base = io.BytesIO()
-    as_image(photo.held(compression)).save(base, "JPEG", **compression.options(), **given)
-    file.write(base.getvalue() if more is None else more.appended(base.getvalue()))
+    base = compression.encoded(as_image(photo.held(compression)), **given)
+    file.write(base if more is None else more.appended(base))
 
 
 def _write_tiff(photo: Photo, file: BinaryIO, compression: Compression | None) -> None:

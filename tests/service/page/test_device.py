@@ -124,6 +124,20 @@ def test_what_a_browser_cannot_do_is_said_and_the_rest_goes_on(page: Any, tmp_pa
     assert "Done" in rows.nth(2).inner_text()
 
 
+def test_what_moves_is_refused(page: Any, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    names = ("a.gif", "b.webp", "c.png")
+    for name in names:
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], loop=0)
+    with Image.open(SAMPLE) as sample:
+        sample.crop((0, 0, 64, 64)).save(tmp_path / "still.png")
+    page.set_input_files("#file", [tmp_path / name for name in (*names, "still.png")])
+    downloaded(page, "still.png").close()
+    rows = page.locator("#list li")
+    for row in range(3):
+        assert "several frames" in rows.nth(row).inner_text()
+
+
 def test_a_server_that_lacks_a_file_is_named(browser: Any, address: str, tmp_path: Path) -> None:
     with Image.open(SAMPLE) as sample:
         sample.crop((0, 0, 64, 64)).save(tmp_path / "a.png")

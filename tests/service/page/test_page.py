@@ -545,6 +545,28 @@ def test_photos_that_are_dropped_or_pasted_can_be_deleted_while_they_are_uploade
             assert page.is_hidden("#outcome")
 
 
+def test_fields_take_what_is_dropped_on_them(page: Any) -> None:
+    """Photos there are for a check, and text for a prompt: neither is immunized."""
+    taken = page.evaluate(
+        """() => {
+          const drop = (on, fill) => {
+            const data = new DataTransfer();
+            fill(data.items);
+            const how = { dataTransfer: data, cancelable: true, bubbles: true };
+            const event = new DragEvent("drop", how);
+            on.dispatchEvent(event);
+            return event.defaultPrevented;
+          };
+          const photo = (items) => items.add(new File(["x"], "a.png", { type: "image/png" }));
+          const text = (items) => items.add("words", "text/plain");
+          const find = (id) => document.getElementById(id);
+          return [drop(find("copy"), photo), drop(find("prompt"), text), drop(document.body, text)];
+        }"""
+    )
+    assert taken == [False, False, False]
+    assert page.is_hidden("#queue")
+
+
 def test_a_phone_is_offered_its_camera_and_nothing_that_takes_a_mouse(
     browser: Any, address: str
 ) -> None:

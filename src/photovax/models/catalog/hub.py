@@ -163,7 +163,8 @@ def by_hand(name: str, entry: Entry, *, whole: bool) -> str:
 def command(name: str, source: Source, *, whole: bool) -> str:
     """The command of the hub's own client that downloads the same files into ``NAME``."""
     revision = "" if source.revision is None else f" --revision {source.revision}"
-    patterns = " ".join(f"--include '{pattern}'" for pattern in wanted(source, whole=whole))
+    # Double quotes, which are those that every shell knows.
+    patterns = " ".join(f'--include "{pattern}"' for pattern in wanted(source, whole=whole))
     return f"hf download {source.repository}{revision} {patterns} --local-dir {name}"
 
 

@@ -121,7 +121,7 @@ function paint() {
   const height = Math.min(after.naturalHeight, 4096);
   const crop = (image) => {
     const sheet = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    sheet.drawImage(image, (width - image.naturalWidth) / 2, (height - image.naturalHeight) / 2);
+    sheet.drawImage(image, Math.round((width - image.naturalWidth) / 2), Math.round((height - image.naturalHeight) / 2));
     return sheet.getImageData(0, 0, width, height);
   };
   const one = crop(before).data;

@@ -69,6 +69,16 @@ async function pixels(blob) {
   return { sheet, data: sheet.getImageData(0, 0, width, height) };
 }
 
+// Whether a file holds several frames, of which a canvas shows the first.
+async function moves(blob) {
+  const head = new Uint8Array(await blob.slice(0, 65536).arrayBuffer());
+  const text = new TextDecoder("latin1").decode(head);
+  if (text.startsWith("GIF8")) return text.includes("NETSCAPE2.0");
+  if (text.startsWith("PNG", 1)) return text.split("IDAT", 1)[0].includes("acTL");
+  if (text.startsWith("RIFF") && text.startsWith("WEBPVP8X", 8)) return (head[20] & 2) > 0;
+  return text.startsWith("ftypavis", 4);
+}
+
 function passed(given) {
   worker ??= new Worker(new URL("device/worker.js", import.meta.url), { type: "module" });
   return new Promise((resolve, reject) => {
@@ -82,6 +92,7 @@ function passed(given) {
 }
 
 async function immunized({ file, visibility }) {
+  if (await moves(file)) throw new Error("It has several frames, of which this page would keep the first alone. Take out the one you want.");
   const { sheet, data: before } = await pixels(file);
   const { width, height } = before;
   if (before.data.some((value, at) => at % 4 === 3 && value < 255)) {

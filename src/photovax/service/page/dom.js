@@ -21,10 +21,13 @@ export function onPhotos(inputs, take) {
   for (const input of inputs) input.addEventListener("change", () => take([...input.files]));
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
     document.addEventListener(kind, (event) => {
+      // Text is dropped, too, and fields take what is dropped on them.
+      const field = event.target.closest?.("input, textarea");
+      if (!event.dataTransfer.types.includes("Files") || (field && !inputs.includes(field))) return;
       event.preventDefault();
       $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
       if (kind === "drop") take([...event.dataTransfer.files]);
     });
   }
-  document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
+  document.addEventListener("paste", ({ clipboardData: { files } }) => files.length && take([...files]));
 }
