@@ -211,7 +211,7 @@ EXPERIMENTS = {
     # Recipes that need no network: one for another autoencoder has to be trained first.
     "another-editor": replace(
         ALL_RECIPES,
-        recipes=(DEFAULT, MAX, "fast-diffusion", LINF, ENCODER[0]),
+        recipes=(DEFAULT, MAX, "fast-diffusion", LINF),
         purifications=("jpeg75", "resize50", "denoiser-perceptual"),
     ),
     "all-recipes-inpainting": replace(ALL_RECIPES, edits=ONE_EACH[1:2]),
