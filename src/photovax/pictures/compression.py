@@ -163,7 +163,7 @@ class Compression:
             image: Picture, with alpha where the format holds it.
             more: Further options of Pillow's ``save``.
         """
-        options = self.options(grey=image.mode in ("L", "LA")) | more
+        options = self.options(grey=image.mode == "L") | more
         file = io.BytesIO()
         try:
             image.save(file, self.kind, **options)
