@@ -42,12 +42,14 @@ def moved(
         mode: That way.
         old: Autoencoder whose latents it denoises.
         new: Autoencoder whose latents it shall denoise, of the same downscaling.
-        photos: Images (N, 3, H, W) in [0, 1] that the maps are fitted to.
+        photos: Images (N, 3, H, W) in [0, 1] that the maps are fitted to, on the device of the
+            autoencoders.
     """
     made: Any = UNet2DConditionModel.from_config(
         unet.config, in_channels=fed_channels(mode, new.channels), out_channels=new.channels
     )
     weights = dict(unet.state_dict())
+    kernel = weights["conv_in.weight"]
 
     def fitted(source: EditorAutoencoder, target: EditorAutoencoder, *, own: bool) -> Tensor:
         pictures: list[Callable[[Tensor], Tensor]] = [
@@ -55,11 +57,10 @@ def moved(
         ]
         with torch.no_grad():
             latents = [torch.cat([f(x) for x in photos.split(1)]) for f in pictures]
-        return linear_map(*latents)
+        return linear_map(*latents).to(kernel)
 
     scaled = fitted(new, old, own=False)
     shown = fitted(new, old, own=True) if mode == "instruct" else scaled
-    kernel = weights["conv_in.weight"]
     noisy, rest = kernel[:, : old.channels], kernel[:, old.channels :]
     parts = [_fed_through(noisy, scaled)]
     if mode != "img2img":

@@ -177,11 +177,11 @@ class Run:
         return linear_decoder(self.autoencoder, self._looks(seed + 2))
 
     def _looks(self, seed: int) -> list[Tensor]:
-        """Crops (3, H, W) of photos, and as many that exact edits have changed."""
+        """Crops (3, H, W) of photos on the device, and as many that exact edits have changed."""
         crops, _ = RandomCrops(self.data.crops.photos, seed).draw(FITTED, LARGE[0])
         edits = [*TRUE_EDITS.values()]
         looks = [edits[i % len(edits)].filter(crop[None])[0] for i, crop in enumerate(crops)]
-        return [*crops, *looks]
+        return [each.to(self.device) for each in (*crops, *looks)]
 
     def _autoencoder(self, name: str) -> EditorAutoencoder:
         loaded = load_autoencoder(name, device=self.device, weights=self.options.weights)
@@ -277,11 +277,9 @@ class Run:
         loose = [place / file for file in CATALOG[name].files]
         if loose and all(file.is_file() for file in loose):
             return loose
-        return (
-            [place]
-            if place.is_file()
-            else [place / "config.json", *weight_files(place, name=name)[0]]
-        )
+        if place.is_file():
+            return [place]
+        return [place / "config.json", *weight_files(place, name=name)[0]]
 
 
 def main() -> None:
