@@ -4,6 +4,7 @@ import signal
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -14,6 +15,25 @@ from photovax.batch.processes import Processes
 from photovax.batch.runner import open_runner
 from photovax.errors import ModelError, PhotovaxError
 from tests.batch.fake import load, tasks
+
+
+class Made(NamedTuple):
+    arrangement: tuple[int, int]
+    processes: Processes
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Made]:
+    """The processes that are opened on two cores, with the number of each and of its threads."""
+    found: list[Made] = []
+
+    def noted(order, count, threads):
+        found.append(Made((count, threads), Processes(order, count, threads, load)))
+        return found[-1].processes
+
+    monkeypatch.setattr("photovax.batch.runner.cores", lambda: 2)
+    monkeypatch.setattr("photovax.batch.runner.Processes", noted)
+    return found
 
 
 def test_a_lost_worker_costs_at_most_its_photo(tmp_path: Path, order) -> None:
@@ -71,19 +91,11 @@ def test_a_run_ends_when_no_worker_is_left(tmp_path: Path, order) -> None:
             list(found)
 
 
-def test_what_cannot_be_timed_is_told_and_nothing_goes_on(tmp_path: Path, order, monkeypatch):
-    monkeypatch.setattr("photovax.batch.runner.cores", lambda: 2)
-    made: list[Processes] = []
-
-    def counted(order, count, threads):
-        made.append(Processes(order, count, threads, load))
-        return made[-1]
-
-    monkeypatch.setattr("photovax.batch.runner.Processes", counted)
+def test_what_cannot_be_timed_is_told_and_nothing_goes_on(tmp_path: Path, order, made) -> None:
     plan = Plan(tuple(tasks(tmp_path, "a", "b")), str(tmp_path))
     with pytest.raises(PhotovaxError, match="no room for a step"):
         open_runner(replace(order, models=("untimed",)), None, plan, Manifest(tmp_path))
-    assert made[0]._workers == []
+    assert made[0].processes._workers == []
 
 
 def test_what_is_watched_may_become_more(tmp_path: Path, order, monkeypatch) -> None:
@@ -96,21 +108,13 @@ def test_what_is_watched_may_become_more(tmp_path: Path, order, monkeypatch) -> 
     assert made == [3]
 
 
-def test_another_order_is_arranged_anew(tmp_path: Path, order, monkeypatch) -> None:
-    monkeypatch.setattr("photovax.batch.runner.cores", lambda: 2)
-    made = []
-
-    def counted(order, count, threads):
-        made.append((count, threads))
-        return Processes(order, count, threads, load)
-
-    monkeypatch.setattr("photovax.batch.runner.Processes", counted)
+def test_another_order_is_arranged_anew(tmp_path: Path, order, made) -> None:
     plan = Plan(tuple(tasks(tmp_path, "a", "b", "c")), str(tmp_path))
     larger = replace(order, recipe=replace(order.recipe, size=128))
     for each in (order, larger):
         with closing(open_runner(each, None, plan, Manifest(tmp_path))):
             pass
-    assert made == [(1, 2), (1, 2)]
+    assert [each.arrangement for each in made] == [(1, 2), (1, 2)]
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -141,20 +145,12 @@ def test_the_fastest_arrangement_is_measured_and_kept(tmp_path: Path, order) -> 
     assert all(line.endswith(" 1\n") for line in lines)
 
 
-def test_a_resumed_run_is_arranged_as_before(tmp_path: Path, order, monkeypatch) -> None:
-    monkeypatch.setattr("photovax.batch.runner.cores", lambda: 2)
-    made = []
-
-    def counted(order, count, threads):
-        made.append((count, threads))
-        return Processes(order, count, threads, load)
-
-    monkeypatch.setattr("photovax.batch.runner.Processes", counted)
+def test_a_resumed_run_is_arranged_as_before(tmp_path: Path, order, made) -> None:
     plan = Plan(tuple(tasks(tmp_path, "a", "b", "c")), str(tmp_path))
     for _ in range(2):
         with closing(open_runner(order, None, plan, Manifest(tmp_path))):
             pass
-    assert made == [(1, 2), (2, 1)]
+    assert [each.arrangement for each in made] == [(1, 2), (2, 1)]
     with closing(open_runner(order, 3, plan, Manifest(tmp_path))):
         pass
-    assert made[-1] == (3, 1)
+    assert made[-1].arrangement == (3, 1)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ steps = 2
 views = [{name = "short_side", options = {pixels = 64}}]
 size = 64
 """
+
+
+Coming = Callable[[Callable[[], None]], None]
 
 
 @pytest.fixture
@@ -280,22 +284,31 @@ def test_what_treatments_leave_is_in_the_summary_and_the_record(
     assert lines[-1].startswith("  verdict")
 
 
-def test_a_quality_for_some_types_waits_for_them_while_folders_are_watched(
-    photovax, place: Path, monkeypatch
-) -> None:
+@pytest.fixture
+def coming(monkeypatch: pytest.MonkeyPatch) -> Coming:
+    """A photo comes, is complete when it is looked at again, and then the watching ends."""
     pytest.importorskip("watchfiles")
-    looks = itertools.count()
 
-    def come_and_go(_self: Watch) -> None:
-        match next(looks):
-            case 0:
-                Image.new("RGB", (96, 80), "teal").save(place / "in" / "flat.png")
-            case 3:
-                raise KeyboardInterrupt
+    def watched(come: Callable[[], None]) -> None:
+        looks = itertools.count()
 
-    (place / "in").mkdir(exist_ok=True)
-    monkeypatch.setattr(Watch, "wait", come_and_go)
-    monkeypatch.setattr("photovax.batch.watch._QUIET", 0.0)
+        def come_and_go(_self: Watch) -> None:
+            match next(looks):
+                case 0:
+                    come()
+                case 3:
+                    raise KeyboardInterrupt
+
+        monkeypatch.setattr(Watch, "wait", come_and_go)
+        monkeypatch.setattr("photovax.batch.watch._QUIET", 0.0)
+
+    return watched
+
+
+def test_a_quality_for_some_types_waits_for_them_while_folders_are_watched(
+    photovax, place: Path, coming: Coming
+) -> None:
+    coming(lambda: Image.new("RGB", (96, 80), "teal").save(place / "in" / "flat.png"))
     asked = ("immunize", "in", "-o", "out", "--recipe", "quick.toml", "--device", "cpu")
     code, _, said = photovax(*asked, "--watch", "--type", "same", "--quality", "80")
     assert (code, (place / "out/flat.png").exists()) == (0, True), said
@@ -303,21 +316,9 @@ def test_a_quality_for_some_types_waits_for_them_while_folders_are_watched(
 
 
 def test_a_report_has_the_photos_that_came_while_folders_were_watched(
-    photovax, place: Path, monkeypatch
+    photovax, place: Path, coming: Coming
 ) -> None:
-    pytest.importorskip("watchfiles")
-    looks = itertools.count()
-
-    def come_and_go(_self: Watch) -> None:
-        """A photo comes, is complete when it is looked at again, and then it ends."""
-        match next(looks):
-            case 0:
-                shoot(place / "in", 1)
-            case 3:
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(Watch, "wait", come_and_go)
-    monkeypatch.setattr("photovax.batch.watch._QUIET", 0.0)
+    coming(lambda: shoot(place / "in", 1))
     asked = ("immunize", "in", "-o", "out", "--recipe", "quick.toml", "--device", "cpu")
     code, _, said = photovax(*asked, "--watch", "--report", "report.csv")
     assert (code, (place / "out/00.png").exists()) == (0, True), said

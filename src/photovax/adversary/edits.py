@@ -12,7 +12,7 @@ from PIL import Image
 
 from photovax.adversary.flows import FlowPipelines
 from photovax.adversary.unets import UNetPipelines
-from photovax.digests import combined_digest, file_digest
+from photovax.digests import combined_digest
 from photovax.errors import UsageError
 from photovax.machine.device import pick_device
 from photovax.models.catalog.entries import DEFAULT_MODEL
@@ -21,7 +21,7 @@ from photovax.models.catalog.places import (
     fed_size,
     holds_transformer,
     model_folder,
-    weight_digests,
+    part_digests,
 )
 from photovax.models.edit import MODES, Edit, Mode
 from photovax.pictures.resize import resized
@@ -113,24 +113,13 @@ class Adversary:
         return np.array(made.images[0].convert("RGB"))
 
     def digests(self, modes: Iterable[Mode]) -> dict[Mode, str]:
-        """SHA-256 over the digests of the files that decide each way of editing.
-
-        These are weights, and the configurations and vocabularies beside them.
-        """
-        # Once, since all but the denoiser and the scheduler is shared.
-        files = {
-            **weight_digests(self._folder),
-            **{
-                file: file_digest(file)
-                for pattern in ("*.json", "*/*.json", "*/*.txt")
-                for file in self._folder.glob(pattern)
-            },
-        }
+        """SHA-256 over the digests of the files that decide each way of editing."""
+        files = part_digests(self._folder)  # once, since nearly all is shared
         found: dict[Mode, str] = {}
         for mode in modes:
             others = {folder for known, folder in self._denoisers.items() if known != mode}
             others |= {self._folder / f"scheduler_{known}" for known in MODES if known != mode}
-            own = [files[file] for file in sorted(files) if file.parent not in others]
+            own = [digest for file, digest in files.items() if file.parent not in others]
             found[mode] = combined_digest(own, decoded=True)
         return found
 

@@ -6,7 +6,7 @@ import multiprocessing as mp
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -135,6 +135,12 @@ class _Worker:
         self.process.join()
 
 
+def _answering(workers: Sequence[_Worker], seconds: float | None = None) -> list[_Worker]:
+    """Wait until some of the workers have an answer; returns those, none after so many seconds."""
+    pipes = {worker.pipe: worker for worker in workers}
+    return [pipes[pipe] for pipe in wait(list(pipes), seconds) if pipe in pipes]
+
+
 class Processes:
     """Works on several photos at a time, each in a process with models of its own.
 
@@ -174,10 +180,10 @@ class Processes:
                 self._give(queue)
                 if queue.empty and not any(worker.task for worker in self._workers):
                     return
-                pipes = {w.pipe: w for w in self._workers if w.task or not w.ready}
-                if not pipes:
+                awaited = [each for each in self._workers if each.task or not each.ready]
+                if not awaited:
                     raise PhotovaxError(f"no worker could load its models: {self._why}")
-                for worker in [pipes[pipe] for pipe in wait(list(pipes)) if pipe in pipes]:
+                for worker in _answering(awaited):
                     outcome = self._heard(worker, show, queue)
                     if outcome is not None:
                         # Given first: no worker waits for what is done with the outcome.
@@ -191,8 +197,7 @@ class Processes:
     def _first(self) -> Any:
         """Wait until one worker is ready; returns the digests of its weights, and its device."""
         while self._workers:
-            pipes = {worker.pipe: worker for worker in self._workers}
-            for worker in [pipes[pipe] for pipe in wait(list(pipes)) if pipe in pipes]:
+            for worker in _answering(self._workers):
                 try:
                     found = worker.answer()[1]
                 except EOFError as error:
@@ -313,11 +318,11 @@ class Processes:
         for worker in self._workers:
             if worker.task is not None:
                 worker.process.terminate()
-        while busy := {worker.pipe: worker for worker in self._workers if worker.task}:
-            heard = wait(list(busy), _PATIENCE)
+        while busy := [worker for worker in self._workers if worker.task]:
+            heard = _answering(busy, _PATIENCE)
             if not heard:
                 return
-            for worker in [busy[pipe] for pipe in heard if pipe in busy]:
+            for worker in heard:
                 try:
                     kind, content = worker.answer()
                 except EOFError:

@@ -103,8 +103,8 @@ class Units:
                 if variant.applies(mode):
                     recipe = variant.against(mode)
                     floor = self._floor(variant, mode, _LARGE)
-                    first = noises.setdefault(floor.label, key_of(floor.facts()))
-                    same = first == key_of(floor.facts())
+                    which = key_of(floor.facts())
+                    same = noises.setdefault(floor.label, which) == which
                     label = floor.label if same else f"{floor.label} for {variant.label}"
                     self._noise_labels[variant.label, mode] = label
                     used = [*immunizer.all_digests(recipe), *recipe.picture_digests()]

@@ -23,7 +23,9 @@ from photovax.pictures import multi_picture
 from photovax.pictures.content_credentials import manifest_store
 from photovax.pictures.exif import Metadata
 from photovax.pictures.gain_map import CONTAINER, HDRGM, ISO, ITEM, GainMap, is_gain_map
+from photovax.pictures.iptc import SIGNATURE
 from photovax.pictures.jpeg_segments import Jpeg
+from photovax.pictures.texts import BLOCKS_TAG, bytes_of_tag
 from photovax.pictures.xmp import without_properties
 
 __all__ = ["Companions", "companions", "without_pointers"]
@@ -52,7 +54,6 @@ _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _EXTENSION_HEAD = 40  # identifier of the whole, its length, an offset
 
 _APP1, _APP2, _APP13 = 0xE1, 0xE2, 0xED
-_PHOTOSHOP = b"Photoshop 3.0\0"
 _PATH = re.compile(
     rb"8BIM(?:\x07[\xd0-\xff]|[\x08-\x0a].|\x0b[\x00-\xb7])", re.DOTALL
 )  # 2000 to 2999
@@ -63,10 +64,9 @@ _KNOWN = {
     _APP2: (b"ICC_PROFILE\0", multi_picture.PREFIX, ISO),
     0xEB: (b"JP",),  # C2PA
     0xEC: (b"Ducky",),  # the quality asked of Photoshop
-    _APP13: (_PHOTOSHOP,),
+    _APP13: (SIGNATURE,),
     0xEE: (b"Adobe",),
 }
-_BLOCKS_TAG = 34377  # Photoshop's
 _IN_TIFF = {
     34735: "its place on a map (GeoTIFF): not kept",
     37724: "Photoshop's layers: not kept",
@@ -123,7 +123,7 @@ def companions(image: Image.Image, file: BinaryIO | None) -> Companions:
         notes.append("an HDR gain map: not kept")
     if isinstance(image, TiffImageFile):
         notes += [what for tag, what in _IN_TIFF.items() if tag in image.tag_v2]
-        if _draws(_bytes(image.tag_v2.get(_BLOCKS_TAG))):
+        if _draws(bytes_of_tag(image, BLOCKS_TAG)):
             notes.append("clipping paths: not kept")
     xmp = image.info.get("xmp")
     facts = _Facts.of(xmp if isinstance(xmp, bytes) else None)
@@ -275,15 +275,11 @@ def _of_segments(primary: Jpeg) -> list[str]:
         for each in primary.segments
         if each.application and not each.payload.startswith(_KNOWN.get(each.marker, ()))
     }
-    if any(map(_draws, primary.payloads(_APP13, _PHOTOSHOP))):
+    if any(map(_draws, primary.payloads(_APP13, SIGNATURE))):
         notes.append("clipping paths: not kept")
     if unknown:
         notes.append(f"its maker's own data ({', '.join(sorted(unknown))}): not kept")
     return notes
-
-
-def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else b""
 
 
 def _draws(blocks: bytes) -> bool:

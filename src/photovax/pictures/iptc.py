@@ -20,6 +20,7 @@ __all__ = [
     "IIM_TAG",
     "LARGEST_IN_JPEG",
     "RIGHTS",
+    "SIGNATURE",
     "TITLE",
     "as_properties",
     "iim_in_blocks",
@@ -33,10 +34,12 @@ IIM_TAG = 33723
 
 IIM_BLOCK = 0x0404
 """Number of Photoshop's block that holds IIM."""
+SIGNATURE = b"Photoshop 3.0\0"
+"""Beginning of JPEG's segment with Photoshop's blocks."""
+
 LARGEST_IN_JPEG = 65_506
 """Bytes of an IIM that a segment of a JPEG holds, beside its identifier and the block's header."""
 
-_SIGNATURE = b"Photoshop 3.0\0"
 _LATIN_1 = {b"\x1b.A", b"\x1b-A", b"\x1b,A"}  # escape sequences of ISO 2022 in dataset 1:90
 _PLACES = {26, 27, 90, 92, 95, 100, 101}
 # The model's version, service identifier, editor's status, and what names programs or dates that
@@ -117,7 +120,7 @@ def without_places(iim: bytes) -> bytes | None:
 
 def iim_in_blocks(blocks: bytes) -> bytes | None:
     """The IIM among Photoshop's blocks; the bytes themselves where they are IIM."""
-    at = len(_SIGNATURE) if blocks.startswith(_SIGNATURE) else 0
+    at = len(SIGNATURE) if blocks.startswith(SIGNATURE) else 0
     while blocks.startswith(b"8BIM", at) and at + 12 <= len(blocks):
         (code,) = struct.unpack_from(">H", blocks, at + 4)
         at += 6 + (blocks[at + 6] + 2) // 2 * 2  # a name, padded to an even length
@@ -133,7 +136,7 @@ def iim_in_blocks(blocks: bytes) -> bytes | None:
 def jpeg_segment(iim: bytes) -> bytes:
     """The segment of a JPEG (APP13) with an IIM of at most ``LARGEST_IN_JPEG`` bytes."""
     block = b"8BIM" + struct.pack(">HHI", IIM_BLOCK, 0, len(iim)) + iim + bytes(len(iim) % 2)
-    return b"\xff\xed" + struct.pack(">H", 2 + len(_SIGNATURE) + len(block)) + _SIGNATURE + block
+    return b"\xff\xed" + struct.pack(">H", 2 + len(SIGNATURE) + len(block)) + SIGNATURE + block
 
 
 def _datasets(iim: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -27,7 +27,9 @@ from photovax.pictures.iptc import (
 from photovax.pictures.xmp import EMPTY, Property, read_properties, with_properties
 
 __all__ = [
+    "BLOCKS_TAG",
     "KEYWORDS",
+    "bytes_of_tag",
     "carried",
     "comment_of",
     "iptc_of",
@@ -40,7 +42,9 @@ __all__ = [
 _COMMENT = "Comment"  # as PNG calls it
 _PACKET, _RAW = "XML:com.adobe.xmp", "Raw profile type "
 _USED_PROFILES = {_RAW + kind for kind in ("exif", "iptc", "xmp")}
-_BLOCKS_TAG = 34377  # Photoshop's, in TIFF
+BLOCKS_TAG = 34377
+"""Tag of TIFF that holds Photoshop's blocks."""
+
 # PNG's keywords (section 11.3.3.1) that XMP has properties for.
 _PROPERTIES = {
     "Title": TITLE,
@@ -66,7 +70,7 @@ def iptc_of(image: Image.Image) -> bytes | None:
     if isinstance(blocks := image.info.get("photoshop"), dict):  # of JPEG
         found.append(blocks.get(IIM_BLOCK, b""))
     if isinstance(image, TiffImageFile):
-        found += (_bytes_of_tag(image, IIM_TAG), _bytes_of_tag(image, _BLOCKS_TAG))
+        found += (bytes_of_tag(image, IIM_TAG), bytes_of_tag(image, BLOCKS_TAG))
     for value in filter(None, found):
         if iim := iim_in_blocks(value):
             return iim
@@ -109,7 +113,7 @@ def raw_profile(image: Image.Image, kind: str) -> bytes | None:
     return bytes.fromhex("".join(lines[2:])) or None  # after its name and its length
 
 
-def _bytes_of_tag(image: TiffImageFile, tag: int) -> bytes:
+def bytes_of_tag(image: TiffImageFile, tag: int) -> bytes:
     """A tag's bytes, which some programs call whole numbers, and then write from the last on."""
     value: bytes = image.tag.tagdata.get(tag, b"")
     if value[3:4] == b"\x1c" != value[:1]:

@@ -173,9 +173,6 @@ class Regenerate:
         strength: Share of the noise schedule that is added and removed again, in (0, 1].
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` …
 
-    Attributes:
-        digest: SHA-256 of its weights and configurations.
-
     Raises:
         UnknownName: If the model is not known.
         ModelError: If it cannot be loaded or has no denoiser.
@@ -192,7 +189,11 @@ class Regenerate:
         self._edit = replace(usual_edit(model, "img2img"), strength=strength, guidance=1.0)
         self._adversary = Adversary(model, device=device)
         self._adversary.load(("img2img",))
-        self.digest = self._adversary.digests(("img2img",))["img2img"]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its weights and configurations, which are read for it."""
+        return self._adversary.digests(("img2img",))["img2img"]
 
     def __call__(self, pixels: np.ndarray, seed: int) -> np.ndarray:
         """The regenerated picture."""

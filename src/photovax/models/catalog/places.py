@@ -33,7 +33,7 @@ __all__ = [
     "loose_model",
     "model_folder",
     "no_model",
-    "weight_digests",
+    "part_digests",
     "weight_files",
 ]
 
@@ -261,10 +261,14 @@ def denoiser_folders(folder: Path, *, name: str) -> dict[Mode, Path]:
     return found
 
 
-def weight_digests(folder: Path) -> dict[Path, str]:
-    """SHA-256 of each weight file of a pipeline's folder, in hexadecimal digits."""
-    files = [*folder.glob("*/*.safetensors"), *folder.glob("vae/*.pth")]
-    return {file: file_digest(file) for file in sorted(files)}
+def part_digests(folder: Path) -> dict[Path, str]:
+    """SHA-256 of each file that decides a pipeline's edits, in hexadecimal digits.
+
+    These are weights, and the configurations and vocabularies beside them.
+    """
+    patterns = ("*/*.safetensors", "vae/*.pth", "*.json", "*/*.json", "*/*.txt")
+    files = sorted(file for pattern in patterns for file in folder.glob(pattern))
+    return {file: file_digest(file) for file in files}
 
 
 def fed_size(name: str, size: int | None = None) -> int:
