@@ -217,6 +217,16 @@ def test_names_that_a_console_cannot_print(place, start) -> None:
     assert "ż写🙂" in (place / "r.csv").read_text("utf-8")
 
 
+def test_survival_of_a_result_that_is_there_has_a_command_of_its_own(place, start) -> None:
+    shoot(place / "in", 1)
+    asked = ("in", "-o", "out", "--recipe", "quick.toml", "--device", "cpu")
+    check = "photovax check RESULT --original PHOTO --survival"
+    for options, said in (((), False), ((), False), (("--survival",), True)):
+        code, _, err = start(place, *asked, *options).end()
+        assert code == 0, err
+        assert (check in err) is said
+
+
 def test_a_result_that_does_nothing_is_no_success(place, photo_file, monkeypatch, capsys):
     from photovax.cli import main
 

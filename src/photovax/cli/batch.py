@@ -310,6 +310,9 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe) -> None:
         typer.echo("photovax: interrupted before there was a result", err=True)
     elif tally.before:
         typer.echo("nothing to do: the result is there, of the same photo and settings", err=True)
+    if tally.before and wish.order.survival:
+        line = "--survival measures new results; of those that were there: photovax check RESULT "
+        typer.echo(f"{line}--original PHOTO --survival", err=True)
     if tally.interrupted:
         sys.exit(Interrupted.exit_code)
     errors = [outcome.error for outcome in tally.failed if outcome.error is not None]
