@@ -10,6 +10,7 @@ from typing import Any
 import typer.main
 from typer.testing import CliRunner
 
+from photovax import errors
 from photovax.cli import app
 
 PAGE = Path(__file__).with_name("reference") / "commands.md"
@@ -17,8 +18,10 @@ START = """\
 # Commands
 
 What `photovax COMMAND --help` prints. `python docs/commands.py` writes this page, and a test fails
-while it is not up to date. All commands end with exit code 0 on success; the codes of verdicts are
-in [checks.md](../checks.md#verdicts).
+while it is not up to date. Commands end with exit code 0 on success, `check` with that of its
+verdict ([checks.md](../checks.md#verdicts)), and otherwise with that of the error:
+
+```text
 """
 
 
@@ -31,7 +34,8 @@ def names(command: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
 
 def page() -> str:
     """Return the whole page."""
-    parts = [START]
+    tree = (errors.__doc__ or "").split("\n\n")[1]
+    parts = [f"{START}{tree}\n```\n"]
     for words in names(typer.main.get_command(app)):
         shown = CliRunner().invoke(
             app, [*words, "--help"], prog_name="photovax", env={"COLUMNS": "80"}

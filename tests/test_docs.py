@@ -22,7 +22,8 @@ from PIL import Image
 from typer.main import get_command
 
 import photovax
-from photovax.attack.presets import PRESETS
+from photovax.attack.objectives import OBJECTIVES
+from photovax.attack.presets import PRESETS, load_recipe
 from photovax.batch.watch import Watch
 from photovax.certificates.document import parse_certificate
 from photovax.cli import app
@@ -31,6 +32,7 @@ from photovax.doctor import EXTRAS
 from photovax.evaluation.plan import NOISE
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
+from photovax.models.views import VIEWS
 from photovax.pictures.photo import read_photo
 from tests.hub_cache import keep
 from tests.models.transformer.pipelines import take_small_pictures
@@ -327,6 +329,24 @@ def test_the_commands_are_those_of_today():
     )
 
 
+def test_the_parts_of_recipes_are_those_of_today():
+    made = runpy.run_path(str(DOCS / "recipes.py"))["page"]()
+    assert (DOCS / "reference/recipes.md").read_text("utf-8") == made, (
+        "a part has changed: run python docs/recipes.py"
+    )
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/recipes.md"])
+def test_recipe_files_on_pages_are_recipes(page, tmp_path):
+    shown = re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    assert shown
+    for text in shown:
+        (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+        recipe = load_recipe(tmp_path / "mine.toml")
+        assert OBJECTIVES.create(recipe.objective)
+        assert [VIEWS.create(view) for view in recipe.views]
+
+
 def test_all_that_python_offers_is_on_its_page():
     text = (DOCS / "reference/python.md").read_text("utf-8")
     shown = set(re.findall(r"photovax\.(\w+)", text))
@@ -337,7 +357,8 @@ def test_the_figures_of_the_answers_are_those_that_were_measured():
     numbers = re.compile(r"(?<![\d.])\d*\.\d+")
     text = re.sub(r"\]\([^)]*\)", "", (DOCS / "faq.md").read_text("utf-8"))
     measured = " ".join(
-        (DOCS / f"{name}.md").read_text("utf-8") for name in ("results", "threat-model", "checks")
+        (DOCS / f"{name}.md").read_text("utf-8")
+        for name in ("results", "threat-model", "checks", "networks")
     )
     told = set(numbers.findall(text)) - {"9.7"}  # a number to type
     assert len(told) > 20

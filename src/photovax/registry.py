@@ -83,6 +83,11 @@ class Registry(Generic[T]):
             ) from None
         return maker(**options)
 
+    @property
+    def makers(self) -> Mapping[str, Callable[..., T]]:
+        """Makers of the parts that photovax itself has, by name, without those of plug-ins."""
+        return dict(sorted(self._makers.items()))
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._makers, *(entry.name for entry in self._plugins)}))
 

@@ -51,14 +51,30 @@ class Lossy(View):
 
 
 def _jpeg(quality: int = 75, subsampling: str = "4:2:0") -> Lossy:
+    """The photo as a JPEG file shows it, by libjpeg.
+
+    Args:
+        quality: Quality of libjpeg, 1 to 100.
+        subsampling: Resolution of the colours: ``4:4:4``, ``4:2:2`` or ``4:2:0``.
+    """
     return Lossy("JPEG", quality, subsampling)
 
 
 def _webp(quality: int = 80) -> Lossy:
+    """The photo as a lossy WebP file shows it.
+
+    Args:
+        quality: Quality of libwebp, 1 to 100.
+    """
     return Lossy("WEBP", quality)
 
 
 def _avif(quality: int = 75) -> Lossy:
+    """The photo as a lossy AVIF file shows it.
+
+    Args:
+        quality: Quality as in Pillow, 1 to 100.
+    """
     return Lossy("AVIF", quality)
 
 
