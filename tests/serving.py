@@ -2,12 +2,13 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,9 +25,11 @@ def recipe_file(folder: Path, name: str = "quick", **options: Any) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A port that nothing listens on, below those that systems give to whoever asks for any."""
+    while True:
+        port = random.SystemRandom().randint(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def environment() -> dict[str, str]:
@@ -58,10 +61,11 @@ def serve(
     )
 
 
-def wait_until_up(port: int) -> str:
+def wait_until_up(port: int, service: subprocess.Popen[bytes]) -> str:
     """Its address, once it answers."""
-    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
     while True:
+        assert service.poll() is None, "the service has ended"
         try:
             httpx2.get(f"{url}/v1/models")
             return url
@@ -76,7 +80,7 @@ def served(data: Path, recipe: Path, *options: str) -> Iterator[str]:
     port = free_port()
     service = serve(port, data, recipe, *options)
     try:
-        yield wait_until_up(port)
+        yield wait_until_up(port, service)
     finally:
         service.terminate()
         service.wait()

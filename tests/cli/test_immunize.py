@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from photovax.attack.presets import load_recipe
+from photovax.batch.processes import cores
 from photovax.batch.watch import Watch
 from photovax.checks.verdicts import Verdict
 from photovax.demo import SAMPLE
@@ -114,11 +116,24 @@ def lines_of(place: Path) -> list[dict[str, Any]]:
 
 def test_killed_twice_and_resumed_is_as_never_killed(place, start, immunizer) -> None:
     shoot(place / "in", 12)
-    asked = ("in", "--recursive", "--recipe", "quick.toml", "--device", "cpu", "-o", "out")
+    # With a worker for each core each has one thread, as this process: others may round otherwise.
+    workers = ("--workers", str(max(2, cores())))
+    asked = (
+        "in",
+        "--recursive",
+        "--recipe",
+        "quick.toml",
+        "--device",
+        "cpu",
+        "-o",
+        "out",
+        *workers,
+    )
     kept: dict[Path, int] = {}
     for least in (2, 6):
-        command = start(place, *asked)
+        command, end = start(place, *asked), time.monotonic() + 300
         while len(lines_of(place)) < least:
+            assert time.monotonic() < end
             time.sleep(0.01)
         os.kill(command.pid, signal.SIGKILL)
         assert command.end()[0] == -signal.SIGKILL
@@ -128,8 +143,12 @@ def test_killed_twice_and_resumed_is_as_never_killed(place, start, immunizer) ->
         assert least <= len(kept) < 12
     code, _, err = start(place, *asked).end()
     assert code == 0, err
-    left = 12 - len(kept)
-    assert f"{left} of {left} photos immunized, {len(kept)} done before" in err
+    told = re.search(r"(\d+) of (\d+) photos immunized, (\d+) done before", err)
+    assert told is not None, err
+    made, asked_for, before = map(int, told.groups())
+    assert made == asked_for == 12 - before
+    # A worker may have put a photo in place of which its parent, killed, wrote no line.
+    assert len(kept) <= before <= len(kept) + max(2, cores())
     assert all(path.stat().st_mtime_ns == changed for path, changed in kept.items())
     done = [line["photo"] for line in lines_of(place)]
     assert len(done) == len(set(done)) == 12

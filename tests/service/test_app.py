@@ -44,7 +44,7 @@ def test_uploads_that_fill_the_disk_are_turned_away(tmp_path, photo):
     # No file of the service may grow beyond this: an upload meets it as it does a full disk.
     service = serve(port, settings.data, Path(settings.recipe), first="ulimit -S -f 2000")
     try:
-        url = wait_until_up(port)
+        url = wait_until_up(port, service)
         files = {"photo": ("x.jpg", photo.read_bytes() + bytes(3_000_000))}
         detail_of(httpx2.post(f"{url}/v1/immunizations", files=files), 507, "no-room")
         assert pictures_in(tmp_path) == []
@@ -57,7 +57,7 @@ def test_uploads_that_fill_the_disk_are_turned_away(tmp_path, photo):
 
 def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, photo):
     port, settings, log = free_port(), settings_in(tmp_path), tmp_path / "log"
-    slow = recipe_file(tmp_path, "slow", steps=40)
+    slow = recipe_file(tmp_path, "slow", steps=1_000_000)
 
     def start() -> subprocess.Popen[bytes]:
         with log.open("ab") as out:
@@ -65,15 +65,16 @@ def test_served_for_real_it_survives_a_kill_and_logs_nothing_private(tmp_path, p
 
     service = start()
     try:
-        with Client(wait_until_up(port)) as client:
+        with Client(wait_until_up(port, service)) as client:
             job = client.immunize(photo, recipe="slow")
             for state in client.follow(job):
                 if state.done:
                     break
             os.kill(service.pid, signal.SIGKILL)
             service.wait()
+            recipe_file(tmp_path, "slow", steps=4)  # the file is read when the job begins
             service = start()
-            wait_until_up(port)
+            wait_until_up(port, service)
             done = client.wait(job)
             made = Image.open(io.BytesIO(client.picture(done)))
             assert made.size == (96, 80)

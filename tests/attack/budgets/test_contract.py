@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from photovax.attack.budgets import BUDGETS, L2, Constraint, Linf, Perceptual, Within
+from photovax.attack.budgets.contract import TOLERANCE
 from photovax.attack.rounding import round_within
 from photovax.errors import BudgetExceeded, UnknownName, UsageError
 from photovax.registry import Part
@@ -125,7 +126,7 @@ def test_a_mask_leaves_the_outside_bit_equal():
     assert not torch.equal(moved, origin())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.floats(0.6, 40))
 def test_rounding_uses_what_a_linf_budget_allows(levels):
     assume(not 0.999 < levels < 1)  # within what float noise may add, which is allowed
@@ -136,7 +137,7 @@ def test_rounding_uses_what_a_linf_budget_allows(levels):
             round_within(x, start, Linf(levels / 255))
         return
     change = round_within(x, start, Linf(levels / 255)).int() - 128
-    assert levels - 1.4 <= change.max() <= levels + 1e-3
+    assert levels - 1.4 <= change.max() <= levels * (1 + TOLERANCE) + 1e-3
 
 
 def test_unknown_names_suggest_the_nearest():

@@ -197,7 +197,7 @@ def test_what_nobody_thought_of_is_answered_and_logged_without_its_message(
     answer = idle.get("/v1/immunizations/" + "0" * 32)
     detail_of(answer, 500, "internal")
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "500" in idle.get("/metrics").text
+    assert 'status="500"' in idle.get("/metrics").text
     said = capfd.readouterr().err
     assert "unexpected RuntimeError" in said
     assert prompt not in said

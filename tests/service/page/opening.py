@@ -52,6 +52,7 @@ def opened(
     With limits it is answered those instead of the service's own.
     """
     page = browser.new_page(viewport=PHONE, accept_downloads=True, **context)
+    page.set_default_timeout(PATIENCE)
     astray: list[str] = []
     home = "{}://{}/".format(*urlsplit(address)[:2])
     page.on(

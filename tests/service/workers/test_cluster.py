@@ -113,7 +113,7 @@ class Service:
         return found
 
     def until(self, true: Callable[[], bool]) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while not true():
             assert time.monotonic() < end, self.jobs.counts()
             time.sleep(0.05)

@@ -76,8 +76,8 @@ def test_workers_are_watched_while_a_store_takes_its_time(tmp_path, monkeypatch)
 
     deleted: list[str] = []
     monkeypatch.setattr(store_of(jobs), "remove_all", slow)
-    monkeypatch.setattr(Processes, "tend", tend)
-    monkeypatch.setattr(Processes, "names", ["w"])
+    monkeypatch.setattr(supervisor._crew, "tend", tend)
+    monkeypatch.setattr(supervisor._crew._workers[0], "name", "w")
     assert jobs.claim("w", 60, attempts=3) is not None
     supervisor.start()
     try:

@@ -63,6 +63,8 @@ def decoded(file: Path, parcel: Path, settings: Settings) -> dict[str, str]:
     if done.returncode == 0:
         return answer
     parcel.unlink(missing_ok=True)
+    if done.returncode < 0:  # killed between its answer and its end
+        raise UnreadablePhoto(_TOO_MUCH)
     if answer["kind"] == "OSError":
         raise OSError(answer["errno"], answer["message"])
     kind = TooManyPixels if answer["kind"] == "TooManyPixels" else UnreadablePhoto
