@@ -88,7 +88,9 @@ def main() -> None:
         cores = len(os.sched_getaffinity(0))
         print(f"{platform.machine()}, {cores} cores, Python {platform.python_version()}")
         try:
-            asyncio.run(load(wait_until_up(port), photo.read_bytes(), options.count, service))
+            asyncio.run(
+                load(wait_until_up(port, service), photo.read_bytes(), options.count, service)
+            )
         finally:
             service.terminate()
             service.wait()

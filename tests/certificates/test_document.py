@@ -28,6 +28,7 @@ from tests.certificates.provider import altered, payload_of
         '{"signature": {"algorithm": "none", "value": ""}}',
         '{"signature": {"algorithm": "Ed25519", "value": "%%%"}}',
         "x" * 70_000,
+        '{"key": "\\ud800"}',  # half a character
         "a.b.c",
         '{"protected": "e30", "payload": "e30", "signature": ""}',
         '{"protected": 1, "payload": [], "signature": null}',

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image, MpoImagePlugin
 from typer.testing import CliRunner, Result
 
-from photovax.certificates.container import holds_manifest, photo_digest
+from photovax.certificates.container import holds_manifest, photo_digest, stream_digest
 from photovax.certificates.document import Budget, Certificate, PhotoFacts, signed
 from photovax.certificates.keys import KeyRing, timestamp
 from photovax.certificates.verification import Seen
@@ -284,6 +284,16 @@ def test_damaged_files_count_whole(tmp_path, suffix):
     for at in range(8, 24):
         file.write_bytes(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :])
         assert photo_digest(file) == file_digest(file)
+
+
+def test_a_manifest_that_reaches_beyond_the_file_is_none(tmp_path):
+    data = _saved(tmp_path, ".webp").read_bytes()
+    file = tmp_path / "damaged.webp"
+    for size in (100, 1 << 20, 1 << 31):
+        file.write_bytes(data + b"C2PA" + struct.pack("<I", size) + b"end")
+        assert photo_digest(file) == file_digest(file)
+        with file.open("rb") as raw:  # a reader that takes no negative number of bytes
+            assert stream_digest(raw) == file_digest(file)
 
 
 def test_tables_without_end_are_not_followed(tmp_path):

@@ -83,6 +83,31 @@ def test_it_waits_past_a_proxy_whose_service_starts_again(clock):
     assert _client(answer).wait(RemoteJob.of(VIEW)).state == "done"
 
 
+def test_a_lost_answer_is_asked_for_again_with_the_same_key(clock, photo_file):
+    keys: list[str] = []
+    sent: list[bytes] = []
+
+    def once(request: httpx2.Request) -> httpx2.Response:
+        keys.append(request.headers["idempotency-key"])
+        sent.append(request.read())
+        if len(keys) == 1:
+            raise httpx2.ReadTimeout("slow")
+        return httpx2.Response(502) if len(keys) == 2 else httpx2.Response(202, json=VIEW)
+
+    assert _client(once).immunize(photo_file).id == "1"
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+    assert all(photo_file.read_bytes() in each for each in sent)
+
+    def nowhere(request: httpx2.Request) -> httpx2.Response:
+        keys.append("")
+        raise httpx2.ConnectError("refused")
+
+    with pytest.raises(ServiceError, match="cannot be reached"):
+        _client(nowhere).immunize(photo_file)
+    assert len(keys) == 4  # nobody has taken it
+
+
 def test_what_is_no_service_is_told_in_a_line(photo_file):
     def moved(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(301, headers={"location": "https://photos.example.org/v1/checks"})

@@ -70,7 +70,10 @@ def stream_digest(file: BinaryIO) -> str:
     digest = hashlib.sha256()
     at = 0
     end = file.seek(0, os.SEEK_END)
-    for piece in (*(_manifest(file) or ()), _Piece(range(end, end))):
+    pieces = _manifest(file) or []
+    if any(piece.place.stop > end for piece in pieces):  # sizes that cannot be
+        pieces = []
+    for piece in (*pieces, _Piece(range(end, end))):
         file.seek(at)
         while block := file.read(min(_BLOCK, piece.place.start - file.tell())):
             digest.update(block)

@@ -307,6 +307,7 @@ def _object(text: str) -> dict[str, Any]:
         data = json.loads(text, object_pairs_hook=unique)
         if not isinstance(data, dict):
             raise ValueError("not an object")
+        json.dumps(data, ensure_ascii=False).encode()  # half a character cannot be shown or sent
     except (ValueError, RecursionError) as error:
         raise CertificateError(f"not a certificate: {error}") from None
     return data

@@ -120,16 +120,19 @@ class KeyRing:
     """The keys of one provider.
 
     Args:
-        folder: Folder of the keys; a first key is created where there is none.
+        folder: Folder of the keys.
+        create: Whether a first key is created where there is none.
 
     Raises:
-        CertificateError: If its files cannot be read or do not belong together.
+        CertificateError: If its files cannot be read or do not belong together, or there is no key.
         UsageError: If there is a private key without public keys.
         SaveError: If the first key cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
         self.folder = folder
+        if not create and not (folder / _PRIVATE).exists():
+            raise CertificateError(f"there is no signing key in {folder}")
         if not (folder / _PRIVATE).exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(folder):

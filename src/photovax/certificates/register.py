@@ -121,15 +121,18 @@ class Register:
     """The models of one provider.
 
     Args:
-        path: JSON file; created with the embedded model when missing.
+        path: JSON file.
+        create: Whether it is created with the embedded model when missing.
 
     Raises:
-        UsageError: If the file is not a register.
+        UsageError: If the file is not a register, or missing.
         SaveError: If it cannot be created.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        if not create and not path.exists():
+            raise UsageError(f"there is no register of models at {path}")
         if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(path):

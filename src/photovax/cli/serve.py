@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from contextlib import suppress
@@ -147,6 +148,12 @@ def command(
             help="Print a new token for a client of this name, and exit.", show_default=False
         ),
     ] = None,
+    remove_token: Annotated[
+        str | None,
+        typer.Option(
+            help="Remove the token of the client of this name, and exit.", show_default=False
+        ),
+    ] = None,
     sign_key: Annotated[
         Path | None,
         typer.Option(
@@ -213,6 +220,9 @@ def command(
     if new_token is not None:
         typer.echo(known.add(new_token))
         return
+    if remove_token is not None:
+        known.remove(remove_token)
+        return
     if settings.tokens and not known:
         raise UsageError(
             "clients need tokens, and there is none",
@@ -223,6 +233,7 @@ def command(
             f"a service on {host} needs the host name in its clients' requests",
             hint="give it, such as --name photos.example.org",
         )
+    os.umask(0o077)  # the table of jobs holds prompts, and its folder may be open to others
     app = build_app(settings)
     claim(app)
     sockets = _listening(host, port)

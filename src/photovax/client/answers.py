@@ -19,11 +19,12 @@ class ServiceError(PhotovaxError):
     Attributes:
         status: HTTP status; 200 if the request succeeded but its job failed, 0 without an answer.
         kind: Word for programs, such as ``too-many-pixels``.
+        lost: Whether the service may have done what was asked, and its answer is what is missing.
     """
 
-    def __init__(self, status: int, kind: str, detail: str) -> None:
+    def __init__(self, status: int, kind: str, detail: str, *, lost: bool = False) -> None:
         super().__init__(detail)
-        self.status, self.kind = status, kind
+        self.status, self.kind, self.lost = status, kind, lost
 
     @property
     def passing(self) -> bool:
@@ -105,6 +106,7 @@ def _fields(data: Mapping[str, Any], kind: type[RemoteJob] | type[Model]) -> dic
 
 
 _PASSING = (429, 502, 503, 504)
+_LOST = (502, 504)  # a proxy's, of what is behind it
 
 
 def json_of(answer: httpx2.Response) -> Any:
@@ -123,7 +125,10 @@ def json_of(answer: httpx2.Response) -> Any:
 
 def unreachable(error: httpx2.HTTPError) -> ServiceError:
     """The error of a request that got no answer."""
-    return ServiceError(0, "unreachable", f"the service cannot be reached: {error}")
+    # A request that was begun may have been taken.
+    lost = isinstance(error, httpx2.NetworkError | httpx2.TimeoutException | httpx2.ProtocolError)
+    lost = lost and not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+    return ServiceError(0, "unreachable", f"the service cannot be reached: {error}", lost=lost)
 
 
 def check(answer: httpx2.Response) -> None:
@@ -142,4 +147,4 @@ def check(answer: httpx2.Response) -> None:
         kind, detail = problem["type"].rpartition(":")[2], problem["detail"]
     except (ValueError, KeyError, TypeError):
         kind, detail = "unknown", f"the service answered {answer.status_code}"
-    raise ServiceError(answer.status_code, kind, detail)
+    raise ServiceError(answer.status_code, kind, detail, lost=answer.status_code in _LOST)

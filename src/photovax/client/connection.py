@@ -20,6 +20,7 @@ from photovax.pictures.types import FileType
 __all__ = ["Client"]
 
 _CHUNK_SECONDS = 60.0
+_ANSWER_SECONDS = 600.0  # an upload is answered when it is decoded, after those before it
 _AGAIN, _PATIENCE = 1.0, 60.0  # seconds between attempts, and for all of them
 
 
@@ -158,7 +159,7 @@ class Client:
             ServiceError: If the service refuses.
         """
         data = {"prompt": prompt, "mode": mode, "seed": str(seed)}
-        return self._job(self._ask("POST", job.links["edits"], data=data))
+        return self._queued(job.links["edits"], data, {}, None)
 
     def get(self, job: RemoteJob) -> RemoteJob:
         """Return the present state of a job.
@@ -284,16 +285,30 @@ class Client:
             for name, value in values.items()
             if value is not None
         }
+        given = {name: Path(path) for name, path in pictures.items() if path is not None}
+        return self._queued(f"/v1/{kind}", data, given, key)
+
+    def _queued(
+        self, url: str, data: Mapping[str, str], pictures: Mapping[str, Path], key: str | None
+    ) -> RemoteJob:
+        """Ask for a job; again if the answer is lost, with the same key, which makes no second."""
         headers = {"Idempotency-Key": key or secrets.token_hex(16)}
-        with ExitStack() as stack:
-            files = {
-                # The file's own name is private.
-                name: (name, stack.enter_context(Path(path).open("rb")))
-                for name, path in pictures.items()
-                if path is not None
-            }
-            answer = self._ask("POST", f"/v1/{kind}", data=data, files=files, headers=headers)
-        return self._job(answer)
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                with ExitStack() as stack:
+                    files = {  # the file's own name is private
+                        name: (name, stack.enter_context(path.open("rb")))
+                        for name, path in pictures.items()
+                    }
+                    sent: dict[str, Any] = {"data": data, "headers": headers}
+                    if self._own:  # a client that was given has a time of its own
+                        sent["timeout"] = httpx2.Timeout(_CHUNK_SECONDS, read=_ANSWER_SECONDS)
+                    return self._job(self._ask("POST", url, **sent, files=files or None))
+            except ServiceError as error:
+                if not error.lost or time.monotonic() >= end:
+                    raise
+            time.sleep(_AGAIN)
 
     def _whole(self, url: str) -> httpx2.URL:
         """The whole URL of a link, which contains the path that a proxy has the service under."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,6 +24,7 @@ from photovax.service.http.guard import Guard
 from photovax.service.http.offer import Offer
 from photovax.service.http.problems import handle_problems
 from photovax.service.http.tokens import Tokens
+from photovax.service.jobs.job import Unreachable
 from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
 from photovax.service.static import FOLDER, PAGE, WEIGHTS
@@ -138,9 +139,10 @@ class _JobFigures(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the gauges."""
         states = GaugeMetricFamily("photovax_jobs", "Jobs by state.", labels=["state"])
-        for state, count in self._jobs.counts().items():
-            states.add_metric([state], count)
-        yield states
+        with suppress(Unreachable):  # what else is known is told without the database, too
+            for state, count in self._jobs.counts().items():
+                states.add_metric([state], count)
+            yield states
         yield GaugeMetricFamily(
             "photovax_workers", "Running workers.", value=self._supervisor.alive
         )

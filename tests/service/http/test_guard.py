@@ -2,7 +2,9 @@
 
 import json
 import secrets
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from photovax.client import Client
-from photovax.errors import UsageError
+from photovax.errors import UnreadablePhoto, UsageError
 from photovax.service.app import build_app
 from photovax.service.http.tokens import Tokens
+from photovax.service.jobs.job import Unreachable
 from photovax.service.jobs.table import Jobs
 from photovax.service.workers.supervisor import Supervisor
 from tests.service.asking import HOME, detail_of, pictures_in, post, settings_in
@@ -45,6 +48,7 @@ def test_every_answer_has_strict_headers(idle):
         assert headers["referrer-policy"] == "no-referrer"
         assert "access-control-allow-origin" not in headers
     assert idle.get("/v1/models").headers["cache-control"] == "no-store"
+    assert idle.get("/page.js").headers["cache-control"] == "no-cache"
 
 
 @pytest.mark.parametrize(
@@ -53,11 +57,82 @@ def test_every_answer_has_strict_headers(idle):
         ({"Host": "evil.example"}, 421, "wrong-host"),
         ({"Origin": "https://evil.example"}, 403, "cross-site"),
         ({"Origin": "null"}, 403, "cross-site"),
+        ({"Origin": "http://["}, 403, "cross-site"),
         ({"Sec-Fetch-Site": "cross-site"}, 403, "cross-site"),
     ],
 )
 def test_other_sites_cannot_ask(idle, photo, headers, status, kind):
     detail_of(post(idle, photo.read_bytes(), headers=headers), status, kind)
+
+
+def test_host_names_have_no_case_and_probes_come_by_address(tmp_path, monkeypatch):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    settings = settings_in(tmp_path, hosts=("Photos.example.org",))
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        for host in ("photos.example.org", "PHOTOS.example.org:443", "photos.example.org."):
+            assert web.get("/v1/models", headers={"Host": host}).status_code == 200
+        detail_of(web.get("/v1/models", headers={"Host": "10.0.0.7"}), 421, "wrong-host")
+        assert web.get("/v1/health", headers={"Host": "10.0.0.7"}).json()["workers"] == 0
+
+
+def test_a_root_path_is_removed_in_whole_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    for root in ("/v", "/m"):
+        settings = settings_in(tmp_path / root[1:], root_path=root, tokens=True)
+        Tokens(settings.token_file).add("ann")
+        with TestClient(build_app(settings), base_url=HOME) as web:
+            for path in ("/v1/models", "/metrics", f"{root}/v1/models"):
+                detail_of(web.get(path), 401, "no-token")
+
+
+def test_one_client_cannot_hold_everything_open(idle, photo, monkeypatch):
+    monkeypatch.setattr("photovax.service.http.guard._REQUESTS", 1)
+    monkeypatch.setattr("photovax.service.http.guard._UPLOADS_EACH", 1)
+    begun, may_go = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        assert may_go.wait(120)
+        raise UnreadablePhoto("waited")
+
+    monkeypatch.setattr("photovax.service.workers.intake.decoded", slow)
+    with TestClient(build_app(idle.app.state.context.settings), base_url=HOME) as web:
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(post, web, photo.read_bytes())
+            try:
+                assert begun.wait(60)
+                answer = web.get("/v1/models")
+                assert "1 requests are open" in detail_of(answer, 429, "too-many-requests")
+                assert answer.headers["retry-after"] == "5"
+                assert web.get("/v1/health").status_code == 503  # open to everyone
+            finally:
+                may_go.set()
+            detail_of(first.result(), 422, "unreadable-photo")
+        assert web.get("/v1/models").status_code == 200
+
+
+def test_tokens_that_cannot_be_read_are_no_tokens(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(Supervisor, "start", lambda self: None)
+    settings = settings_in(tmp_path, tokens=True)
+    bearer = {"Authorization": f"Bearer {Tokens(settings.token_file).add('ann')}"}
+    with TestClient(build_app(settings), base_url=HOME) as web:
+        assert web.get("/v1/models", headers=bearer).status_code == 200
+        settings.token_file.write_text('{"a": "ann",\n}')
+        answer = web.get("/v1/models", headers=bearer)
+        detail_of(answer, 503, "no-tokens")
+        assert answer.headers["retry-after"] == "30"
+    assert "tokens.json is not a file of tokens" in capfd.readouterr().err
+
+
+def test_figures_are_told_while_the_database_is_away(idle, monkeypatch):
+    def away(_: Jobs) -> None:
+        raise Unreachable("away")
+
+    monkeypatch.setattr(Jobs, "counts", away)
+    told = idle.get("/metrics")
+    assert told.status_code == 200
+    assert "photovax_workers 0.0" in told.text
+    assert "photovax_jobs" not in told.text
 
 
 def test_pages_of_allowed_sites_can_ask(tmp_path, photo, monkeypatch):

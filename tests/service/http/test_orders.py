@@ -2,11 +2,14 @@
 
 import concurrent.futures
 import io
+from types import SimpleNamespace
 
 from PIL import Image
 from starlette.testclient import TestClient
 
 from photovax.service.app import build_app
+from photovax.service.jobs.job import QueueFull
+from photovax.service.jobs.table import Jobs
 from tests.service.asking import HOME, LIMIT, detail_of, pictures_in, post, settings_in
 
 
@@ -22,6 +25,49 @@ def test_the_same_key_gives_the_same_job(idle, photo, tmp_path):
     clash = post(idle, content, headers=headers, data={"levels": "3"})
     detail_of(clash, 409, "clash")
     assert post(idle, content).json()["id"] != first.json()["id"]
+
+
+def test_the_same_key_gives_the_same_edit_and_a_full_queue_copies_nothing(
+    idle, photo, tmp_path, monkeypatch
+):
+    links = post(idle, photo.read_bytes()).json()["links"]
+    jobs = Jobs(tmp_path / "data/jobs.sqlite", tmp_path / "data/pictures")
+    job = jobs.claim("w", 60, attempts=1)
+    assert job is not None
+    with jobs.pictures.work(job) as (_, output):
+        output.mkdir()
+        for name in ("original.png", "photo.png"):
+            (output / name).write_bytes(b"x")
+    jobs.finish(job, "w", {"file": "photo.png"})
+    url, headers = f"{links['self']}/edits", {"Idempotency-Key": "k"}
+    first = idle.post(url, data={"prompt": "a"}, headers=headers)
+    assert first.status_code == 202
+    again = idle.post(url, data={"prompt": "a"}, headers=headers)
+    assert again.json()["id"] == first.json()["id"]
+    detail_of(idle.post(url, data={"prompt": "b"}, headers=headers), 409, "clash")
+    kept = sorted(pictures_in(tmp_path))
+    assert kept == sorted([job.id, first.json()["id"]])
+
+    def copied(*_: object) -> None:
+        raise AssertionError("copied before it was known whether there is room")
+
+    monkeypatch.setattr("photovax.service.workers.intake.shutil.copyfileobj", copied)
+    monkeypatch.setattr(Jobs, "check_room", full)
+    detail_of(idle.post(url, data={"prompt": "c"}), 503, "queue-full")
+    assert sorted(pictures_in(tmp_path)) == kept
+
+
+def full(*_: object) -> None:
+    raise QueueFull("many jobs are waiting")
+
+
+def test_the_last_room_on_the_disk_is_not_for_uploads(idle, photo, tmp_path, monkeypatch):
+    usage = SimpleNamespace(free=4 * 4 * 100_000 - 1)  # four of the largest pictures, less a byte
+    monkeypatch.setattr("photovax.service.workers.intake.shutil.disk_usage", lambda _: usage)
+    detail_of(post(idle, photo.read_bytes()), 507, "no-room")
+    assert pictures_in(tmp_path) == []
+    usage.free += 1
+    assert post(idle, photo.read_bytes()).status_code == 202
 
 
 def test_what_is_refused_leaves_nothing(idle, photo, tmp_path):

@@ -2,7 +2,10 @@
 
 from types import SimpleNamespace
 
-from photovax.service.http.rates import Rates
+import pytest
+
+from photovax.service.http.problems import Problem
+from photovax.service.http.rates import Rates, Shares
 
 
 def test_rates_fill_again(monkeypatch):
@@ -24,3 +27,16 @@ def test_of_too_many_addresses_the_oldest_is_forgotten(monkeypatch):
     assert [rates.wait(client) for client in "abcd"] == [0] * 4
     assert [rates.wait(client) > 0 for client in "bcd"] == [True, True, True]
     assert rates.wait("a") == 0
+
+
+def test_shares_are_given_back():
+    shares = Shares(2, 10, 15)
+    with shares.held("a", 10), shares.held("b", 5):
+        for client, size, status in (("a", 1, 429), ("b", 6, 429), ("c", 1, 503)):
+            with pytest.raises(Problem) as caught, shares.held(client, size):
+                pass
+            assert caught.value.status == status
+        with shares.held("a", 0), pytest.raises(Problem, match="2 requests"), shares.held("a", 0):
+            pass
+    with shares.held("c", 10):
+        pass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from photovax.errors import UsageError
+from photovax.errors import UnknownName, UsageError
 from photovax.pictures.atomic import write_text
 from photovax.service.http.tokens import Tokens
 
@@ -33,3 +33,16 @@ def test_no_token_is_lost_where_several_are_added_at_once(tmp_path, monkeypatch)
         made = list(pool.map(lambda n: Tokens(tmp_path / "t.json").add(str(n)), range(8)))
     tokens = Tokens(tmp_path / "t.json")
     assert None not in map(tokens.owner, made)
+
+
+def test_a_token_is_taken_back(tmp_path):
+    tokens, other = (Tokens(tmp_path / "t.json") for _ in range(2))
+    ann, ben = tokens.add("ann"), tokens.add("ben")
+    assert other.owner(ann)
+    tokens.remove("ann")
+    assert other.owner(ann) is None
+    assert other.owner(ben)
+    with pytest.raises(UnknownName, match=r"no client with a token named 'ann'.*ben"):
+        tokens.remove("ann")
+    tokens.remove("ben")
+    assert not other

@@ -199,6 +199,22 @@ def test_a_store_that_does_not_answer_is_out_of_reach(monkeypatch):
         Bucket("memory://other")
 
 
+def test_what_cannot_be_deleted_is_said(pictures, monkeypatch, capfd):
+    job = a_job()
+    worked_on(pictures, job)
+    pictures.remove(new_id())  # of what is not there nothing is said
+    assert capfd.readouterr().err == ""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr("os.rmdir", refused)
+    monkeypatch.setattr(Files, "remove", refused)
+    pictures.remove_all([job.id])
+    pictures.sweep([], 0)
+    assert capfd.readouterr().err.count("cannot be deleted") == 2
+
+
 def test_a_place_that_is_no_url_is_refused():
     with pytest.raises(UsageError, match="need a URL such as s3://bucket/folder, got 'bucket'"):
         open_pictures("bucket")

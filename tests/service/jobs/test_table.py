@@ -237,6 +237,23 @@ def test_a_repeated_request_gives_the_same_job(jobs):
         add_job(jobs, limits={EVERYBODY: 2})
 
 
+@pytest.mark.parametrize("end", ["cancelled", "expired"])
+def test_of_a_deleted_job_neither_key_nor_request_is_kept(jobs, end):
+    first = add_job(jobs, owner="a", idempotency="holiday.jpg")
+    if end == "expired":
+        taken = jobs.claim("w", 60, attempts=3)
+        assert taken is not None
+        jobs.finish(taken, "w", {})
+        time.sleep(0.01)
+        jobs.expire(0.001)
+    else:
+        jobs.cancel(first.id)
+    with jobs._database.connection() as connection:
+        row = connection.execute("SELECT * FROM jobs").fetchone()
+    assert (row["state"], row["request"], row["idempotency"]) == (end, "", None)
+    assert add_job(jobs, owner="a", idempotency="holiday.jpg").id != first.id
+
+
 def test_jobs_that_take_too_long_are_failed(jobs):
     job = add_job(jobs)
     taken = jobs.claim("w", 60, attempts=3)

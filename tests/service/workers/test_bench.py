@@ -17,7 +17,7 @@ from photovax.attack.presets import load_recipe
 from photovax.certificates.container import holds_manifest
 from photovax.certificates.credential import self_made
 from photovax.certificates.document import parse_certificate
-from photovax.certificates.keys import read_keys
+from photovax.certificates.keys import KeyRing, read_keys
 from photovax.certificates.register import Register, registered, today
 from photovax.certificates.verification import Seen, verify
 from photovax.checks.noise import noisy
@@ -28,7 +28,8 @@ from photovax.metrics.visibility import flip_picture
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
 from photovax.service.app import build_app
-from photovax.service.workers import bench
+from photovax.service.settings import Settings
+from photovax.service.workers import bench, provider
 from photovax.service.workers.bench import Bench
 from photovax.service.workers.parcels import write_parcel
 from photovax.service.workers.worker import pack, unpack
@@ -38,6 +39,13 @@ from tests.service.asking import detail_of, pictures_in, settings_in
 from tests.serving import recipe_file
 
 FLIP = find_spec("flip_evaluator") is not None
+
+
+def begun(settings: Settings) -> Settings:
+    """Settings whose register and key are there, which a service makes when it starts."""
+    Register(settings.register)
+    KeyRing(settings.keys)
+    return settings
 
 
 def test_a_photo_goes_in_and_comes_out_certified(client, web, photo, folder, tmp_path):
@@ -177,7 +185,7 @@ def test_a_check_measures_what_is_left_where_that_is_asked(photo, tmp_path, monk
     given = read_photo(photo)
     write_parcel(given, tmp_path / "original.npz")
     write_parcel(given.with_pixels(noisy(given.pixels, 8, 7)), tmp_path / "photo.npz")
-    bench = Bench(settings_in(tmp_path))
+    bench = Bench(begun(settings_in(tmp_path)))
     plain, asked = (
         bench.do("checks", tmp_path, tmp_path / f"{wish}", {"survival": wish}, lambda *_: None)
         for wish in (False, True)
@@ -219,7 +227,7 @@ def test_a_provider_that_signs_puts_the_certificate_into_the_photo(photo, tmp_pa
     key.write_bytes(made.key)
     chain.write_bytes(made.chain)
     settings = settings_in(tmp_path, sign_key=key, sign_chain=chain)
-    bench = Bench(settings)
+    bench = Bench(begun(settings))
     write_parcel(read_photo(photo), tmp_path / "photo.npz")
     for kind in ("png", "jpg"):
         output = tmp_path / kind
@@ -236,7 +244,7 @@ def test_a_provider_that_signs_puts_the_certificate_into_the_photo(photo, tmp_pa
 def test_only_jobs_that_sign_need_what_the_provider_signs_with(photo, tmp_path):
     """Such as while the disk with the key is away: photos can still be checked and edited."""
     lost = tmp_path / "lost.pem"
-    bench = Bench(settings_in(tmp_path, sign_key=lost, sign_chain=lost))
+    bench = Bench(begun(settings_in(tmp_path, sign_key=lost, sign_chain=lost)))
     bench.warm()
     for name in ("original", "photo"):
         write_parcel(read_photo(photo), tmp_path / f"{name}.npz")
@@ -253,10 +261,22 @@ def test_only_jobs_that_sign_need_what_the_provider_signs_with(photo, tmp_path):
             done(kind, suffix=".png", sha256="", certificate="{}")
 
 
+def test_a_provider_whose_files_are_away_makes_no_new_ones(tmp_path):
+    settings = settings_in(tmp_path)
+    with pytest.raises(UsageError, match="no register of models"):
+        provider.Provider.of(settings, signs=False)
+    Register(settings.register)
+    with pytest.raises(CertificateError, match="no signing key"):
+        provider.Provider.of(settings, signs=False)
+    assert "keys" not in [file.name for file in settings.data.iterdir()]
+    KeyRing(settings.keys)
+    assert provider.Provider.of(settings, signs=False).models
+
+
 def test_the_network_is_in_the_result_and_the_certificate(photo, tmp_path, network_file):
     recipe = str(recipe_file(tmp_path, "one-pass", preset="instant", warm=0))
     settings = settings_in(tmp_path, recipe=recipe, total=None, networks=(network_file,))
-    bench = Bench(unpack(pack(settings)))
+    bench = Bench(begun(unpack(pack(settings))))
     write_parcel(read_photo(photo), tmp_path / "photo.npz")
     asked = {"suffix": ".png"}
     made = bench.do("immunizations", tmp_path, tmp_path / "out", asked, lambda *_: None)
@@ -288,7 +308,7 @@ def test_one_set_of_models_is_in_memory(tmp_path, monkeypatch):
         return load_autoencoder(name, **options)
 
     monkeypatch.setattr("photovax.models.surrogates.load_autoencoder", load)
-    bench = Bench(settings_in(tmp_path))
+    bench = Bench(begun(settings_in(tmp_path)))
     first = weakref.ref(bench._issuer(bench._today))
     (embedded,) = bench._today
     assert first() is bench._issuer((embedded,))
@@ -303,7 +323,7 @@ def test_one_set_of_models_is_in_memory(tmp_path, monkeypatch):
 def test_a_total_in_levels_is_none_of_a_length(photo, tmp_path):
     budget = {"name": "l2", "options": {"radius": 20}}
     length = recipe_file(tmp_path, "length", budget=budget, step_size=10)
-    bench = Bench(settings_in(tmp_path, recipes=(str(length),)))
+    bench = Bench(begun(settings_in(tmp_path, recipes=(str(length),))))
     write_parcel(read_photo(photo), tmp_path / "photo.npz")
     asked = {"suffix": ".png", "recipe": str(length)}
     bench.do("immunizations", tmp_path, tmp_path / "out", asked, lambda *_: None)

@@ -76,8 +76,10 @@ def test_workers_are_watched_while_a_store_takes_its_time(tmp_path, monkeypatch)
 
     deleted: list[str] = []
     monkeypatch.setattr(store_of(jobs), "remove_all", slow)
-    monkeypatch.setattr(supervisor._crew, "tend", tend)
-    monkeypatch.setattr(supervisor._crew._workers[0], "name", "w")
+    crew = supervisor._crew
+    assert isinstance(crew, Processes)
+    monkeypatch.setattr(crew, "tend", tend)
+    monkeypatch.setattr(crew._workers[0], "name", "w")
     assert jobs.claim("w", 60, attempts=3) is not None
     supervisor.start()
     try:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from urllib.parse import urlsplit
+from contextlib import AbstractContextManager, nullcontext
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from photovax.errors import UsageError
 from photovax.service.http.problems import Problem
-from photovax.service.http.rates import Rates
+from photovax.service.http.rates import Rates, Shares
 from photovax.service.http.tokens import Tokens
-from photovax.service.logs import UNEXPECTED, say_unexpected
+from photovax.service.logs import UNEXPECTED, say, say_unexpected
 from photovax.service.settings import Settings
 
 __all__ = ["Guard"]
 
 _OPEN = ("/v1/health", "/v1/openapi.json")
+# What one client may hold open: of the 1,000 connections of the server a quarter.
+_REQUESTS = 250
+# Bytes of uploads on their way, of one client and of all, in the largest allowed upload.
+_UPLOADS_EACH, _UPLOADS = 16, 64
 _GONE = 499  # the client closed the connection before the answer
+_HEALTH = "/v1/health"
 # Time limits of a body: until its next part, and until its last.
 _PART_SECONDS = 30.0
 _BODY_SECONDS = 900.0
@@ -52,6 +58,9 @@ class Guard:
     ) -> None:
         self._app, self._settings, self._tokens = app, settings, tokens
         self._rates = Rates(settings.requests_per_minute)
+        self._shares = Shares(
+            _REQUESTS, _UPLOADS_EACH * settings.max_bytes, _UPLOADS * settings.max_bytes
+        )
         self._count = Counter(
             "photovax_requests", "Requests answered.", ("route", "status"), registry=registry
         )
@@ -64,7 +73,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"].removeprefix(self._settings.root_path)
+        path = self._path(scope)
         scope["root_path"] = self._settings.root_path
         answer, began = _Answer(send, path), time.perf_counter()
         try:
@@ -82,20 +91,42 @@ class Guard:
             self._seconds.observe(time.perf_counter() - began)
 
     async def _served(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        scope.setdefault("state", {})["owner"] = self._admitted(scope, Headers(scope=scope))
+        headers = Headers(scope=scope)
+        owner, client = self._admitted(scope, headers)
+        scope.setdefault("state", {})["owner"] = owner
         body = _Body(receive, self._settings.max_bytes, answer)
-        await self._app(scope, body.receive, answer.send)
+        with self._held(scope, headers, client):
+            await self._app(scope, body.receive, answer.send)
 
-    def _admitted(self, scope: Scope, headers: Headers) -> str:
-        """Return the owner of a request: a token's id, or nothing without tokens."""
+    def _path(self, scope: Scope) -> str:
+        """The path below the root, which is removed as routing does: in whole parts."""
+        path: str = scope["path"]
+        root = self._settings.root_path
+        return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
+    def _held(
+        self, scope: Scope, headers: Headers, client: str | None
+    ) -> AbstractContextManager[None]:
+        """Count a request and the bytes of its body, the most allowed if it does not say them."""
+        if client is None:
+            return nullcontext()
+        sends = scope["method"] not in ("GET", "HEAD", "DELETE")
+        size = int(headers.get("content-length", self._settings.max_bytes)) if sends else 0
+        return self._shares.held(client, size)
+
+    def _admitted(self, scope: Scope, headers: Headers) -> tuple[str, str | None]:
+        """Return the owner of a request, a token's id or nothing, and whose limits it counts for.
+
+        That is None for what is open to everyone.
+        """
         self._check_site(scope, headers)
-        path = scope["path"].removeprefix(self._settings.root_path)
+        path = self._path(scope)
         if path in _OPEN or not (path.startswith("/v1/") or path == "/metrics"):
-            return ""
+            return "", None
         owner, address = "", (scope.get("client") or ("", 0))[0]
         if self._settings.tokens:
             scheme, _, token = headers.get("authorization", "").partition(" ")
-            found = self._tokens.owner(token) if scheme.lower() == "bearer" else None
+            found = self._owner(token) if scheme.lower() == "bearer" else None
             if found is None:
                 self._check_rate(f"nobody at {address}")
                 raise Problem(
@@ -107,13 +138,24 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._settings.max_bytes:
             raise Problem(413, "too-large", _too_large(self._settings.max_bytes))
-        return owner
+        return owner, owner or address
+
+    def _owner(self, token: str) -> str | None:
+        try:
+            return self._tokens.owner(token)
+        except UsageError as error:  # as while somebody edits it
+            say("service", str(error))
+            raise Problem(
+                503, "no-tokens", "tokens cannot be read at present", {"Retry-After": "30"}
+            ) from None
 
     def _check_site(self, scope: Scope, headers: Headers) -> None:
         """Refuse requests by other sites in a browser, and host names rebound to this one."""
-        host = headers.get("host", "")
+        host = headers.get("host", "").lower()
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if self._settings.hosts and name not in self._settings.hosts:
+        hosts = [each.lower() for each in self._settings.hosts]
+        probed = self._path(scope) == _HEALTH  # by address, and it holds nothing private
+        if hosts and name.removesuffix(".") not in hosts and not probed:
             raise Problem(421, "wrong-host", "this service does not have that host name")
         if scope["method"] in ("GET", "HEAD"):
             return
@@ -121,7 +163,7 @@ class Guard:
         if origin in self._settings.origins:
             return
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") or (
-            origin is not None and urlsplit(origin).netloc != host
+            origin is not None and origin.lower().partition("://")[2] != host
         ):
             raise Problem(403, "cross-site", "requests from other sites are refused")
 
@@ -166,8 +208,8 @@ class _Answer:
         if self._path.startswith(_DEVICE):
             more = " 'wasm-unsafe-eval'; worker-src 'self'"  # it compiles WebAssembly
             headers["Content-Security-Policy"] = _POLICY.format(more=more)
-        if self._path.startswith("/v1/"):
-            headers["Cache-Control"] = "no-store"
+        # Pages and their scripts change together with the service.
+        headers["Cache-Control"] = "no-store" if self._path.startswith("/v1/") else "no-cache"
 
 
 class _Body:

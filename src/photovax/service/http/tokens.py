@@ -10,6 +10,7 @@ from pathlib import Path
 from photovax.certificates.locks import locked
 from photovax.errors import UsageError
 from photovax.pictures.atomic import write_text
+from photovax.registry import unknown
 
 __all__ = ["Tokens"]
 
@@ -39,11 +40,28 @@ class Tokens:
         with locked(self._file):
             known = dict(self._current())
             if name in known.values():
-                raise UsageError(f"{name} has a token in {self._file}; remove that first")
+                raise UsageError(
+                    f"{name} has a token in {self._file}; remove it first",
+                    hint=f"photovax serve --remove-token {name}",
+                )
             token = f"photovax_{secrets.token_urlsafe(32)}"
             known[_hash(token)] = name
             write_text(json.dumps(known, indent=1) + "\n", self._file, overwrite=True)
         return token
+
+    def remove(self, name: str) -> None:
+        """Remove the token of a client, which is refused from the next request on.
+
+        Raises:
+            UnknownName: If no client of that name has one.
+            SaveError: If the file cannot be written.
+        """
+        known = self._current()
+        if name not in known.values():
+            raise unknown("client with a token", name, dict.fromkeys(known.values()))
+        with locked(self._file):
+            kept = {digest: each for digest, each in self._current().items() if each != name}
+            write_text(json.dumps(kept, indent=1) + "\n", self._file, overwrite=True)
 
     def owner(self, token: str) -> str | None:
         """Return the owner's id, the first digits of the token's hash; None if unknown."""

@@ -19,6 +19,7 @@ from photovax.errors import UsageError, first_line
 from photovax.machine.scratch import Scratch, remove_left_over
 from photovax.service.failures import no_room
 from photovax.service.jobs.job import Job, Unreachable
+from photovax.service.logs import say
 
 __all__ = ["Bucket", "Folder", "Pictures", "StoreUnreachable", "open_pictures", "output_name"]
 
@@ -125,7 +126,7 @@ class Folder:
         """See ``Pictures.remove``."""
         folder = self.folder(job)
         gone = folder if attempt is None else folder / output_name(attempt)
-        shutil.rmtree(gone, ignore_errors=True)
+        _remove(gone)
 
     def remove_all(self, jobs: Sequence[str]) -> None:
         """See ``Pictures.remove_all``."""
@@ -138,7 +139,7 @@ class Folder:
             with suppress(FileNotFoundError):  # another service deleted it
                 old = not age or time.time() - folder.stat().st_mtime > age
                 if folder.name not in known and old:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _remove(folder)
 
 
 class Bucket:
@@ -200,12 +201,12 @@ class Bucket:
     def remove(self, job: str, attempt: int | None = None) -> None:
         """See ``Pictures.remove``."""
         place = joined(self._url, job)
-        with suppress(OSError):  # else ``sweep`` does it later
+        with _removing():
             Files().remove([place if attempt is None else joined(place, output_name(attempt))])
 
     def remove_all(self, jobs: Sequence[str]) -> None:
         """See ``Pictures.remove_all``."""
-        with suppress(OSError):  # else ``sweep`` does it later
+        with _removing():
             Files().remove([joined(self._url, job) for job in jobs])
 
     def sweep(self, known: Collection[str], age: float) -> None:
@@ -224,6 +225,25 @@ class Bucket:
         for file in folder.iterdir():
             with _reachable():
                 Files().put(file, joined(place, file.name))
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder, and say so if it is still there; ``sweep`` tries again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        say("service", f"pictures in {folder.parent} cannot be deleted; this is tried again")
+
+
+@contextmanager
+def _removing() -> Iterator[None]:
+    """Say that objects could not be deleted; ``sweep`` tries again."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        kind = type(error).__name__
+        say("service", f"pictures in the store cannot be deleted ({kind}); this is tried again")
 
 
 @contextmanager

@@ -29,6 +29,8 @@ from photovax.service.jobs.schema import SCHEMA, marks
 __all__ = ["Jobs"]
 
 _KEEP_ROWS = 86_400
+# What was asked, which names the photo, and the client's key, which may be a file's name.
+_CLEARED = "parameters = '{}', request = '', idempotency = NULL"
 _DIED = "its worker died in each attempt, as when memory runs out: try a smaller photo"
 
 
@@ -242,7 +244,7 @@ class Jobs:
                 each
                 for each in (job, *_edits_of(connection, job))
                 if connection.execute(
-                    "UPDATE jobs SET state = 'cancelled', finished = ?, parameters = '{}', "
+                    f"UPDATE jobs SET state = 'cancelled', finished = ?, {_CLEARED}, "
                     "result = NULL WHERE id = ? AND state NOT IN ('cancelled', 'expired')",
                     (self._database.now(connection), each),
                 ).rowcount
@@ -295,7 +297,7 @@ class Jobs:
             gone = [job for job in gone if set(gone).issuperset(_edits_of(connection, job))]
             for job in gone:
                 connection.execute(
-                    "UPDATE jobs SET state = 'expired', parameters = '{}', result = NULL, "
+                    f"UPDATE jobs SET state = 'expired', {_CLEARED}, result = NULL, "
                     "error = NULL, finished = coalesce(finished, ?) WHERE id = ?",
                     (now, job),
                 )
@@ -346,8 +348,13 @@ class Jobs:
                 (job.id, worker),
             )
 
-    def deaf(self, workers: Sequence[str], seconds: float) -> list[str]:
-        """Return those of these workers that still work on a job that ended ``seconds`` ago."""
+    def deaf(self, workers: Sequence[str], seconds: float) -> list[tuple[str, str]]:
+        """Jobs that ended ``seconds`` ago, and those of these workers that still work on them.
+
+        Returns:
+            Ids of the jobs, of which a worker may leave pictures, and names of their workers, which
+            must be stopped.
+        """
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT id, worker FROM jobs WHERE state NOT IN ('queued', 'running') "
@@ -356,7 +363,7 @@ class Jobs:
             ).fetchall()
             for row in rows:
                 connection.execute("UPDATE jobs SET worker = NULL WHERE id = ?", (row["id"],))
-        return [row["worker"] for row in rows]
+        return [(row["id"], row["worker"]) for row in rows]
 
     def _own(
         self, connection: Connection, job: Job, worker: str, change: str, *values: Any

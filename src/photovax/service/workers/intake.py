@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from photovax.service.workers.decode import decoded
 __all__ = ["Intake", "Order"]
 
 _CHUNK = 1024**2
+_LEFT_FREE = 4  # pictures of the largest size: three may come with a job, and one is its result
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Intake:
         request = hashlib.sha256(asked.encode()).hexdigest()
         if (known := self._jobs.by_key(order.owner, order.idempotency, request)) is not None:
             return known
-        self._jobs.check_room(self._limits(order.owner))
+        self._check_room(order.owner)
         job = new_id()
         try:
             with self._jobs.pictures.draft(job) as folder:
@@ -104,26 +106,41 @@ class Intake:
             self._jobs.pictures.remove(job)
         return queued
 
-    def follow(self, of: Job, parameters: Mapping[str, Any], *, owner: str) -> Job:
-        """Queue an edit of the result of an immunization.
+    def follow(
+        self,
+        of: Job,
+        parameters: Mapping[str, Any],
+        *,
+        owner: str,
+        idempotency: str | None = None,
+    ) -> Job:
+        """Queue an edit of the result of an immunization, or find that of an earlier request.
 
         Raises:
+            Clash: If the key was used for another request.
             QueueFull: If too many jobs wait.
             OSError: If its pictures were deleted or the disk is full.
         """
         job = new_id()
         pictures = self._jobs.pictures
         request = hashlib.sha256(json.dumps([of.id, dict(parameters)]).encode()).hexdigest()
+        if (known := self._jobs.by_key(owner, idempotency, request)) is not None:
+            return known
+        self._check_room(owner)
         taken = {"original": "original.png", "immunized": (of.result or {})["file"]}
         try:
             with pictures.draft(job) as folder:
                 for name, made in taken.items():
                     with pictures.open(of, made) as source, (folder / name).open("wb") as target:
                         shutil.copyfileobj(source, target, _CHUNK)
-            return self._queue(job, "edits", {**parameters, "of": of.id}, request, owner, None)
+            full = {**parameters, "of": of.id}
+            queued = self._queue(job, "edits", full, request, owner, idempotency)
         except BaseException:
             pictures.remove(job)
             raise
+        if queued.id != job:
+            pictures.remove(job)
+        return queued
 
     def _queue(
         self,
@@ -143,6 +160,21 @@ class Intake:
             idempotency=idempotency,
             limits=self._limits(owner),
         )
+
+    def _check_room(self, owner: str) -> None:
+        """Check that another job may wait, and that the disk would not be full with it.
+
+        A picture that waits takes four bytes a pixel, however small its file. The table of jobs and
+        the results of others are on the same disk.
+
+        Raises:
+            QueueFull: If too many jobs wait.
+            OSError: If there is not room enough.
+        """
+        self._jobs.check_room(self._limits(owner))
+        free = shutil.disk_usage(self._settings.data).free
+        if free < _LEFT_FREE * 4 * self._settings.max_pixels:
+            raise OSError(errno.ENOSPC, "too little room is left")
 
     def _limits(self, owner: str) -> dict[str, int]:
         """Largest number of waiting jobs, of all owners and of the owner of a token."""

@@ -49,5 +49,6 @@ class Provider:
             from photovax.certificates.credential import read_credential
 
             credential = read_credential(settings.sign_key, settings.sign_chain)
-        models = Register(settings.register).supported()
-        return cls(KeyRing(settings.keys), models, credential)
+        # Never new ones: a folder that is not there now must not give the provider another name.
+        models = Register(settings.register, create=False).supported()
+        return cls(KeyRing(settings.keys, create=False), models, credential)

@@ -146,8 +146,8 @@ class Supervisor:
     def _watch(self) -> None:
         self._crew.tend()
         names = self._crew.names
-        self._crew.end(self._jobs.deaf(names, _PATIENCE))
-        late = self._jobs.overdue(names, self._settings.job_seconds)
+        late = self._jobs.deaf(names, _PATIENCE)
+        late += self._jobs.overdue(names, self._settings.job_seconds)
         self._crew.end([name for _, name in late])
         self._late.extend(job for job, _ in late)
 

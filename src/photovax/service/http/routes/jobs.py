@@ -38,7 +38,11 @@ def cancel(service: Service, named: Named) -> None:
 )
 def events(service: Service, named: Named) -> StreamingResponse:
     """Progress as server-sent events, until the job has ended."""
-    return StreamingResponse(_events(service, named.id), media_type="text/event-stream")
+    # Otherwise nginx would hold them back until the job ends.
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(
+        _events(service, named.id), media_type="text/event-stream", headers=headers
+    )
 
 
 async def _events(service: Context, job: str) -> AsyncIterator[str]:

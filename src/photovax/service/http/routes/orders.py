@@ -146,12 +146,14 @@ def edit(
     prompt: Annotated[str, Form(min_length=1, max_length=200)],
     mode: Annotated[Literal["instruct", "img2img"], Form()] = "instruct",
     seed: Annotated[int, Form(ge=0, le=2**31)] = 0,
+    key: Key = None,
 ) -> JobView:
     """Edit the original and the immunized photo of a job with the same noise."""
     asked = {"prompt": prompt, "mode": mode, "seed": seed}
     made = finished(service, own, "immunizations", job)
     try:
-        return _accepted(service, service.intake.follow(made, asked, owner=own), response)
+        queued = service.intake.follow(made, asked, owner=own, idempotency=key)
+        return _accepted(service, queued, response)
     except FileNotFoundError:
         raise Problem(410, "expired", "the result has expired and was deleted") from None
 
