@@ -35,10 +35,11 @@ from photovax.batch.cluster import Cluster
 from photovax.batch.manifest import Entry
 from photovax.batch.order import Order
 from photovax.batch.plan import OWN_FOLDER, Task
-from photovax.batch.processes import Processes, cores
+from photovax.batch.processes import Processes
 from photovax.batch.runner import Runner
-from photovax.demo import SAMPLE
+from photovax.machine.cores import cores
 from photovax.machine.memory import peak_resident_bytes, resident_bytes
+from photovax.pictures.sample import SAMPLE
 
 USUAL = {"workers": (12, DEFAULT, None), "memory": (1000, INSTANT, 64), "kills": (500, INSTANT, 64)}
 """Number of photos, recipe and size of each measurement: at most ten minutes on two cores."""

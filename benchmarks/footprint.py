@@ -17,12 +17,12 @@ from statistics import mean
 import torch
 
 from photovax.attack.presets import PRESETS
-from photovax.demo import SAMPLE, SAMPLE_MASK
 from photovax.immunizer import Immunizer
 from photovax.machine.memory import peak_resident_bytes, resident_bytes
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.pictures.masks import load_mask
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE, SAMPLE_MASK
 
 
 def measured(preset: str, model: str, weights: Path | None, threads: int) -> tuple[int, int, float]:

@@ -20,11 +20,11 @@ from photovax.attack.losses import LossFn
 from photovax.attack.objectives import OBJECTIVES
 from photovax.attack.optimise import Step, Steps, pgd
 from photovax.attack.presets import DEFAULT, PRESETS
-from photovax.demo import SAMPLE
 from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.views import VIEWS, View
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from photovax.tensors import tensor
 
 

@@ -27,12 +27,12 @@ from photovax.attack.budgets import Linf
 from photovax.attack.losses import LossFn
 from photovax.attack.objectives import OBJECTIVES
 from photovax.attack.optimise import Steps, pgd
-from photovax.demo import SAMPLE
 from photovax.machine.precision import quick_passes
 from photovax.models.catalog.places import fed_size
 from photovax.models.load import load_autoencoder
 from photovax.models.views import resize
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from photovax.registry import Part
 from photovax.tensors import tensor
 

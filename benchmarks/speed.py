@@ -34,7 +34,6 @@ from torch import Tensor
 from benchmarks.passes import PUBLISHED, quicker
 from benchmarks.shapes import add_models, asked_models
 from photovax.attack.presets import PRESETS
-from photovax.demo import SAMPLE
 from photovax.immunizer import Immunizer
 from photovax.machine.precision import Precision
 from photovax.models.autoencoders.base import FrozenAutoencoder
@@ -42,6 +41,7 @@ from photovax.models.catalog.places import fed_size
 from photovax.models.latents import latent_distance, latent_unit
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from photovax.tensors import tensor
 
 CPU = torch.device("cpu")

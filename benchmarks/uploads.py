@@ -22,7 +22,7 @@ import httpx2
 from PIL import Image
 
 from photovax.attack.presets import DEFAULT
-from photovax.demo import SAMPLE
+from photovax.pictures.sample import SAMPLE
 from tests.serving import free_port, serve, wait_until_up
 
 PATIENCE = 1800.0

@@ -119,7 +119,7 @@ def quick() -> Recipe:
 @pytest.fixture
 def photo_file(tmp_path: Path) -> Path:
     """A small piece of the sample photo, as a JPEG of odd sides."""
-    from photovax.demo import SAMPLE
+    from photovax.pictures.sample import SAMPLE
 
     with Image.open(SAMPLE) as sample:
         sample.crop((150, 20, 301, 147)).save(tmp_path / "photo.jpg", quality=92)

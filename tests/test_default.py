@@ -12,10 +12,10 @@ from PIL import Image
 from photovax.attack.budgets import BUDGETS
 from photovax.attack.presets import DEFAULT, LINF, PRESETS
 from photovax.attack.recipe import Recipe
-from photovax.demo import SAMPLE
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from photovax.tensors import tensor
 
 CPU = torch.device("cpu")

@@ -12,6 +12,7 @@ from photovax.attack.presets import DEFAULT, DIFFUSION, PRESETS
 from photovax.cli import app
 from photovax.errors import SaveError
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE, SAMPLE_MASK
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(short, tmp_path):
 def test_it_writes_immunized_photos_and_a_sheet_and_says_what_was_measured(short, tmp_path):
     result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path), "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    original = read_photo(demo.SAMPLE).pixels
+    original = read_photo(SAMPLE).pixels
     loudest = PRESETS[DEFAULT].with_visibility(demo.VISIBILITY)
     names = ["encoder", *(f"diffusion-{edit.mode}" for edit in demo.EDITS)]
     for name in names:
@@ -40,7 +41,7 @@ def test_it_writes_immunized_photos_and_a_sheet_and_says_what_was_measured(short
         assert 0 < change.max() <= (loudest.levels or 0), name
         assert (tmp_path / f"sample.{name}.png.json").exists()
         assert f"sample.{name}.png, PSNR" in result.output
-    kept = np.asarray(Image.open(demo.SAMPLE_MASK).convert("L")) > 127
+    kept = np.asarray(Image.open(SAMPLE_MASK).convert("L")) > 127
     inpaint = read_photo(tmp_path / "sample.diffusion-inpaint.png").pixels
     assert np.array_equal(
         inpaint[~kept], original[~kept]

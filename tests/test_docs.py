@@ -27,13 +27,13 @@ from photovax.attack.presets import PRESETS, load_recipe
 from photovax.batch.watch import Watch
 from photovax.certificates.document import parse_certificate
 from photovax.cli import app
-from photovax.demo import SAMPLE
 from photovax.doctor import EXTRAS
 from photovax.evaluation.plan import NOISE
 from photovax.models.catalog import hub
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.views import VIEWS
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from tests.hub_cache import keep
 from tests.models.transformer.pipelines import take_small_pictures
 from tests.models.transformer.untrained import save_flows

@@ -22,12 +22,11 @@ from photovax.models.load import usual_edit
 from photovax.pictures.atomic import as_save_error
 from photovax.pictures.masks import load_mask
 from photovax.pictures.photo import read_photo
-from photovax.pictures.sample import SAMPLE
+from photovax.pictures.sample import SAMPLE, SAMPLE_MASK
 from photovax.pictures.strip import stacked, strip
 
-__all__ = ["SAMPLE", "Demo", "EditFigures", "run_demo"]
+__all__ = ["Demo", "EditFigures", "run_demo"]
 
-SAMPLE_MASK = SAMPLE.with_suffix(".mask.png")
 VISIBILITY = "high"  # so that the effect on edits is visible in small pictures
 SEED = 1
 EDITS = (

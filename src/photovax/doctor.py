@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 from photovax.errors import PhotovaxError, first_line
 from photovax.machine.allocator import chosen_by_user, is_glibc
+from photovax.machine.cores import cores
 from photovax.machine.device import pick_device
 from photovax.machine.memory import available_bytes
 from photovax.machine.precision import quick_passes
@@ -122,7 +123,7 @@ class Diagnosis:
     Attributes:
         versions: Version of Python, photovax and each package that it needs; None if missing.
         system: Name of the operating system and the processor.
-        cores: Number of processor cores.
+        cores: Number of processor cores that this process may use.
         computing: What PyTorch computes with; None if it cannot be imported.
         allocator: What is done about the allocator of memory.
         available: Available memory in bytes; None where the system does not report it.
@@ -161,7 +162,6 @@ def diagnose(*, device: str = "auto", weights: Path | None = None) -> Diagnosis:
     """
     needed = [need for need in _requirements(_NAME) if need.marker is None]
     computing, broken = _computing(device)
-    cores: int = getattr(os, "process_cpu_count", os.cpu_count)() or 1
     available = available_bytes()
     trial = Trial(broken, 0.0) if computing is None else _trial(computing.device)
     return Diagnosis(
@@ -171,7 +171,7 @@ def diagnose(*, device: str = "auto", weights: Path | None = None) -> Diagnosis:
             **{need.name: _version(need.name) for need in needed},
         },
         system=platform.platform(),
-        cores=cores,
+        cores=cores(),
         computing=computing,
         allocator=_allocator(),
         available=available,
@@ -181,7 +181,7 @@ def diagnose(*, device: str = "auto", weights: Path | None = None) -> Diagnosis:
             for name in metadata(_NAME).get_all("Provides-Extra", [])
         },
         trial=trial,
-        changes=tuple(_changes(needed, computing, cores, available, trial)),
+        changes=tuple(_changes(needed, computing, cores(), available, trial)),
     )
 
 

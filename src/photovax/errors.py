@@ -1,4 +1,4 @@
-"""All errors that photovax raises on purpose, and their exit codes.
+"""Errors that the library raises on purpose, and their exit codes.
 
 PhotovaxError                    1  base class
 ├── UsageError                   2  a wrong option, name or value
@@ -20,6 +20,8 @@ PhotovaxError                    1  base class
 ├── MetricUnavailable            8  a metric whose package, weights or memory are missing
 ├── CertificateError             9  a certificate or key that is not valid
 └── Interrupted                130  stopped by the user before there was a result
+
+The service, its client and clusters add errors of their own, whose exit code is 1.
 
 A message is one line with the value that was given and the values that are allowed. A hint says
 what to type at the command line; only the command line prints it.

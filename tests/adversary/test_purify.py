@@ -17,12 +17,12 @@ from PIL import Image
 from photovax.adversary.purify import PURIFICATIONS, PURIFIERS, Purifier, denoiser, load_purifier
 from photovax.adversary.purify.retouching import Rotate
 from photovax.attack.presets import PRESETS
-from photovax.demo import SAMPLE
 from photovax.errors import ModelError, UnknownName, UsageError
 from photovax.metrics.distortion import psnr
 from photovax.metrics.latent import latent_effect
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from photovax.registry import Part
 
 CPU = torch.device("cpu")

@@ -14,12 +14,12 @@ from photovax.attack.strength import Aim, aimed, largest_share, least_share
 from photovax.checks.check import check
 from photovax.checks.verdicts import Verdict
 from photovax.cli import main
-from photovax.demo import SAMPLE
 from photovax.errors import BudgetExceeded, MetricUnavailable, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics import cvvdp
 from photovax.metrics.visibility import jod
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 
 needs_cvvdp = pytest.mark.skipif(find_spec("pycvvdp") is None, reason="needs pip install cvvdp")
 

@@ -10,8 +10,8 @@ from PIL import Image
 from photovax.attack.recipe import Recipe
 from photovax.batch.order import Order
 from photovax.batch.work import Work
-from photovax.demo import SAMPLE
 from photovax.immunizer import Immunizer
+from photovax.pictures.sample import SAMPLE
 from photovax.registry import Part
 
 Shoot = Callable[..., Path]

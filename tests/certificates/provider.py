@@ -18,9 +18,9 @@ from photovax.certificates.keys import KeyRing
 from photovax.certificates.register import Register, Registered, registered
 from photovax.certificates.renewal import Renewer, Wish
 from photovax.certificates.verification import Seen
-from photovax.demo import SAMPLE
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from photovax.registry import Part
 
 QUICK = Recipe(

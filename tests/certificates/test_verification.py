@@ -14,10 +14,10 @@ from photovax.certificates.issuing import Issuer
 from photovax.certificates.keys import KeyRing, read_keys
 from photovax.certificates.register import gaps
 from photovax.certificates.verification import Seen, verify
-from photovax.demo import SAMPLE
 from photovax.errors import CertificateError
 from photovax.pictures.chains import CHAINS
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from tests.certificates.provider import QUICK, altered
 
 FIRST = Path(__file__).with_name("version1.json")  # photovax 0.1.0 wrote it, and its keys

@@ -13,12 +13,12 @@ from photovax.attack.recipe import Recipe
 from photovax.checks.check import Check, check
 from photovax.checks.noise import noisy
 from photovax.checks.verdicts import ModelCheck, Verdict
-from photovax.demo import SAMPLE
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import LatentEffect
 from photovax.metrics.profiles import conversion
 from photovax.pictures.photo import Metadata, Photo, read_photo
+from photovax.pictures.sample import SAMPLE
 from photovax.registry import Part
 from tests.metrics.samples import display_p3
 

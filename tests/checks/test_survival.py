@@ -15,10 +15,10 @@ from photovax.checks.noise import noisy
 from photovax.checks.survival import SLOW, TREATMENTS, Survival
 from photovax.checks.verdicts import Verdict
 from photovax.cli.survival import survival_lines
-from photovax.demo import SAMPLE
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import latent_effect
 from photovax.pictures.photo import Photo
+from photovax.pictures.sample import SAMPLE
 from photovax.registry import Part
 
 CPU = torch.device("cpu")

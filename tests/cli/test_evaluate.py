@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from photovax.demo import SAMPLE, SAMPLE_MASK
 from photovax.models import load
+from photovax.pictures.sample import SAMPLE, SAMPLE_MASK
 from tests.models.transformer.pipelines import take_small_pictures
 
 pytestmark = pytest.mark.usefixtures("cache")

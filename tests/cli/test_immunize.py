@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from photovax.attack.presets import load_recipe
-from photovax.batch.processes import cores
 from photovax.batch.watch import Watch
 from photovax.checks.verdicts import Verdict
-from photovax.demo import SAMPLE
 from photovax.digests import file_digest
+from photovax.machine.cores import cores
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 
 SERVER = """
 import io, json, os, sys

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from photovax.demo import SAMPLE, SAMPLE_MASK
 from photovax.evaluation.plan import find_photos
 from photovax.evaluation.run import Evaluation
+from photovax.pictures.sample import SAMPLE, SAMPLE_MASK
 from tests.evaluation.samples import PLAN
 
 

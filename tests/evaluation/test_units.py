@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from photovax.adversary.purify import PURIFICATIONS
-from photovax.demo import SAMPLE
 from photovax.evaluation.plan import Plan, Variant, load_edits, variants
 from photovax.evaluation.run import Evaluation
 from photovax.evaluation.units import Units
+from photovax.pictures.sample import SAMPLE
 from photovax.registry import Part
 from tests.evaluation.samples import PLAN, QUICK, SEPIA
 

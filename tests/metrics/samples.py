@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from photovax.demo import SAMPLE
+from photovax.pictures.sample import SAMPLE
 from tests.pictures.made import SRGB
 
 ALEXNET = ((64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3))

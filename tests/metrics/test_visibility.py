@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 
 from photovax.checks.noise import noisy
 from photovax.cli import app
-from photovax.demo import SAMPLE
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.metrics import cvvdp, visibility
 from photovax.metrics.distortion import psnr
@@ -37,6 +36,7 @@ from photovax.metrics.visibility import (
 )
 from photovax.pictures.display import FULL_HD, UHD_4K
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 
 needs_flip = pytest.mark.skipif(
     find_spec("flip_evaluator") is None, reason="needs pip install flip-evaluator"

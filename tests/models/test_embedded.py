@@ -11,7 +11,6 @@ from PIL import Image
 from photovax.adversary.edits import Adversary
 from photovax.attack.presets import DEFAULT, PRESETS
 from photovax.checks.noise import noisy
-from photovax.demo import SAMPLE
 from photovax.evaluation.colours import name_colour
 from photovax.evaluation.true_edits import TRUE_EDITS, truth
 from photovax.immunizer import Immunizer
@@ -20,6 +19,7 @@ from photovax.models.catalog.places import model_folder
 from photovax.models.edit import MODES
 from photovax.models.load import load_editor, usual_edit
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from photovax.client import Client
-from photovax.demo import SAMPLE
+from photovax.pictures.sample import SAMPLE
 from photovax.service.app import build_app
 from photovax.service.jobs.table import Jobs
 from photovax.service.workers.supervisor import Supervisor

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from photovax.errors import GradientError, LossShapeError, ZeroGradient
 
-__all__ = ["Groups", "LossFn", "Weighed", "score"]
+__all__ = ["Groups", "LossFn", "Weighed", "evaluated", "score"]
 
 LossFn = Callable[[Tensor, Generator], Tensor]
 """A function of images (N, C, H, W) and a generator: one number per image (N,), to be minimised."""
@@ -164,6 +164,21 @@ class Groups:
         return torch.stack(list(means)).mean(0), torch.stack(balanced).mean(0)
 
 
+def evaluated(loss: LossFn, images: Tensor, generator: Generator) -> Tensor:
+    """The values (N,) of a loss.
+
+    Raises:
+        LossShapeError: If it does not give one number per image.
+    """
+    values = loss(images, generator)
+    if values.shape != (len(images),):
+        raise LossShapeError(
+            f"a loss gave shape {tuple(values.shape)}, "
+            f"expected one number per image: ({len(images)},)"
+        )
+    return values
+
+
 def _value_and_gradient(
     losses: Sequence[LossFn], x: Tensor, generator: Generator
 ) -> tuple[Tensor, Tensor]:
@@ -172,12 +187,7 @@ def _value_and_gradient(
     total = torch.zeros(len(x), device=x.device)
     gradient: Tensor | None = None
     for loss in losses:
-        values = loss(x, generator)
-        if values.shape != (len(x),):
-            raise LossShapeError(
-                f"a loss gave shape {tuple(values.shape)}, "
-                f"expected one number per image: ({len(x)},)"
-            )
+        values = evaluated(loss, x, generator)
         (part,) = torch.autograd.grad(values.sum(), x)
         gradient = part if gradient is None else gradient.add_(part)
         total += values.detach()

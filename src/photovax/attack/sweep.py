@@ -8,8 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor
 
-from photovax.attack.losses import LossFn
-from photovax.errors import LossShapeError
+from photovax.attack.losses import LossFn, evaluated
 from photovax.models.views import Window
 
 __all__ = ["swept"]
@@ -77,12 +76,7 @@ def _sweep(
     for window, loss in zip(windows, losses, strict=True):
         with torch.set_grad_enabled(gradient is not None):
             piece = window.cut(images).detach().clone().requires_grad_(gradient is not None)
-            values = loss(piece, generator)
-            if values.shape != total.shape:
-                raise LossShapeError(
-                    f"a loss gave shape {tuple(values.shape)}, "
-                    f"expected one number per image: ({len(images)},)"
-                )
+            values = evaluated(loss, piece, generator)
             total += values.detach()
             if gradient is not None:
                 (part,) = torch.autograd.grad(values.sum(), piece)

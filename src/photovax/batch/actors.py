@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from photovax.batch.processes import cores
 from photovax.errors import PhotovaxError, UsageError, first_line
 from photovax.extras import package
+from photovax.machine.cores import cores
 from photovax.machine.scratch import Scratch, remove_left_over
 from photovax.version import VERSION
 

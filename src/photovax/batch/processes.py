@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photovax.batch.order import Order
@@ -19,22 +18,15 @@ from photovax.batch.queue import STARTS, Queue
 from photovax.errors import PhotovaxError, first_line
 from photovax.machine.memory import available_bytes, peak_resident_bytes
 from photovax.pictures.pillow import printable_name
+from photovax.pictures.sample import SAMPLE
 
 if TYPE_CHECKING:
     from photovax.batch.work import Work
 
-__all__ = ["Load", "Processes", "cores", "load_work", "lost"]
+__all__ = ["Load", "Processes", "load_work", "lost"]
 
-_SAMPLE = Path(__file__).parents[1] / "data/sample.jpg"
 _PATIENCE = 60.0
 """Seconds that a worker has to save a partial result."""
-
-
-def cores() -> int:
-    """Number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def load_work(order: Order, threads: int) -> Work:
@@ -359,7 +351,7 @@ def _serve(pipe: Connection, order: Order, threads: int, load: Load) -> None:
             work.use(content)
             if kind == "time":
                 try:
-                    pipe.send(("time", work.step_seconds(_SAMPLE)))
+                    pipe.send(("time", work.step_seconds(SAMPLE)))
                 except PhotovaxError as error:
                     pipe.send(("error", error))
 

@@ -10,7 +10,8 @@ from photovax.batch.manifest import Manifest
 from photovax.batch.order import Order
 from photovax.batch.outcome import Outcome, Show
 from photovax.batch.plan import Plan, Task
-from photovax.batch.processes import Processes, cores
+from photovax.batch.processes import Processes
+from photovax.machine.cores import cores
 
 if TYPE_CHECKING:
     from photovax.batch.work import Work

@@ -82,7 +82,7 @@ def issue(
     data: Data = DATA,
     weights: options.Weights = None,
     device: options.Device = "auto",
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Measure a photo on the models of the register, and sign the result."""
     with extra_installed("certificates"):

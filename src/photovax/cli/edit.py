@@ -82,7 +82,7 @@ def command(
     weights: options.Weights = None,
     device: options.Device = "auto",
     max_pixels: options.MaxPixels = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Edit a photo as an adversary would, with the model's ordinary pipeline.
 

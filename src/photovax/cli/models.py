@@ -129,9 +129,7 @@ def export_command(
             "the graph.",
         ),
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing file.")
-    ] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write a perturbation network, or a recipe of one pass, as an ONNX graph."""
     if output.suffix != ".onnx":

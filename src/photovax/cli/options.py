@@ -131,6 +131,7 @@ def networks(files: Iterable[Path] | None) -> tuple[Path, ...]:
     return given
 
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda or mps.")]
 Survival = Annotated[
     bool,

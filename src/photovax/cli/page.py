@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from photovax.cli import options
+
 
 def command(
     folder: Annotated[
@@ -15,7 +17,7 @@ def command(
             metavar="FOLDER", help="Folder to write, which is created.", show_default=False
         ),
     ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write a page that immunizes in the browser, for any web server.
 

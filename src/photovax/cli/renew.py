@@ -52,7 +52,7 @@ def command(
     network: options.Networks = None,
     device: options.Device = "auto",
     max_pixels: options.MaxPixels = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Immunize a photo against models that its certificate does not cover, within its budget.
 

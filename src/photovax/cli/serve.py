@@ -20,6 +20,10 @@ from photovax.errors import UsageError
 from photovax.extras import extra_installed
 from photovax.ranges import Range
 from photovax.service import service_installed
+from photovax.service.settings import CONNECTIONS, Settings, is_loopback
+
+USUAL = Settings(Path())
+_MEGABYTE, _MILLION = 1024**2, 1_000_000
 
 PORTS = Range(least=1, most=65535, whole=True)
 _WAITING = 2048  # connections that wait to be accepted, as uvicorn has it
@@ -124,21 +128,21 @@ def command(
     keep: Annotated[
         float,
         options.number("--keep", options.SECONDS, help="Seconds for which results are kept."),
-    ] = 3600,
+    ] = USUAL.keep_seconds,
     job_time: Annotated[
         float,
         options.number("--job-time", options.SECONDS, help="Time limit of one job in seconds."),
-    ] = 1800,
+    ] = USUAL.job_seconds,
     max_megabytes: Annotated[
         int, options.number("--max-megabytes", options.COUNTS, help="Largest size of one upload.")
-    ] = 64,
+    ] = USUAL.max_bytes // _MEGABYTE,
     max_megapixels: Annotated[
         int, options.number("--max-megapixels", options.COUNTS, help="Largest size of one picture.")
-    ] = 50,
+    ] = USUAL.max_pixels // _MILLION,
     per_minute: Annotated[
         int,
         options.number("--per-minute", options.COUNTS, help="Requests of one client in a minute."),
-    ] = 600,
+    ] = USUAL.requests_per_minute,
     tokens: Annotated[
         bool, typer.Option("--tokens", help="Require tokens on this machine, too.")
     ] = False,
@@ -181,7 +185,6 @@ def command(
 
         from photovax.service.app import build_app, claim
         from photovax.service.http.tokens import Tokens
-        from photovax.service.settings import Settings, is_loopback
 
     exposed = not is_loopback(host)
     settings = Settings(
@@ -202,11 +205,11 @@ def command(
         store=store,
         keep_seconds=keep,
         job_seconds=job_time,
-        max_bytes=max_megabytes * 1024**2,
-        max_pixels=max_megapixels * 1_000_000,
+        max_bytes=max_megabytes * _MEGABYTE,
+        max_pixels=max_megapixels * _MILLION,
         requests_per_minute=per_minute,
         tokens=tokens or exposed,
-        hosts=(*Settings(Path()).hosts, *(() if exposed else (host,)), *(name or ())),
+        hosts=(*USUAL.hosts, *(() if exposed else (host,)), *(name or ())),
         origins=tuple(allow_origin or ()),
         root_path=root_path,
     )
@@ -247,7 +250,7 @@ def command(
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=1000,
+        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from photovax.cli import options
 from photovax.errors import UsageError
 
 _ORIGINAL = {
@@ -52,7 +53,7 @@ def command(
             help="X.509 certificates of the key in PEM, its own first.", show_default=False
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write a copy of an immunized photo with a signed C2PA manifest.
 

@@ -70,9 +70,7 @@ def command(
     ] = None,
     seed: Annotated[int, options.number("--seed", SEEDS, help="Seed of random draws.")] = 0,
     device: options.Device = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing file.")
-    ] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Train a network that immunizes photos in one pass, for `immunize --network`.
 

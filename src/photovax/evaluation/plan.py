@@ -162,6 +162,9 @@ class Plan:
         size: Short side, in pixels, at which the editor is fed photos; its default when None.
         pairs: Whether to chain two cheap purifications, too: for each photo and recipe the one that
             leaves the least effect, and each other one after it.
+
+    Raises:
+        UsageError: If a field is out of range, or two fields contradict each other.
     """
 
     variants: tuple[Variant, ...]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -205,34 +206,33 @@ class Evaluation:
 
     def _do(self, subject: Subject, units: list[Unit]) -> Iterator[str]:
         """Compute missing units of a photo, yielding the description of every unit."""
+        name = subject.path.name
         for purification, group in groupby(units, key=lambda unit: unit.purification):
-            clean: np.ndarray | None = None
-            references: dict[str, np.ndarray] = {}
+            purify = partial(self._purifier(purification), seed=subject.seed)
+            clean = cache(partial(purify, subject.pixels))
+            references = _References(partial(self._reference, subject), clean)
             for protection, same in groupby(group, key=lambda unit: unit.protection):
-                pixels: np.ndarray | None = None
-                purified: np.ndarray | None = None
+                pixels = cache(partial(self._protect, subject, protection))
+                treated = _Treated(clean, references, cache(_after(pixels, purify)))
                 for unit in same:
-                    done = self._done(subject, unit)
                     try:
-                        # Metrics of the photo alone need no edit.
-                        if pixels is None and not (done and self._measured(subject, protection)):
-                            pixels = self._protect(subject, protection)
-                        if not done and pixels is not None:
-                            purify = self._purifier(purification)
-                            if clean is None:
-                                clean = purify(subject.pixels, subject.seed)
-                            if purified is None:
-                                purified = purify(pixels, subject.seed)
-                            if unit.reference not in references:
-                                references[unit.reference] = self._reference(subject, unit, clean)
-                            reference = references[unit.reference]
-                            self._compare(subject, unit, clean, reference, purified)
+                        self._do_one(subject, unit, pixels, treated)
                     except _FAILURES as error:
                         after = "" if purification == NONE else f", {purification}"
-                        self.failures[f"{subject.path.name}, {unit.label}{after}"] = _reason(error)
+                        self.failures[f"{name}, {unit.label}{after}"] = _reason(error)
                         break
-                    name = f"{subject.path.name} {unit.label}, {purification}, {unit.asked.name}"
-                    yield name
+                    yield f"{name} {unit.label}, {purification}, {unit.asked.name}"
+
+    def _do_one(
+        self, subject: Subject, unit: Unit, pixels: Callable[[], np.ndarray], treated: _Treated
+    ) -> None:
+        """Compute one unit, as far as its figures are missing."""
+        done = self._done(subject, unit)
+        if not done or not self._measured(subject, unit.protection):
+            pixels()  # metrics of the photo alone need no edit
+        if not done:
+            reference = treated.references[unit]
+            self._compare(subject, unit, treated.clean(), reference, treated.purified())
 
     def _done(self, subject: Subject, unit: Unit) -> bool:
         found = subject.store.get(unit.key)
@@ -426,6 +426,44 @@ class Evaluation:
             picture=picture if picture.exists() else None,
             clean_picture=subject.store.file(unit.reference, ".png"),
         )
+
+
+@dataclass(frozen=True)
+class _Treated:
+    """What units of one photo, recipe and purification share, made when it is first asked for.
+
+    Attributes:
+        clean: The original after the purification.
+        references: Edits of that.
+        purified: The immunized photo after the purification.
+    """
+
+    clean: Callable[[], np.ndarray]
+    references: _References
+    purified: Callable[[], np.ndarray]
+
+
+class _References:
+    """The edits of the purified original, each made once."""
+
+    def __init__(
+        self,
+        make: Callable[[Unit, np.ndarray], np.ndarray],
+        clean: Callable[[], np.ndarray],
+    ) -> None:
+        self._make, self._clean = make, clean
+        self._made: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, unit: Unit) -> np.ndarray:
+        if unit.reference not in self._made:
+            self._made[unit.reference] = self._make(unit, self._clean())
+        return self._made[unit.reference]
+
+
+def _after(
+    pixels: Callable[[], np.ndarray], purify: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[], np.ndarray]:
+    return lambda: purify(pixels())
 
 
 def _reason(error: Exception) -> str:

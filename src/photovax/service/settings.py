@@ -10,7 +10,10 @@ from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError
 
-__all__ = ["Settings", "is_loopback"]
+__all__ = ["CONNECTIONS", "Settings", "is_loopback"]
+
+CONNECTIONS = 1000
+"""Largest number of open connections of one service."""
 
 # As browsers send it: in lower case, without a path.
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")

@@ -14,12 +14,12 @@ from photovax.attack.networks.headers import shipped_for
 from photovax.attack.networks.whole import inputs
 from photovax.attack.presets import load_recipe
 from photovax.cli import app
-from photovax.demo import SAMPLE
 from photovax.digests import file_digest
 from photovax.errors import PhotovaxError, UsageError
 from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import CATALOG
 from photovax.pictures.photo import Photo
+from photovax.pictures.sample import SAMPLE
 from photovax.service.static import FOLDER, PAGE, WEIGHTS
 
 needs = 'needs pip install "photovax[onnx]"'

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from photovax.checks.check import check
-from photovax.demo import SAMPLE
 from photovax.errors import ModelError, UnknownName, UsageError
 from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import CATALOG
@@ -17,6 +16,7 @@ from photovax.models.catalog.places import each_once, fed_size, model_folder
 from photovax.models.load import load_autoencoder, load_editor
 from photovax.models.unet.editor import LatentEditor
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from tests.hub_cache import keep
 
 parts: Any = diffusers  # its classes look empty to a type checker

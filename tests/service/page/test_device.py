@@ -17,11 +17,11 @@ from photovax.attack.budgets import Perceptual
 from photovax.attack.networks.whole import inputs
 from photovax.attack.presets import load_recipe
 from photovax.cli import app
-from photovax.demo import SAMPLE
 from photovax.errors import OutputExists
 from photovax.immunizer import Immunizer
 from photovax.models.catalog.entries import CATALOG
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from tests.service.page.opening import PATIENCE, PHONE, UNNAMED, opened, wide
 
 playwright = pytest.importorskip("playwright.sync_api")

@@ -18,9 +18,9 @@ from photovax.attack.budgets import VISIBILITY
 from photovax.attack.presets import load_recipe
 from photovax.certificates.document import parse_certificate
 from photovax.client import Client, RemoteJob
-from photovax.demo import SAMPLE
 from photovax.metrics.visibility import flip_picture
 from photovax.pictures.photo import read_photo
+from photovax.pictures.sample import SAMPLE
 from photovax.service.app import build_app
 from photovax.service.http.tokens import Tokens
 from photovax.service.settings import Settings

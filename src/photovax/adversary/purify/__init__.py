@@ -73,7 +73,7 @@ _DEAR = ("none", "impress", "regenerate")
 
 
 def is_cheap(name: str) -> bool:
-    """Whether a purification is a single one that takes no minutes on a photo."""
+    """Whether a purification is a single one that takes no minutes at the size editors are fed."""
     return name not in _DEAR and THEN not in name
 
 

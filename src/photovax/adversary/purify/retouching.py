@@ -24,6 +24,9 @@ class CropResize:
 
     Attributes:
         share: Share of each side that is kept, above 0 and up to 1.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     share: float = 0.9
@@ -57,6 +60,9 @@ class Rotate:
 
     Attributes:
         degrees: Angle, counter-clockwise, in (-45, 45).
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     degrees: float = 2.0
@@ -97,6 +103,9 @@ class Noise:
 
     Attributes:
         levels: Standard deviation of the noise, in 8-bit levels.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     levels: float = 8.0
@@ -120,6 +129,9 @@ class Blur:
 
     Attributes:
         radius: Standard deviation, in pixels.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     radius: float = 1.0
@@ -142,6 +154,9 @@ class Median:
 
     Attributes:
         side: Side of the square, in pixels: odd, 3 or more.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     side: int = 3
@@ -164,6 +179,9 @@ class Bits:
 
     Attributes:
         bits: Bits per channel, 1 to 7.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     bits: int = 5
@@ -189,6 +207,9 @@ class Gamma:
 
     Attributes:
         most: Largest exponent; the smallest is its inverse. The exponent is log-uniform.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     most: float = 1.25

@@ -39,6 +39,9 @@ class Codec:
     Attributes:
         kind: Format, by Pillow's name: JPEG, WEBP or AVIF.
         quality: The encoder's quality, 1 to 100.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     kind: str
@@ -67,6 +70,9 @@ class Resize:
 
     Attributes:
         share: Share of each side that is left, above 0 and up to 1.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     share: float = 0.5
@@ -89,6 +95,9 @@ class ShortSide:
 
     Attributes:
         pixels: Short side of the result, in pixels.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     pixels: int = 512
@@ -114,6 +123,9 @@ class Fit:
     Attributes:
         width: Largest width, in pixels.
         height: Largest height, in pixels.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     width: int
@@ -179,6 +191,9 @@ class Screenshot:
     Attributes:
         share: Share of each side that is left, above 0 and up to 1.
         quality: Quality of libjpeg, 1 to 100.
+
+    Raises:
+        UsageError: If an option is out of range.
     """
 
     share: float = 0.75

@@ -15,13 +15,12 @@ from photovax.service.http.problems import Problem
 from photovax.service.http.rates import Rates, Shares
 from photovax.service.http.tokens import Tokens
 from photovax.service.logs import UNEXPECTED, say, say_unexpected
-from photovax.service.settings import Settings
+from photovax.service.settings import CONNECTIONS, Settings
 
 __all__ = ["Guard"]
 
 _OPEN = ("/v1/health", "/v1/openapi.json")
-# What one client may hold open: of the 1,000 connections of the server a quarter.
-_REQUESTS = 250
+_REQUESTS = CONNECTIONS // 4  # that one client may hold open
 # Bytes of uploads on their way, of one client and of all, in the largest allowed upload.
 _UPLOADS_EACH, _UPLOADS = 16, 64
 _GONE = 499  # the client closed the connection before the answer

@@ -1,7 +1,7 @@
 // The page that immunizes on this device: photos in, results out, and no request with either.
 
 import { show } from "./compare.js";
-import { $, element, onPhotos } from "./dom.js";
+import { $, element, mark, offer, onPhotos } from "./dom.js";
 import * as strength from "./strength.js";
 
 const waiting = [];
@@ -115,11 +115,8 @@ async function immunized({ file, visibility }) {
 async function open(pick) {
   const { file, photo, visibility, most, used } = results.get(pick);
   shown = pick;
-  for (const item of $("list").children) item.firstChild.removeAttribute("aria-current");
-  pick.setAttribute("aria-current", "true");
-  if ($("photo").href) URL.revokeObjectURL($("photo").href);
-  $("photo").href = URL.createObjectURL(photo);
-  $("photo").download = `${pick.textContent.replace(/\.[^.]*$/, "")}.immunized.png`;
+  mark(pick);
+  offer($("photo"), photo, `${pick.textContent.replace(/\.[^.]*$/, "")}.immunized.png`);
   $("outcome-title").textContent = pick.textContent;
   $("figures").textContent = `In the file, the change has ${Math.round(100 * used)} % of the visibility that “${visibility}” allows, `
     + `and no pixel changes by more than ${most} of 255 levels.`;

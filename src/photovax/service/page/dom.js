@@ -8,6 +8,19 @@ export function element(tag, options, ...inside) {
   return made;
 }
 
+// Lets a link download what a blob holds, instead of what it held before.
+export function offer(link, blob, name) {
+  if (link.href) URL.revokeObjectURL(link.href);
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+}
+
+// Marks the entry of the list that is shown.
+export function mark(pick) {
+  for (const item of $("list").children) item.firstChild.removeAttribute("aria-current");
+  pick.setAttribute("aria-current", "true");
+}
+
 // Calls back with how far an arrow key moves: -1, 0 or 1 across and down.
 export function onArrows(held, move) {
   held.addEventListener("keydown", (event) => {

@@ -1,7 +1,7 @@
 // The page: photos in, results, edits of both, checks of copies.
 
 import { forecast, show } from "./compare.js";
-import { $, element, onPhotos } from "./dom.js";
+import { $, element, mark, offer, onPhotos } from "./dom.js";
 import * as queue from "./queue.js";
 import * as service from "./service.js";
 import * as strength from "./strength.js";
@@ -61,12 +61,6 @@ function figures({ visible, seen, models, notes }) {
   return [`The largest change is ${visible.linf} of 255 levels.`, ...eye, `${lines.join("; ")}.`, ...notes.map((note) => `Note: ${note}.`)].join(" ");
 }
 
-function offer(link, blob, name) {
-  if (link.href) URL.revokeObjectURL(link.href);
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-}
-
 async function open(entry) {
   shown = entry;
   sessionStorage.setItem("shown", entry.job.id);
@@ -84,8 +78,7 @@ async function open(entry) {
   const stem = entry.name.replace(/\.[^.]*$/, "");
   offer($("photo"), second, `${stem}.immunized${result.file.match(/\.[^.]*$/)[0]}`);
   offer($("certificate"), says, `${stem}.certificate.json`);
-  for (const item of $("list").children) item.firstChild.removeAttribute("aria-current");
-  entry.pick.setAttribute("aria-current", "true");
+  mark(entry.pick);
   $("outcome-title").textContent = entry.name;
   verdict(result);
   $("figures").textContent = figures(result);

@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +17,7 @@ from fastapi import UploadFile
 
 from photovax.certificates.container import stream_digest
 from photovax.errors import PhotoError
+from photovax.machine.cores import cores
 from photovax.machine.memory import available_bytes
 from photovax.service.jobs.job import Job, QueueFull, new_id
 from photovax.service.jobs.limits import EVERYBODY
@@ -84,27 +84,19 @@ class Intake:
             self._waiting.subtract(limits.keys())
 
     def _take(self, order: Order) -> Job:
+        """Queue the job of uploads, which are decoded into its folder."""
         files = {name: upload.file for name, upload in order.uploads.items() if upload is not None}
         digests = {name: _digest(file) for name, file in files.items()}
         asked = json.dumps([order.kind, dict(order.parameters), digests], sort_keys=True)
         request = hashlib.sha256(asked.encode()).hexdigest()
-        if (known := self._jobs.by_key(order.owner, order.idempotency, request)) is not None:
-            return known
-        self._check_room(order.owner)
-        job = new_id()
-        try:
-            with self._jobs.pictures.draft(job) as folder:
-                suffixes = {name: self._decode(name, file, folder) for name, file in files.items()}
-            full = {**order.parameters, "sha256": stream_digest(files["photo"])}
+
+        def fill(folder: Path) -> dict[str, Any]:
+            suffixes = {name: self._decode(name, file, folder) for name, file in files.items()}
             own = suffixes["photo"]["masked" if "mask" in files else "whole"]
-            full["suffix"] = order.parameters.get("suffix") or own
-            queued = self._queue(job, order.kind, full, request, order.owner, order.idempotency)
-        except BaseException:
-            self._jobs.pictures.remove(job)
-            raise
-        if queued.id != job:  # the same request arrived twice at the same time
-            self._jobs.pictures.remove(job)
-        return queued
+            suffix = order.parameters.get("suffix") or own
+            return {**order.parameters, "sha256": stream_digest(files["photo"]), "suffix": suffix}
+
+        return self._queue(order.kind, fill, request, order.owner, order.idempotency)
 
     def follow(
         self,
@@ -121,45 +113,57 @@ class Intake:
             QueueFull: If too many jobs wait.
             OSError: If its pictures were deleted or the disk is full.
         """
-        job = new_id()
-        pictures = self._jobs.pictures
         request = hashlib.sha256(json.dumps([of.id, dict(parameters)]).encode()).hexdigest()
-        if (known := self._jobs.by_key(owner, idempotency, request)) is not None:
-            return known
-        self._check_room(owner)
         taken = {"original": "original.png", "immunized": (of.result or {})["file"]}
-        try:
-            with pictures.draft(job) as folder:
-                for name, made in taken.items():
-                    with pictures.open(of, made) as source, (folder / name).open("wb") as target:
-                        shutil.copyfileobj(source, target, _CHUNK)
-            full = {**parameters, "of": of.id}
-            queued = self._queue(job, "edits", full, request, owner, idempotency)
-        except BaseException:
-            pictures.remove(job)
-            raise
-        if queued.id != job:
-            pictures.remove(job)
-        return queued
+
+        def fill(folder: Path) -> dict[str, Any]:
+            opened = self._jobs.pictures.open
+            for name, made in taken.items():
+                with opened(of, made) as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target, _CHUNK)
+            return {**parameters, "of": of.id}
+
+        return self._queue("edits", fill, request, owner, idempotency)
 
     def _queue(
         self,
-        job: str,
         kind: str,
-        parameters: dict[str, Any],
+        fill: Callable[[Path], dict[str, Any]],
         request: str,
         owner: str,
         idempotency: str | None,
     ) -> Job:
-        return self._jobs.add(
-            job,
-            kind,
-            parameters,
-            request=request,
-            owner=owner,
-            idempotency=idempotency,
-            limits=self._limits(owner),
-        )
+        """Queue a job, or find that of an earlier request with the same key.
+
+        Args:
+            kind: Kind of the job.
+            fill: Function that puts its pictures into a folder and returns its parameters.
+            request: Digest of the request.
+            owner: Owner of the request.
+            idempotency: The client's key.
+        """
+        if (known := self._jobs.by_key(owner, idempotency, request)) is not None:
+            return known
+        self._check_room(owner)
+        job, pictures = new_id(), self._jobs.pictures
+        try:
+            with pictures.draft(job) as folder:
+                parameters = fill(folder)
+            queued = self._jobs.add(
+                job,
+                kind,
+                parameters,
+                request=request,
+                owner=owner,
+                idempotency=idempotency,
+                limits=self._limits(owner),
+            )
+        except BaseException:
+            pictures.remove(job)
+            raise
+        if queued.id != job:  # the same request arrived twice at the same time
+            pictures.remove(job)
+        return queued
 
     def _check_room(self, owner: str) -> None:
         """Check that another job may wait, and that the disk would not be full with it.
@@ -193,8 +197,8 @@ class Intake:
 
 def _decoders(each: int) -> int:
     """Number of pictures decoded at the same time: one a core, if memory is large enough."""
-    cores, available = os.cpu_count() or 1, available_bytes()
-    return cores if available is None else max(1, min(cores, available // each))
+    available = available_bytes()
+    return cores() if available is None else max(1, min(cores(), available // each))
 
 
 def _digest(file: BinaryIO) -> str:

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Header, Request, Response, UploadFile
 
-from photovax.attack.budgets import VISIBILITY
+from photovax.attack.budgets import LEVELS, VISIBILITY
 from photovax.certificates.document import MAX_BYTES
 from photovax.pictures.types import FileType
+from photovax.ranges import SEEDS
 from photovax.service.http.answers import JobView
 from photovax.service.http.context import Context, Id, Owner, Service, finished
 from photovax.service.http.problems import Problem
@@ -66,7 +67,11 @@ async def immunize(
     visibility: AskedVisibility = None,
     levels: Annotated[
         float | None,
-        Form(ge=1, le=255, description="Largest change in levels of 255, instead of visibility."),
+        Form(
+            gt=LEVELS.above,
+            le=LEVELS.most,
+            description="Largest change in levels of 255, instead of visibility.",
+        ),
     ] = None,
     file_type: AskedType = "same",
     strip_gps: Annotated[bool, Form(description="Remove the place where it was taken.")] = False,
@@ -145,7 +150,7 @@ def edit(
     job: Id,
     prompt: Annotated[str, Form(min_length=1, max_length=200)],
     mode: Annotated[Literal["instruct", "img2img"], Form()] = "instruct",
-    seed: Annotated[int, Form(ge=0, le=2**31)] = 0,
+    seed: Annotated[int, Form(ge=SEEDS.least, le=SEEDS.most)] = 0,
     key: Key = None,
 ) -> JobView:
     """Edit the original and the immunized photo of a job with the same noise."""
