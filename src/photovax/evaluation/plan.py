@@ -164,7 +164,8 @@ class Plan:
             leaves the least effect, and each other one after it.
 
     Raises:
-        UsageError: If a field is out of range, or two fields contradict each other.
+        UsageError: If a field is empty, there is no seed, or pairs are asked of fewer than two
+            quick purifications.
     """
 
     variants: tuple[Variant, ...]

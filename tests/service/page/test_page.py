@@ -64,7 +64,7 @@ def told_slowly(route: Any) -> None:
     """Answer with a job's events, and with those before its end that a quick job may skip."""
     answer = route.fetch(timeout=PATIENCE)
     last = json.loads(answer.text().strip().rpartition("data: ")[2])
-    running = last | {"state": "running", "result": None}
+    running = last | {"state": "running", "result": None, "seconds_left": 50.0}
     before = [running | {"done": done} for done in (last["steps"] // 2, last["steps"])]
     events = [f"data: {json.dumps(each)}\n\n" for each in (*before, last)]
     route.fulfill(response=answer, body="".join(events))
