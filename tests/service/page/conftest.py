@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.page.opening import CHROMIUM, FLAGS
+from tests.service.page.opening import CHROMIUM, FLAGS, PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -13,6 +13,7 @@ def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
+    playwright.expect.set_options(timeout=PATIENCE)  # five seconds, which a busy machine may need
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
