@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["QUALITIES", "SEEDS", "Range"]
+from photovax.errors import UsageError
+
+__all__ = ["QUALITIES", "SEEDS", "Range", "check_shard"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,14 @@ SEEDS = Range(least=0, most=2**63 - 1, whole=True)
 
 QUALITIES = Range(least=1, most=100, whole=True)
 """Qualities of lossy files."""
+
+
+def check_shard(shard: tuple[int, int]) -> None:
+    """Refuse the i-th of n parts where there is none.
+
+    Raises:
+        UsageError: If i is not from 1 to n.
+    """
+    index, count = shard
+    if not 1 <= index <= count:
+        raise UsageError(f"shard must be from 1/{count} to {count}/{count}, got {index}/{count}")

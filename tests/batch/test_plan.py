@@ -113,8 +113,9 @@ def test_what_cannot_be_is_refused(tmp_path: Path, shoot: Shoot) -> None:
     with pytest.raises(UsageError, match="in: is a folder") as caught:
         make_plan([photo.parent], None)
     assert "-o FOLDER" in (caught.value.hint or "")
-    with pytest.raises(UsageError, match=r"file\.png is a file; for several photos"):
+    with pytest.raises(UsageError, match=r"file\.png is a file, and there are several") as caught:
         make_plan([photo.parent], tmp_path / "file.png")
+    assert "-o FOLDER" in (caught.value.hint or "")
     plan = make_plan([photo, tmp_path / "gone.jpg"], None)
     assert list(planned(plan)) == ["a.jpg"]
     ((_, error),) = plan.failed

@@ -74,5 +74,5 @@ def test_a_folder_that_cannot_be_read_is_told_once(tmp_path: Path, clock: Clock)
 
 
 def test_there_must_be_a_folder() -> None:
-    with pytest.raises(UsageError, match="--watch needs a folder"):
+    with pytest.raises(UsageError, match="no folder to watch: only photos are given"):
         Watch([], recursive=False)

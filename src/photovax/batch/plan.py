@@ -14,6 +14,7 @@ from photovax.batch.storage import Files, is_url, joined, without_slash
 from photovax.errors import PhotovaxError, UnreadablePhoto, UsageError
 from photovax.pictures.outputs import plan_outputs
 from photovax.pictures.pillow import printable_name
+from photovax.ranges import check_shard
 
 __all__ = ["ADDITION", "OWN_FOLDER", "Plan", "Task", "make_plan"]
 
@@ -97,9 +98,8 @@ def make_plan(
         UsageError: If a folder is given without ``output``, several photos with a file, photos of
             several stores, or a shard out of range.
     """
+    check_shard(shard)
     index, count = shard
-    if not 1 <= index <= count:
-        raise UsageError(f"shard must be from 1/{count} to {count}/{count}, got {index}/{count}")
     files = Files()
     places = [_normal(place) for place in given]
     schemes = {_scheme(place) for place in places}
@@ -122,7 +122,8 @@ def make_plan(
     into = None if result is None or _one_file(places, roots, result, files) else result
     if into is not None and not is_url(into) and os.path.exists(into) and not os.path.isdir(into):
         raise UsageError(
-            f"{printable_name(into)} is a file; for several photos give a folder: -o FOLDER"
+            f"{printable_name(into)} is a file, and there are several photos",
+            hint="give a folder: -o FOLDER",
         )
     search = Search(files, recursive=recursive, results=results, beyond=into)
     # Names given by the shell, such as *.png, include earlier results; a single one was meant.

@@ -43,8 +43,8 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not folders:
-            raise UsageError("--watch needs a folder to watch, and only photos are given")
-        watchfiles = package("watchfiles", install="photovax[watch]", user="--watch")
+            raise UsageError("there is no folder to watch: only photos are given")
+        watchfiles = package("watchfiles", install="photovax[watch]", user="watching folders")
         self._changes: Iterator[set[object]] = watchfiles.watch(
             *folders,
             watch_filter=None,

@@ -21,6 +21,7 @@ from photovax.models.edit import Edit, Mode
 from photovax.models.load import usual_edit, usual_edits
 from photovax.pictures.regions import REGIONS, SUBJECT
 from photovax.pictures.types import PICTURE_SUFFIXES
+from photovax.ranges import check_shard
 from photovax.registry import Part, unknown
 
 __all__ = [
@@ -371,9 +372,8 @@ def find_photos(paths: Iterable[Path], *, shard: tuple[int, int] = (1, 1)) -> tu
         UsageError: If there is no photo, two photos have one file name, which identifies them in
             reports, or the shard is not within 1 .. n.
     """
+    check_shard(shard)
     index, count = shard
-    if not 1 <= index <= count:
-        raise UsageError(f"shard must be from 1/{count} to {count}/{count}, got {index}/{count}")
     found: list[Path] = []
     for path in paths:
         inside = sorted(path.iterdir()) if path.is_dir() else [path]

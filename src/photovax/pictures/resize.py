@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image
 
 from photovax.pictures.channels import as_image
 
-__all__ = ["fed_sides", "fitting_sides", "resized", "resized_to"]
+__all__ = ["fed_sides", "fitting_sides", "resized", "resized_to", "share_in_rotation"]
 
 
 def fed_sides(
@@ -28,6 +30,20 @@ def fed_sides(
         for side in (height, width)
     )
     return tall, wide
+
+
+def share_in_rotation(height: int, width: int, angle: float) -> float:
+    """Share of each side that is left where a rotated picture is cropped to its proportions.
+
+    It is the largest rectangle of these proportions without an empty corner.
+
+    Args:
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        angle: Angle of the rotation, in radians, from -pi / 2 to pi / 2.
+    """
+    cos, lean = math.cos(angle), abs(math.sin(angle))
+    return min(width / (width * cos + height * lean), height / (width * lean + height * cos))
 
 
 def fitting_sides(height: int, width: int, most_height: int, most_width: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter
 
 from photovax.adversary.purify.contract import PURIFIERS
 from photovax.errors import UsageError
+from photovax.pictures.resize import share_in_rotation
 
 __all__ = ["Bits", "Blur", "CropResize", "Gamma", "Median", "Noise", "Rotate"]
 
@@ -77,9 +78,7 @@ class Rotate:
         """The rotated picture, of the same size."""
         height, width = pixels.shape[:2]
         angle = math.radians(self.degrees)
-        cos, sin, lean = math.cos(angle), math.sin(angle), abs(math.sin(angle))
-        # The largest rectangle of the photo's proportions that fits into the rotated photo.
-        kept = min(width / (width * cos + height * lean), height / (width * lean + height * cos))
+        cos, sin, kept = math.cos(angle), math.sin(angle), share_in_rotation(height, width, angle)
         a, b = kept * cos, -kept * sin
         d, e = kept * sin, kept * cos
         c = width / 2 - a * width / 2 - b * height / 2

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from photovax.errors import UsageError
 from photovax.models.views.contract import VIEWS, View
 from photovax.models.views.resampling import resize
+from photovax.pictures.resize import share_in_rotation
 
 __all__ = ["Bits", "Blur", "CropResize", "Flip", "Gamma", "Median", "Noise", "Rotate"]
 
@@ -81,9 +82,7 @@ class Rotate(View):
         """The rotated images; the generator draws the angle."""
         height, width = images.shape[-2:]
         angle = math.radians(self.degrees) * (2 * _drawn(generator) - 1)
-        cos, sin, lean = math.cos(angle), math.sin(angle), abs(math.sin(angle))
-        # The largest rectangle of the photo's proportions that fits into the rotated photo.
-        kept = min(width / (width * cos + height * lean), height / (width * lean + height * cos))
+        cos, sin, kept = math.cos(angle), math.sin(angle), share_in_rotation(height, width, angle)
         turn = images.new_tensor(
             [
                 [kept * cos, -kept * sin * height / width, 0.0],

@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 
 from photovax.service.http.answers import JobView, job_view
 from photovax.service.http.offer import Offer
-from photovax.service.http.problems import Problem
+from photovax.service.http.problems import Problem, expired
 from photovax.service.jobs.job import Job, State
 from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
@@ -99,5 +99,5 @@ def _found(service: Context, own: str, kind: str, job: str) -> Job:
     if known is None or known.kind != kind or known.owner != own:
         raise Problem(404, "no-such-job", "there is no such job")
     if known.state is State.EXPIRED:
-        raise Problem(410, "expired", "the result has expired and was deleted")
+        raise expired()
     return known

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from photovax.service.http.problems import Problem
+from photovax.service.http.problems import expired
 from photovax.service.jobs.job import Job
 from photovax.service.jobs.pictures import Pictures
 
@@ -39,7 +39,7 @@ def sent(pictures: Pictures, job: Job, file: str, media: str, name: str) -> Resp
     try:
         opened = pictures.open(job, file)
     except FileNotFoundError:
-        raise Problem(410, "expired", "the result has expired and was deleted") from None
+        raise expired() from None
 
     def chunks() -> Iterator[bytes]:
         with opened:

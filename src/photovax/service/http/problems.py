@@ -15,7 +15,7 @@ from photovax.errors import CertificateError, PhotoError, PhotovaxError, TooMany
 from photovax.service.failures import NO_ROOM, kind_of, no_room
 from photovax.service.jobs.job import Clash, QueueFull, Unreachable
 
-__all__ = ["Problem", "handle_problems", "problem"]
+__all__ = ["Problem", "expired", "handle_problems", "problem"]
 
 _STATUS: dict[type[PhotovaxError], int] = {
     Clash: 409,
@@ -41,6 +41,11 @@ class Problem(Exception):
     def answer(self) -> Response:
         """Return the problem document."""
         return problem(self.status, self.kind, self.detail, self.headers)
+
+
+def expired() -> Problem:
+    """The problem of a result that was deleted."""
+    return Problem(410, "expired", "the result has expired and was deleted")
 
 
 def problem(

@@ -12,7 +12,7 @@ from photovax.pictures.types import FileType
 from photovax.ranges import SEEDS
 from photovax.service.http.answers import JobView
 from photovax.service.http.context import Context, Id, Owner, Service, finished
-from photovax.service.http.problems import Problem
+from photovax.service.http.problems import Problem, expired
 from photovax.service.jobs.job import Job
 from photovax.service.workers.intake import Order
 
@@ -160,7 +160,7 @@ def edit(
         queued = service.intake.follow(made, asked, owner=own, idempotency=key)
         return _accepted(service, queued, response)
     except FileNotFoundError:
-        raise Problem(410, "expired", "the result has expired and was deleted") from None
+        raise expired() from None
 
 
 def _suffix(file_type: FileType) -> str:
