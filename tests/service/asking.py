@@ -5,6 +5,8 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from photovax.certificates.keys import KeyRing
+from photovax.certificates.register import Register
 from photovax.service.settings import Settings
 from tests.serving import recipe_file
 
@@ -24,6 +26,13 @@ def settings_in(folder: Path, **options: Any) -> Settings:
         **options,
     }
     return Settings(folder / "data", **options)
+
+
+def begun(settings: Settings) -> Settings:
+    """Settings whose register and key are there, which a service makes when it starts."""
+    Register(settings.register)
+    KeyRing(settings.keys)
+    return settings
 
 
 def post(web: TestClient, content: bytes, **options: Any) -> Any:

@@ -28,24 +28,16 @@ from photovax.metrics.visibility import flip_picture
 from photovax.models.load import load_autoencoder
 from photovax.pictures.photo import read_photo
 from photovax.service.app import build_app
-from photovax.service.settings import Settings
 from photovax.service.workers import bench, provider
 from photovax.service.workers.bench import Bench
 from photovax.service.workers.parcels import write_parcel
 from photovax.service.workers.worker import pack, unpack
 from photovax.tensors import CPU
 from tests.certificates.provider import Provider, altered
-from tests.service.asking import detail_of, pictures_in, settings_in
+from tests.service.asking import begun, detail_of, pictures_in, settings_in
 from tests.serving import recipe_file
 
 FLIP = find_spec("flip_evaluator") is not None
-
-
-def begun(settings: Settings) -> Settings:
-    """Settings whose register and key are there, which a service makes when it starts."""
-    Register(settings.register)
-    KeyRing(settings.keys)
-    return settings
 
 
 def test_a_photo_goes_in_and_comes_out_certified(client, web, photo, folder, tmp_path):

@@ -31,7 +31,7 @@ from photovax.service.settings import Settings
 from photovax.service.workers.cluster import Cluster
 from photovax.service.workers.doing import End, do_here
 from photovax.service.workers.provider import Provider
-from tests.service.asking import HOME, settings_in
+from tests.service.asking import HOME, begun, settings_in
 from tests.service.jobs.rows import store_of
 from tests.serving import recipe_file
 
@@ -96,7 +96,7 @@ class Service:
         settings = settings_in(
             folder, workers=2, cluster=LOCAL, sign_key=lost, sign_chain=lost, **options
         )
-        settings.data.mkdir(exist_ok=True)
+        begun(settings)
         self.jobs = Jobs(settings.jobs, settings.pictures)
         self.crew = Cluster(settings, self.jobs, LOCAL, fake)
 
@@ -239,8 +239,7 @@ def test_a_job_over_its_time_is_ended(service):
 
 
 def test_what_is_missing_on_a_workers_machine_is_said(tmp_path, capfd):
-    settings = settings_in(tmp_path, workers=1, cluster=LOCAL)
-    settings.data.mkdir()
+    settings = begun(settings_in(tmp_path, workers=1, cluster=LOCAL))
     jobs = Jobs(settings.jobs, settings.pictures)
     store_of(jobs).path.rmdir()  # as on a machine that does not have it
     crew = Cluster(settings, jobs, LOCAL)
