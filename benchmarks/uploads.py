@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import platform
 import re
 import subprocess
@@ -22,6 +21,7 @@ import httpx2
 from PIL import Image
 
 from photovax.attack.presets import DEFAULT
+from photovax.machine.cores import cores
 from photovax.pictures.sample import SAMPLE
 from tests.serving import free_port, serve, wait_until_up
 
@@ -85,8 +85,7 @@ def main() -> None:
         port, data = free_port(), Path(name) / "data"
         rate = ("--per-minute", str(10 * options.count))
         service = serve(port, data, Path(DEFAULT), *rate)
-        cores = len(os.sched_getaffinity(0))
-        print(f"{platform.machine()}, {cores} cores, Python {platform.python_version()}")
+        print(f"{platform.machine()}, {cores()} cores, Python {platform.python_version()}")
         try:
             asyncio.run(
                 load(wait_until_up(port, service), photo.read_bytes(), options.count, service)

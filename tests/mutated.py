@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from photovax.pictures.sample import SAMPLE
 from photovax.service.settings import Settings
 from photovax.service.workers.decode import decode, limit
-from tests.places import ROOT
 
-SAMPLE = ROOT / "src/photovax/data/sample.jpg"  # photovax.demo imports torch, which takes seconds
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "QOI")
 
 

@@ -1,12 +1,17 @@
 """A service in this process for tests, and what they ask of it."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
 from photovax.certificates.keys import KeyRing
 from photovax.certificates.register import Register
+from photovax.errors import UnreadablePhoto
+from photovax.service.jobs.job import Job
+from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
 from tests.serving import recipe_file
 
@@ -33,6 +38,27 @@ def begun(settings: Settings) -> Settings:
     Register(settings.register)
     KeyRing(settings.keys)
     return settings
+
+
+def held_up(patch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Have uploads wait to be decoded, then refused: whether one does, whether they may go on."""
+    begun, may_go = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        assert may_go.wait(120)
+        raise UnreadablePhoto("waited")
+
+    patch.setattr("photovax.service.workers.intake.decoded", slow)
+    return begun, may_go
+
+
+def claimed(folder: Path) -> tuple[Jobs, Job]:
+    """The table of the service's jobs, and the oldest that waits, claimed by a worker ``w``."""
+    jobs = Jobs(folder / "data/jobs.sqlite", folder / "data/pictures")
+    job = jobs.claim("w", 60, attempts=1)
+    assert job is not None
+    return jobs, job
 
 
 def post(web: TestClient, content: bytes, **options: Any) -> Any:

@@ -131,9 +131,9 @@ class KeyRing:
 
     def __init__(self, folder: Path, *, create: bool = True) -> None:
         self.folder = folder
-        if not create and not (folder / _PRIVATE).exists():
-            raise CertificateError(f"there is no signing key in {folder}")
         if not (folder / _PRIVATE).exists():
+            if not create:
+                raise CertificateError(f"there is no signing key in {folder}")
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(folder):
                 if not (folder / _PRIVATE).exists():  # another service may have created one

@@ -131,9 +131,9 @@ class Register:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
-        if not create and not path.exists():
-            raise UsageError(f"there is no register of models at {path}")
         if not path.exists():
+            if not create:
+                raise UsageError(f"there is no register of models at {path}")
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(path):
                 if not path.exists():  # another service may have created it

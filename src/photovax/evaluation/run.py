@@ -8,9 +8,9 @@ is new.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -206,33 +206,31 @@ class Evaluation:
 
     def _do(self, subject: Subject, units: list[Unit]) -> Iterator[str]:
         """Compute missing units of a photo, yielding the description of every unit."""
-        name = subject.path.name
         for purification, group in groupby(units, key=lambda unit: unit.purification):
             purify = partial(self._purifier(purification), seed=subject.seed)
-            clean = cache(partial(purify, subject.pixels))
-            references = _References(partial(self._reference, subject), clean)
+            original = _Original(subject.pixels, purify, partial(self._reference, subject))
             for protection, same in groupby(group, key=lambda unit: unit.protection):
-                pixels = cache(partial(self._protect, subject, protection))
-                treated = _Treated(clean, references, cache(_after(pixels, purify)))
-                for unit in same:
-                    try:
-                        self._do_one(subject, unit, pixels, treated)
-                    except _FAILURES as error:
-                        after = "" if purification == NONE else f", {purification}"
-                        self.failures[f"{name}, {unit.label}{after}"] = _reason(error)
-                        break
-                    yield f"{name} {unit.label}, {purification}, {unit.asked.name}"
+                yield from self._do_same(subject, protection, same, original)
 
-    def _do_one(
-        self, subject: Subject, unit: Unit, pixels: Callable[[], np.ndarray], treated: _Treated
-    ) -> None:
-        """Compute one unit, as far as its figures are missing."""
-        done = self._done(subject, unit)
-        if not done or not self._measured(subject, unit.protection):
-            pixels()  # metrics of the photo alone need no edit
-        if not done:
-            reference = treated.references[unit]
-            self._compare(subject, unit, treated.clean(), reference, treated.purified())
+    def _do_same(
+        self, subject: Subject, protection: Protection, units: Iterable[Unit], original: _Original
+    ) -> Iterator[str]:
+        """Compute missing units of one recipe and purification; none after one that fails."""
+        pixels = cache(partial(self._protect, subject, protection))
+        purified = cache(lambda: original.purify(pixels()))
+        for unit in units:
+            done = self._done(subject, unit)
+            try:
+                if not done or not self._measured(subject, protection):
+                    pixels()  # metrics of the photo alone need no edit
+                if not done:
+                    reference = original.edit(unit)
+                    self._compare(subject, unit, original.purified, reference, purified())
+            except _FAILURES as error:
+                after = "" if unit.purification == NONE else f", {unit.purification}"
+                self.failures[f"{subject.path.name}, {unit.label}{after}"] = _reason(error)
+                return
+            yield f"{subject.path.name} {unit.label}, {unit.purification}, {unit.asked.name}"
 
     def _done(self, subject: Subject, unit: Unit) -> bool:
         found = subject.store.get(unit.key)
@@ -428,42 +426,28 @@ class Evaluation:
         )
 
 
-@dataclass(frozen=True)
-class _Treated:
-    """What units of one photo, recipe and purification share, made when it is first asked for.
-
-    Attributes:
-        clean: The original after the purification.
-        references: Edits of that.
-        purified: The immunized photo after the purification.
-    """
-
-    clean: Callable[[], np.ndarray]
-    references: _References
-    purified: Callable[[], np.ndarray]
-
-
-class _References:
-    """The edits of the purified original, each made once."""
+class _Original:
+    """The original after one purification, and its edits; each is made when first asked for."""
 
     def __init__(
         self,
+        pixels: np.ndarray,
+        purify: Callable[[np.ndarray], np.ndarray],
         make: Callable[[Unit, np.ndarray], np.ndarray],
-        clean: Callable[[], np.ndarray],
     ) -> None:
-        self._make, self._clean = make, clean
-        self._made: dict[str, np.ndarray] = {}
+        self.purify = purify
+        self._pixels, self._make = pixels, make
+        self._edits: dict[str, np.ndarray] = {}
 
-    def __getitem__(self, unit: Unit) -> np.ndarray:
-        if unit.reference not in self._made:
-            self._made[unit.reference] = self._make(unit, self._clean())
-        return self._made[unit.reference]
+    @cached_property
+    def purified(self) -> np.ndarray:
+        return self.purify(self._pixels)
 
-
-def _after(
-    pixels: Callable[[], np.ndarray], purify: Callable[[np.ndarray], np.ndarray]
-) -> Callable[[], np.ndarray]:
-    return lambda: purify(pixels())
+    def edit(self, unit: Unit) -> np.ndarray:
+        """The edit that a unit's is compared with."""
+        if unit.reference not in self._edits:
+            self._edits[unit.reference] = self._make(unit, self.purified)
+        return self._edits[unit.reference]
 
 
 def _reason(error: Exception) -> str:

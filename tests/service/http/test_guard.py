@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -13,13 +12,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from photovax.client import Client
-from photovax.errors import UnreadablePhoto, UsageError
+from photovax.errors import UsageError
 from photovax.service.app import build_app
 from photovax.service.http.tokens import Tokens
 from photovax.service.jobs.job import Unreachable
 from photovax.service.jobs.table import Jobs
 from photovax.service.workers.supervisor import Supervisor
-from tests.service.asking import HOME, detail_of, pictures_in, post, settings_in
+from tests.service.asking import HOME, detail_of, held_up, pictures_in, post, settings_in
 
 
 def test_an_upload_without_a_length_is_cut_at_the_limit(idle, tmp_path):
@@ -88,14 +87,7 @@ def test_a_root_path_is_removed_in_whole_parts(tmp_path, monkeypatch):
 def test_one_client_cannot_hold_everything_open(idle, photo, monkeypatch):
     monkeypatch.setattr("photovax.service.http.guard._REQUESTS", 1)
     monkeypatch.setattr("photovax.service.http.guard._UPLOADS_EACH", 1)
-    begun, may_go = threading.Event(), threading.Event()
-
-    def slow(*_: object) -> None:
-        begun.set()
-        assert may_go.wait(120)
-        raise UnreadablePhoto("waited")
-
-    monkeypatch.setattr("photovax.service.workers.intake.decoded", slow)
+    begun, may_go = held_up(monkeypatch)
     with TestClient(build_app(idle.app.state.context.settings), base_url=HOME) as web:
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(post, web, photo.read_bytes())

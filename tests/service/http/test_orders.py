@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from photovax.service.app import build_app
 from photovax.service.jobs.job import QueueFull
 from photovax.service.jobs.table import Jobs
-from tests.service.asking import HOME, LIMIT, detail_of, pictures_in, post, settings_in
+from tests.service.asking import HOME, LIMIT, claimed, detail_of, pictures_in, post, settings_in
 
 
 def test_the_same_key_gives_the_same_job(idle, photo, tmp_path):
@@ -31,9 +31,7 @@ def test_the_same_key_gives_the_same_edit_and_a_full_queue_copies_nothing(
     idle, photo, tmp_path, monkeypatch
 ):
     links = post(idle, photo.read_bytes()).json()["links"]
-    jobs = Jobs(tmp_path / "data/jobs.sqlite", tmp_path / "data/pictures")
-    job = jobs.claim("w", 60, attempts=1)
-    assert job is not None
+    jobs, job = claimed(tmp_path)
     with jobs.pictures.work(job) as (_, output):
         output.mkdir()
         for name in ("original.png", "photo.png"):

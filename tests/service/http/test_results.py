@@ -3,16 +3,13 @@
 import re
 import time
 
-from photovax.service.jobs.table import Jobs
-from tests.service.asking import detail_of, pictures_in, post
+from tests.service.asking import claimed, detail_of, pictures_in, post
 
 
 def test_what_has_expired_says_so(idle, photo, tmp_path):
     links = post(idle, photo.read_bytes()).json()["links"]
     detail_of(idle.get(links["self"] + "/photo"), 409, "not-done")
-    jobs = Jobs(tmp_path / "data/jobs.sqlite", tmp_path / "data/pictures")
-    job = jobs.claim("w", 60, attempts=1)
-    assert job is not None
+    jobs, job = claimed(tmp_path)
     jobs.finish(job, "w", {"file": "photo.png", "flip": False})
     assert "flip" not in idle.get(links["self"]).json()["links"]
     detail_of(idle.get(links["self"] + "/flip"), 404, "no-map")

@@ -5,14 +5,12 @@ import json
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 
-from photovax.errors import UnreadablePhoto
 from tests.mutated import mutated
 from tests.places import SHARED
-from tests.service.asking import pictures_in, post
+from tests.service.asking import held_up, pictures_in, post
 
 CASES = SHARED / "cases/make_cases.py"
 MUTATED = int(os.environ.get("PHOTOVAX_MUTATED", "8"))  # each takes a third of a second
@@ -29,14 +27,8 @@ def test_mutated_pictures_never_break_it(idle, tmp_path):
 
 
 def test_uploads_that_wait_hold_up_nothing_else(idle, photo, monkeypatch):
-    begun, may_go, content = threading.Event(), threading.Event(), photo.read_bytes()
-
-    def slow(*_: object) -> None:
-        begun.set()
-        assert may_go.wait(120)
-        raise UnreadablePhoto("waited")
-
-    monkeypatch.setattr("photovax.service.workers.intake.decoded", slow)
+    begun, may_go = held_up(monkeypatch)
+    content = photo.read_bytes()
     with concurrent.futures.ThreadPoolExecutor(61) as pool:
         waiting = [pool.submit(post, idle, content) for _ in range(60)]
         try:

@@ -19,12 +19,12 @@ from photovax.service.settings import CONNECTIONS, Settings
 
 __all__ = ["Guard"]
 
-_OPEN = ("/v1/health", "/v1/openapi.json")
+_HEALTH = "/v1/health"
+_OPEN = (_HEALTH, "/v1/openapi.json")
 _REQUESTS = CONNECTIONS // 4  # that one client may hold open
 # Bytes of uploads on their way, of one client and of all, in the largest allowed upload.
 _UPLOADS_EACH, _UPLOADS = 16, 64
 _GONE = 499  # the client closed the connection before the answer
-_HEALTH = "/v1/health"
 # Time limits of a body: until its next part, and until its last.
 _PART_SECONDS = 30.0
 _BODY_SECONDS = 900.0
@@ -56,6 +56,7 @@ class Guard:
         self, app: ASGIApp, settings: Settings, tokens: Tokens, registry: CollectorRegistry
     ) -> None:
         self._app, self._settings, self._tokens = app, settings, tokens
+        self._hosts = {host.lower() for host in settings.hosts}
         self._rates = Rates(settings.requests_per_minute)
         self._shares = Shares(
             _REQUESTS, _UPLOADS_EACH * settings.max_bytes, _UPLOADS * settings.max_bytes
@@ -152,9 +153,8 @@ class Guard:
         """Refuse requests by other sites in a browser, and host names rebound to this one."""
         host = headers.get("host", "").lower()
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        hosts = [each.lower() for each in self._settings.hosts]
         probed = self._path(scope) == _HEALTH  # by address, and it holds nothing private
-        if hosts and name.removesuffix(".") not in hosts and not probed:
+        if self._hosts and name.removesuffix(".") not in self._hosts and not probed:
             raise Problem(421, "wrong-host", "this service does not have that host name")
         if scope["method"] in ("GET", "HEAD"):
             return
