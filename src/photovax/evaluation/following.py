@@ -17,6 +17,7 @@ __all__ = ["CLIP_SCORES", "FOLLOWING", "asked_colour", "following"]
 
 FOLLOWING = {
     "true_edit": "PSNR to the true edit (dB)",
+    "levelled": "the same after the best levels (dB)",
     "colour": "asked colour (share)",
     "clip": "CLIP similarity to the prompt",
     "clip_directional": "CLIP directional similarity",
@@ -39,10 +40,12 @@ def following(
     """How well an edit follows its request, by every score that applies to the request.
 
     ``true_edit``: PSNR to the exact edit, in dB, for prompts of instruct and img2img with an exact
-    edit. ``colour``: 1 if the mean colour of the region that inpaint repaints has the name that the
-    prompt gives, else 0. ``clip``: CLIP similarity of edit and prompt. ``clip_directional``: CLIP
-    similarity of the directions from original to edit and from "a photo" to the prompt. CLIP is
-    less meaningful for instruct, since an instruction does not describe the result.
+    edit. ``levelled``: the same where each channel of the edit has the gain and offset with which
+    it comes nearest, as anyone could give it who thinks it too pale. ``colour``: 1 if the mean
+    colour of the region that inpaint repaints has the name that the prompt gives, else 0. ``clip``:
+    CLIP similarity of edit and prompt. ``clip_directional``: CLIP similarity of the directions from
+    original to edit and from "a photo" to the prompt. CLIP is less meaningful for instruct, since
+    an instruction does not describe the result.
 
     Args:
         edit: The requested edit.
@@ -65,12 +68,26 @@ def _exact(
 ) -> dict[str, float]:
     if edit.mode != "inpaint":
         true = find_true_edit(edit.prompt)
-        return {} if true is None else {"true_edit": psnr(truth(true, original), made)}
+        if true is None:
+            return {}
+        exact = truth(true, original)
+        return {"true_edit": psnr(exact, made), "levelled": psnr(exact, _levelled(made, exact))}
     colour = asked_colour(edit.prompt)
     if colour is None or repaint is None or not repaint.any():
         return {}
     mean = torch.from_numpy(made[repaint].astype(np.float32).mean(axis=0) / 255)
     return {"colour": float(name_colour(mean) == colour)}
+
+
+def _levelled(made: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """An edit whose channels have the gain and offset that bring them nearest to the exact edit."""
+    first, second = made.astype(np.float64), exact.astype(np.float64)
+    means = first.mean((0, 1)), second.mean((0, 1))
+    first -= means[0]
+    # A channel of one value has no gain; its best level is the other's mean.
+    gains = (first * (second - means[1])).mean((0, 1)) / first.var((0, 1)).clip(1e-9)
+    found: np.ndarray = (gains * first + means[1]).round().clip(0, 255).astype(np.uint8)
+    return found
 
 
 def asked_colour(prompt: str) -> str | None:
