@@ -214,7 +214,7 @@ def check_saved(
         size: Short side in pixels at which models are fed photos; each model's own when None.
     """
     _, before, after, spoilt = _in_place(photo, original)
-    return judge(_fed(models, size), before, after, spoilt, device, decoded=0)
+    return judge(_fed(models, size), before, after, spoilt, device, decoded=0, decide=True)
 
 
 def saved_effects(
@@ -237,9 +237,9 @@ def saved_effects(
     """
     step, before, after, spoilt = _in_place(photo, original)
     if not step.changes:
-        found = judge(models, before, after, spoilt, device, decoded=1)
+        found = judge(models, before, after, spoilt, device, decoded=1, decide=True)
         return {name: each.effect for name, each in found.items()}, found
-    found = judge(models, before, after, spoilt, device, decoded=0)
+    found = judge(models, before, after, spoilt, device, decoded=0, decide=True)
     whole = original.visible()
     effects = {
         model.name: latent_effect(model, whole, after, device, size=size) for model, size in models

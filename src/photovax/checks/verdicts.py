@@ -16,9 +16,34 @@ from photovax.models.contracts import Autoencoder
 __all__ = ["FLOOR_SEEDS", "Fed", "ModelCheck", "Verdict", "judge", "weakest"]
 
 FLOOR_SEEDS = (0, 1, 2)
-PASS_SHIFT = 0.30
-PASS_RATIO = 5.0
 WEAK_RATIO = 2.0
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """What an effect has to reach: a size, and a multiple of that of noise.
+
+    Attributes:
+        enough: Least size of a PASS.
+        times: Least multiple of a PASS.
+        little: Least size of a WEAK, which has twice the effect of noise.
+    """
+
+    enough: float
+    times: float
+    little: float
+
+    def verdict(self, effect: float, floor: float) -> Verdict:
+        # In this order an effect that is no number, as of faulty weights, fails.
+        if effect >= self.enough and effect >= self.times * floor:
+            return Verdict.PASS
+        if effect > 0 and effect >= self.little and effect >= WEAK_RATIO * floor:
+            return Verdict.WEAK
+        return Verdict.FAIL
+
+
+_SHIFT = _Bar(enough=0.30, times=5.0, little=0.0)
+_DAMAGE = _Bar(enough=4.0, times=3.0, little=1.0)
 
 Fed = tuple[Autoencoder, int]
 """A model and the short side, in pixels, at which it is fed photos."""
@@ -34,8 +59,9 @@ class Verdict(StrEnum):
     """The verdict of a check.
 
     PASS: the latent of every model moves by 0.30 of its standard deviation or more, and at least
-    five times as far as under random noise of the same size. WEAK: it moves at least twice as far
-    as under noise. FAIL: it moves less.
+    five times as far as under random noise of the same size; or its reconstruction loses 4 dB or
+    more, and at least three times as much. WEAK: the latent moves at least twice as far as under
+    noise, or the reconstruction loses 1 dB or more, and at least twice as much. FAIL: less.
 
     docs/checks.md gives the measurements behind these thresholds.
     """
@@ -69,20 +95,19 @@ class ModelCheck:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict for this model alone."""
-        shift, floor = self.effect.shift, self.floor.shift
-        # In this order a shift that is no number, as of faulty weights, fails.
-        if shift >= PASS_SHIFT and shift >= PASS_RATIO * floor:
-            return Verdict.PASS
-        if shift > 0 and shift >= WEAK_RATIO * floor:
-            return Verdict.WEAK
-        return Verdict.FAIL
+        """The verdict for this model alone: the better of those by latent and reconstruction."""
+        found = [_SHIFT.verdict(self.effect.shift, self.floor.shift)]
+        if self.effect.damage is not None and self.floor.damage is not None:
+            found.append(_DAMAGE.verdict(self.effect.damage, self.floor.damage))
+        return max(found, key=_ORDER.index)
+
+
+_ORDER = (Verdict.FAIL, Verdict.WEAK, Verdict.PASS)
 
 
 def weakest(models: Mapping[str, ModelCheck]) -> Verdict:
     """The worst verdict of some models."""
-    order = (Verdict.FAIL, Verdict.WEAK, Verdict.PASS)
-    return min((found.verdict for found in models.values()), key=order.index)
+    return min((found.verdict for found in models.values()), key=_ORDER.index)
 
 
 def judge(
@@ -94,6 +119,7 @@ def judge(
     *,
     seeds: Sequence[int] = FLOOR_SEEDS,
     decoded: int | None = None,
+    decide: bool = False,
 ) -> dict[str, ModelCheck]:
     """The effect of a change on each model, by its name.
 
@@ -106,18 +132,34 @@ def judge(
         seeds: Seeds of the noise.
         decoded: Number of pictures, the changed one first, for which to measure the damage to
             reconstructions, too; all when None.
+        decide: Whether the damage of all is measured after all where the verdict may depend on it.
     """
     found = {}
-    for model, size in models:
-        pictures = chain([after], map(spoilt, seeds))
-        effect, *floors = latent_effects(
-            model, before, pictures, device, size=size, decoded=decoded
-        )
-        damages = [each.damage for each in floors if each.damage is not None]
-        floor = LatentEffect(
-            size=size,
-            shift=float(np.mean([each.shift for each in floors])),
-            damage=float(np.mean(damages)) if damages else None,
-        )
-        found[model.name] = ModelCheck(effect, floor)
+    for fed in models:
+        check = _checked(fed, before, after, spoilt, device, seeds, decoded)
+        if decide and check.verdict is not Verdict.PASS and fed[0].decodes:
+            check = _checked(fed, before, after, spoilt, device, seeds, None)
+        found[fed[0].name] = check
     return found
+
+
+def _checked(
+    fed: Fed,
+    before: np.ndarray,
+    after: np.ndarray,
+    spoilt: Callable[[int], np.ndarray],
+    device: torch.device,
+    seeds: Sequence[int],
+    decoded: int | None,
+) -> ModelCheck:
+    """The effect of a change on one model; ``judge`` documents the arguments."""
+    model, size = fed
+    pictures = chain([after], map(spoilt, seeds))
+    effect, *floors = latent_effects(model, before, pictures, device, size=size, decoded=decoded)
+    damages = [each.damage for each in floors if each.damage is not None]
+    floor = LatentEffect(
+        size=size,
+        shift=float(np.mean([each.shift for each in floors])),
+        damage=float(np.mean(damages)) if damages else None,
+    )
+    return ModelCheck(effect, floor)
