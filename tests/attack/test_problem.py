@@ -74,10 +74,27 @@ def test_a_limit_is_refused_for_what_the_budget_holds():
     held = resident_bytes() + LIBRARIES
     limit = held + 100 * 2**20
     for budget in (0, 7):
-        plan = MemoryPlan(limit, limited=True)
+        plan = MemoryPlan(limit)
         copies = Copies(working=2**24, whole=2**24, during=1, budget=budget)
         with pytest.raises(UsageError, match="too little") if budget else nullcontext():
             plan.fit("m", copies, name="m", sides=(8, 8), probe=lambda: 1.0, recompute=lambda: None)
+
+
+@pytest.mark.parametrize(("left", "again"), [(2**30, 0), (2**20, 1), (None, 0)])
+def test_models_recompute_where_a_device_has_little_memory_left(left, again):
+    calls: list[str] = []
+    plan = MemoryPlan(None, left=lambda: None if left is None else left + LIBRARIES)
+    copies = Copies(working=0, whole=0, during=1)
+    for _ in range(2):
+        plan.fit(
+            "m",
+            copies,
+            name="m",
+            sides=(64, 64),
+            probe=lambda: 100.0 if calls else 1000.0,
+            recompute=lambda: calls.append("again"),
+        )
+    assert len(calls) == again
 
 
 def regions(found: Problem) -> list[np.ndarray]:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from photovax.machine.device import free_bytes
 from photovax.machine.memory import available_bytes, peak_resident_bytes, resident_bytes
 from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
@@ -163,3 +165,12 @@ def test_a_second_worker_waits_for_memory(tmp_path, monkeypatch, capfd):
     finally:
         service.stop()
     assert service.alive == 0
+
+
+def test_memory_that_a_device_has_left(monkeypatch):
+    assert free_bytes(torch.device("cpu")) == pytest.approx(available_bytes(), rel=0.5)
+    assert free_bytes(torch.device("mps")) is None
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (3 * GIB, 8 * GIB))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: 2 * GIB)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda _: GIB)
+    assert free_bytes(torch.device("cuda")) == 4 * GIB

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
 from photovax.errors import UsageError, ZeroGradient
 from photovax.machine.allocator import kept_memory, returned_memory
+from photovax.machine.device import free_bytes
 from photovax.machine.plan import MemoryPlan
 from photovax.machine.precision import Precision, quick_passes
 from photovax.models.contracts import Autoencoder
@@ -61,7 +63,7 @@ class Attacker:
         quick_passes(precision, device)  # refuses an unknown one before models are loaded
         if memory is not None and device.type != "cpu":
             raise UsageError(f"memory can be limited on the cpu only, not on {device.type}")
-        self._plan = MemoryPlan(memory, limited=device.type == "cpu")
+        self._plan = MemoryPlan(memory, left=partial(free_bytes, device))
         if not models:
             raise UsageError("an immunizer needs at least one model, got none")
         self._surrogates = Surrogates(models, device=device, weights=weights)

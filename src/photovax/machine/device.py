@@ -5,11 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from photovax.errors import UsageError, first_line
+from photovax.machine.memory import available_bytes
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["pick_device"]
+__all__ = ["free_bytes", "pick_device"]
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory of a device that is left, in bytes; None where it is not known, as for MPS."""
+    if device.type == "cpu":
+        return available_bytes()
+    if device.type != "cuda":
+        return None
+    import torch
+
+    # Blocks that PyTorch keeps for its next tensors are free, too.
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -35,17 +35,19 @@ class MemoryPlan:
     """Decides for each model whether it keeps or recomputes activations.
 
     Args:
-        limit: Memory limit of the process in bytes; all that the system has left when None.
-        limited: Whether the device uses the system's memory, as a CPU does. If not, memory is
-            limited by ``limit`` only.
+        limit: Memory limit of the process in bytes; all that the device has left when None.
+        left: Function that returns the memory that the device has left, in bytes; None where that
+            is not known, and memory then limited by ``limit`` only.
 
     Attributes:
         limit: Memory limit of the process in bytes, or None.
     """
 
-    def __init__(self, limit: int | None, *, limited: bool) -> None:
+    def __init__(
+        self, limit: int | None, *, left: Callable[[], int | None] = available_bytes
+    ) -> None:
         self.limit = limit
-        self._limited = limited
+        self._left = left
         self._each: dict[Hashable, float] = {}
 
     def fit(
@@ -77,7 +79,7 @@ class MemoryPlan:
         """
         limit = self.limit
         if limit is None:
-            available = available_bytes() if self._limited else None
+            available = self._left()
             if available is None:
                 return True
             limit = resident_bytes() + available
