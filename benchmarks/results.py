@@ -54,6 +54,7 @@ OTHERS = (
     "pid",
     "diffusionguard",
 )
+LATENTS = str(RECIPES / "latent-drift.toml")
 PUBLISHED = tuple(
     str(RECIPES / f"photoguard-diffusion-{norm}-one-draw.toml") for norm in ("linf", "l2")
 )
@@ -169,6 +170,14 @@ EXPERIMENTS = {
         every=3,
         purifications=("jpeg75", "resize50", *DENOISERS),
     ),
+    # What goes for what is decoded beside what goes for latents.
+    "decoded": replace(
+        SEEN_OR_NOT,
+        recipes=(DEFAULT, LATENTS),
+        photos=20,
+        every=3,
+        purifications=("jpeg75", "resize50"),
+    ),
     "worst-of-ten": replace(
         SEEN_OR_NOT,
         recipes=(DEFAULT, ROBUST, MAX, LINF),
@@ -218,7 +227,7 @@ EXPERIMENTS = {
     # Recipes that need no network: one for another autoencoder has to be trained first.
     "another-editor": replace(
         ALL_RECIPES,
-        recipes=(DEFAULT, MAX, "fast-diffusion", LINF),
+        recipes=(DEFAULT, LATENTS, MAX, "fast-diffusion", LINF),
         purifications=("jpeg75", "resize50", "denoiser-perceptual"),
         # Small editors that ``training.train_editor`` made come nearest to exact edits so.
         settings={"guidance": 1.0, "image_guidance": 1.0, "steps": 12},

@@ -71,6 +71,10 @@ class Autoencoder(Encoder, Protocol):
         """Decode latents of ``encode`` to images (N, 3, H, W) in [0, 1]."""
         ...
 
+    def decode_unclipped(self, latents: Tensor) -> Tensor:
+        """As ``decode``, but not clipped to [0, 1]: clipped values have no gradient."""
+        ...
+
 
 class EditorAutoencoder(Autoencoder, Protocol):
     """An autoencoder as a UNet's edits use it."""
@@ -91,10 +95,6 @@ class EditorAutoencoder(Autoencoder, Protocol):
 
     def own_latent(self, images: Tensor) -> Tensor:
         """The latent of ``encode`` before it is normalised, as instruct denoisers are shown it."""
-        ...
-
-    def decode_unclipped(self, latents: Tensor) -> Tensor:
-        """As ``decode``, but not clipped to [0, 1]: clipped values have no gradient."""
         ...
 
 

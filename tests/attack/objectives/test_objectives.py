@@ -17,6 +17,7 @@ from photovax.attack.budgets import Linf
 from photovax.attack.losses import score
 from photovax.attack.objectives import (
     OBJECTIVES,
+    DecodedDrift,
     DenoisingError,
     EditDrift,
     EditTarget,
@@ -115,6 +116,57 @@ def test_grey_photos_are_as_good_as_colour(name, editor, kontext, images, repain
         for x in (grey, grey.expand(-1, 3, -1, -1))
     ]
     torch.testing.assert_close(*losses)
+
+
+class Mirror:
+    """A model whose latents are pictures, and whose decoder shows them as they are."""
+
+    decodes = True
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+    def decode_unclipped(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+
+class Blind(Mirror):
+    decodes = False
+
+
+@pytest.mark.parametrize(("smooth", "brighter"), [(16, 0.0), (0, 0.1)])
+def test_decoded_drift_counts_details_and_only_on_request_brightness(smooth, brighter):
+    origin = torch.full((1, 3, 40, 56), 0.5)
+    loss = DecodedDrift(smooth).bind(Mirror(), origin)
+    checks = 0.04 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(20, 28)
+    for change, moved in ((torch.full((40, 56), 0.1), brighter), (checks, 0.04)):
+        found = -loss(origin + change, Generator())
+        torch.testing.assert_close(found, torch.tensor([moved]), atol=1e-5, rtol=0)
+
+
+def test_large_latents_are_decoded_in_parts_with_the_gradient_of_the_whole():
+    origin = torch.rand(2, 3, 192, 40, generator=Generator().manual_seed(0))
+    moved = (origin + 0.1 * torch.rand(origin.shape, generator=Generator().manual_seed(1))).double()
+    moved.requires_grad_()
+    found = DecodedDrift(0).bind(Mirror(), origin.double())(moved, Generator())
+    expected = -(moved - origin).square().mean((1, 2, 3)).sqrt()
+    torch.testing.assert_close(found, expected.float())
+    gradients = [torch.autograd.grad(each.sum(), moved)[0] for each in (found, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-9, rtol=1e-5)
+
+
+def test_decoded_drift_is_that_of_latents_where_there_is_no_decoder(images):
+    moved = images * 0.9
+    losses = [
+        objective.bind(Blind(), images)(moved, Generator())
+        for objective in (DecodedDrift(), LatentDrift())
+    ]
+    torch.testing.assert_close(*losses, atol=0, rtol=0)
+
+
+def test_decoded_drift_needs_squares_of_a_size():
+    with pytest.raises(UsageError, match="smooth must be 0 or more, got -1"):
+        DecodedDrift(-1)
 
 
 def test_sds_has_the_value_of_advdm_and_a_gradient_past_the_denoiser(editor, images):

@@ -13,7 +13,12 @@ from photovax.attack.objectives.attention import (
 )
 from photovax.attack.objectives.contract import OBJECTIVES, Objective, Sum
 from photovax.attack.objectives.edits import DenoisingError, EditDrift, EditTarget, FirstStepNorm
-from photovax.attack.objectives.latent import LatentDrift, LatentTarget, PosteriorShift
+from photovax.attack.objectives.latent import (
+    DecodedDrift,
+    LatentDrift,
+    LatentTarget,
+    PosteriorShift,
+)
 from photovax.models.latents import latent_distance, latent_unit
 
 __all__ = [
@@ -21,6 +26,7 @@ __all__ = [
     "AttentionDecoy",
     "AttentionDrift",
     "ContextAttention",
+    "DecodedDrift",
     "DenoisingError",
     "EditDrift",
     "EditTarget",

@@ -54,7 +54,8 @@ def described(name: str) -> dict[str, Any]:
         "megabytes": 0.0 if entry.folder is None else _megabytes(entry.folder),
         "latent": str(entry.latent),
         "licence": entry.licence + (" (to be accepted on the hub)" if entry.gated else ""),
-        "memory": f"about {entry.memory} for a step of an encoder attack at its own size",
+        "memory": f"about {entry.memory} for a step on latents at its own size; up to three times "
+        "as much for one that decodes, as those of fast, or a tenth more time",
         "pace": entry.pace,
         "size": f"{entry.size} pixels on the short side",
         "attacks": ", ".join(entry.attacks),

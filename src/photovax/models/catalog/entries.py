@@ -23,8 +23,9 @@ __all__ = [
 ]
 
 Pace = Literal["light", "medium", "heavy"]
-"""Duration of a step of an encoder attack at the model's own size on two CPU cores: ``light`` is
-a second or two, ``medium`` about ten, ``heavy`` half a minute or more."""
+"""Duration of a step on latents at the model's own size on two CPU cores: ``light`` is a second or
+two, ``medium`` about ten, ``heavy`` half a minute or more. One that decodes takes two to four times
+as long."""
 
 # Usual settings of the Stable Diffusion family; the strength is that of PhotoGuard's paper.
 USUAL_EDITS: dict[Mode, Edit] = {
@@ -97,7 +98,7 @@ class Entry:
         summary: One-line description.
         licence: Licence of the weights.
         latent: Latent that its denoisers are fed.
-        memory: Approximate memory of a step of an encoder attack at its own size.
+        memory: Approximate memory of a step on latents at its own size, which decodes nothing.
         pace: Duration of such a step.
         download: Approximate size of the download.
         config: Configuration of the autoencoder in diffusers, with its ``_class_name``; empty if

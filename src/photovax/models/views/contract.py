@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Protocol, Self
 
 from torch import Generator, Tensor
@@ -43,6 +43,10 @@ class Window:
     def whole(cls, height: int, width: int) -> Window:
         """The window whose core is a whole photo of this size."""
         return cls(0, 0, height, width, 0, 0, height, width)
+
+    def scaled(self, factor: int) -> Window:
+        """The same window of a picture whose sides are so many times as long."""
+        return Window(*(factor * each for each in astuple(self)))
 
     def cut(self, images: Tensor) -> Tensor:
         """The window of images (..., H, W), not copied."""
