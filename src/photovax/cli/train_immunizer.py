@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from photovax.attack.networks.headers import USUAL_WIDTH
-from photovax.attack.presets import DEFAULT, INSTANT, load_recipe
+from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
 from photovax.errors import UsageError
 from photovax.models.catalog.entries import DEFAULT_MODEL
@@ -42,7 +42,7 @@ def command(
     ] = 60,
     recipe: Annotated[
         str, typer.Option(help="Recipe that gives budget, objective and size of the training.")
-    ] = INSTANT,
+    ] = DEFAULT,
     start: Annotated[
         Path | None,
         typer.Option(
