@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageEnhance
 
 from photovax.attack.recipe import Recipe
 from photovax.checks.check import Check, check
-from photovax.checks.noise import noisy
-from photovax.checks.verdicts import ModelCheck, Verdict
+from photovax.checks.noise import noisy, with_noise
+from photovax.checks.verdicts import ModelCheck, Verdict, judge
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics.latent import LatentEffect
@@ -23,6 +24,7 @@ from photovax.registry import Part
 from tests.metrics.samples import display_p3
 
 LEVELS = 12
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +198,58 @@ def test_a_shift_that_is_no_number_fails():
     assert faulty.verdict is Verdict.FAIL
     unknown = ModelCheck(LatentEffect(64, 0.5, None), LatentEffect(64, math.nan, None))
     assert unknown.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("effect", "floor", "verdict"),
+    [
+        ((0.73, 10.0), (0.48, 2.1), "PASS"),  # many channels: noise moves the latent, too
+        ((0.73, 3.9), (0.48, 1.0), "WEAK"),
+        ((0.73, 6.2), (0.48, 2.1), "WEAK"),
+        ((0.73, 4.1), (0.48, 2.1), "FAIL"),
+        ((0.73, 0.9), (0.48, 0.1), "FAIL"),
+        ((0.73, math.nan), (0.48, 0.1), "FAIL"),
+        ((0.45, 0.1), (0.06, 0.2), "PASS"),
+        ((0.73, 10.0), (0.48, None), "FAIL"),
+    ],
+)
+def test_a_reconstruction_decides_as_well_as_a_latent(effect, floor, verdict):
+    found = ModelCheck(LatentEffect(64, *effect), LatentEffect(64, *floor))
+    assert found.verdict.value == verdict
+
+
+class Channels:
+    """A model whose latent moves under noise as far as under a change that its decoder shows."""
+
+    name, size, decodes = "channels", 32, True
+
+    def __init__(self) -> None:
+        self.decoded = 0
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        # The mean of all pixels, which the decoder shows, between channels that it ignores.
+        mean = images.mean((1, 2, 3), keepdim=True).expand(-1, 1, *images.shape[-2:])
+        return torch.cat((images, 20 * (images - images.mean((2, 3), keepdim=True)), mean), dim=1)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        self.decoded += 1
+        return latents[:, :3] * 0.98 + 0.2 * (latents[:, -1:] - 0.5)
+
+
+@pytest.mark.parametrize("decide", [False, True])
+def test_what_is_decoded_is_measured_only_where_it_decides(decide):
+    random = np.random.default_rng(0)
+    before = random.integers(100, 150, (32, 32, 3), dtype=np.uint8)
+    model: Any = Channels()
+    seeds = with_noise(before, 40)
+    found = judge([(model, 32)], before, before + 40, seeds, CPU, decoded=0, decide=decide)[
+        "channels"
+    ]
+    assert (found.effect.damage is not None) is decide
+    assert model.decoded == (5 if decide else 0)
+    model.decoded = 0
+    moved = np.roll(before, 7, axis=1)  # which moves the latent alone far enough
+    spoilt = with_noise(before, 1)
+    found = judge([(model, 32)], before, moved, spoilt, CPU, decoded=0, decide=decide)["channels"]
+    assert found.verdict is Verdict.PASS
+    assert model.decoded == 0
