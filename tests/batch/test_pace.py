@@ -195,7 +195,8 @@ def test_without_time_the_network_answers_and_only_the_effect_is_measured(
     task = Task(str(shoot("a.jpg")), str(tmp_path / "a.png"), "a")
     made = timed.do(task, lambda _, progress: told.append(progress)).made
     assert made is not None
-    assert seen == {"encode": 5, "decode": 2, "read_photo": 1}
+    # So small a photo's latent moves under noise, too, so that all is decoded for the verdict.
+    assert seen == {"encode": 5, "decode": 5, "read_photo": 1}
     assert made.record["steps"] == made.record["passes"] == 0
     assert made.record["networks"]
     assert made.record["realised"]["linf"] > 0

@@ -210,6 +210,7 @@ def test_a_shift_that_is_no_number_fails():
         ((0.73, 0.9), (0.48, 0.1), "FAIL"),
         ((0.73, math.nan), (0.48, 0.1), "FAIL"),
         ((0.45, 0.1), (0.06, 0.2), "PASS"),
+        ((0.29, 10.0), (0.20, 2.1), "FAIL"),
         ((0.73, 10.0), (0.48, None), "FAIL"),
     ],
 )
@@ -242,7 +243,7 @@ def test_what_is_decoded_is_measured_only_where_it_decides(decide):
     before = random.integers(100, 150, (32, 32, 3), dtype=np.uint8)
     model: Any = Channels()
     seeds = with_noise(before, 40)
-    found = judge([(model, 32)], before, before + 40, seeds, CPU, decoded=0, decide=decide)[
+    found = judge([(model, 32)], before, before + 100, seeds, CPU, decoded=0, decide=decide)[
         "channels"
     ]
     assert (found.effect.damage is not None) is decide

@@ -90,7 +90,7 @@ def test_a_limit_of_memory_changes_nothing_but_how(quick, photo_file):
 def test_less_is_kept_where_the_system_has_less_left(
     quick, photo_file, monkeypatch, left, recomputed
 ):
-    monkeypatch.setattr("photovax.machine.plan.available_bytes", lambda: left)
+    monkeypatch.setattr("photovax.machine.device.available_bytes", lambda: left)
     photo = read_photo(photo_file)
     recipe = dataclasses.replace(quick, steps=1, views=(Part("short_side", {"pixels": 512}),))
     immunizer = Immunizer(device="cpu")

@@ -61,8 +61,7 @@ class Left:
         name: Name of the treatment, a key of ``TREATMENTS``.
         share: Shift of the latent that is left, as a share of that before the treatment; the least
             of all models. It can be above 1.
-        models: Effect on each model after the treatment, by its name; with reconstructions where
-            the latent alone is no PASS.
+        models: Effect on each model after the treatment, by its name, without reconstructions.
     """
 
     name: str
@@ -170,9 +169,7 @@ def _after(
 ) -> Left:
     """What one treatment leaves of the change between the first two of three pictures."""
     before, after, noise = (purify(each, 0) for each in pictures)
-    found = judge(
-        models, before, after, lambda _: noise, device, seeds=(0,), decoded=0, decide=True
-    )
+    found = judge(models, before, after, lambda _: noise, device, seeds=(0,), decoded=0)
     shares = [
         each.effect.shift / fresh[model] if fresh[model] > 0 else 0.0
         for model, each in found.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,7 @@ def latent_effects(
     *,
     size: int,
     decoded: int | None = None,
+    decide: Callable[[Sequence[float]], bool] | None = None,
 ) -> list[LatentEffect]:
     """The effect of each of several changes of one picture; see ``latent_effect``.
 
@@ -94,6 +95,7 @@ def latent_effects(
         size: Short side, in pixels, at which the model is fed them.
         decoded: Number of pictures, from the first, whose damage is measured, which doubles their
             work; all when None.
+        decide: Function of all shifts that says whether to measure the damage of all after all.
     """
     view = ShortSide(size)
 
@@ -108,12 +110,16 @@ def latent_effects(
         seen = fed(original)
         clean = model.encode(seen)
         unit = latent_unit(clean)
-        best = fidelity(clean) if decoded != 0 and model.decodes else None
-        effects: list[LatentEffect] = []
-        for picture in changed:
-            latent = model.encode(fed(picture))
-            shift = (latent_distance(latent, clean) / unit).item()
-            wanted = decoded is None or len(effects) < decoded
-            damage = best - fidelity(latent) if best is not None and wanted else None
-            effects.append(LatentEffect(size=size, shift=shift, damage=damage))
-    return effects
+        latents = [model.encode(fed(picture)) for picture in changed]
+        shifts = [(latent_distance(latent, clean) / unit).item() for latent in latents]
+        every = decoded is None or (decide is not None and decide(shifts))
+        count = len(latents) if every else decoded or 0
+        best = fidelity(clean) if count and model.decodes else None
+        damages = [
+            best - fidelity(latent) if best is not None and number < count else None
+            for number, latent in enumerate(latents)
+        ]
+    return [
+        LatentEffect(size=size, shift=shift, damage=damage)
+        for shift, damage in zip(shifts, damages, strict=True)
+    ]

@@ -86,7 +86,7 @@ def test_the_graphs_of_the_page_immunize_as_photovax_does(
         beside / f"{visibility}.onnx", inputs(np.concatenate([pixels, last], -1), given, SIZE)
     )
     wanted = immunizer.immunize(Photo.from_image(Image.fromarray(pixels)), recipe).photo.pixels
-    assert size == pytest.approx(1, abs=TOLERANCE)
+    assert 1 - 2 * TOLERANCE < size <= 1 + TOLERANCE
     assert np.array_equal(found[..., 3:], last)
     apart = np.abs(found[..., :3].astype(int) - wanted)
     assert apart.max() <= 1  # level
