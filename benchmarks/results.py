@@ -173,7 +173,7 @@ EXPERIMENTS = {
     # What goes for what is decoded beside what goes for latents.
     "decoded": replace(
         SEEN_OR_NOT,
-        recipes=(DEFAULT, LATENTS),
+        recipes=(DEFAULT, INSTANT, LATENTS),
         photos=20,
         every=3,
         purifications=("jpeg75", "resize50"),

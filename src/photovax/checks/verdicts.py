@@ -161,4 +161,4 @@ def judge(
 def _undecided(shifts: Sequence[float]) -> bool:
     """Whether the verdict depends on reconstructions: the latent moves far, but so by noise."""
     effect, *floors = shifts
-    return effect >= _SHIFT.enough and effect < _SHIFT.times * float(np.mean(floors))
+    return _SHIFT.enough <= effect < _SHIFT.times * float(np.mean(floors))

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, cast
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -23,7 +21,7 @@ from photovax.attack.sweep import swept
 from photovax.errors import ModelError, UsageError
 from photovax.models.contracts import Autoencoder, Encoder, Need, PosteriorEncoder
 from photovax.models.latents import latent_distance, latent_unit
-from photovax.models.views import Window, resampled, resize
+from photovax.models.views import Tiles, Window, resampled, resize
 from photovax.pictures.photo import read_photo
 from photovax.tensors import tensor
 
@@ -35,8 +33,8 @@ __all__ = [
     "target_picture",
 ]
 
-_WHOLE = 96  # values of a latent along a side up to which it is decoded as a whole
-_HALO = 8  # values around a part of it that are decoded with it, since a decoder looks around
+# Values of a latent, not pixels: larger ones are decoded in parts, with what is around them.
+_PARTS = Tiles(side=96, halo=8)
 
 TARGET_PHOTO = Path(__file__).parents[2] / "data" / "target.jpg"
 
@@ -126,17 +124,21 @@ class DecodedDrift(Encoding):
             return LatentDrift().bind(surrogate, origin, repaint)
         with torch.no_grad():
             clean = model.encode(origin)
-        windows = _windows(*clean.shape[-2:])
+        windows = _PARTS.windows(*clean.shape[-2:])
         # Activations of a decoder take several times the memory of those of its encoder.
-        moved = swept(windows, [self._moved(model, window, clean) for window in windows])
+        moved = swept(windows, [self._moved(model, each, clean, len(windows)) for each in windows])
 
         def loss(images: Tensor, generator: Generator) -> Tensor:
             return -moved(model.encode(images), generator).clamp_min(1e-12).sqrt()
 
         return loss
 
-    def _moved(self, model: Autoencoder, window: Window, clean: Tensor) -> LossFn:
-        """The mean square of what counts of a window's difference, a function of its latents."""
+    def _moved(self, model: Autoencoder, window: Window, clean: Tensor, count: int) -> LossFn:
+        """The mean square of what counts of a window's difference, a function of its latents.
+
+        It is weighed so that the mean over all ``count`` windows is that of the whole picture.
+        """
+        share = count * window.core_of(clean)[0].numel() / clean[0].numel()
         with torch.no_grad():
             shown = model.decode_unclipped(window.cut(clean))
 
@@ -145,7 +147,7 @@ class DecodedDrift(Encoding):
             counted = window.scaled(shown.shape[-1] // latents.shape[-1]).core_in(
                 moved - self._ignored(moved)
             )
-            return counted.square().flatten(1).mean(1)
+            return share * counted.square().flatten(1).mean(1)
 
         return loss
 
@@ -156,31 +158,6 @@ class DecodedDrift(Encoding):
         height, width = moved.shape[-2:]
         cells = (math.ceil(height / self.smooth), math.ceil(width / self.smooth))
         return resampled(resampled(moved, *cells, "area"), height, width, "bilinear")
-
-
-def _windows(height: int, width: int) -> list[Window]:
-    """The windows of a latent of this size, in one of which at a time it is decoded."""
-    spans = [_spans(side) for side in (height, width)]
-    return [
-        Window(
-            top=max(0, top - _HALO),
-            left=max(0, left - _HALO),
-            height=min(height, bottom + _HALO) - max(0, top - _HALO),
-            width=min(width, right + _HALO) - max(0, left - _HALO),
-            core_top=top,
-            core_left=left,
-            core_height=bottom - top,
-            core_width=right - left,
-        )
-        for top, bottom in spans[0]
-        for left, right in spans[1]
-    ]
-
-
-def _spans(side: int) -> list[tuple[int, int]]:
-    """Spans of about the same length that cover a side, none longer than ``_WHOLE``."""
-    ends = [round(each) for each in np.linspace(0, side, math.ceil(side / _WHOLE) + 1)]
-    return list(pairwise(ends))
 
 
 @OBJECTIVES.register("posterior_shift")
