@@ -3,6 +3,8 @@ import secrets
 import uuid
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
+# Of processes that tests start: many threads make small work slower, and tests run side by side.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,6 @@ from tests.models.transformer.untrained import save_flows
 from tests.postgres import postgres_server, with_schema
 from tests.untrained import save_sd, save_sdxl
 
-# Many threads make small work slower, and two test processes would fight for the cores.
 torch.set_num_threads(1)
 
 

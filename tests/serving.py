@@ -34,8 +34,7 @@ def free_port() -> int:
 
 def environment() -> dict[str, str]:
     """This process's, without the developer's own database, folder of jobs and weights."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PHOTOVAX_")}
-    return kept | {"OMP_NUM_THREADS": "1"}  # many threads make small work slower
+    return {name: value for name, value in os.environ.items() if not name.startswith("PHOTOVAX_")}
 
 
 def serve(

@@ -18,7 +18,7 @@ from photovax.pictures.sample import SAMPLE, SAMPLE_MASK
 @pytest.fixture
 def short(monkeypatch):
     """The demo's own recipes and edits, cut short."""
-    recipes = {name: replace(PRESETS[name], steps=1) for name in (DEFAULT, DIFFUSION)}
+    recipes = {name: replace(PRESETS[name], steps=1, size=128) for name in (DEFAULT, DIFFUSION)}
     monkeypatch.setattr(demo, "PRESETS", recipes)
     monkeypatch.setattr(demo, "EDITS", tuple(replace(edit, steps=2) for edit in demo.EDITS))
 

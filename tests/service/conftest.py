@@ -1,6 +1,5 @@
 """One service for all tests that change nothing of it; others start their own."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from photovax.service.app import build_app
 from photovax.service.jobs.table import Jobs
 from photovax.service.workers.supervisor import Supervisor
 from tests.service.asking import HOME, settings_in
-
-os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which are processes of their own
 
 
 @pytest.fixture(autouse=True)
