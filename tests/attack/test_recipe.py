@@ -77,7 +77,8 @@ def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
         ("fast-linf", "aa245022af21826f"),
         ("fast-native", "47114fcd49186e94"),
         ("fast-grey", "995efa9f41420494"),
-        ("fast-diffusion", "de6c403effc55037"),
+        ("fast-diffusion", "c9e72a558e473851"),
+        ("max", "0f136641bb388bbc"),
         ("photoguard-img2img", "01c7e23483588653"),
         ("photoguard-inpaint", "4415a7833d580d0b"),
         ("photoguard-demo", "f9fb4d1baa4351bb"),
@@ -95,6 +96,11 @@ def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
 )
 def test_what_was_written_down_keeps_its_meaning(name, digest):
     assert PRESETS[name].digest() == digest
+
+
+def test_max_is_asked_for_no_less_by_the_most_that_can_be_seen():
+    assert PRESETS["max"].with_visibility("high") == PRESETS["max"]
+    assert PRESETS["max"].with_visibility("low").budget.options["band"] == 0.5
 
 
 def test_masks_are_for_inpainting(tmp_path):

@@ -129,19 +129,28 @@ class Mirror:
     def decode_unclipped(self, latents: torch.Tensor) -> torch.Tensor:
         return latents
 
+    def edit(self, images: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        return images
+
 
 class Blind(Mirror):
     decodes = False
 
 
 @pytest.mark.parametrize(("smooth", "brighter"), [(16, 0.0), (0, 0.1)])
-def test_decoded_drift_counts_details_and_only_on_request_brightness(smooth, brighter):
+@pytest.mark.parametrize("name", ["decoded_drift", "edit_drift"])
+def test_drifts_count_details_and_only_on_request_brightness(name, smooth, brighter):
     origin = torch.full((1, 3, 40, 56), 0.5)
-    loss = DecodedDrift(smooth).bind(Mirror(), origin)
+    options = OPTIONS.get(name, {}) | {"smooth": smooth}
+    loss = OBJECTIVES.create(Part(name, options)).bind(Mirror(), origin)
     checks = 0.04 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(20, 28)
     for change, moved in ((torch.full((40, 56), 0.1), brighter), (checks, 0.04)):
         found = -loss(origin + change, Generator())
         torch.testing.assert_close(found, torch.tensor([moved]), atol=1e-5, rtol=0)
+
+
+def test_what_was_written_without_it_counts_brightness():
+    assert EditDrift(TWO_STEPS) == EditDrift(TWO_STEPS, smooth=0)
 
 
 def test_large_latents_are_decoded_in_parts_with_the_gradient_of_the_whole():
@@ -164,9 +173,10 @@ def test_decoded_drift_is_that_of_latents_where_there_is_no_decoder(images):
     torch.testing.assert_close(*losses, atol=0, rtol=0)
 
 
-def test_decoded_drift_needs_squares_of_a_size():
-    with pytest.raises(UsageError, match="smooth must be 0 or more, got -1"):
-        DecodedDrift(-1)
+def test_drifts_need_squares_of_a_size():
+    for made in (DecodedDrift, lambda smooth: EditDrift(TWO_STEPS, smooth=smooth)):
+        with pytest.raises(UsageError, match="smooth must be 0 or more, got -1"):
+            made(-1)
 
 
 def test_sds_has_the_value_of_advdm_and_a_gradient_past_the_denoiser(editor, images):

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from photovax.attack.losses import LossFn
 from photovax.attack.objectives.contract import OBJECTIVES
-from photovax.attack.objectives.latent import target_picture
+from photovax.attack.objectives.latent import check_smooth, target_picture, uneven
 from photovax.errors import UsageError
 from photovax.machine.random import draw_noise, twin
 from photovax.models.contracts import Denoiser, DifferentiableEditor, Need
@@ -127,14 +127,23 @@ class EditDrift(_ThroughEdit):
     Attributes:
         prompts: Prompts, one of which is drawn at each call. The edit's own prompt is used when
             there are none.
+        smooth: Side in pixels of the squares whose mean differences do not count, since anyone
+            undoes another brightness, as in ``decoded_drift``; 0 counts all.
+
+    Raises:
+        UsageError: If ``smooth`` is negative.
     """
 
     prompts: Sequence[str] = ()
+    smooth: int = 0
+
+    def __post_init__(self) -> None:
+        check_smooth(self.smooth)
 
     def bind(
         self, surrogate: DifferentiableEditor, origin: Tensor, repaint: Tensor | None = None
     ) -> LossFn:
-        """The loss: minus the root mean square distance of the two edits, in units of [0, 1]."""
+        """The loss: minus the root mean square of what counts of the difference, in [0, 1]."""
         edit = _as_edit(self.edit)
 
         def loss(images: Tensor, generator: Generator) -> Tensor:
@@ -143,7 +152,8 @@ class EditDrift(_ThroughEdit):
             with torch.no_grad():
                 clean = surrogate.edit(origin.expand(-1, 3, -1, -1), asked, same, repaint=repaint)
             made = surrogate.edit(images.expand(-1, 3, -1, -1), asked, generator, repaint=repaint)
-            return -latent_distance(made, clean)
+            counted = uneven((made - clean).float(), self.smooth)
+            return -latent_distance(counted, torch.zeros_like(counted))
 
         return loss
 

@@ -30,7 +30,9 @@ __all__ = [
     "LatentDrift",
     "LatentTarget",
     "PosteriorShift",
+    "check_smooth",
     "target_picture",
+    "uneven",
 ]
 
 # Values of a latent, not pixels: larger ones are decoded in parts, with what is around them.
@@ -113,8 +115,7 @@ class DecodedDrift(Encoding):
     random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.smooth < 0:
-            raise UsageError(f"smooth must be 0 or more, got {self.smooth}")
+        check_smooth(self.smooth)
 
     def bind(self, surrogate: Encoder, origin: Tensor, repaint: Tensor | None = None) -> LossFn:
         """The loss: minus the root mean square of what counts of the difference, in [0, 1]."""
@@ -145,19 +146,35 @@ class DecodedDrift(Encoding):
         def loss(latents: Tensor, _: Generator) -> Tensor:
             moved = (model.decode_unclipped(latents) - shown).float()
             counted = window.scaled(shown.shape[-1] // latents.shape[-1]).core_in(
-                moved - self._ignored(moved)
+                uneven(moved, self.smooth)
             )
             return share * counted.square().flatten(1).mean(1)
 
         return loss
 
-    def _ignored(self, moved: Tensor) -> Tensor:
-        """The smooth part of a difference (N, 3, H, W), which does not count."""
-        if not self.smooth:
-            return torch.zeros_like(moved)
-        height, width = moved.shape[-2:]
-        cells = (math.ceil(height / self.smooth), math.ceil(width / self.smooth))
-        return resampled(resampled(moved, *cells, "area"), height, width, "bilinear")
+
+def check_smooth(smooth: int) -> None:
+    """Check the option ``smooth`` of an objective.
+
+    Raises:
+        UsageError: If it is negative.
+    """
+    if smooth < 0:
+        raise UsageError(f"smooth must be 0 or more, got {smooth}")
+
+
+def uneven(moved: Tensor, smooth: int) -> Tensor:
+    """What counts of a difference of pictures: all but its smooth part.
+
+    Args:
+        moved: Difference (N, 3, H, W).
+        smooth: Side in pixels of the squares whose means make up the smooth part; 0 for none.
+    """
+    if not smooth:
+        return moved
+    height, width = moved.shape[-2:]
+    cells = (math.ceil(height / smooth), math.ceil(width / smooth))
+    return moved - resampled(resampled(moved, *cells, "area"), height, width, "bilinear")
 
 
 @OBJECTIVES.register("posterior_shift")
