@@ -77,7 +77,7 @@ def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
         ("fast-linf", "aa245022af21826f"),
         ("fast-native", "47114fcd49186e94"),
         ("fast-grey", "995efa9f41420494"),
-        ("fast-diffusion", "c9e72a558e473851"),
+        ("fast-diffusion", "b843aaa26ee6bc27"),
         ("max", "0f136641bb388bbc"),
         ("photoguard-img2img", "01c7e23483588653"),
         ("photoguard-inpaint", "4415a7833d580d0b"),
