@@ -98,7 +98,7 @@ def test_what_was_written_down_keeps_its_meaning(name, digest):
     assert PRESETS[name].digest() == digest
 
 
-def test_max_is_asked_for_no_less_by_the_most_that_can_be_seen():
+def test_max_is_as_visible_as_high_and_stays_coarse_at_other_visibilities():
     assert PRESETS["max"].with_visibility("high") == PRESETS["max"]
     assert PRESETS["max"].with_visibility("low").budget.options["band"] == 0.5
 

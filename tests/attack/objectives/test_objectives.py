@@ -302,7 +302,7 @@ def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, fo
     parts["views"] = [
         view for i, view in enumerate(parts["views"]) if view not in parts["views"][:i]
     ]
-    size = 256 if name == "decontext" else None  # of a megapixel, else
+    size = 256 if name == "decontext" else None  # a megapixel of the model's own takes long
     small = recipe_from({**vars(recipe), "steps": 2, "size": size} | parts)
     seen: list[float] = []
     result = Immunizer([str(folder)], device="cpu").immunize(
