@@ -1,5 +1,6 @@
 import os
 import secrets
+import sys
 import uuid
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
@@ -43,6 +44,18 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = PerturbationNetwork((8, 8, 8), 1)
     write_network(network, file, model="embedded", model_digest=of["model_digest"])
     return file
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Without coverage, which doubles the time of torch.export.
+
+    The marker ``no_cover`` of pytest-cov does nothing in the processes of pytest-xdist.
+    """
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 @pytest.fixture

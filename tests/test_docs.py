@@ -199,7 +199,7 @@ def test_flux(reader, tmp_path, cache, editor_folder, monkeypatch):
     assert set(kontext["effects"]) == {"flux1-kontext"}
 
 
-@pytest.mark.no_cover  # it would double the time of torch.export
+@pytest.mark.usefixtures("untraced")
 def test_one_pass(reader):
     Path("photos").mkdir()
     for name in ("a", "b"):

@@ -27,7 +27,7 @@ onnx = pytest.importorskip("onnx", reason=needs)
 onnxruntime = pytest.importorskip("onnxruntime", reason=needs)
 pytest.importorskip("onnxscript", reason=needs)
 SIZE = CATALOG["embedded"].size
-pytestmark = pytest.mark.no_cover  # it would double the time of torch.export
+pytestmark = pytest.mark.usefixtures("untraced")
 
 
 def photovax(*arguments: object) -> PhotovaxError | None:
