@@ -25,6 +25,7 @@ from photovax.models.views import VIEWS, resampled, resampling
 from photovax.pictures.photo import Photo
 from photovax.registry import Part
 from tests.models.views.test_contract import OPTIONS
+from tests.recipes import each_view_once
 
 # Attention has other kernels on each device, which PyTorch chooses by itself.
 CHOSEN = {f"_scaled_dot_product_flash_attention_for_cpu{end}" for end in ("", "_backward")}
@@ -112,9 +113,8 @@ def test_recipes_run_on_apples_gpus(name, elsewhere):
     given = np.random.default_rng(0).integers(0, 256, (72, 104, 3), dtype=np.uint8)
     mask = np.zeros(given.shape[:2], bool)
     mask[20:50, 30:80] = True
-    recipe = PRESETS[name]
-    each = tuple(view for i, view in enumerate(recipe.views) if view not in recipe.views[:i])
-    steps = replace(recipe, views=each, steps=1, size=64, warm=recipe.warm and None, draws=None)
+    recipe = each_view_once(PRESETS[name])
+    steps = replace(recipe, steps=1, size=64, warm=recipe.warm and None, draws=None)
     immunizer = Immunizer(device="cpu", precision="float32")
     with only_what_apple_has():
         made = immunizer.immunize(Photo.from_array(given), steps, mask=mask)

@@ -35,6 +35,7 @@ from photovax.models.edit import MODES, Edit
 from photovax.models.load import load_editor
 from photovax.pictures.photo import read_photo
 from photovax.registry import Part
+from tests.recipes import each_view_once
 
 CPU = torch.device("cpu")
 TWO_STEPS = {"mode": "instruct", "prompt": "night", "steps": 2, "guidance": 1.5}
@@ -298,12 +299,9 @@ def test_every_preset_attacks_every_way_of_editing(name, mode, editor_folder, fo
     mask = torch.zeros(photo.height, photo.width, dtype=torch.bool)
     mask[20:100, 30:120] = True
     # A first step that crosses the whole budget may be too long for weights that nobody trained.
-    parts = _parts(recipe)
-    parts["views"] = [
-        view for i, view in enumerate(parts["views"]) if view not in parts["views"][:i]
-    ]
+    recipe = each_view_once(recipe)
     size = 256 if name == "decontext" else None  # a megapixel of the model's own takes long
-    small = recipe_from({**vars(recipe), "steps": 2, "size": size} | parts)
+    small = recipe_from({**vars(recipe), "steps": 2, "size": size} | _parts(recipe))
     seen: list[float] = []
     result = Immunizer([str(folder)], device="cpu").immunize(
         photo, small, mask=mask.numpy(), callback=lambda step: seen.append(step.losses.item())
