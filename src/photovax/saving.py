@@ -17,6 +17,7 @@ import torch
 from photovax.attack.budgets import TOLERANCE
 from photovax.attack.decoded import within_file
 from photovax.checks.check import saved_effects, saved_survival
+from photovax.checks.verdicts import weakest
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, MetricUnavailable, PhotovaxError, first_line
 from photovax.immunized import Compressed, Immunized, Saved
@@ -339,6 +340,7 @@ def _write_record(
         "realised": saved and saved.visible.figures() | saved.seen.figures() | {"viewing": VIEWING},
         "compressed": saved and saved.compressed and saved.compressed.figures(),
         "effects": saved and {name: asdict(effect) for name, effect in saved.effects.items()},
+        **({"verdict": weakest(saved.checks).value} if saved and saved.checks else {}),
         **({"survival": saved.survival.figures()} if saved and saved.survival else {}),
         "loss": result.loss,
         "steps": result.steps,

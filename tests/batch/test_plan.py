@@ -122,6 +122,37 @@ def test_what_cannot_be_is_refused(tmp_path: Path, shoot: Shoot) -> None:
     assert "gone.jpg: cannot be read: No such file" in str(error)
 
 
+def test_a_link_that_leads_nowhere_does_not_end_the_search(tmp_path: Path, shoot: Shoot) -> None:
+    shoot("in/a.jpg")
+    (tmp_path / "in/circle").symlink_to("circle")
+    (tmp_path / "in/below").symlink_to("a.jpg/below")
+    plan = make_plan([tmp_path / "in"], tmp_path / "out", recursive=True)
+    assert list(planned(plan)) == ["a.jpg"]
+
+
+def test_a_slash_at_the_end_makes_a_folder_of_any_name(tmp_path: Path, shoot: Shoot) -> None:
+    photo = shoot("in/a.jpg")
+    plan = make_plan([photo], f"{tmp_path}/album.2024/")
+    assert planned(plan) == {"a.jpg": str(tmp_path / "album.2024/a.png")}
+
+
+@pytest.mark.parametrize(("given", "output"), [("", "out"), ("a.jpg", "")])
+def test_an_empty_path_is_not_the_current_folder(given: str, output: str) -> None:
+    with pytest.raises(UsageError, match=r"an empty path; give \. for the current folder"):
+        make_plan([given], output)
+
+
+def test_two_dots_behind_a_link_lead_where_the_system_leads(tmp_path: Path, shoot: Shoot) -> None:
+    photo, link = shoot("real/a.jpg"), tmp_path / "link"
+    shoot("a.jpg")
+    (tmp_path / "real/sub").mkdir()
+    link.symlink_to("real/sub")
+    (task,) = make_plan([f"{link}/../a.jpg"], f"{link}/../b.png").tasks
+    assert (task.source, task.output) == (str(photo), str(photo.parent / "b.png"))
+    (task,) = make_plan([f"{tmp_path}/real/sub/../a.jpg"], None).tasks
+    assert task.source == str(photo)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, shoot: Shoot) -> None:
     shoot("in/a.jpg")

@@ -1,9 +1,11 @@
 """``photovax immunize`` as people start it: killed, piped, interrupted and given wrong paths."""
 
+import csv
 import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,6 +208,7 @@ def test_a_photo_through_a_pipe(place, start) -> None:
         (["-"], 2, "needs a place; add -o FILE or -o -"),
         (["-", "in/00.jpg", "-o", "out"], 2, "- is one photo, and 2 are given"),
         (["-", "-o", "-", "--json"], 2, "cannot hold both a photo and JSON"),
+        (["in", "-o", "-"], 2, "in: standard output takes the result of one file"),
     ],
 )
 def test_wrong_arguments_are_told_before_pytorch_is_imported(place, arguments, code, message):
@@ -342,6 +345,21 @@ def test_a_quality_for_some_types_waits_for_them_while_folders_are_watched(
     code, _, said = photovax(*asked, "--watch", "--type", "same", "--quality", "80")
     assert (code, (place / "out/flat.png").exists()) == (0, True), said
     assert "--quality 80" in photovax(*asked, "--type", "same", "--quality", "80")[2]
+
+
+def test_json_and_a_report_and_verdicts_without_a_manifest(photovax, place: Path) -> None:
+    shoot(place / "in", 1)
+    asked = ("immunize", "in", "-o", "out", "--recipe", "quick.toml", "--device", "cpu")
+    _, printed, said = photovax(*asked, "--json", "--report", "first.csv")
+    (made,) = json.loads(printed)
+    assert "first.csv" in said
+    shutil.rmtree(place / "out/.photovax")
+    photovax(*asked, "--report", "again.csv")
+    (first,), (again,) = (
+        csv.DictReader((place / name).read_text().splitlines())
+        for name in ("first.csv", "again.csv")
+    )
+    assert first["verdict"] == again["verdict"] == made["verdict"] != ""
 
 
 def test_a_report_has_the_photos_that_came_while_folders_were_watched(

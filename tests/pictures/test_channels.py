@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -88,6 +89,21 @@ def test_png_with_one_transparent_colour(bits, colour, rows, key, alpha, tmp_pat
     photo = read_photo(tmp_path / "x.png")
     assert photo.alpha.tolist() == [alpha]
     assert photo.grey == (colour == 0)
+
+
+def test_grey_with_alpha_in_sixteen_bits_stays_grey_with_its_profile(tmp_path: Path) -> None:
+    chunk = (b"iCCP", b"grey\0\0" + zlib.compress(GREY_ICC))
+    (tmp_path / "x.png").write_bytes(png(2, 1, 16, 4, b"\0\x40\0\xff\xff\x80\0\0\0", chunk))
+    photo = read_photo(tmp_path / "x.png")
+    assert photo.grey
+    assert photo.pixels[..., 0].tolist() == [[0x40, 0x80]]
+    assert photo.alpha.tolist() == [[255, 0]]
+    assert photo.metadata.icc == GREY_ICC
+
+
+def test_sixteen_bits_of_netpbm_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "x.pgm").write_bytes(b"P5 1 1 65535\n\x80\x00")
+    assert any("16-bit" in note for note in read_photo(tmp_path / "x.pgm").notes)
 
 
 def test_palette_with_an_alpha_for_each_colour(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from photovax.pictures.exif import ExifTable
+from photovax.pictures.photo import read_photo
 from photovax.pictures.write import write_photo
 from tests.pictures.made import noise, plain, round_trip
 
@@ -30,3 +32,17 @@ def test_tags_about_the_sources_pixels_do_not_spoil_a_tiff(tmp_path: Path) -> No
     back = round_trip(photo, tmp_path / "x.tif")
     assert np.array_equal(back.pixels, photo.pixels)
     assert ExifTable(back.metadata.exif).entries
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg", ".png"])
+def test_names_with_accents_keep_their_bytes(suffix: str, tmp_path: Path) -> None:
+    utf8, latin1 = "© 2020 José Müller".encode(), "Über den Wolken".encode("latin-1")
+    tags = Image.Exif()
+    tags[0x8298], tags[0x010E] = utf8, latin1
+    tags.get_ifd(0x8769)[0x9290] = "42"
+    Image.fromarray(noise(8, 9, 3)).save(tmp_path / "in.tif", exif=tags)
+    photo = read_photo(tmp_path / "in.tif")
+    assert photo.notes == ()
+    back = round_trip(photo, tmp_path / f"out{suffix}").metadata.exif
+    assert utf8 + b"\0" in back
+    assert latin1 + b"\0" in back

@@ -86,6 +86,7 @@ def look(
         stamp=files.stamp(task.source),
         output_sha256=record["sha256"],
         output_stamp=files.stamp(task.output),
+        verdict=str(record.get("verdict", "")),
         figures=figures_of(record),
     )
     return Seen(task, done=True, entry=done)

@@ -119,7 +119,9 @@ def make_plan(
     result = None if output is None else _normal(output)
     if result is not None and is_url(result):
         files.check(result)
-    into = None if result is None or _one_file(places, roots, result, files) else result
+    into = result
+    if result is not None and not str(output).endswith(("/", os.sep)):
+        into = None if _one_file(places, roots, result, files) else result
     if into is not None and not is_url(into) and os.path.exists(into) and not os.path.isdir(into):
         raise UsageError(
             f"{printable_name(into)} is a file, and there are several photos",
@@ -156,7 +158,15 @@ def make_plan(
 
 
 def _normal(place: Path | str) -> str:
-    return without_slash(str(place)) if is_url(place) else os.path.normpath(place)
+    if not os.fspath(place):
+        raise UsageError("an empty path; give . for the current folder")
+    if is_url(place):
+        return without_slash(str(place))
+    normal = os.path.normpath(place)
+    if ".." in Path(place).parts:  # behind a link, it leads elsewhere than it reads
+        real = os.path.realpath(place)
+        return normal if os.path.realpath(normal) == real else real
+    return normal
 
 
 def _scheme(place: str) -> str:

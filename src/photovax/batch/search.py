@@ -81,7 +81,7 @@ class Search:
             name = entry.name
             if _is_junk(name):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 if self._beyond is not None and os.path.realpath(entry.path) == self._beyond:
                     continue
                 # Links to folders may lead in circles.
@@ -134,6 +134,14 @@ class Search:
             return _RECORD_HEAD in self._files.read(f"{path}.json", most=64)
         except OSError:
             return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; not if that cannot be found out."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or to what lies in a folder that is closed
+        return False
 
 
 def _is_junk(name: str) -> bool:

@@ -129,7 +129,8 @@ def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
             tally.interrupted = bool(tally.left) or wish.watched is None
     if wish.report is not None:
         found = plan if wish.watched is None else make_plan()  # with what came meanwhile
-        typer.echo(f"{write_report(wish.report, found, manifest)}", err=pipe.to_stdout)
+        written = write_report(wish.report, found, manifest)
+        typer.echo(f"{written}", err=pipe.to_stdout or wish.as_json)
     pipe.send()
     _finish(tally, wish, pipe)
 

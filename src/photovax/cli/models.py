@@ -84,7 +84,7 @@ def pull_command(
         typer.Option(
             "--editor/--autoencoder",
             help="The whole editor, for edits and attacks on them, or only its autoencoder, for "
-            "attacks on latents such as the default.",
+            "attacks on the autoencoder, such as the default.",
         ),
     ] = False,
 ) -> None:

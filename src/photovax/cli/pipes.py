@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photovax.errors import PhotovaxError, UsageError
+from photovax.pictures.pillow import printable_name
 from photovax.pictures.types import OWN_SUFFIXES, FileType
 
 __all__ = ["Pipe", "piped"]
@@ -54,8 +55,8 @@ def piped(
     A result for standard output has the photo's own type where none is given.
 
     Raises:
-        UsageError: If ``-`` is used together with other photos, without an output, or would print
-            a picture to a terminal.
+        UsageError: If ``-`` is used together with other photos or a folder, without an output, or
+            would print a picture to a terminal.
     """
     reads, writes = _DASH in photos, output == _DASH
     if not reads and not writes:
@@ -63,6 +64,11 @@ def piped(
         return
     if len(photos) > 1:
         raise UsageError(f"- is one photo, and {len(photos)} are given; give - alone")
+    if writes and os.path.isdir(photos[0]):
+        raise UsageError(
+            f"{printable_name(photos[0])}: standard output takes the result of one file",
+            hint="use -o FOLDER",
+        )
     if reads and output is None:
         raise UsageError("a photo from standard input needs a place", hint="add -o FILE or -o -")
     if writes and as_json:

@@ -46,7 +46,7 @@ def bits_per_channel(image: Image.Image) -> int:
     if "bit_depth" in image.info:  # HEIF
         return int(image.info["bit_depth"])
     if image.format == "PPM":
-        return 16 if _largest_value(image) > 255 else 8
+        return 16 if _largest_value(image) > 255 or image.mode == "I" else 8
     return 16 if ";16" in raw_mode(image) or image.mode.startswith("I") else 8
 
 
@@ -89,7 +89,9 @@ def eight_bit(
         notes.append("a palette of at most 256 colours: a saved copy has full colour")
     if isinstance(key := image.info.get("transparency"), tuple | int):
         image.info["transparency"] = _transparent_colour(key, mode_in_file)
-    grey, has_alpha = image.mode in ("1", "L", "LA", "La"), image.has_transparency_data
+    # Pillow opens grey with alpha in 16 bits as colour.
+    grey = image.mode in ("1", "L", "LA", "La") or mode_in_file.startswith("LA;")
+    has_alpha = image.has_transparency_data
     mode = ("LA" if has_alpha else "L") if grey else ("RGBA" if has_alpha else "RGB")
     array = np.array(image if image.mode == mode else image.convert(mode))
     icc = _fitting(icc, b"GRAY" if grey else b"RGB ", notes)

@@ -354,13 +354,29 @@ def _exif_of_tiff(image: TiffImageFile) -> bytes | None:
     tags, exif = image.getexif(), Image.Exif()
     for tag in _TIFF_FACTS:
         if tag in tags:
-            exif[tag] = tags[tag]
+            exif[tag] = _kept(tags[tag])
     for tag in (_EXIF_TABLE, _GPS_TABLE):
-        if table := dict(tags.get_ifd(tag)):
+        if table := _kept(dict(tags.get_ifd(tag))):
             if _INTEROP_TABLE in table:
-                table[_INTEROP_TABLE] = tags.get_ifd(_INTEROP_TABLE)
+                table[_INTEROP_TABLE] = _kept(dict(tags.get_ifd(_INTEROP_TABLE)))
             exif[tag] = table
     return exif.tobytes() if len(exif) else None
+
+
+class _Text(str):
+    """A text of a TIFF, which Pillow decodes as Latin-1 and would encode as ASCII."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "", errors: str = "") -> bytes:
+        return super().encode("latin-1", "replace")
+
+
+def _kept(value: Any) -> Any:
+    """A value of a tag, or a table of them, with texts that are written with the bytes they had."""
+    if isinstance(value, dict):
+        return {tag: _kept(each) for tag, each in value.items()}
+    return _Text(value) if isinstance(value, str) else value
 
 
 def _dpi(value: object) -> tuple[float, float] | None:
