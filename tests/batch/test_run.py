@@ -125,6 +125,9 @@ def test_results_stay_where_they_are_when_names_come_that_collide(
     assert (run.done, list(outcomes)) == (1, ["a.png"])
     assert set(stamps(tmp_path / "out")) >= {"a.png", "a.png.png"}
     assert go()[0].done == 2
+    shutil.rmtree(tmp_path / "out/.photovax")
+    assert go()[0].done == 2
+    assert not (tmp_path / "out/a.jpg.png").exists()
 
 
 def test_a_run_goes_on_past_bad_files(go, shoot: Shoot, tmp_path: Path) -> None:

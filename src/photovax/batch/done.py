@@ -66,6 +66,9 @@ def look(
     ):
         return Seen(task, done=True)
     record = _record(files, task.output)
+    if record is None and (short := _short(task)) and (record := _record(files, short)):
+        found = look(replace(task, output=short), manifest, order, files)
+        return found if found.done else Seen(task)
     if record is None:
         return Seen(task)
     if not files.exists(task.output):  # killed between the record and the photo
@@ -90,6 +93,17 @@ def look(
         figures=figures_of(record),
     )
     return Seen(task, done=True, entry=done)
+
+
+def _short(task: Task) -> str | None:
+    """The name that a result had before there was a photo whose name differs in its suffix alone.
+
+    None if its name is that already.
+    """
+    folder, name = os.path.split(task.output)
+    own = os.path.basename(task.source)
+    stem = os.path.splitext(own)[0]
+    return joined(folder, stem + name[len(own) :]) if name.startswith(own) and stem != own else None
 
 
 def _same(files: Files, place: str, stamp: Stamp, sha256: str) -> bool:
