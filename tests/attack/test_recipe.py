@@ -72,7 +72,7 @@ def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
 @pytest.mark.parametrize(
     ("name", "digest"),
     [
-        ("fast", "73a91272b5142c94"),
+        ("fast", "b057d1f7e89d60af"),
         ("instant", "2e2de683ab819b06"),
         ("fast-linf", "aa245022af21826f"),
         ("fast-native", "47114fcd49186e94"),
@@ -96,6 +96,12 @@ def test_a_recipe_from_before_a_field_was_there_keeps_its_digest():
 )
 def test_what_was_written_down_keeps_its_meaning(name, digest):
     assert PRESETS[name].digest() == digest
+
+
+def test_the_default_is_fed_every_size_also_in_the_few_steps_from_a_network():
+    recipe = PRESETS["fast"].warmed()
+    assert (recipe.steps, recipe.draws) == (2, 1)
+    assert all(view in recipe.views[: recipe.steps] for view in recipe.views)
 
 
 def test_max_is_as_visible_as_high_and_stays_coarse_at_other_visibilities():
