@@ -167,6 +167,8 @@ def test_killed_twice_and_resumed_is_as_never_killed(place, start, immunizer) ->
         assert records[0].pop("source")["sha256"] == file_digest(
             place / "in" / name.with_suffix(".jpg")
         )
+        # Only the command checks the file, too.
+        assert records[0].pop("verdict") in {each.value for each in Verdict}
         assert records[0] == records[1]
 
 
