@@ -66,11 +66,10 @@ def look(
     ):
         return Seen(task, done=True)
     record = _record(files, task.output)
-    if record is None and (short := _short(task)) and (record := _record(files, short)):
-        found = look(replace(task, output=short), manifest, order, files)
-        return found if found.done else Seen(task)
     if record is None:
-        return Seen(task)
+        short = _short(task)
+        found = short and look(replace(task, output=short), manifest, order, files)
+        return found if found and found.done else Seen(task)
     if not files.exists(task.output):  # killed between the record and the photo
         return Seen(replace(task, replace=True))
     source: dict[str, str] = record["source"]

@@ -119,9 +119,8 @@ def make_plan(
     result = None if output is None else _normal(output)
     if result is not None and is_url(result):
         files.check(result)
-    into = result
-    if result is not None and not str(output).endswith(("/", os.sep)):
-        into = None if _one_file(places, roots, result, files) else result
+    # As it was given: a slash at the end says that it is a folder.
+    into = None if result is None or _one_file(places, roots, str(output), files) else result
     if into is not None and not is_url(into) and os.path.exists(into) and not os.path.isdir(into):
         raise UsageError(
             f"{printable_name(into)} is a file, and there are several photos",

@@ -45,8 +45,8 @@ def bits_per_channel(image: Image.Image) -> int:
         return int(max(8, *image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))
     if "bit_depth" in image.info:  # HEIF
         return int(image.info["bit_depth"])
-    if image.format == "PPM":
-        return 16 if _largest_value(image) > 255 or image.mode == "I" else 8
+    if image.format == "PPM" and _largest_value(image) > 255:
+        return 16
     return 16 if ";16" in raw_mode(image) or image.mode.startswith("I") else 8
 
 
