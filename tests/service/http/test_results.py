@@ -35,6 +35,14 @@ def test_health_and_figures(client, web, idle):
     assert not re.search("[0-9a-f]{32}", text)
 
 
+def test_every_answer_can_be_asked_for_its_headers_alone(idle, photo):
+    there = post(idle, photo.read_bytes()).json()["links"]["self"]
+    for path in (there, "/v1/limits", "/.well-known/jwks.json", "/metrics", "/", "/v1/nothing"):
+        whole, short = idle.get(path), idle.head(path)
+        assert (short.status_code, short.content) == (whole.status_code, b""), path
+        assert short.headers["content-type"] == whole.headers["content-type"], path
+
+
 def test_the_api_describes_itself(idle):
     document = idle.get("/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")

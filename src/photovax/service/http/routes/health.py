@@ -13,7 +13,6 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1")
 
 
-@router.head("/health", include_in_schema=False)
 @router.get("/health", responses={503: {"model": Health, "description": "No worker runs."}})
 def health(service: Service, response: Response) -> Health:
     """Return whether the service works; 503 if no worker runs."""
