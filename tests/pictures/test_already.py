@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import json
 from pathlib import Path
 
@@ -167,3 +168,10 @@ class TestManifest:
             data = signed_by_camera((tmp_path / f"x{suffix}").read_bytes(), TYPES[kind])
             for end in (0, 3, 9, 12, 30):
                 assert manifest_store(io.BytesIO(data[:end])) is None
+
+    def test_a_box_of_impossible_size_holds_none(self) -> None:
+        uuid = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+        start = struct.pack(">I4s4sI", 16, b"ftyp", b"avif", 0)
+        for size in (2**63, 2**64 - 1):
+            box = struct.pack(">I4sQ", 1, b"uuid", size) + uuid
+            assert manifest_store(io.BytesIO(start + box + bytes(64))) is None

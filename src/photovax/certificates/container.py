@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from photovax.pictures import content_credentials
-from photovax.pictures.content_credentials import (
-    TIFF_TAG,
+from photovax.pictures.containers import (
+    TiffTable,
     boxes,
-    holds_store,
     jpeg_segments,
-    jpeg_store,
     png_chunks,
     read_at,
     webp_chunks,
 )
+from photovax.pictures.content_credentials import TIFF_TAG, holds_store, jpeg_store
 from photovax.pictures.multi_picture import PREFIX, grown
 
 __all__ = ["holds_manifest", "media_type", "photo_digest", "stream_digest"]
@@ -107,7 +106,7 @@ def _manifest(file: BinaryIO) -> list[_Piece] | None:
                 first = _Piece(range(4, 8), before)
                 return [first, *map(_Piece, places)] if places else None
             case "image/tiff":
-                return _in_tiff(file, head)
+                return _in_tiff(file)
             case "image/avif" | "image/heic":
                 return _in_boxes(file)
     except struct.error:  # cut short, or impossible sizes
@@ -131,18 +130,15 @@ def _in_jpeg(file: BinaryIO) -> list[_Piece] | None:
     return sorted(pieces, key=lambda piece: piece.place.start)
 
 
-def _in_tiff(file: BinaryIO, head: bytes) -> list[_Piece] | None:
-    order = "<" if head.startswith(b"II") else ">"
-    (at,) = struct.unpack_from(order + "I", head, 4)
-    (count,) = struct.unpack(order + "H", read_at(file, at, 2))
-    table = read_at(file, at + 2, 12 * count + 4)
-    entries = [table[i : i + 12] for i in range(0, 12 * count, 12)]
-    kept = [entry for entry in entries if struct.unpack_from(order + "H", entry) != (TIFF_TAG,)]
-    if len(kept) == count:
+def _in_tiff(file: BinaryIO) -> list[_Piece] | None:
+    table = TiffTable.of(file)
+    order, at = table.order, table.start
+    kept = [entry for entry in table.entries if table.tag(entry) != TIFF_TAG]
+    if len(kept) == len(table.entries):
         return None
     # The old table must have the same entries but the manifest's: else a new table could point at
     # other pixels behind the certified ones.
-    old = struct.pack(order + "H", len(kept)) + b"".join(kept) + table[12 * count :]
+    old = struct.pack(order + "H", len(kept)) + b"".join(kept) + table.following
     for start in range(at - len(old), at - len(old) - _PADDING - 1, -1):
         if start >= 8 and read_at(file, start, len(old)) == old:
             end = file.seek(0, os.SEEK_END)
@@ -153,11 +149,11 @@ def _in_tiff(file: BinaryIO, head: bytes) -> list[_Piece] | None:
 
 def _in_boxes(file: BinaryIO) -> list[_Piece] | None:
     found = list(boxes(file))
-    stores = [place for name, place in found if holds_store(file, name, place)]
+    stores = [box.place for box in found if holds_store(file, box)]
     if not stores:
         return None
-    metas = [place for name, place in found if name == b"meta"]
-    behind = found[0][1].stop  # of the file's type
+    metas = [box.place for box in found if box.kind == b"meta"]
+    behind = found[0].place.stop  # of the file's type
     if len(stores) != 1 or len(metas) != 1 or stores[0].start != behind:
         return []
     ((store,), (meta,)) = stores, metas
@@ -177,9 +173,9 @@ def _moved(meta: bytes, by: int) -> bytes:
         struct.error: If it is damaged.
     """
     moved = bytearray(meta)
-    for name, place in boxes(io.BytesIO(meta[12:])):
-        if name == b"iloc":
-            _move(moved, 12 + place.start + 8, by)
+    for box in boxes(io.BytesIO(meta), 12):
+        if box.kind == b"iloc":
+            _move(moved, box.content.start, by)
     return bytes(moved)
 
 

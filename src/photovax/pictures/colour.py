@@ -8,14 +8,15 @@ and gAMA), HEIC and AVIF an ``nclx`` box (ISO/IEC 14496-12), TIFF tags, and came
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.errors import UnreadablePhoto
+from photovax.pictures.containers import boxes, png_chunks, read_at
 from photovax.pictures.pillow import DECODER_ERRORS
 from photovax.pictures.profiles import (
     ADOBE_RGB,
@@ -203,13 +204,9 @@ def _of_exif(exif: bytes | None) -> ColourSpace | None:
 
 
 def _png(file: BinaryIO) -> FileColour:
-    file.seek(8)
     named = None
-    while len(head := file.read(8)) == 8:
-        size, kind = struct.unpack(">I4s", head)
-        body = file.read(min(size, 32))
-        if kind == b"IDAT":
-            break
+    for kind, place in png_chunks(file):
+        body = read_at(file, place.start + 8, min(len(place) - 12, 32))
         if kind == b"iCCP" and body.startswith(_PQ_PROFILE):
             named = (9, 16)
         if kind == b"cICP":
@@ -218,7 +215,6 @@ def _png(file: BinaryIO) -> FileColour:
                 raise UnreadablePhoto("narrow-range values (cICP); save it in full range first")
             if matrix == 0:  # others are for YCbCr, which PNG does not have
                 return FileColour((primaries, transfer))
-        file.seek(size - len(body) + 4, 1)
     return FileColour(named)
 
 
@@ -227,7 +223,7 @@ def _avif(file: BinaryIO) -> FileColour:
     meta = dict(_boxes(_content(file, b"meta")[4:]))
     (primary,) = struct.unpack_from(">I" if meta[b"pitm"][0] else ">H", meta[b"pitm"], 4)
     parts = dict(_boxes(meta[b"iprp"]))
-    properties = list(_boxes(parts[b"ipco"]))
+    properties = _boxes(parts[b"ipco"])
     found = FileColour()
     for index in _associated(parts[b"ipma"], primary):
         kind, body = properties[index - 1]
@@ -270,29 +266,15 @@ def _jpeg2000(file: BinaryIO) -> FileColour:
 
 def _content(file: BinaryIO, wanted: bytes) -> bytes:
     """Content of a box at the top of a file, without reading the picture; LookupError if none."""
-    while len(head := file.read(8)) == 8:
-        size, kind = struct.unpack(">I4s", head)
-        header = 8
-        if size == 1:
-            (size,) = struct.unpack(">Q", file.read(8))
-            header = 16
-        if kind == wanted:
-            return file.read() if size == 0 else file.read(max(size - header, 0))
-        if size < header:
-            break
-        file.seek(size - header, 1)
+    for box in boxes(file):
+        if box.kind == wanted:
+            return read_at(file, box.content.start, len(box.content))
     raise LookupError(wanted)
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and content of boxes that follow one another (ISO/IEC 14496-12, section 4.2)."""
-    at = 0
-    while at + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        if size < 8:  # larger than 4 GB, or up to the end of the file: not inside others
-            return
-        yield kind, data[at + 8 : at + size]
-        at += size
+def _boxes(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Type and content of boxes that follow one another."""
+    return [(box.kind, data[box.content.start : box.content.stop]) for box in boxes(BytesIO(data))]
 
 
 _READERS = {"PNG": _png, "AVIF": _avif, "JPEG2000": _jpeg2000}

@@ -8,9 +8,9 @@ Only a gain map can be kept.
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from typing import BinaryIO
 from xml.etree.ElementTree import Element, ParseError
 
@@ -20,6 +20,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from photovax.pictures import multi_picture
+from photovax.pictures.containers import boxes, read_at
 from photovax.pictures.content_credentials import manifest_store
 from photovax.pictures.exif import Metadata
 from photovax.pictures.gain_map import CONTAINER, HDRGM, ISO, ITEM, GainMap, is_gain_map
@@ -138,11 +139,10 @@ def companions(image: Image.Image, file: BinaryIO | None) -> Companions:
 def _is_tone_mapped(file: BinaryIO) -> bool:
     """Whether an AVIF is of the brand of pictures with a gain map (ISO 21496-1, annex C)."""
     at = file.tell()
-    file.seek(0)
-    head = file.read(256)
+    first = next(boxes(file), None)
+    brands = b"" if first is None else read_at(file, first.content.start, 248)
     file.seek(at)
-    size = int.from_bytes(head[:4], "big")
-    return head[4:8] == b"ftyp" and b"tmap" in head[8:size]
+    return first is not None and first.kind == b"ftyp" and b"tmap" in brands[: len(first.content)]
 
 
 def without_pointers(metadata: Metadata) -> Metadata:
@@ -295,7 +295,7 @@ def _of_the_rest(data: bytes, start: int, pictures: list[Jpeg]) -> list[str]:
         at = max(at, each.end)
     last = data[at:]
     if found := _VIDEO.search(last):
-        end = _boxes(last, found.start())
+        end = _boxes_end(last, found.start())
         notes.append(f"a motion photo's video ({end - found.start():,} bytes): not kept")
         gaps.append(last[: found.start()])
         last = last[end:]
@@ -304,15 +304,10 @@ def _of_the_rest(data: bytes, start: int, pictures: list[Jpeg]) -> list[str]:
     return notes
 
 
-def _boxes(data: bytes, at: int) -> int:
-    """The end of the MP4 boxes (ISO/IEC 14496-12) that begin at an offset."""
-    while at + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        if size == 1 and at + 16 <= len(data):
-            (size,) = struct.unpack_from(">Q", data, at + 8)
-        if size == 0:  # to the end of the file
-            return len(data)
-        if size < 8 or not kind.isalnum():
+def _boxes_end(data: bytes, at: int) -> int:
+    """The end of the MP4 boxes that begin at an offset."""
+    for box in boxes(BytesIO(data), at):
+        if len(box.place) < 8 or not box.kind.isalnum():
             break
-        at += size
+        at = box.place.stop
     return min(at, len(data))

@@ -13,6 +13,7 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from photovax.pictures.containers import TIFF_ORDERS
 from photovax.pictures.iptc import without_places
 from photovax.pictures.xmp import IPTC_CORE, PHOTOSHOP, without_properties
 
@@ -141,7 +142,7 @@ class ExifTable:
         while exif.startswith(_PREFIX):
             exif = exif[len(_PREFIX) :]
         self.body = bytearray(exif)
-        order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+        order = TIFF_ORDERS.get(exif[:4])
         if order is None or len(exif) < 8:
             raise ValueError("no TIFF header")
         self.order = order

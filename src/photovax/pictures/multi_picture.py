@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
+from photovax.pictures.containers import TIFF_ORDERS, TiffTable
 from photovax.pictures.jpeg_segments import Jpeg, segment
 
 __all__ = ["PREFIX", "grown", "index", "offsets", "with_larger_first"]
@@ -95,13 +97,11 @@ def _entries(block: bytes) -> list[int]:
 
 def _rows(block: bytes) -> tuple[str, range]:
     """The order of bytes, and the offsets of the entries, of 16 bytes each."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
-    if order is None:
+    if block[:4] not in TIFF_ORDERS:
         return "", range(0)
-    (at,) = struct.unpack_from(order + "I", block, 4)
-    (count,) = struct.unpack_from(order + "H", block, at)
-    for entry in range(at + 2, at + 2 + 12 * count, 12):
-        tag, _, size, start = struct.unpack_from(order + "HHII", block, entry)
-        if tag == _ENTRIES:
-            return order, range(start, start + 16 * min(size // 16, _MOST), 16)
-    return order, range(0)
+    table = TiffTable.of(io.BytesIO(block))
+    for entry in table.entries:
+        if table.tag(entry) == _ENTRIES:
+            size, start = table.outside(entry)
+            return table.order, range(start, start + 16 * min(size // 16, _MOST), 16)
+    return table.order, range(0)

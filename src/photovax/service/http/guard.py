@@ -74,8 +74,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         path = self._path(scope)
-        # FastAPI answers HEAD nowhere by itself. The server, which has its own scope, leaves out the
-        # body.
+        # FastAPI answers HEAD nowhere by itself. The server has its own scope, and leaves the body
+        # out.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         scope = {**scope, "root_path": self._settings.root_path, "method": method}
         answer, began = _Answer(send, path), time.perf_counter()
