@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import io
-import struct
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
