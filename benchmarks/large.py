@@ -34,7 +34,8 @@ from photovax.pictures.photo import read_photo
 
 def shrunk(path: Path, size: int) -> Image.Image:
     """A picture with a short side of ``size``, both sides multiples of 8."""
-    picture = Image.open(path).convert("RGB")
+    # Upright, as it is saved.
+    picture = Image.fromarray(read_photo(path).visible_rgb())
     scale = size / min(picture.size)
     width, height = (round(side * scale / 8) * 8 for side in picture.size)
     return picture.resize((width, height), Image.Resampling.LANCZOS)

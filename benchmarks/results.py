@@ -32,6 +32,7 @@ from photovax.evaluation.results import Results
 from photovax.evaluation.run import Evaluation
 from photovax.evaluation.survival import Remains
 from photovax.evaluation.tables import ALL, Tables, tables
+from photovax.metrics.contracts import load_metrics
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.pictures.photo import read_photo
 from photovax.pictures.strip import stacked, strip
@@ -257,6 +258,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     index, count = (int(part) for part in options.shard.split("/"))
     photos = find_photos([options.photos])
+    _, missing = load_metrics((LEADING,), weights=options.weights)
+    if missing:  # it heads the tables, which are made after hours
+        parser.error(missing[LEADING].line)
     for name in options.only or [each for each in EXPERIMENTS if each != LARGE]:
         experiment = EXPERIMENTS[name]
         evaluation = Evaluation(

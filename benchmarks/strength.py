@@ -36,7 +36,7 @@ def main() -> None:
     immunizer = Immunizer([options.model], weights=options.weights)
     for budget in options.budgets:
         recipe = load_recipe(options.recipe).with_levels(budget)
-        recipe = replace(recipe, size=options.size)
+        recipe = replace(recipe, size=options.size or recipe.size)
         rows = []
         with tempfile.TemporaryDirectory() as folder:
             for index, path in enumerate(options.photos):

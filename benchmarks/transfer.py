@@ -72,7 +72,7 @@ def main() -> None:
     if options.leave_one_out and len(set(options.tested)) < 2:
         parser.error("--leave-one-out needs two models or more in --tested")
     recipe = load_recipe(options.recipe).with_levels(options.budget)
-    recipe = replace(recipe, size=options.size)
+    recipe = replace(recipe, size=options.size or recipe.size)
     tested = {
         name: load_autoencoder(name, device=CPU, weights=options.weights) for name in options.tested
     }

@@ -107,6 +107,13 @@ def load(order: Order, threads: int) -> FakeWork:
             if order.models == ("one is killed",):
                 os._exit(9)
             raise RuntimeError("out of memory\nand more lines") from None
+    if order.models == ("one differs",):
+        work = FakeWork(threads)
+        try:
+            Path(str(order.weights)).touch(exist_ok=False)
+        except FileExistsError:
+            work.digests = ("1" * 64,)
+        return work
     if order.models == ("untimed",):
         return Untimed(threads)
     if order.models == ("damaged",):

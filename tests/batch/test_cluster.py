@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -91,6 +92,20 @@ def test_what_cannot_be_loaded_is_told(running: None, order) -> None:
     with pytest.raises(PhotovaxError, match="could load its models"):
         Cluster(replace(order, models=("deadly",)), LOCAL, 1, 9, load)
     assert ray.is_initialized()  # a cluster of somebody else is left alone
+
+
+def test_a_worker_with_other_weights_leaves_the_work_to_the_others(
+    running: None, order, tmp_path: Path
+) -> None:
+    asked = replace(order, models=("one differs",), weights=tmp_path / "weights")
+    found, end = [], time.monotonic() + 120
+    with closing(Cluster(asked, LOCAL, 2, 99, load)) as cluster:
+        while not cluster._why and time.monotonic() < end:  # until the second one is ready
+            found += cluster.run(tasks(tmp_path, str(len(found))), None)
+        found += cluster.run(tasks(tmp_path, "last"), None)
+        assert list(cluster.digests) == ["0" * 64]
+    assert "different weights" in cluster._why
+    assert {each.error for each in found} == {None}
 
 
 def test_a_mask_is_brought_to_the_workers(running: None, order, tmp_path: Path) -> None:

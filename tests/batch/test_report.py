@@ -59,4 +59,8 @@ def test_a_report_that_cannot_be_written_is_refused_before(tmp_path: Path) -> No
         check_report(tmp_path / "r.pdf")
     with pytest.raises(UsageError, match="there is no folder"):
         check_report(tmp_path / "none/r.csv")
+    (tmp_path / "r.csv").mkdir()
+    with pytest.raises(UsageError, match=r"r\.csv: a report is a file, and this is a folder"):
+        check_report(tmp_path / "r.csv")
     check_report(Path("r.CSV"))
+    assert not Path("r.CSV").exists()

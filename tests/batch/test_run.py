@@ -115,6 +115,40 @@ def test_a_record_without_its_photo_is_of_a_killed_run(go, shoot: Shoot, tmp_pat
     assert (tmp_path / "out/a.png").read_bytes() == first
 
 
+def test_the_record_of_a_photo_that_was_moved_is_kept(
+    go, order: Order, shoot: Shoot, tmp_path: Path
+) -> None:
+    shoot("in/a.jpg")
+    go()
+    (tmp_path / "out/a.png").rename(tmp_path / "published.png")
+    record = (tmp_path / "out/a.png.json").read_bytes()
+    other = replace(order, recipe=replace(order.recipe, seed=7))
+    _, outcomes = go(order=other)
+    assert isinstance(outcomes["a.jpg"].error, OutputExists)
+    assert (tmp_path / "out/a.png.json").read_bytes() == record
+    assert not (tmp_path / "out/a.png").exists()
+
+
+def test_photos_that_another_run_did_meanwhile_are_done(
+    go, order: Order, work: Work, shoot: Shoot, tmp_path: Path
+) -> None:
+    for name in "abc":
+        shoot(f"in/{name}.jpg")
+
+    class Overtaken(Local):
+        def run(self, tasks, show):
+            for task in tasks:
+                if not started.done:
+                    go()  # all three
+                yield from super().run([task], show)
+
+    plan = make_plan([tmp_path / "in"], tmp_path / "out")
+    started = Run(plan, order, Overtaken(Work(order, work)), Manifest(tmp_path / "out"))
+    assert list(started.left) == [task.source for task in started.todo]
+    assert list(started.outcomes()) == []
+    assert (started.done, started.total, started.left) == (3, 0, {})
+
+
 def test_results_stay_where_they_are_when_names_come_that_collide(
     go, shoot: Shoot, tmp_path: Path
 ) -> None:

@@ -53,3 +53,17 @@ def test_warnings_are_explained():
     named = set(re.findall(r'"([a-z]+(?:-[a-z]+)+|mask)"', source.read_text(encoding="utf-8")))
     assert named
     assert named <= anchors
+
+
+def test_recipes_on_other_edits_are_told_from_each_other():
+    every = [
+        case(label, photo, 0.9 if label == "noise" else 0.5, 15.0 + photo / 9)
+        for photo in range(20)
+        for label in ("noise", "one", "two")
+    ]
+    alike = made_up(every, plan=replace(PLAN, seeds=3))
+    assert warned(alike) == set()
+    fewer = replace(alike, cases=every[:-1])
+    (told,) = cautions(fewer, tables(fewer, metric="ssim"))
+    assert told.about == "other-edits"
+    assert "(one 20, two 19)" in told.text

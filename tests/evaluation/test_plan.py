@@ -40,6 +40,12 @@ def test_recipes_of_one_label_are_refused(tmp_path: Path):
     assert own.recipe.size == 384
 
 
+def test_a_recipe_file_cannot_pass_for_noise(tmp_path: Path):
+    (tmp_path / "noise.toml").write_text('preset = "fast-linf"\n')
+    with pytest.raises(UsageError, match=r"noise.toml: in tables 'noise' is random noise"):
+        variants([str(tmp_path / "noise.toml")])
+
+
 @pytest.mark.parametrize(
     ("text", "error", "match"),
     [

@@ -1,12 +1,15 @@
 """The plots of a report, and where their parts lie."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from matplotlib.figure import Figure
 
 from photovax.evaluation import plots
-from photovax.evaluation.tables import tables
+from photovax.evaluation.survival import Survival
+from photovax.evaluation.tables import Displacement, tables
+from photovax.metrics.statistics import Interval
 from tests.evaluation.samples import case, made_up
 
 LABELS = [
@@ -60,3 +63,18 @@ def test_labels_are_whole_and_the_legend_covers_nothing(kind, monkeypatch):
     width = re.search(r'width="([\d.]+)pt"', text)
     assert width
     assert float(width[1]) * 4 / 3 <= 1152
+
+
+def test_equal_effects_and_odd_labels_can_be_drawn():
+    at = 0.1 + 0.2  # a mean that rounding puts below its own bounds
+    nearly = Interval(at, at + 1e-16, at - 1e-16, 3)
+    names = ["$half of a formula", "_hidden", "both $ and $"]
+    rows = [Displacement(name, "all", "ssim", 3, nearly, nearly, nearly) for name in names]
+    drawn = plots.displacement_plot(rows, "SSIM")
+    left = plots.survival_plot(
+        [Survival(name, "none", replace(nearly, low=0.4), 1.0) for name in names], "SSIM"
+    )
+    assert drawn.startswith("<svg")
+    # Texts are drawn as shapes, with the text itself in a comment.
+    for svg in (drawn, left):
+        assert all(name in svg for name in names)

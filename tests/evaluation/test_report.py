@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from photovax.evaluation.report import write_report
 from photovax.evaluation.run import Evaluation
+from tests.evaluation.samples import case, made_up
 
 
 def test_the_report_says_what_was_found(
@@ -79,3 +81,27 @@ def test_the_peak_of_memory_is_this_process_own(
     write_report(done[0].results(photos[:1]), tmp_path, device="cpu")
     facts = json.loads((tmp_path / "results.json").read_text())["facts"]
     assert facts["peak_memory_gib"] == shown
+
+
+def test_rows_stand_without_the_first_metric(tmp_path: Path):
+    cases = [
+        replace(case(label, photo, 0.5, 18.0), between={"face": None, "ssim": 0.5})
+        for label in ("noise", "recipe")
+        for photo in range(3)
+    ]
+    closer = {"face": True, "ssim": True}
+    labels = {"face": "faces", "ssim": "SSIM"}
+    results = made_up(
+        cases, between=("face", "ssim"), higher_is_closer=closer, metric_labels=labels
+    )
+    page = write_report(results, tmp_path, device="cpu").html.read_text(encoding="utf-8")
+    moved = page.split("(a) How far")[1].split("(b) Did")[0]
+    assert moved.count("<td>recipe</td>") == 2  # instruct, and all together
+    assert moved.count("beyond noise") == 2
+
+
+def test_a_report_without_any_photo_is_written(tmp_path: Path):
+    results = made_up([case("noise", 0, 0.9, 18.0)], failures={"broken.jpg": "no picture"})
+    results = replace(results, cases=[])
+    report = write_report(results, tmp_path / "new", device="cpu")
+    assert "broken.jpg failed: no picture" in "\n".join(report.warnings)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import photovax
 from photovax.attack.presets import PRESETS
 from photovax.errors import MetricUnavailable, UsageError
-from photovax.evaluation.plan import Asked, Plan, Variant
+from photovax.evaluation.plan import Asked, Plan, Variant, find_photos
 from photovax.evaluation.report import write_report
 from photovax.evaluation.run import Evaluation, Progress
 from photovax.evaluation.tables import tables
@@ -192,6 +193,64 @@ def test_what_fails_is_listed_and_the_rest_goes_on(
     assert len(again.results(photos).cases) == 8
 
 
+def test_a_request_that_fails_does_not_stop_the_others(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    night = Asked("night", Edit("instruct", steps=2, guidance=1), ("make it night",))
+    plan = replace(PLAN, edits=(night, SEPIA), purifications=("none",), seeds=1)
+    evaluation = Evaluation(plan, tmp_path, device="cpu")
+    edit = evaluation.adversary.edit
+
+    class Odd(Exception):
+        """As libraries raise that know no other."""
+
+    def picky(pixels: np.ndarray, asked: Edit, **options: Any) -> np.ndarray:
+        if asked.prompt == "make it night":
+            raise Odd("no nights")
+        return edit(pixels, asked, **options)
+
+    monkeypatch.setattr(evaluation.adversary, "edit", picky)
+    evaluation.run(photos[:1])
+    assert evaluation.failures == {
+        f"one.png, {label} 16/255, night": "no nights" for label in ("noise", "quick")
+    }
+    found = evaluation.results(photos[:1]).cases
+    assert {(case.label, case.asked.name) for case in found} == {
+        (f"{label} 16/255", "sepia") for label in ("noise", "quick")
+    }
+
+
+def test_what_memory_was_lacking_for_is_measured_later(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("flip_evaluator")
+    plan = replace(PLAN, metrics=("psnr", "flip"), purifications=("none",), seeds=1)
+    monkeypatch.setattr("photovax.metrics.visibility.available_bytes", lambda: 1_000_000)
+    poor = Evaluation(plan, tmp_path, device="cpu")
+    poor.run(photos[:1])
+    results = poor.results(photos[:1])
+    assert "memory" in results.left_out["one.png, flip"]
+    assert all("flip" not in one.visible for one in results.protected)
+    monkeypatch.undo()
+    rich = Evaluation(plan, tmp_path, device="cpu")
+    rich.run(photos[:1])
+    results = rich.results(photos[:1])
+    assert all((one.visible["flip"] or 0) > 0 for one in results.protected)
+    assert "one.png, flip" not in results.left_out
+
+
+def test_a_photo_that_is_immunized_already_is_not_evaluated(photos: list[Path], tmp_path: Path):
+    (tmp_path / "one.png").write_bytes(photos[0].read_bytes())
+    made = photovax.immunize(tmp_path / "one.png", recipe=replace(QUICK, steps=1))
+    made.save(tmp_path / "one.immunized.png")
+    evaluation = Evaluation(replace(PLAN, seeds=1), tmp_path / "out", device="cpu")
+    every = find_photos([tmp_path])
+    evaluation.run(every)
+    assert list(evaluation.failures) == ["one.immunized.png"]
+    assert "one.immunized.png: is immunized" in evaluation.failures["one.immunized.png"]
+    assert {case.photo for case in evaluation.results(every).cases} == {"one.png"}
+
+
 def test_a_mask_that_marks_nothing_is_told(photos: list[Path], tmp_path: Path):
     with Image.open(photos[0]) as photo:
         for name in ("good", "bad"):
@@ -272,6 +331,30 @@ def test_without_a_mask_inpainting_is_left_out_with_a_reason(photos: list[Path],
     results = evaluation.results([bare])
     assert {case.asked.name for case in results.cases} == {"sepia"}
     assert "bare.mask.png" in results.left_out["bare.png, red"]
+
+
+def test_recipes_that_need_a_mask_are_left_out_with_a_reason(photos: list[Path], tmp_path: Path):
+    bare = tmp_path / "bare.png"
+    bare.write_bytes(photos[0].read_bytes())
+    repainted = Asked("red", Edit("inpaint", steps=2, guidance=1), ("red walls",), "everything")
+    kept = Variant("kept", replace(QUICK, kept_region_only=True, steps=2))
+    plan = replace(
+        PLAN,
+        variants=(Variant("quick 16/255", QUICK), kept),
+        edits=(SEPIA, repainted),
+        purifications=("none",),
+        seeds=1,
+    )
+    evaluation = Evaluation(plan, tmp_path / "out", device="cpu")
+    every = (bare, photos[0])
+    evaluation.run(every)
+    results = evaluation.results(every)
+    assert "bare.mask.png" in results.left_out["bare.png, kept, red"]
+    # The file for all ways of editing is one kind, though a photo lacks one of them.
+    rows = {(row.label, row.modes, row.n) for row in tables(results, metric="psnr").visible}
+    assert ("quick 16/255", ("instruct", "inpaint"), 2) in rows
+    assert ("kept", ("inpaint",), 1) in rows
+    assert len([row for row in rows if row[0].startswith("quick")]) == 1
 
 
 def test_recipes_that_need_the_mask_change_the_subject_only(photos: list[Path], tmp_path: Path):

@@ -1,5 +1,7 @@
 """Tables of made-up figures."""
 
+from dataclasses import replace
+
 import pytest
 
 from photovax.evaluation.tables import tables
@@ -40,3 +42,16 @@ def test_tables_subtract_the_floor_of_the_same_photo():
 def test_without_purifications_nothing_remains_to_be_measured():
     cases = [case(label, photo, 0.9, 19.5) for label in ("noise", "recipe") for photo in range(2)]
     assert tables(made_up(cases), metric="ssim").remains == []
+
+
+def test_only_psnr_has_a_cap():
+    cases = [
+        replace(case(label, photo, 2000.0, 19.5), between={"psnr": 2000.0, "ssim": 2000.0})
+        for label in ("noise", "recipe")
+        for photo in range(2)
+    ]
+    results = made_up(
+        cases, between=("psnr", "ssim"), higher_is_closer={"psnr": True, "ssim": True}
+    )
+    rows = tables(results, metric="ssim").displacement
+    assert {row.metric: row.value.mean for row in rows} == {"psnr": 100.0, "ssim": 2000.0}

@@ -11,6 +11,7 @@ from photovax.adversary.purify import PURIFICATIONS
 from photovax.evaluation.plan import Plan, Variant, load_edits, variants
 from photovax.evaluation.run import Evaluation
 from photovax.evaluation.units import Units
+from photovax.models.catalog.entries import CATALOG
 from photovax.pictures.sample import SAMPLE
 from photovax.registry import Part
 from tests.evaluation.samples import PLAN, QUICK, SEPIA
@@ -43,6 +44,38 @@ def test_another_network_is_another_unit(
     (instant,) = (label for label in own if label.startswith("instant"))
     assert {label for label in own if own[label] != shipped[label]} == {instant}
     assert own[instant][1] != shipped[instant][1]
+
+
+def test_a_model_with_other_settings_is_another_unit(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(CATALOG["embedded"].folder or "", model)
+    plan = replace(PLAN, models=(str(model),), purifications=("none",))
+    before = _keys(Evaluation(plan, tmp_path / "out", device="cpu"), photos[0])
+    scheduler = model / "scheduler" / "scheduler_config.json"
+    said = scheduler.read_text(encoding="utf-8")
+    assert '"v_prediction"' in said
+    scheduler.write_text(said.replace("v_prediction", "epsilon"), encoding="utf-8")
+    after = _keys(Evaluation(plan, tmp_path / "out", device="cpu"), photos[0])
+    own = {place for place in before if before[place] != after[place]}
+    assert own == {("quick 16/255", "none")}
+
+
+def test_a_model_that_is_fed_another_size_is_another_unit(photos: list[Path], tmp_path: Path):
+    own = Variant("own size", replace(QUICK, size=None))
+    plan = replace(PLAN, variants=(own,), purifications=("none",), seeds=1)
+    evaluation = Evaluation(plan, tmp_path, device="cpu")
+    before = _keys(evaluation, photos[0])
+    (model,) = evaluation.immunizer.models
+    model.size *= 2
+    units = Units(plan, evaluation.immunizer, {"instruct": "a"}, 64, {"none": "c"})
+    model.size //= 2
+    same = Units(plan, evaluation.immunizer, {"instruct": "a"}, 64, {"none": "c"})
+    subject = evaluation._subject(photos[0])
+    made = [{u.label: u.protection.key for u in each.of(subject)} for each in (units, same)]
+    assert made[0]["own size"] != made[1]["own size"]
+    assert before
 
 
 def _keys(evaluation: Evaluation, photo: Path) -> dict[tuple[str, str], str]:

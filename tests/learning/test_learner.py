@@ -111,6 +111,21 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(tiny, photos, tmp_path):
     assert json.loads(curve[0])["step"] == 1
 
 
+def test_an_interruption_loses_no_step(tiny, photos, tmp_path, monkeypatch):
+    first = learner(tiny, photos, tmp_path, seconds=3600.0)
+    take, taken = first.step, iter(range(2))
+
+    def interrupted():
+        if next(taken, None) is None:
+            raise KeyboardInterrupt
+        take()
+
+    monkeypatch.setattr(first, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    assert learner(tiny, photos, tmp_path, seconds=3600.0).steps == 2
+
+
 def test_an_opponent_learns_to_remove_what_the_network_makes(tiny, photos, tmp_path):
     run = learner(tiny, photos, tmp_path / "a", opposed=0.5)
     opponent, random = Opponent(CPU), np.random.default_rng(0)
@@ -205,6 +220,10 @@ def test_a_width_makes_another_network_which_trainings_start_from(tiny, photos, 
         read_network(narrow, CPU).network.state_dict()["head.bias"],
     )
     started.step()  # its weights have gradients
+    learner(tiny, photos, tmp_path / "b", start=narrow, seconds=1e-9).train()
+    assert learner(tiny, photos, tmp_path / "b", start=narrow).steps == 1
+    with pytest.raises(UsageError, match="or from another --start"):
+        learner(tiny, photos, tmp_path / "b", width=8)
     with pytest.raises(UsageError, match="has 8 channels at the finest level, got a width of 16"):
         learner(tiny, photos, tmp_path / "c", start=narrow, width=16)
     with pytest.raises(

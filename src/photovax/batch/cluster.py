@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from photovax.batch.actors import LOCAL, Actors, Hosted, OtherVersion, Places
+from photovax.batch.actors import LOCAL, Actors, Hosted, Places
 from photovax.batch.order import Order
 from photovax.batch.outcome import Outcome, Progress, Show
 from photovax.batch.plan import Task
@@ -166,12 +166,15 @@ class Cluster:
         """Take the first answer of an actor: that its models are loaded, or why not.
 
         Raises:
-            PhotovaxError: If they cannot be loaded, or are others than those of the first one.
+            PhotovaxError: If they cannot be loaded, and no other worker's were.
         """
         try:
             digests = self._actors.loaded(worker.call)
-        except OtherVersion:
-            raise
+            if self.digests and digests != self.digests:
+                raise PhotovaxError(
+                    "two workers of the cluster have different weights of a model",
+                    hint="install the same weights on each machine",
+                )
         except (PhotovaxError, self._ray.exceptions.RayError) as error:
             # Before any worker is ready all are alike; later one machine must not end the run.
             if isinstance(error, PhotovaxError) and not self.digests:
@@ -183,12 +186,7 @@ class Cluster:
                 self._start(worker)
             return
         worker.failed_starts, worker.call = 0, None
-        self.digests = self.digests or digests
-        if digests != self.digests:
-            raise PhotovaxError(
-                "two workers of the cluster have different weights of a model",
-                hint="install the same weights on each machine",
-            )
+        self.digests = digests
 
     def _give(self, queue: Queue) -> None:
         """Give a photo to each worker that has nothing to do."""

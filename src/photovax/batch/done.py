@@ -11,6 +11,7 @@ from photovax.batch.manifest import Entry, Manifest
 from photovax.batch.outcome import figures_of
 from photovax.batch.plan import Task
 from photovax.batch.storage import Files, Stamp, joined
+from photovax.pictures.outputs import short_name
 
 __all__ = ["Seen", "look"]
 
@@ -67,16 +68,19 @@ def look(
         return Seen(task, done=True)
     record = _record(files, task.output)
     if record is None:
-        short = _short(task)
+        short = short_name(task.output, task.source)
         found = short and look(replace(task, output=short), manifest, order, files)
         return found if found and found.done else Seen(task)
-    if not files.exists(task.output):  # killed between the record and the photo
-        return Seen(replace(task, replace=True))
     source: dict[str, str] = record["source"]
-    own = source.get("order") == order and _digest(files, task.output) == record.get("sha256")
+    there = files.exists(task.output)
+    own = source.get("order") == order and (
+        not there or _digest(files, task.output) == record.get("sha256")
+    )
     digest = _digest(files, task.source) if own else None
     if digest is None or digest != source.get("sha256"):
         return Seen(task)
+    if not there:  # killed between the record and the photo
+        return Seen(replace(task, replace=True))
     if record.get("stopped") == "interrupted":
         return Seen(replace(task, replace=True))
     done = Entry(
@@ -92,17 +96,6 @@ def look(
         figures=figures_of(record),
     )
     return Seen(task, done=True, entry=done)
-
-
-def _short(task: Task) -> str | None:
-    """The name that a result had before there was a photo whose name differs in its suffix alone.
-
-    None if its name is that already.
-    """
-    folder, name = os.path.split(task.output)
-    own = os.path.basename(task.source)
-    stem = os.path.splitext(own)[0]
-    return joined(folder, stem + name[len(own) :]) if name.startswith(own) and stem != own else None
 
 
 def _same(files: Files, place: str, stamp: Stamp, sha256: str) -> bool:

@@ -14,7 +14,7 @@ from photovax.batch.manifest import Manifest
 from photovax.batch.plan import Plan
 from photovax.batch.storage import joined
 from photovax.errors import UsageError
-from photovax.pictures.atomic import write_text
+from photovax.pictures.atomic import check_writable, write_text
 from photovax.pictures.pillow import printable_name
 
 __all__ = ["Row", "check_report", "write_report"]
@@ -60,11 +60,15 @@ def check_report(path: Path) -> None:
 
     Raises:
         UsageError: If it is neither .csv nor .html, or its folder is missing.
+        SaveError: If the disk refuses it.
     """
     if path.suffix.lower() not in (".csv", ".html"):
         raise UsageError(f"a report is a .csv or .html file, got {printable_name(path)}")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{printable_name(path)}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise UsageError(f"{printable_name(path)}: a report is a file, and this is a folder")
+    check_writable(path)
 
 
 def write_report(path: Path, plan: Plan, manifest: Manifest) -> Path:

@@ -39,6 +39,7 @@ class Run:
     Attributes:
         done: Number of photos that were done before.
         todo: Photos to work on.
+        left: Those of ``todo`` that were not worked on yet, by path.
         total: Number of photos that are not done, including those that cannot be read.
     """
 
@@ -63,6 +64,7 @@ class Run:
         self.done = 0
         looked = (self._left(task, files) for task in plan.tasks)
         self.todo = [task for task in looked if task is not None]
+        self.left = {task.source: task for task in self.todo}
         self._failed += [(Task(path, "", path), error) for path, error in plan.failed]
         self.total = len(self.todo) + len(self._failed)
 
@@ -74,7 +76,9 @@ class Run:
             SaveError: If the manifest cannot be written.
         """
         try:
-            yield from self._worked_on(show)
+            for outcome in self._worked_on(show):
+                self.left.pop(outcome.task.source, None)
+                yield outcome
         finally:
             self._manifest.flush()
 
@@ -89,6 +93,8 @@ class Run:
                 if isinstance(outcome.error, OutputExists):
                     left = self._left(outcome.task, Files())
                     if left is None:  # another run on the same folder was faster
+                        self.left.pop(outcome.task.source, None)
+                        self.total -= 1
                         continue
                     if left.replace and not outcome.task.replace:
                         again.append(left)  # a worker was lost between the record and the photo

@@ -73,14 +73,28 @@ class Wish:
 class _Tally:
     """What became of the photos of a run."""
 
-    total: int = 0
+    runs: list[Run] = field(default_factory=list)
+    unreadable: int = 0
     done: int = 0
-    before: int = 0
     failed: list[Outcome] = field(default_factory=list)
     unprotected: list[Outcome] = field(default_factory=list)
     data: list[dict[str, object]] = field(default_factory=list)
-    left: dict[str, Task] = field(default_factory=dict)
     interrupted: bool = False
+
+    @property
+    def total(self) -> int:
+        """Number of photos that were to be worked on."""
+        return self.unreadable + sum(run.total for run in self.runs)
+
+    @property
+    def before(self) -> int:
+        """Number of photos that were done before, or by another run meanwhile."""
+        return sum(run.done for run in self.runs)
+
+    @property
+    def left(self) -> list[Task]:
+        """Photos that were not worked on."""
+        return [task for run in self.runs for task in run.left.values()]
 
 
 def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
@@ -97,7 +111,7 @@ def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
     tally = _Tally()
     if not plan.tasks and wish.watched is None:
         # Nothing heavy is imported to say that there is nothing to do.
-        tally.total = len(plan.failed)
+        tally.unreadable = len(plan.failed)
         with bars(quiet=True) as drawn:
             for source, error in plan.failed:
                 _see(Outcome.of_error(Task(source, "", source), error), tally, wish, pipe, drawn)
@@ -175,12 +189,9 @@ def _do(
 
         while True:
             run = Run(plan, wish.order, runner, manifest, existing=wish.existing)
-            tally.total += run.total
-            tally.before += run.done
-            tally.left = {task.source: task for task in run.todo}
+            tally.runs.append(run)
             drawn.begin(run.total)
             for outcome in run.outcomes(tell):
-                tally.left.pop(outcome.task.source, None)
                 _see(outcome, tally, wish, pipe, drawn)
             if watch is None:
                 return
@@ -292,7 +303,7 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe) -> None:
     """List what was not done, and exit with the code of the first error."""
     if wish.as_json:
         typer.echo(json.dumps(tally.data, indent=1))
-    left = list(tally.left.values()) if tally.interrupted else []
+    left = tally.left if tally.interrupted else []
     many = tally.total + tally.before != 1
     if many:
         lines = [f"not done: {pipe.shown(outcome.failure)}" for outcome in tally.failed]

@@ -194,17 +194,19 @@ def command(
             clip=clip,
             device=device,
         )
-        for what, why in failures.items():
-            typer.echo(f"failed: {what}: {why}", err=True)
-        failed = failed or bool(failures)
+        failed = failed or failures
     if failed:
         sys.exit(1)
 
 
 def _run(
     plan: Plan, out: Path, photos: Sequence[Path], reported: Sequence[Path] | None, **settings: Any
-) -> dict[str, str]:
-    """Run a plan for some photos, write the report on others if there are, return what failed."""
+) -> bool:
+    """Run a plan for some photos, and write the report on others if there are.
+
+    Returns:
+        Whether anything failed.
+    """
     from photovax.evaluation.report import write_report
     from photovax.evaluation.run import Evaluation
 
@@ -216,6 +218,8 @@ def _run(
             raise Interrupted(
                 "interrupted; finished results are kept, and the same command continues from here"
             ) from None
+    for what, why in evaluation.failures.items():
+        typer.echo(f"failed: {what}: {why}", err=True)
     if reported is not None:
         report = write_report(evaluation.results(reported), out, device=evaluation.device)
         for line in report.lines:
@@ -223,7 +227,7 @@ def _run(
         for warning in report.warnings:
             typer.echo(f"warning: {warning}", err=True)
         typer.echo(f"{report.html}")
-    return evaluation.failures
+    return bool(evaluation.failures)
 
 
 def _prepare(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photovax.evaluation.plan import NONE
 from photovax.evaluation.results import Results
 from photovax.evaluation.tables import ALL, Tables
 
@@ -36,6 +37,7 @@ def cautions(results: Results, tables: Tables) -> list[Caution]:
         *_failures(results),
         *_size_of_sample(results),
         *_nothing_edited(results),
+        *_other_edits(results),
         *_over_budget(results),
         *_masks(results),
         *_no_better_than_noise(tables),
@@ -73,6 +75,20 @@ def _nothing_edited(results: Results) -> Iterator[Caution]:
                 f"{name}: {same} of {len(alike)} edits of originals left the photo unchanged: "
                 "there was no edit that immunization could disturb",
             )
+
+
+def _other_edits(results: Results) -> Iterator[Caution]:
+    done: dict[str, set[tuple[str, str, int]]] = {}
+    for case in results.cases:
+        if case.purification == NONE and case.floor is not None:
+            done.setdefault(case.label, set()).add((case.photo, case.asked.name, case.seed))
+    if len({frozenset(edits) for edits in done.values()}) > 1:
+        counts = ", ".join(f"{label} {len(edits)}" for label, edits in done.items())
+        yield Caution(
+            "other-edits",
+            f"recipes were not tried on the same edits of the same photos ({counts}): rows for all "
+            "ways of editing together cannot be compared",
+        )
 
 
 def _over_budget(results: Results) -> Iterator[Caution]:

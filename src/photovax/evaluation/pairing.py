@@ -14,6 +14,7 @@ from photovax.metrics.statistics import Interval, paired
 __all__ = [
     "PSNR_CAP",
     "above_noise",
+    "capped",
     "effect_of",
     "labels_of",
     "lost_of",
@@ -26,10 +27,15 @@ PSNR_CAP = 100.0
 """PSNR in dB that replaces the infinite one of equal pictures, so that means exist."""
 
 
+def capped(value: float, metric: str) -> float:
+    """The value of a pair metric; of PSNR at most ``PSNR_CAP``, so that means exist."""
+    return min(value, PSNR_CAP) if metric == "psnr" else value
+
+
 def value_of(case: Case, metric: str) -> float | None:
-    """A pair metric of a case, at most ``PSNR_CAP`` so that means exist."""
+    """A pair metric of a case; see ``capped``."""
     value = case.between.get(metric)
-    return value if value is None else min(value, PSNR_CAP)
+    return value if value is None else capped(value, metric)
 
 
 def effect_of(case: Case, metric: str, closer: bool) -> float | None:

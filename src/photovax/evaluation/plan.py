@@ -242,6 +242,8 @@ def variants(
         if name in (NONE, NOISE):
             continue
         recipe, label = load_recipe(name), Path(name).stem
+        if label == NOISE:
+            raise UsageError(f"{name}: in tables {NOISE!r} is random noise; rename the file")
         recipe = recipe if recipe.size is not None else replace(recipe, size=size)
         at = [recipe]
         bound = recipe.constraint

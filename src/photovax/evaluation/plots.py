@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from photovax.evaluation.survival import Survival
 from photovax.evaluation.tables import Displacement
+from photovax.metrics.statistics import Interval
 
 __all__ = ["displacement_plot", "survival_plot"]
 
@@ -25,9 +26,10 @@ def survival_plot(rows: Sequence[Survival], label: str) -> str:
         own = {row.purification: row for row in rows if row.label == recipe}
         at = [names.index(name) for name in own]
         means = [row.above.mean for row in own.values()]
-        low = [row.above.mean - row.above.low for row in own.values()]
-        high = [row.above.high - row.above.mean for row in own.values()]
-        axes.errorbar(at, means, yerr=(low, high), marker="o", ms=4, lw=1, capsize=2, label=recipe)
+        spread = _spread([row.above for row in own.values()])
+        axes.errorbar(
+            *(at, means), yerr=spread, marker="o", ms=4, lw=1, capsize=2, label=_plain(recipe)
+        )
     axes.axhline(0, color=_INK, lw=0.8)
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
     axes.set_ylabel(f"effect beyond noise, {label}")
@@ -45,15 +47,32 @@ def displacement_plot(rows: Sequence[Displacement], label: str) -> str:
         at = [modes.index(row.mode) + width * (index - (len(recipes) - 1) / 2) for row in own]
         kept = [row.above for row in own if row.above is not None]
         means = [above.mean for above in kept]
-        spread = (
-            [above.mean - above.low for above in kept],
-            [above.high - above.mean for above in kept],
+        axes.bar(
+            *(at, means, width),
+            yerr=_spread(kept),
+            capsize=2,
+            label=_plain(recipe),
+            error_kw={"lw": 1},
         )
-        axes.bar(at, means, width, yerr=spread, capsize=2, label=recipe, error_kw={"lw": 1})
     axes.axhline(0, color=_INK, lw=0.8)
     axes.set_xticks(range(len(modes)), modes)
     axes.set_ylabel(f"effect beyond noise, {label}")
     return _svg(figure)
+
+
+def _spread(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:
+    """How far intervals reach below and above their means; nan is not drawn."""
+    # Of equal values, rounding may put a bound on the wrong side of the mean.
+    return (
+        [max(each.mean - each.low, 0.0) for each in intervals],
+        [max(each.high - each.mean, 0.0) for each in intervals],
+    )
+
+
+def _plain(label: str) -> str:
+    """A label as text: matplotlib takes dollar signs for formulas, and hides what begins with _."""
+    escaped = label.replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{escaped}" if label.startswith("_") else escaped
 
 
 def _figure(columns: int) -> tuple[Figure, Axes]:

@@ -29,7 +29,7 @@ from photovax.evaluation.tables import ALL, Tables, tables
 from photovax.machine.memory import peak_resident_bytes
 from photovax.metrics.statistics import Interval
 from photovax.metrics.visibility import flip_picture
-from photovax.pictures.atomic import write_text
+from photovax.pictures.atomic import as_save_error, write_text
 from photovax.pictures.photo import read_photo
 from photovax.pictures.resize import resized
 from photovax.version import VERSION
@@ -68,6 +68,8 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
     warned = cautions(results, found)
     facts = _facts(results, device)
     paper = _paper_table(results, found)
+    with as_save_error(out):
+        out.mkdir(parents=True, exist_ok=True)
     markdown = markdown_table(paper)
     page = _page(results, found, warned, facts, leading, paper)
     write_text(page, out / "report.html", overwrite=True)
@@ -148,12 +150,12 @@ def _paper_table(results: Results, found: Tables) -> list[list[str]]:
     columns = [name for name in _PAPER if name in results.between]
     sets = {row.label: row for row in found.sets}
     arrows = {name: "↓" if results.higher_is_closer[name] else "↑" for name in columns}
-    head = ["recipe", *(["FID-like ↑", "KID-like ↑", "precision ↓"] if sets else [])]
+    head = ["recipe", "edits", *(["FID-like ↑", "KID-like ↑", "precision ↓"] if sets else [])]
     lines = [head + [f"{results.metric_labels[name]} {arrows[name]}" for name in columns]]
     by = {(r.label, r.metric): r for r in found.displacement if r.mode == ALL}
     labels = list(dict.fromkeys(label for label, _ in by))
     for label in sorted(labels, key=lambda label: not label.startswith("noise")):
-        cells = [label]
+        cells = [label, str(max(row.edits for (name, _), row in by.items() if name == label))]
         if sets:
             row = sets.get(label)
             frechet = NOT_KNOWN if row is None or row.frechet is None else f"{row.frechet:.1f}"

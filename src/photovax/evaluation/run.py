@@ -39,7 +39,7 @@ from photovax.metrics.clip import Clip
 from photovax.metrics.contracts import PairMetric, load_metrics
 from photovax.metrics.distortion import visibility
 from photovax.metrics.perceptual import load_backbone
-from photovax.models.catalog.places import fed_size
+from photovax.models.catalog.places import fed_size, setting_digests
 from photovax.pictures.masks import kept_by_any
 from photovax.pictures.outputs import Destination
 from photovax.pictures.photo import read_photo
@@ -47,10 +47,6 @@ from photovax.pictures.resize import resized_to
 from photovax.pictures.write import write_photo
 
 __all__ = ["Evaluation", "Progress"]
-
-
-# Those of purifiers, editors and metrics, which may be plug-ins, and of memory and disks.
-_FAILURES = (PhotovaxError, ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,10 @@ class Evaluation:
         self.adversary.load(plan.modes)
         digests = self.adversary.digests(plan.modes)
         purified_by = {name: purification_digest(name, p) for name, p in self.purifiers.items()}
-        self.units = Units(plan, self.immunizer, digests, self.size, purified_by)
+        settings = [
+            digest for name in plan.models for digest in setting_digests(name, weights=weights)
+        ]
+        self.units = Units(plan, self.immunizer, digests, self.size, purified_by, settings)
         self.metrics: dict[str, PairMetric]
         self.metrics, missing = load_metrics(plan.metrics, weights=weights)
         self.left_out = {name: error.line for name, error in missing.items()}
@@ -215,21 +214,29 @@ class Evaluation:
     def _do_same(
         self, subject: Subject, protection: Protection, units: Iterable[Unit], original: _Original
     ) -> Iterator[str]:
-        """Compute missing units of one recipe and purification; none after one that fails."""
+        """Compute missing units of one recipe and purification; none if the photo has none."""
         pixels = cache(partial(self._protect, subject, protection))
         purified = cache(lambda: original.purify(pixels()))
         for unit in units:
+            name = f"{subject.path.name}, {unit.label}"
+            if unit.purification != NONE:
+                name += f", {unit.purification}"
             done = self._done(subject, unit)
             try:
                 if not done or not self._measured(subject, protection):
                     pixels()  # metrics of the photo alone need no edit
                 if not done:
+                    purified()
+            except Exception as error:  # noqa: BLE001 - recipes and purifiers may be plug-ins
+                self.failures[name] = _reason(error)
+                return
+            try:
+                if not done:
                     reference = original.edit(unit)
                     self._compare(subject, unit, original.purified, reference, purified())
-            except _FAILURES as error:
-                after = "" if unit.purification == NONE else f", {unit.purification}"
-                self.failures[f"{subject.path.name}, {unit.label}{after}"] = _reason(error)
-                return
+            except Exception as error:  # noqa: BLE001 - metrics may be plug-ins, too
+                self.failures[f"{name}, {unit.asked.name}"] = _reason(error)
+                continue
             yield f"{subject.path.name} {unit.label}, {unit.purification}, {unit.asked.name}"
 
     def _done(self, subject: Subject, unit: Unit) -> bool:
@@ -258,17 +265,21 @@ class Evaluation:
             return read_photo(file).visible_rgb()
         else:
             figures, seen = known["figures"], known["visible"]
-        pixels = read_photo(file).visible_rgb()
-        visible = {
-            name: seen[name] if name in seen else metric(subject.pixels, pixels)
-            for name, metric in self.metrics.items()
-        }
-        subject.store.add(protection.key, {"figures": figures, "visible": {**seen, **visible}})
+        pixels, visible = read_photo(file).visible_rgb(), dict(seen)
+        for name, metric in self.metrics.items():
+            if visible.get(name) is not None:
+                continue
+            try:
+                visible[name] = metric(subject.pixels, pixels)
+            except MetricUnavailable as error:  # in the memory that is left now
+                self.left_out[f"{subject.path.name}, {name}"] = error.line
+                visible.pop(name, None)
+        subject.store.add(protection.key, {"figures": figures, "visible": visible})
         return pixels
 
     def _make(
         self, subject: Subject, protection: Protection, file: Path
-    ) -> tuple[dict[str, Any], dict[str, float]]:
+    ) -> tuple[dict[str, Any], dict[str, float | None]]:
         """Write the photo; return its figures, and pair metrics that saving measured."""
         photo, began = subject.photo, time.perf_counter()
         mask = subject.mask() if protection.masked else None
@@ -292,7 +303,7 @@ class Evaluation:
             "passes": result.passes,
             "seconds": result.seconds,
         }
-        return figures, saved.seen.by_metric
+        return figures, {**saved.seen.by_metric}
 
     def _reference(self, subject: Subject, unit: Unit, clean: np.ndarray) -> np.ndarray:
         """The edit of the purified original, which is made if it does not exist."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from photovax.errors import SaveError
+from photovax.pictures.atomic import as_save_error
 
 __all__ = ["PhotoStore", "array_text", "key_of", "text_array"]
 
@@ -35,7 +34,7 @@ class PhotoStore:
         self.folder = folder
         self._file = folder / "figures.jsonl"
         self._lines: dict[str, dict[str, Any]] = {}
-        with _as_save_error(folder):
+        with as_save_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
             text = self._file.read_text(encoding="utf-8") if self._file.exists() else ""
             for line in text.splitlines():
@@ -58,7 +57,7 @@ class PhotoStore:
         Raises:
             SaveError: If they cannot be written.
         """
-        with _as_save_error(self._file), self._file.open("a", encoding="utf-8") as file:
+        with as_save_error(self._file), self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **figures}) + "\n")
         self._lines[key] = dict(figures)
 
@@ -80,11 +79,3 @@ def array_text(values: np.ndarray) -> str:
 def text_array(text: str) -> np.ndarray:
     """The vector in a text of ``array_text``, float64."""
     return np.frombuffer(base64.b64decode(text), dtype="<f2").astype(np.float64)
-
-
-@contextmanager
-def _as_save_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SaveError(f"{path}: {error.strerror or error}") from error

@@ -15,6 +15,7 @@ from photovax.digests import file_digest
 from photovax.errors import UsageError
 from photovax.evaluation.plan import Asked, Floor, mask_of
 from photovax.evaluation.store import PhotoStore
+from photovax.pictures.already import said_by
 from photovax.pictures.masks import read_mask, repainted
 from photovax.pictures.photo import Photo, read_photo
 from photovax.tensors import tensor
@@ -52,9 +53,12 @@ class Subject:
 
         Raises:
             PhotoError: If the photo or mask cannot be read.
-            UsageError: If the mask has another size, or marks nothing.
+            UsageError: If the photo is immunized already, or the mask has another size or marks
+                nothing.
         """
         photo = read_photo(path)
+        if (why := said_by(path, photo)) is not None:
+            raise UsageError(f"{path}: is immunized, as {why} says; evaluate the original alone")
         digest = file_digest(path)
         beside = mask_of(path)
         kept = read_mask(beside, photo) if beside.exists() else None

@@ -12,6 +12,7 @@ from photovax.evaluation.following import FOLLOWING
 from photovax.evaluation.pairing import (
     PSNR_CAP,
     above_noise,
+    capped,
     effect_of,
     labels_of,
     lost_of,
@@ -50,6 +51,7 @@ class Displacement:
         label: Label of the recipe or the noise.
         mode: A way of editing, or ``ALL``.
         metric: Name of the pair metric.
+        edits: Number of edits.
         value: Mean with its interval.
         floor: The same for the matching random noise; None for noise.
         above: Effect beyond noise: mean paired difference, positive where the edits are further
@@ -59,6 +61,7 @@ class Displacement:
     label: str
     mode: str
     metric: str
+    edits: int
     value: Interval
     floor: Interval | None
     above: Interval | None
@@ -194,10 +197,7 @@ def tables(results: Results, *, metric: str) -> Tables:
             for score in sorted({s for c in _of(plain, label, mode) for s in c.follows})
             if (scored := _following(_of(plain, label, mode), by_key, label, mode, score))
         ],
-        visible=[
-            _visible([p for p in results.protected if (p.label, p.modes) == group])
-            for group in dict.fromkeys((p.label, p.modes) for p in results.protected)
-        ],
+        visible=[_visible(photos) for photos in _kinds(results)],
         sets=[
             distances
             for label in labels_of(plain)
@@ -243,6 +243,7 @@ def _displacement(
         label,
         mode,
         metric,
+        len(known),
         _interval([case for case, _ in known], [value for _, value in known]),
         _interval(kept, floors) if kept else None,
         paired(near, far, groups=groups) if kept else None,
@@ -298,24 +299,44 @@ def _masked(
     return found
 
 
+def _kinds(results: Results) -> list[list[ProtectedPhoto]]:
+    """Immunized photos by label and by what their file was made for.
+
+    A recipe has one file of a photo for all ways of editing, or one for each. A photo without a
+    mask is not inpainted, so its file may be for fewer of them than those of others.
+    """
+    kinds: list[list[ProtectedPhoto]] = []
+    for one in results.protected:
+        alike = [
+            kind
+            for kind in kinds
+            if kind[0].label == one.label
+            and any(not set(one.modes).isdisjoint(other.modes) for other in kind)
+        ]
+        kinds = [kind for kind in kinds if not any(kind is other for other in alike)]
+        kinds.append([*(photo for kind in alike for photo in kind), one])
+    return kinds
+
+
 def _visible(protected: Sequence[ProtectedPhoto]) -> Visible:
     photos = [one.photo for one in protected]
     metrics = {}
-    for name in protected[0].visible:
+    for name in dict.fromkeys(name for one in protected for name in one.visible):
         known = [
             (p, v)
             for p, one in zip(photos, protected, strict=True)
             if (v := one.visible.get(name)) is not None
         ]
         if known:
-            values = np.array([min(value, PSNR_CAP) for _, value in known])
+            values = np.array([capped(value, name) for _, value in known])
             metrics[name] = bootstrap(values, groups=[photo for photo, _ in known])
     figures = {}
     for name in dict.fromkeys(name for one in protected for name in one.figures):
         found = [v for one in protected if (v := one.figures.get(name)) is not None]
         if found:
             figures[name] = float(np.mean(found))
-    return Visible(protected[0].label, protected[0].modes, metrics, figures, len(protected))
+    modes = tuple(dict.fromkeys(mode for one in protected for mode in one.modes))
+    return Visible(protected[0].label, modes, metrics, figures, len(protected))
 
 
 def _set_distances(cases: Sequence[Case], label: str) -> SetDistances | None:

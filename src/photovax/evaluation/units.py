@@ -81,6 +81,7 @@ class Units:
         editor_digests: SHA-256 of the weights of the editor for each way of editing.
         size: Short side, in pixels, at which the editor is fed photos.
         purified_by: Digest of each of the plan's purifications.
+        settings: Digests of the configurations of the models that are attacked.
     """
 
     def __init__(
@@ -90,11 +91,13 @@ class Units:
         editor_digests: Mapping[Mode, str],
         size: int,
         purified_by: Mapping[str, str],
+        settings: Sequence[str] = (),
     ) -> None:
         self.plan, self.size = plan, size
         self._editor_digests, self._models = editor_digests, immunizer.models
         self._purified_by = purified_by
-        # Recipes adapted to each way of editing, with digests of what they use, hashed once.
+        # Recipes adapted to each way of editing, with digests of what they use, hashed once, and
+        # the sizes that models are fed.
         self._recipes: dict[tuple[str, str], tuple[Recipe, list[str]]] = {}
         self._noise_labels: dict[tuple[str, str], str] = {}
         noises: dict[str, str] = {}
@@ -107,8 +110,9 @@ class Units:
                     same = noises.setdefault(floor.label, which) == which
                     label = floor.label if same else f"{floor.label} for {variant.label}"
                     self._noise_labels[variant.label, mode] = label
-                    used = [*immunizer.all_digests(recipe), *recipe.picture_digests()]
-                    self._recipes[variant.label, mode] = (recipe, used)
+                    used = [*immunizer.all_digests(recipe), *recipe.picture_digests(), *settings]
+                    sizes = [str(recipe.size or model.size) for model in immunizer.models]
+                    self._recipes[variant.label, mode] = (recipe, used + sizes)
 
     def of(self, subject: Subject) -> list[Unit]:
         """The units of one photo, ordered by purification and protection, without duplicates."""
@@ -156,10 +160,18 @@ class Units:
         return sorted(found.values(), key=lambda unit: order[_group(unit)])
 
     def without_mask(self, subject: Subject) -> list[str]:
-        """Names of the edits that are impossible without a mask."""
+        """What is impossible without a mask: edits, and recipes against other edits."""
         if subject.kept is not None:
             return []
-        return [a.name for a in self.plan.edits if a.edit.mode == "inpaint" and a.needs_mask]
+        edits = [asked for asked in self.plan.edits if _impossible(asked)]
+        recipes = [
+            f"{variant.label}, {asked.name}"
+            for variant in self.plan.variants
+            for asked in self.plan.edits
+            if asked not in edits and variant.applies(asked.edit.mode)
+            if variant.against(asked.edit.mode).needs_mask
+        ]
+        return [*(asked.name for asked in edits), *recipes]
 
     def reference(self, subject: Subject, asked: Asked, seed: int, purification: str) -> str:
         """The key of an edit of the original."""
@@ -172,13 +184,13 @@ class Units:
         return key_of(subject.digest, purified_by, asdict(edit), mask, seed, *made_by)
 
     def _pairs(self, subject: Subject) -> Iterator[tuple[Variant, Asked]]:
-        left_out = self.without_mask(subject)
+        masked = subject.kept is not None
         for variant in self.plan.variants:
             for asked in self.plan.edits:
                 mode = asked.edit.mode
-                if asked.name in left_out or not variant.applies(mode):
+                if not variant.applies(mode) or (_impossible(asked) and not masked):
                     continue
-                if subject.kept is not None or not variant.against(mode).needs_mask:
+                if masked or not variant.against(mode).needs_mask:
                     yield variant, asked
 
     def _protections(
@@ -203,6 +215,11 @@ class Units:
         if not floor.constraint.bounds_seen:
             return floor
         return replace(floor, side=fed_side(variant.against(mode), self._models, short))
+
+
+def _impossible(asked: Asked) -> bool:
+    """Whether a kind of edit is impossible without a mask."""
+    return asked.edit.mode == "inpaint" and asked.needs_mask
 
 
 def _group(unit: Unit) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from photovax.attack.networks.network import PerturbationNetwork, placed
 from photovax.attack.objectives import OBJECTIVES
 from photovax.attack.recipe import Recipe
 from photovax.attack.scene import Scene, view_loss
+from photovax.digests import file_digest
 from photovax.errors import UsageError
 from photovax.learning.checkpoints import read_checkpoint, write_checkpoint
 from photovax.learning.crops import PhotoCrops
@@ -162,6 +163,7 @@ class Learner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
             self.network = _of_width(plan.width or USUAL_WIDTH)
+        self._start = start
         if start is not None:
             self._start_from(start)
         placed(self.network, device)
@@ -206,7 +208,11 @@ class Learner:
         self._folder.mkdir(parents=True, exist_ok=True)
         reported = self.seconds
         while self.seconds < self._plan.seconds:
-            self.step()
+            try:
+                self.step()
+            except KeyboardInterrupt:
+                self._save()  # a step that was cut short is no worse than one with other noise
+                raise
             last = self.seconds >= self._plan.seconds
             if last or self.seconds - reported >= self._plan.every:
                 reported = self.seconds
@@ -345,7 +351,11 @@ class Learner:
         # With others, photos that were trained on would be among those that are held out.
         names = "\n".join(sorted(photo.name for photo in self._photos))
         asked.append(f"photos {hashlib.sha256(names.encode()).hexdigest()}")
-        return [*asked, f"opposed {self._plan.opposed}"] if self._plan.opposed else asked
+        if self._plan.opposed:
+            asked.append(f"opposed {self._plan.opposed}")
+        if self._start is not None:
+            asked.append(f"start {file_digest(self._start)}")
+        return asked
 
     def _load(self, state: dict[str, Any]) -> None:
         """Resume from a checkpoint.
@@ -356,7 +366,7 @@ class Learner:
         if state.get("asked") != self._asked():
             raise UsageError(
                 f"{self._folder} holds a training with another model, recipe, seed, width, "
-                "opponent or photos",
+                "opponent or photos, or from another --start",
                 hint="give another -o, or remove that folder",
             )
         self.network.load_state_dict(state["network"])

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -298,13 +297,12 @@ class _OfThePhoto:
         self._measure = measure
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> float | None:
-        """Compare two uint8 pictures (H, W, 3) of one shape.
+        """Compare two uint8 pictures (H, W, 3) of one shape; None where it is not defined.
 
-        None where it is not defined, and where there is too little memory.
+        Raises:
+            MetricUnavailable: If there is too little memory at present.
         """
-        with suppress(MetricUnavailable):
-            return self._measure(first, second)
-        return None
+        return self._measure(first, second)
 
 
 @PAIR_METRICS.register("jod")

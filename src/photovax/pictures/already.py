@@ -13,7 +13,7 @@ from photovax.pictures.outputs import record_of
 from photovax.pictures.photo import Photo
 from photovax.pictures.pillow import printable_name
 
-__all__ = ["refuse_immunized"]
+__all__ = ["refuse_immunized", "said_by"]
 
 _LABELS = (IMMUNIZATION.encode(), CERTIFICATE.encode())
 # XMP's history and tool, which programs fill in that keep a photo's history.
@@ -36,7 +36,7 @@ def refuse_immunized(source: Path, photo: Photo) -> None:
         UsageError: If its C2PA manifest has an assertion of photovax, its XMP names photovax as a
             tool, or the record beside it is of this very file.
     """
-    if (why := _statement(source, photo)) is not None:
+    if (why := said_by(source, photo)) is not None:
         raise UsageError(
             f"{printable_name(source)}: is immunized already, as {why} says; a second change would "
             "add to the first",
@@ -44,8 +44,8 @@ def refuse_immunized(source: Path, photo: Photo) -> None:
         )
 
 
-def _statement(source: Path, photo: Photo) -> str | None:
-    """What says that the photo is immunized; None if nothing does."""
+def said_by(source: Path, photo: Photo) -> str | None:
+    """What says that a photo is immunized, in words; None if nothing does."""
     with source.open("rb") as file:
         store = manifest_store(file) or b""
     if any(label in store for label in _LABELS):

@@ -259,6 +259,21 @@ def result_name(name: str, *, suffix: str | None, addition: str, whole: bool = F
     return f"{stem}{addition}{suffix}"
 
 
+def short_name(result: str, source: str) -> str | None:
+    """The path of a result that has the photo's whole name, as it is without; None if it has not.
+
+    Args:
+        result: Path of the result.
+        source: Path of the photo.
+    """
+    folder, name = os.path.split(result)
+    own = os.path.basename(source)
+    stem = os.path.splitext(own)[0]
+    if stem == own or not name.startswith(own):
+        return None
+    return os.path.join(folder, stem + name[len(own) :])
+
+
 def copy_times(source: str, result: str) -> None:
     """Give a result the times of access and of change of its photo.
 

@@ -146,4 +146,18 @@ def test_what_cannot_be_exported_whole_is_said(network_file: Path, tmp_path: Pat
         refused = photovax(network_file, "-o", out, *options)
         assert isinstance(refused, UsageError)
         assert words in str(refused)
+    preset = 'preset = "instant"\n'
+    half = 'views = [{ name = "short_side", options = { times = 0.5 } }]\n'
+    share = 'views = [{ name = "resize", options = { share = 0.5 } }]\n'
+    for text, words in [
+        (preset + half, "side of 128 pixels where the model's size is 256"),
+        (preset + share, "which a graph cannot do"),
+        (preset + "kept_region_only = true\n", "a graph takes no mask"),
+        ('preset = "robust"\n', "was trained beside a denoiser"),
+    ]:
+        (tmp_path / "own.toml").write_text(text)
+        refused = photovax(network_file, "-o", out, "--recipe", tmp_path / "own.toml")
+        assert isinstance(refused, UsageError)
+        assert words in str(refused)
+        (tmp_path / "own.toml").unlink()
     assert list(tmp_path.iterdir()) == []

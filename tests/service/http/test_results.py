@@ -21,6 +21,14 @@ def test_what_has_expired_says_so(idle, photo, tmp_path):
     assert pictures_in(tmp_path) == []
 
 
+def test_a_renewal_that_lacked_nothing_has_nothing_new(idle, photo, tmp_path):
+    links = post(idle, photo.read_bytes()).json()["links"]
+    jobs, job = claimed(tmp_path)
+    jobs.finish(job, "w", {"lacking": [], "basis": None, "file": None})  # as the bench says
+    detail_of(idle.get(links["self"] + "/photo"), 404, "no-photo")
+    detail_of(idle.get(links["self"] + "/certificate"), 404, "no-certificate")
+
+
 def test_health_and_figures(client, web, idle):
     end = time.monotonic() + 60
     while (health := web.get("/v1/health")).status_code == 503 and time.monotonic() < end:
@@ -41,6 +49,20 @@ def test_every_answer_can_be_asked_for_its_headers_alone(idle, photo):
         whole, short = idle.get(path), idle.head(path)
         assert (short.status_code, short.content) == (whole.status_code, b""), path
         assert short.headers["content-type"] == whole.headers["content-type"], path
+
+
+def test_what_a_path_allows_is_told(idle):
+    for method, path, status, allowed in (
+        ("PUT", "/v1/immunizations", 405, "POST"),
+        ("GET", "/v1/immunizations", 405, "POST"),
+        ("OPTIONS", "/v1/immunizations", 405, "POST"),
+        ("POST", "/v1/limits", 405, "GET, HEAD"),
+        ("PATCH", f"/v1/checks/{'0' * 32}", 405, "DELETE, GET, HEAD"),
+        ("GET", "/v1/nothing", 404, None),
+    ):
+        answer = idle.request(method, path)
+        assert (answer.status_code, answer.headers.get("allow")) == (status, allowed), path
+        assert answer.headers["content-type"] == "application/problem+json", path
 
 
 def test_the_api_describes_itself(idle):

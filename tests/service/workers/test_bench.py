@@ -199,6 +199,9 @@ def test_a_job_that_cannot_be_done_says_why_and_leaves_nothing(client, photo, fo
     Image.new("L", (5, 5)).save(tmp_path / "mask.png")
     with pytest.raises(ServiceError, match="the mask is 5 x 5 pixels, the photo 96 x 80"):
         client.wait(client.immunize(photo, mask=tmp_path / "mask.png"))
+    Image.new("L", (96, 80), 90).save(tmp_path / "grey.png")
+    with pytest.raises(ServiceError, match=r"^photo\.webp: the photo is grey"):
+        client.wait(client.immunize(tmp_path / "grey.png", file_type="webp"))
 
 
 def test_how_much_may_be_seen_is_asked_for(client, web, folder, photo):
@@ -330,6 +333,9 @@ def test_two_versions_of_a_model_are_both_in_a_result(tmp_path, monkeypatch):
     both = says.model_copy(update={"models": (first, second)})
     monkeypatch.setattr(bench, "parse_certificate", lambda _text: (both, b"", b""))
     found = bench._models("")
+    same = says.model_copy(update={"models": (first, first.model_copy())})
+    monkeypatch.setattr(bench, "parse_certificate", lambda _text: (same, b"", b""))
+    assert list(bench._models("")) == ["embedded"]
     assert {name: each["verdict"] for name, each in found.items()} == {
         f"embedded {first.sha256[:12]}": first.verdict,
         "embedded 000000000000": "FAIL",

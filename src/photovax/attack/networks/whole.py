@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from photovax.attack.budgets import Perceptual, Viewing
 from photovax.attack.budgets.lens import padded
 from photovax.attack.networks.files import read_network
-from photovax.attack.networks.headers import places
+from photovax.attack.networks.headers import OPPOSED, places, told_by
 from photovax.attack.networks.network import PerturbationNetwork
 from photovax.attack.networks.onnx import check_packages, converted, thresholds
 from photovax.attack.rounding import rounded
 from photovax.errors import UsageError
-from photovax.models.views import interpolated, resize
+from photovax.models.views import VIEWS, ShortSide, interpolated, resize
 from photovax.pictures.atomic import check_free, write_bytes
+from photovax.pictures.regions import SUBJECT
 from photovax.pictures.resize import fed_sides
 
 if TYPE_CHECKING:
@@ -123,8 +124,9 @@ def export_whole(
         overwrite: Whether an existing file may be replaced.
 
     Raises:
-        UsageError: If the recipe takes more than one pass or bounds something else, or a package of
-            the extra ``onnx`` is missing.
+        UsageError: If the recipe takes more than one pass, bounds something else, takes a mask or
+            has views of other sizes, if it is opposed and the network is not, or a package of the
+            extra ``onnx`` is missing.
         ModelError: If the network cannot be read, or not be converted.
         OutputExists: If the file exists and must not be replaced.
         SaveError: If the disk refuses the file.
@@ -134,6 +136,14 @@ def export_whole(
         raise UsageError(
             "a graph is made of a recipe of one pass that bounds visibility, got another",
             hint="take instant or robust",
+        )
+    if recipe.needs_mask or recipe.masks != (SUBJECT,):
+        raise UsageError("a graph takes no mask, and the recipe is one for photos with a mask")
+    _check_views(recipe, size)
+    if recipe.opposed and OPPOSED not in told_by(network):
+        raise UsageError(
+            f"the recipe takes a network that was trained beside a denoiser, and {network} was not",
+            hint="train one with: photovax train-immunizer --opposed 0.7",
         )
     check_free(file, overwrite=overwrite)
     check_packages()
@@ -155,6 +165,20 @@ def export_whole(
     if apart:
         _refer(model, network)
     write_bytes(model.SerializeToString(), file, overwrite=overwrite)
+
+
+def _check_views(recipe: Recipe, size: int) -> None:
+    """Refuse views that limit the frequencies of changes otherwise than the model's size does."""
+    usual = ShortSide(size)
+    views = [VIEWS.create(part).fitted(size) for part in recipe.views]
+    for short in (size // 2, size, 16 * size):
+        side = min(view.fed_side(short) for view in views)
+        if side != usual.fed_side(short):
+            raise UsageError(
+                f"the recipe's views feed photos with a short side of {side} pixels where the "
+                f"model's size is {size}, which a graph cannot do",
+                hint="leave the views out of the recipe, or give their size with --size",
+            )
 
 
 def _refer(model: ModelProto, network: Path) -> None:

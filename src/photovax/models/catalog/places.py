@@ -34,8 +34,11 @@ __all__ = [
     "model_folder",
     "no_model",
     "part_digests",
+    "setting_digests",
     "weight_files",
 ]
+
+_SETTINGS = ("*.json", "*/*.json", "*/*.txt")
 
 WANTED = (
     "give a diffusers folder with config.json and safetensors weights (of a whole pipeline, or of "
@@ -266,7 +269,30 @@ def part_digests(folder: Path) -> dict[Path, str]:
 
     These are weights, and the configurations and vocabularies beside them.
     """
-    patterns = ("*/*.safetensors", "vae/*.pth", "*.json", "*/*.json", "*/*.txt")
+    return _digests(folder, ("*/*.safetensors", "vae/*.pth", *_SETTINGS))
+
+
+def setting_digests(name: str, *, weights: Path | None = None) -> list[str]:
+    """SHA-256 of the configurations and vocabularies beside a model's weights.
+
+    What a model computes depends on them, too: on the scheduler, the scale of latents, the size
+    that it is fed.
+
+    Args:
+        name: Catalogue name, folder, file, or ``owner/name`` of a model that can be loaded.
+        weights: Folder of weights, or file, as for ``load_autoencoder``.
+    """
+    if name not in CATALOG:
+        place = Path(name) if Path(name).is_file() else model_folder(name)
+    else:
+        try:
+            place = model_folder(name, weights=weights)
+        except ModelError:
+            place = autoencoder_place(name, weights)
+    return list(_digests(place, _SETTINGS).values()) if place.is_dir() else []
+
+
+def _digests(folder: Path, patterns: Iterable[str]) -> dict[Path, str]:
     files = sorted(file for pattern in patterns for file in folder.glob(pattern))
     return {file: file_digest(file) for file in files}
 

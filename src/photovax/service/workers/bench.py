@@ -343,7 +343,7 @@ def _gap(gap: Gap) -> dict[str, str]:
 def _models(text: str) -> dict[str, Any]:
     """A certificate's statements on each model; of two versions of one, by their weights."""
     models = parse_certificate(text)[0].models
-    count = Counter(each.name for each in models)
+    count = Counter(name for name, _ in {(each.name, each.sha256) for each in models})
     return {
         each.name if count[each.name] == 1 else f"{each.name} {each.sha256[:12]}": each.model_dump(
             include={"verdict", "effect", "floor", "network"}

@@ -123,7 +123,9 @@ def do_here(bench: _Bench, pictures: Pictures, job: Job, tick: Tick) -> End:
             try:
                 return End(bench.do(job.kind, folder, output, job.parameters, tick))
             except PhotovaxError as error:
-                said = str(error).replace(f"{folder}{os.sep}", "")
+                said = str(error)
+                for each in (output, folder):  # names inside are enough
+                    said = said.replace(f"{each}{os.sep}", "")
                 error.args = (said.replace(str(folder), "the photo"),)
                 raise
     except (LostJob, Stopped, Unreachable):

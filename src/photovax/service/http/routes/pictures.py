@@ -46,6 +46,10 @@ def photo(service: Service, made: Made) -> Response:
 )
 def certificate(service: Service, made: Made) -> Response:
     """Return the photo's certificate."""
+    if (made.result or {}).get("file") is None:
+        raise Problem(
+            404, "no-certificate", "the certificate lacked no model, so there is no new one"
+        )
     name = "certificate.json"
     return sent(service.jobs.pictures, made, name, "application/json", name)
 
