@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from photovax.evaluation.true_edits import TRUE_EDITS, TrueEdit
+from photovax.evaluation.true_edits import TRUE_EDITS
 from photovax.models.contracts import EditorAutoencoder
 from training.captions import (
     class_word,
@@ -25,6 +26,9 @@ from training.photos import RandomCrops
 # For img2img: share of filtered samples whose noise is added to the unfiltered photo, as for a
 # user's photo, or to a mixture with the target; and the earliest timestep of these samples.
 OTHER_START, EARLIEST_OTHER = 0.6, 150
+EDITS = tuple(TRUE_EDITS.values())
+Pair = tuple[Tensor, Tensor, int]
+"""Latents of a crop and of its edit, in half precision, and the number of the edit in ``EDITS``."""
 OFTEN = 3  # factor by which --often raises the chance of an edit
 
 
@@ -57,6 +61,9 @@ class Data:
         often: Sequence[str] = (),
         pool: int = 0,
         device: torch.device | str = "cpu",
+        *,
+        guided: bool = True,
+        folder: Path | None = None,
     ) -> None:
         """Prepare the draws.
 
@@ -69,11 +76,14 @@ class Data:
             pool: Number of pairs of each size that instruct makes and then reuses, since making a
                 pair costs as much as a training step with it. Unlimited when 0.
             device: Device of the autoencoder.
+            guided: Whether prompts and pictures are left out of some samples of instruct, as
+                guidance needs it.
+            folder: Folder where a whole pool is kept for a training that goes on.
         """
-        self.device = torch.device(device)
+        self.device, self.guided, self.folder = torch.device(device), guided, folder
         self.autoencoder = autoencoder
         self.pool = pool
-        self.pairs: dict[int, list[tuple[Tensor, Tensor, TrueEdit]]] = {}
+        self.pairs: dict[int, list[Pair]] = {}
         weights = np.array([OFTEN if e.name in often else 1.0 for e in TRUE_EDITS.values()])
         self.chances = weights / weights.sum()
         self.words = [class_word(name) for name in names]
@@ -94,32 +104,37 @@ class Data:
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
             return encode(images.to(self.device)).float().cpu()
 
-    def _pairs(self, count: int, side: int) -> list[tuple[Tensor, Tensor, TrueEdit]]:
+    def _pairs(self, count: int, side: int) -> list[Pair]:
         """Latents before and after an edit, and the edit."""
-        made = self.pairs.setdefault(side, [])
+        file = None if self.folder is None else self.folder / f"pairs-{side}.pt"
+        if side not in self.pairs:
+            kept = file is not None and self.pool > 0 and file.exists()
+            self.pairs[side] = torch.load(file or "") if kept else []
+        made = self.pairs[side]
         if self.pool and len(made) >= self.pool:
             return [made[i] for i in self.random.integers(len(made), size=count)]
         crops, _ = self.crops.draw(count, side)
         numbers = self.random.choice(len(TRUE_EDITS), size=count, p=self.chances)
-        edits = [list(TRUE_EDITS.values())[number] for number in numbers]
         edited = torch.cat(
-            [edit.filter(crop[None]) for edit, crop in zip(edits, crops, strict=True)]
+            [EDITS[number].filter(crop[None]) for number, crop in zip(numbers, crops, strict=True)]
         )
         # InstructPix2Pix (arXiv 2211.09800) shows the latent of the picture unscaled.
-        before, after = self._encode(crops, own=True), self._encode(edited)
-        pairs = list(zip(before, after, edits, strict=True))
+        before, after = self._encode(crops, own=True).half(), self._encode(edited).half()
+        pairs = list(zip(before, after, map(int, numbers), strict=True))
         if self.pool:
             made.extend(pairs)
+            if len(made) >= self.pool and file is not None:
+                torch.save([(b.clone(), a.clone(), edit) for b, a, edit in made], file)
         return pairs
 
-    def _instruct(self, pairs: list[tuple[Tensor, Tensor, TrueEdit]]) -> Batch:
+    def _instruct(self, pairs: list[Pair]) -> Batch:
         befores, afters, edits = zip(*pairs, strict=True)
-        before, after = torch.stack(befores), torch.stack(afters)
+        before, after = torch.stack(befores).float(), torch.stack(afters).float()
         # As InstructPix2Pix: 5 % without prompt, 5 % without picture, 5 % without both.
-        draw = self.random.random(len(pairs))
+        draw = self.random.random(len(pairs)) if self.guided else np.ones(len(pairs))
         before[torch.from_numpy((draw >= 0.05) & (draw < 0.15))] = 0
         prompts = [
-            "" if d < 0.10 else instruction(edit, self.random)
+            "" if d < 0.10 else instruction(EDITS[edit], self.random)
             for edit, d in zip(edits, draw, strict=True)
         ]
         return Batch(after, after, before, prompts)

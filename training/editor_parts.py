@@ -20,6 +20,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from training.text import text_encoder
 
 MODES = ("instruct", "inpaint", "img2img")
+FILM = 192
+"""Channels of the embedding of time and prompt that scales and shifts."""
 
 
 def fed_channels(mode: str, latent: int) -> int:
@@ -56,19 +58,42 @@ def img2img_steps() -> EulerDiscreteScheduler:
     )
 
 
-def denoiser(mode: str, latent: int, widths: tuple[int, ...], groups: int, text: int) -> Any:
-    """An untrained UNet of Stable Diffusion's architecture, for latents of so many channels."""
+def denoiser(
+    mode: str, latent: int, widths: tuple[int, ...], groups: int, text: int, *, film: bool = False
+) -> Any:
+    """An untrained UNet of Stable Diffusion's architecture.
+
+    Args:
+        mode: Way of editing.
+        latent: Channels of a latent.
+        widths: Channels of each level; there is no attention at the first.
+        groups: Groups of the normalisations.
+        text: Channels of the text encoder.
+        film: Whether the prompt also scales and shifts the channels of every block (FiLM, arXiv
+            1709.07871). Attention alone tells the first level, which has the details, nothing of
+            the prompt, but most edits are another map of colours for each prompt.
+    """
+    attended = len(widths) - 1
+    prompted: dict[str, Any] = {}
+    if film:
+        prompted = {
+            "resnet_time_scale_shift": "scale_shift",
+            "addition_embed_type": "text",
+            "addition_embed_type_num_heads": 8,
+            "time_embedding_dim": FILM,
+        }
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=fed_channels(mode, latent),
         out_channels=latent,
         layers_per_block=1,
         block_out_channels=widths,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * attended),
+        up_block_types=(*["CrossAttnUpBlock2D"] * attended, "UpBlock2D"),
         cross_attention_dim=text,
         attention_head_dim=4,
         norm_num_groups=groups,
+        **prompted,
     )
 
 
@@ -79,16 +104,21 @@ class Editor(nn.Module):
         super().__init__()
         unets: dict[str, Any]
         if options.start is None:
-            widths = tuple(int(width) for width in options.widths.split("-"))
             self.text = text_encoder(vocabulary, options.text_width, options.text_layers)
-            unets = {
-                mode: denoiser(mode, latent, widths, options.groups, options.text_width)
-                for mode in options.modes
-            }
         else:
             self.text = CLIPTextModel.from_pretrained(
                 options.start / "text_encoder", dtype=torch.float32
             )
+        if options.start is None or options.anew:
+            widths = tuple(int(width) for width in options.widths.split("-"))
+            unets = {
+                mode: denoiser(
+                    *(mode, latent, widths, options.groups, self.text.config.hidden_size),
+                    film=options.film,
+                )
+                for mode in options.modes
+            }
+        else:
             unets = {
                 mode: UNet2DConditionModel.from_pretrained(
                     options.start / unet_folder(mode), torch_dtype=torch.float32

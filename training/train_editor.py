@@ -6,7 +6,8 @@ names another. Training resumes from ``OUT/checkpoint.pt``. A step trains one de
 ``SHARES``. The schedule follows steps or minutes, whichever limit is nearer. ``--start FOLDER
 --modes instruct`` continues the training of one denoiser of an existing editor. The text encoder is
 then frozen, since the other denoisers depend on it. For another autoencoder the denoiser starts
-from that of the existing editor, with new first and last layers.
+from that of the existing editor, with new first and last layers, or with ``--anew`` untrained: the
+text encoder alone is taken then.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class Run:
             options.often,
             options.pool,
             self.device,
+            guided=not options.unguided,
+            folder=options.out,
         )
         self.held_out = (photos[::HELD_OUT], names[::HELD_OUT])
         self.editor = self._editor().to(self.device)
@@ -153,7 +156,7 @@ class Run:
             batch.prompts, padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids
         noise = torch.randn(target.shape, generator=generator)
-        times = torch.randint(0, 1000, (count,), generator=generator)
+        times = self._times(count, generator)
         other = (start != target).flatten(1).any(1)
         late = EARLIEST_OTHER + times * (1000 - EARLIEST_OTHER) // 1000
         times = torch.where(other, late, times)
@@ -172,6 +175,14 @@ class Run:
             return loss
         share = self.options.pixels
         return (1 - share) * loss + share * pixel_error(error, self.decoder)
+
+    def _times(self, count: int, generator: Generator) -> Tensor:
+        if not self.options.noisy:
+            return torch.randint(0, 1000, (count,), generator=generator)
+        # What an edit of few steps does wrong at its start it does not mend later.
+        times = (999 - 850 * torch.rand(count, generator=generator) ** 1.5).long()
+        times[torch.rand(count, generator=generator) < 0.25] = 999
+        return times
 
     def _linear_decoder(self, seed: int) -> Tensor:
         return linear_decoder(self.autoencoder, self._looks(seed + 2))
@@ -334,6 +345,14 @@ def _arguments() -> argparse.Namespace:
         help="share of the loss in pixels of a linear decoder, from 0 to 1",
     )
     parser.add_argument("--widths", default="80-112-128")
+    parser.add_argument("--anew", action="store_true", help="take only the text encoder of --start")
+    parser.add_argument(
+        "--film", action="store_true", help="let the prompt scale and shift every block"
+    )
+    parser.add_argument("--noisy", action="store_true", help="draw mostly times near pure noise")
+    parser.add_argument(
+        "--unguided", action="store_true", help="leave out no prompt and no picture"
+    )
     parser.add_argument("--groups", type=int, default=16)
     parser.add_argument("--text-width", type=int, default=128)
     parser.add_argument("--text-layers", type=int, default=3)
