@@ -306,15 +306,16 @@ def _kinds(results: Results) -> list[list[ProtectedPhoto]]:
     mask is not inpainted, so its file may be for fewer of them than those of others.
     """
     kinds: list[list[ProtectedPhoto]] = []
-    for one in results.protected:
-        alike = [
-            kind
-            for kind in kinds
-            if kind[0].label == one.label
-            and any(not set(one.modes).isdisjoint(other.modes) for other in kind)
-        ]
-        kinds = [kind for kind in kinds if not any(kind is other for other in alike)]
-        kinds.append([*(photo for kind in alike for photo in kind), one])
+    for label in dict.fromkeys(one.label for one in results.protected):
+        own = [one for one in results.protected if one.label == label]
+        found: list[list[ProtectedPhoto]] = []
+        for one in sorted(own, key=lambda each: len(each.modes), reverse=True):
+            kind = next((each for each in found if {*one.modes} <= {*each[0].modes}), None)
+            if kind is None:
+                found.append([one])
+            else:
+                kind.append(one)
+        kinds += found
     return kinds
 
 
@@ -335,8 +336,7 @@ def _visible(protected: Sequence[ProtectedPhoto]) -> Visible:
         found = [v for one in protected if (v := one.figures.get(name)) is not None]
         if found:
             figures[name] = float(np.mean(found))
-    modes = tuple(dict.fromkeys(mode for one in protected for mode in one.modes))
-    return Visible(protected[0].label, modes, metrics, figures, len(protected))
+    return Visible(protected[0].label, protected[0].modes, metrics, figures, len(protected))
 
 
 def _set_distances(cases: Sequence[Case], label: str) -> SetDistances | None:

@@ -163,7 +163,7 @@ class Units:
         """What is impossible without a mask: edits, and recipes against other edits."""
         if subject.kept is not None:
             return []
-        edits = [asked for asked in self.plan.edits if _impossible(asked)]
+        edits = [asked for asked in self.plan.edits if asked.needs_mask]
         recipes = [
             f"{variant.label}, {asked.name}"
             for variant in self.plan.variants
@@ -188,7 +188,7 @@ class Units:
         for variant in self.plan.variants:
             for asked in self.plan.edits:
                 mode = asked.edit.mode
-                if not variant.applies(mode) or (_impossible(asked) and not masked):
+                if not variant.applies(mode) or (asked.needs_mask and not masked):
                     continue
                 if masked or not variant.against(mode).needs_mask:
                     yield variant, asked
@@ -215,11 +215,6 @@ class Units:
         if not floor.constraint.bounds_seen:
             return floor
         return replace(floor, side=fed_side(variant.against(mode), self._models, short))
-
-
-def _impossible(asked: Asked) -> bool:
-    """Whether a kind of edit is impossible without a mask."""
-    return asked.edit.mode == "inpaint" and asked.needs_mask
 
 
 def _group(unit: Unit) -> tuple[str, str]:
