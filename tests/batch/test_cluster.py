@@ -16,6 +16,7 @@ import pytest
 
 from photovax.batch.cluster import LOCAL, Cluster
 from photovax.batch.order import MaskOptions
+from photovax.batch.outcome import Outcome
 from photovax.errors import ModelError, PhotovaxError, UsageError
 from tests.batch.fake import load, tasks
 
@@ -98,7 +99,8 @@ def test_a_worker_with_other_weights_leaves_the_work_to_the_others(
     running: None, order, tmp_path: Path
 ) -> None:
     asked = replace(order, models=("one differs",), weights=tmp_path / "weights")
-    found, end = [], time.monotonic() + 120
+    found: list[Outcome] = []
+    end = time.monotonic() + 120
     with closing(Cluster(asked, LOCAL, 2, 99, load)) as cluster:
         while not cluster._why and time.monotonic() < end:  # until the second one is ready
             found += cluster.run(tasks(tmp_path, str(len(found))), None)
