@@ -271,7 +271,6 @@ def main() -> None:
         if count > 1:
             continue
         folder = options.out / name
-        folder.mkdir(exist_ok=True)
         results = evaluation.results(own)
         write_report(results, folder, device=evaluation.device)
         found = tables(results, metric=LEADING)

@@ -84,7 +84,7 @@ class Data:
         self.autoencoder = autoencoder
         self.pool = pool
         self.pairs: dict[int, list[Pair]] = {}
-        weights = np.array([OFTEN if e.name in often else 1.0 for e in TRUE_EDITS.values()])
+        weights = np.array([OFTEN if e.name in often else 1.0 for e in EDITS])
         self.chances = weights / weights.sum()
         self.words = [class_word(name) for name in names]
         self.crops = RandomCrops(photos, seed)
@@ -108,13 +108,14 @@ class Data:
         """Latents before and after an edit, and the edit."""
         file = None if self.folder is None else self.folder / f"pairs-{side}.pt"
         if side not in self.pairs:
-            kept = file is not None and self.pool > 0 and file.exists()
-            self.pairs[side] = torch.load(file or "") if kept else []
+            self.pairs[side] = []
+            if self.pool and file is not None and file.exists():
+                self.pairs[side] = torch.load(file)
         made = self.pairs[side]
         if self.pool and len(made) >= self.pool:
             return [made[i] for i in self.random.integers(len(made), size=count)]
         crops, _ = self.crops.draw(count, side)
-        numbers = self.random.choice(len(TRUE_EDITS), size=count, p=self.chances)
+        numbers = self.random.choice(len(EDITS), size=count, p=self.chances)
         edited = torch.cat(
             [EDITS[number].filter(crop[None]) for number, crop in zip(numbers, crops, strict=True)]
         )
@@ -124,7 +125,7 @@ class Data:
         if self.pool:
             made.extend(pairs)
             if len(made) >= self.pool and file is not None:
-                torch.save([(b.clone(), a.clone(), edit) for b, a, edit in made], file)
+                torch.save(made, file)
         return pairs
 
     def _instruct(self, pairs: list[Pair]) -> Batch:
@@ -161,7 +162,7 @@ class Data:
         for crop, index in zip(crops, chosen, strict=True):
             edit = None
             if self.random.random() < 0.6:
-                edit = list(TRUE_EDITS.values())[self.random.integers(len(TRUE_EDITS))]
+                edit = EDITS[self.random.integers(len(EDITS))]
             picture = crop if edit is None else edit.filter(crop[None])[0]
             caption = picture_caption(picture, self.random, self.words[index], edit)
             elsewhere = edit is not None and self.random.random() < OTHER_START

@@ -25,7 +25,6 @@ import torch
 from torch import Generator, Tensor, nn
 from transformers import CLIPTokenizer
 
-from photovax.evaluation.true_edits import TRUE_EDITS
 from photovax.learning.checkpoints import read_checkpoint, write_checkpoint, write_report
 from photovax.learning.muon import optimisers
 from photovax.models.autoencoders.tiny import TinyAutoencoder
@@ -36,7 +35,7 @@ from photovax.models.load import load_autoencoder
 from training.captions import (
     corpus,
 )
-from training.editor_data import EARLIEST_OTHER, OFTEN, Data
+from training.editor_data import EARLIEST_OTHER, EDITS, OFTEN, Data
 from training.editor_parts import (
     MODES,
     Editor,
@@ -190,8 +189,7 @@ class Run:
     def _looks(self, seed: int) -> list[Tensor]:
         """Crops (3, H, W) of photos on the device, and as many that exact edits have changed."""
         crops, _ = RandomCrops(self.data.crops.photos, seed).draw(FITTED, LARGE[0])
-        edits = [*TRUE_EDITS.values()]
-        looks = [edits[i % len(edits)].filter(crop[None])[0] for i, crop in enumerate(crops)]
+        looks = [EDITS[i % len(EDITS)].filter(crop[None])[0] for i, crop in enumerate(crops)]
         return [each.to(self.device) for each in (*crops, *looks)]
 
     def _autoencoder(self, name: str) -> EditorAutoencoder:
@@ -326,7 +324,7 @@ def _arguments() -> argparse.Namespace:
         "--often",
         nargs="+",
         default=[],
-        choices=[edit.name for edit in TRUE_EDITS.values()],
+        choices=[edit.name for edit in EDITS],
         help=f"exact edits that are drawn {OFTEN} times as often",
     )
     parser.add_argument(

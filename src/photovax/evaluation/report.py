@@ -68,10 +68,10 @@ def write_report(results: Results, out: Path, *, device: str) -> Report:
     warned = cautions(results, found)
     facts = _facts(results, device)
     paper = _paper_table(results, found)
-    with as_save_error(out):
-        out.mkdir(parents=True, exist_ok=True)
     markdown = markdown_table(paper)
     page = _page(results, found, warned, facts, leading, paper)
+    with as_save_error(out):
+        out.mkdir(parents=True, exist_ok=True)
     write_text(page, out / "report.html", overwrite=True)
     write_text(markdown, out / "table.md", overwrite=True)
     write_text(_csv(results), out / "results.csv", overwrite=True)
