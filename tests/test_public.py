@@ -14,8 +14,12 @@ from PIL import Image
 
 import photovax
 from photovax.adversary.edits import Adversary
+from photovax.attack.networks.files import write_network
+from photovax.attack.networks.network import PerturbationNetwork
+from photovax.attack.presets import PRESETS
 from photovax.checks.check import check as check_photo
 from photovax.errors import UnreadablePhoto, UsageError
+from photovax.models.load import load_autoencoder
 from tests.places import ROOT
 
 
@@ -114,6 +118,37 @@ def test_models_stay_loaded_for_the_next_call(picture, settings, monkeypatch):
     photovax.immunize(picture, models=["embedded"], **settings)
 
 
+def test_a_network_that_is_written_anew_is_read_anew(picture, settings, tmp_path):
+    file, results = tmp_path / "own.safetensors", []
+    digest = load_autoencoder("embedded", device=torch.device("cpu")).digest
+    options = settings | {"recipe": PRESETS["instant"], "size": 64, "networks": [file]}
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = PerturbationNetwork((8, 8, 8), 1).eval()
+        write_network(network, file, model="embedded", model_digest=digest, overwrite=True)
+        results.append(np.asarray(photovax.immunize(picture, **options)))
+    assert not np.array_equal(results[0], results[1])
+
+
+def test_recipes_and_models_may_be_paths(picture, settings, tmp_path, editor_folder):
+    (tmp_path / "mine.toml").write_text('preset = "fast-linf"\nsteps = 1\n')
+    options = {"size": 64, "device": "cpu", "models": editor_folder}
+    made = photovax.immunize(picture, recipe=tmp_path / "mine.toml", **options)
+    same = photovax.immunize(picture, recipe=str(tmp_path / "mine.toml"), **options)
+    assert np.array_equal(np.asarray(made), np.asarray(same))
+
+
+def test_a_suffix_needs_no_dot_and_must_be_known(picture, settings):
+    dotted, bare = (
+        np.asarray(photovax.immunize(picture, suffix=suffix, quality=30, **settings))
+        for suffix in (".jpg", "JPG")
+    )
+    assert np.array_equal(dotted, bare)
+    assert not np.array_equal(dotted, np.asarray(photovax.immunize(picture, **settings)))
+    with pytest.raises(UsageError, match=r"suffix must be one of .*\.png.*, got 'gif'"):
+        photovax.immunize(picture, suffix="gif", **settings)
+
+
 @pytest.mark.parametrize("around", [torch.inference_mode, torch.no_grad])
 def test_it_works_inside_hosts_that_turn_gradients_off(picture, settings, around):
     before = photovax.immunize(picture, **settings)
@@ -171,6 +206,10 @@ def test_edits_are_pictures_too(picture, editor_folder):
     mask[30:80, 40:90] = True
     inpainted = photovax.edit(picture, "a beach", mode="inpaint", mask=mask, **options)
     assert inpainted.size == made.size
+    same = photovax.edit(picture, "a beach", mask=mask, **options)
+    assert np.array_equal(np.asarray(same), np.asarray(inpainted))
+    with pytest.raises(UsageError, match="a mask is for inpainting, not for instruct"):
+        photovax.edit(picture, "make it night", mode="instruct", mask=mask, **options)
 
 
 @pytest.mark.parametrize(

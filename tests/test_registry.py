@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from photovax import registry
 from photovax.errors import UnknownName, UsageError
 from photovax.registry import Part, Registry
+
+if TYPE_CHECKING:
+    from decimal import Decimal as Fabric  # as what is heavy is imported
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class Frame:
     width: float
     dashed: bool = False
     colour: str | None = None
+    bars: int = 1
+    lining: "Fabric | None" = None
 
 
 @pytest.fixture
@@ -77,6 +82,7 @@ def test_a_plugin_does_not_take_the_name_of_another_part(plugins):
         ({"width": True}, "width must be a number, got True"),
         ({"width": 1, "dashed": "no"}, "dashed must be true or false, got 'no'"),
         ({"width": 1, "colour": 3}, "colour must be a text or nothing, got 3"),
+        ({"width": 1, "bars": 1.5}, "bars must be a whole number, got 1.5"),
     ],
 )
 def test_options_that_do_not_fit_are_named(plugins, options, reason):

@@ -7,7 +7,7 @@ memory or in a file. Models stay loaded for the next call.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +26,7 @@ from photovax.pictures.already import refuse_immunized
 from photovax.pictures.compression import Quality, compression_for
 from photovax.pictures.masks import load_mask, white_of
 from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.types import WRITTEN_SUFFIXES
 
 if TYPE_CHECKING:
     from photovax.adversary.edits import Adversary
@@ -44,11 +45,11 @@ Mask = Image.Image | np.ndarray | str | Path
 def immunize(
     picture: Picture,
     *,
-    recipe: str | Recipe = DEFAULT,
+    recipe: str | Path | Recipe = DEFAULT,
     visibility: str | float | None = None,
     budget: float | None = None,
     mode: str | None = None,
-    models: str | Sequence[str] = DEFAULT_MODEL,
+    models: str | Path | Sequence[str] = DEFAULT_MODEL,
     mask: Mask | None = None,
     size: int | None = None,
     seed: int | None = None,
@@ -100,14 +101,17 @@ def immunize(
     photo = _photo(picture)
     if isinstance(picture, str | Path) and not again:
         refuse_immunized(Path(picture), photo)
-    chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    chosen = load_recipe(str(recipe)) if isinstance(recipe, str | Path) else recipe
     aim = None if visibility is None or isinstance(visibility, str) else Aim(jod=visibility)
     chosen = chosen.adjusted(levels=budget, visibility=visibility, mode=mode, size=size, seed=seed)
-    names = (models,) if isinstance(models, str) else tuple(models)
-    files = tuple(Path(file) for file in networks)
-    immunizer = _immunizer(names, None if weights is None else Path(weights), files, device)
+    immunizer = _immunizer(
+        (str(models),) if isinstance(models, str | Path) else tuple(map(str, models)),
+        None if weights is None else Path(weights).resolve(),
+        tuple(_State.of(Path(file)) for file in networks),
+        device,
+    )
     given = None if mask is None else _mask(mask, photo)
-    compression = compression_for((suffix or "").lower(), photo.compression, quality)
+    compression = compression_for(_suffix(suffix), photo.compression, quality)
     result = immunizer.immunize(
         photo, chosen, mask=given, aim=aim, compression=compression, callback=callback
     )
@@ -168,7 +172,7 @@ def edit(
     picture: Picture,
     prompt: str,
     *,
-    mode: Literal["instruct", "inpaint", "img2img"] = "instruct",
+    mode: Literal["instruct", "inpaint", "img2img"] | None = None,
     model: str = DEFAULT_MODEL,
     mask: Mask | None = None,
     strength: float | None = None,
@@ -183,7 +187,7 @@ def edit(
     Args:
         picture: Picture, of any kind that ``immunize`` takes.
         prompt: Instruction, or description for ``inpaint`` and ``img2img``.
-        mode: Way of editing.
+        mode: Way of editing; when None, ``inpaint`` with a mask and ``instruct`` without one.
         model: Catalogue name or folder of the editor.
         mask: Region that ``inpaint`` keeps: white in a picture or its file, true in a bool array
             (H, W).
@@ -204,13 +208,45 @@ def edit(
             ``photovax.errors``.
     """
     photo = _photo(picture)
-    asked = replace(usual_edit(model, mode), prompt=prompt)
+    chosen = mode or ("instruct" if mask is None else "inpaint")
+    if mask is not None and chosen != "inpaint":
+        raise UsageError(f"a mask is for inpainting, not for {chosen}: leave one of them out")
+    asked = replace(usual_edit(model, chosen), prompt=prompt)
     given: dict[str, Any] = {"strength": strength, "steps": steps}
     asked = replace(asked, **{name: value for name, value in given.items() if value is not None})
-    adversary = _adversary(model, None if weights is None else Path(weights), device)
+    place = None if weights is None else Path(weights).resolve()
+    adversary = _adversary(model, place, device)
     repaint = None if mask is None else ~_mask(mask, photo)
     made = adversary.edit(photo.visible(), asked, seed=seed, repaint=repaint, size=size)
     return made if isinstance(picture, np.ndarray) else Image.fromarray(made)
+
+
+@dataclass(frozen=True)
+class _State:
+    """A file and its state: one that is written anew is read anew."""
+
+    file: Path
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, file: Path) -> _State:
+        try:
+            found = file.stat()
+        except OSError:  # its reader says what is wrong
+            return cls(file.resolve(), 0, 0)
+        return cls(file.resolve(), found.st_size, found.st_mtime_ns)
+
+
+def _suffix(suffix: str | None) -> str:
+    """A suffix in lower case, with its dot."""
+    if not suffix:
+        return ""
+    ending = f".{suffix.lower().removeprefix('.')}"
+    if ending not in WRITTEN_SUFFIXES:
+        known = ", ".join(sorted(WRITTEN_SUFFIXES))
+        raise UsageError(f"a suffix must be one of {known}, got {suffix!r}")
+    return ending
 
 
 def _photo(picture: Picture) -> Photo:
@@ -241,11 +277,12 @@ def _mask(mask: Mask, photo: Photo) -> np.ndarray:
 # Only two are kept, since a model takes hundreds of megabytes.
 @lru_cache(maxsize=2)
 def _immunizer(
-    models: tuple[str, ...], weights: Path | None, networks: tuple[Path, ...], device: str
+    models: tuple[str, ...], weights: Path | None, networks: tuple[_State, ...], device: str
 ) -> Immunizer:
     from photovax.immunizer import Immunizer
 
-    return Immunizer(models, weights=weights, networks=networks, device=device)
+    files = [each.file for each in networks]
+    return Immunizer(models, weights=weights, networks=files, device=device)
 
 
 @lru_cache(maxsize=2)

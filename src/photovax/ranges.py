@@ -31,6 +31,7 @@ class Range:
     def __contains__(self, value: float) -> bool:
         return (
             math.isfinite(value)
+            and (not self.whole or value == int(value))
             and (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
             and (self.most is None or value <= self.most)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from numbers import Real
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, get_args
 
@@ -19,7 +21,7 @@ __all__ = ["Part", "Registry", "unknown"]
 T = TypeVar("T")
 M = TypeVar("M", bound=Callable[..., Any])
 
-_PLAIN = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
+_PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,23 @@ def _signature(maker: Callable[..., Any]) -> inspect.Signature | None:
     try:
         return inspect.signature(maker, eval_str=True)
     except NameError:  # an annotation imported for type checkers only
-        return inspect.signature(maker)
+        signature = inspect.signature(maker)
+        known = vars(sys.modules[maker.__module__])
+        each = [
+            each.replace(annotation=_evaluated(each.annotation, known))
+            for each in signature.parameters.values()
+        ]
+        return signature.replace(parameters=each)
     except ValueError:  # some makers written in C have no signature
         return None
+
+
+def _evaluated(annotation: object, known: Mapping[str, Any]) -> object:
+    """An annotation's type; the annotation itself where it is imported for type checkers only."""
+    with suppress(NameError):
+        if isinstance(annotation, str):
+            return eval(annotation, dict(known))  # noqa: S307 - written in a module
+    return annotation
 
 
 def _check(signature: inspect.Signature, options: Mapping[str, Any]) -> None:
@@ -150,5 +166,6 @@ def _kinds(annotation: object) -> tuple[type, ...]:
 
 def _fits(value: object, kind: type) -> bool:
     if kind in (int, float):
-        return isinstance(value, Real) and not isinstance(value, bool)
+        number = Integral if kind is int else Real
+        return isinstance(value, number) and not isinstance(value, bool)
     return isinstance(value, kind)

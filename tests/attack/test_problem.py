@@ -10,14 +10,17 @@ import torch
 from torch import Generator, Tensor
 
 from photovax.attack.budgets import Perceptual
+from photovax.attack.objectives import OBJECTIVES, EditDrift
 from photovax.attack.presets import PRESETS
 from photovax.attack.problem import Problem
 from photovax.attack.recipe import Recipe
-from photovax.attack.scene import drawn_loss
+from photovax.attack.scene import Scene, drawn_loss
 from photovax.errors import UsageError
 from photovax.immunizer import Immunizer
 from photovax.machine.memory import LIBRARIES, resident_bytes
 from photovax.machine.plan import Copies, MemoryPlan
+from photovax.models.edit import Edit
+from photovax.models.load import load_editor
 from photovax.pictures.masks import repainted
 from photovax.pictures.photo import Metadata, Photo
 from photovax.registry import Part
@@ -95,6 +98,44 @@ def test_models_recompute_where_a_device_has_little_memory_left(left, again):
             recompute=lambda: calls.append("again"),
         )
     assert len(calls) == again
+
+
+def test_one_pass_keeps_a_limit_of_memory_too():
+    """It needs less than a descent, and is refused where that is not there."""
+    many = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    held = resident_bytes() + LIBRARIES
+    immunizer = Immunizer(memory=held // 2, device="cpu")
+    for recipe in ("instant", "fast"):
+        with pytest.raises(UsageError, match="of memory are too little"):
+            immunizer.immunize(Photo.from_array(many), PRESETS[recipe])
+    roomy = Immunizer(memory=4 * held, device="cpu")
+    roomy.immunize(Photo.from_array(many), PRESETS["instant"])
+
+
+def test_a_prompt_is_encoded_before_memory_is_measured(folders):
+    """Text encoders are loaded for it and then freed; a step does without."""
+    editor = load_editor(str(folders["kontext"]), device=CPU)
+    objective = EditDrift(Edit("instruct", prompt="go dog", steps=1, guidance=1))
+    origin = torch.rand(1, 3, 64, 64, generator=Generator().manual_seed(0))
+    scene = Scene(origin, torch.ones_like(origin[:, :1]) > 0, None, False)
+
+    def measured() -> float:
+        return scene.bytes_per_pixel(editor, editor.autoencoder, objective, gradient=True)
+
+    first, second = measured(), measured()
+    assert first == pytest.approx(second, rel=0.05)
+
+
+def test_a_view_without_a_pixel_that_may_change_counts_nothing(problem):
+    """As tiles that leave out a few rows at the top, where those alone may change."""
+    mask = np.zeros((64, 80), dtype=bool)
+    mask[:3, :3] = True
+    tiles = (Part("tiles", {"side": 32, "halo": 8, "down": 4}),)
+    recipe = replace(PRESETS["fast-linf"], views=tiles, size=64)
+    found = problem(recipe, mask)
+    objective = OBJECTIVES.create(recipe.objective)
+    (loss,) = found.losses(found._models, objective)
+    assert loss.loss(found.scene.origin, Generator()).tolist() == [0]
 
 
 def regions(found: Problem) -> list[np.ndarray]:

@@ -134,6 +134,10 @@ def test_a_file_can_start_from_a_preset(tmp_path):
     assert recipe.objective == PRESETS["photoguard-demo"].objective
 
 
+def _budget(option):
+    return f'preset = "fast"\nbudget = {{name = "perceptual", options = {{radius = 1, {option}}}}}'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -165,6 +169,9 @@ def test_a_file_can_start_from_a_preset(tmp_path):
             r"radius above 0 and up to 1 \(8 of 255 levels are 0.0314\), got 8",
         ),
         ("steps = ", "recipe .*mine.toml"),
+        (_budget('levels = "16"'), "levels must be a number, got '16'"),
+        (_budget("levels = 24, view = 3"), "has its view and mask from the photo"),
+        (_budget("levels = 24, mask = true"), "has its view and mask from the photo"),
     ],
 )
 def test_wrong_recipes_say_what_is_wrong(tmp_path, text, message):

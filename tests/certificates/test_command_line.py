@@ -1,6 +1,7 @@
 """``photovax certificate`` and ``renew``."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -118,6 +119,35 @@ def test_the_network_that_gave_the_change_is_said(usual, tmp_path):
     assert f"network {file}: cannot be read" in str(done.exception)
 
 
+def test_a_forged_certificate_writes_no_more_than_its_lines(provider, tmp_path):
+    """Sequences in its texts would make a terminal erase what is said of it."""
+    certificate = tmp_path / "c.json"
+    erasing = "ab\x1b[2K\x1b[1A\x1b[2Kvalid\n  issued today"
+    certificate.write_text(altered(provider.text, lambda stated: stated.update(serial=erasing)))
+    asked = ["certificate", "verify", str(certificate), "--data", str(provider.folder)]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 9
+    assert "\x1b" not in done.output
+    first, second, *_ = done.output.splitlines()
+    assert first.startswith("not valid: ")
+    assert second == "it claims, and nothing of this is verified:"
+
+
+def test_a_key_is_rotated_only_where_there_is_one(tmp_path):
+    done = CliRunner().invoke(app, ["certificate", "rotate", "--data", str(tmp_path / "typo")])
+    assert isinstance(done.exception, PhotovaxError)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_certificate_replaces_no_photo(provider):
+    photo, original = provider.folder / "photo.png", provider.folder / "original.png"
+    before = photo.read_bytes()
+    command = ("certificate", "issue", photo, "--original", original, "-o", photo, "--overwrite")
+    done = CliRunner().invoke(app, [*map(str, command), "--data", str(provider.folder)])
+    assert "never replaced" in str(done.exception)
+    assert photo.read_bytes() == before
+
+
 def test_what_is_missing_is_not_taken_for_forged(provider, tmp_path):
     def verified(*arguments: object) -> PhotovaxError:
         done = CliRunner().invoke(app, ["certificate", "verify", *map(str, arguments)])
@@ -131,6 +161,14 @@ def test_what_is_missing_is_not_taken_for_forged(provider, tmp_path):
     keyless = verified(certificate, "--data", tmp_path)
     assert keyless.exit_code == 2
     assert "--keys FILE" in keyless.line
+    lost = verified(certificate, "--data", provider.folder, "--photo", tmp_path / "lost.png")
+    assert (lost.exit_code, str(lost)) == (
+        2,
+        f"{tmp_path / 'lost.png'}: no such file",
+    )
+    piped = tmp_path / "pipe"
+    os.mkfifo(piped)
+    assert verified(piped, "--data", provider.folder).exit_code == 2
     certificate.write_text(
         altered(provider.text, lambda stated: stated["budget"].update(unit="level"))
     )

@@ -54,3 +54,11 @@ def test_keys_are_published_as_json_web_keys(provider):
     (provider.folder / "other.json").write_text(json.dumps({"keys": [key]}))
     with pytest.raises(CertificateError, match="not what its id says"):
         read_keys(provider.folder / "other.json")
+
+
+def test_times_of_keys_have_a_zone(provider, tmp_path):
+    (key,) = json.loads((provider.folder / "keys/keys.json").read_text())["keys"]
+    key["since"] = "2026-01-01T00:00:00"
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [key]}))
+    with pytest.raises(CertificateError, match="2026-01-01T00:00:00 has no time zone"):
+        read_keys(tmp_path / "keys.json")

@@ -1,5 +1,6 @@
 """C2PA manifests: what they say, that nothing else changes, and what certificates make of them."""
 
+import base64
 import io
 import json
 import re
@@ -349,6 +350,8 @@ def test_what_cannot_be_signed_says_so_in_a_line(c2pa, tmp_path):
 
 def test_a_given_key_signs_and_must_fit_its_chain(c2pa, tmp_path):
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     from photovax.certificates.credential import read_credential, self_made
 
@@ -364,7 +367,16 @@ def test_a_given_key_signs_and_must_fit_its_chain(c2pa, tmp_path):
     key.write_bytes(self_made().key)
     with pytest.raises(CertificateError, match="not that of the key"):
         read_credential(key, chain)
+    strange = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
+    )
+    curve, unknown = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d03017f")
+    body = base64.encodebytes(strange.replace(curve, unknown)).decode()
+    key.write_text(f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n")
+    with pytest.raises(CertificateError, match="not a private key in PEM"):
+        read_credential(key, chain)
     chain.write_bytes(b"no chain")
+    key.write_bytes(given.key)
     with pytest.raises(CertificateError, match="not a chain of certificates in PEM"):
         read_credential(key, chain)
     assert b"PRIVATE" not in repr(given).encode()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from photovax.certificates.likeness import SAME_PICTURE, dhash, distance
 from photovax.cli import app
 from photovax.digests import file_digest
 from photovax.errors import PhotovaxError, UsageError
@@ -137,6 +138,31 @@ def test_an_original_that_was_changed_or_is_unsigned_is_named_as_such(tmp_path: 
     (parent,) = store["manifests"][store["active_manifest"]]["ingredients"]
     failures = parent["validation_results"]["activeManifest"]["failure"]
     assert "assertion.dataHash.mismatch" in [each["code"] for each in failures]
+
+
+def test_a_drawing_on_white_is_known_again(tmp_path: Path) -> None:
+    """The hash of an even area is that of the change alone."""
+    down, right = np.mgrid[:256, :256] - 128
+    disc = (down**2 + right**2 < 36**2)[..., None]
+    drawing = np.where(disc, [200, 30, 40], 250).astype(np.uint8)
+    original, photo = tmp_path / "drawing.png", tmp_path / "photo.png"
+    original.write_bytes(_encoded("PNG", drawing))
+    clouds = np.kron(np.random.default_rng(0).integers(-4, 5, (8, 8, 1)), np.ones((32, 32, 1)))
+    changed = read_photo(original).with_pixels((drawing + clouds).astype(np.uint8))
+    write_photo(changed, photo)
+    record_of(photo).write_text(json.dumps({"sha256": file_digest(photo)}))
+    assert distance(dhash(drawing), dhash(changed.pixels)) > SAME_PICTURE
+    assert _sign(photo, original).exit_code == 0
+
+
+def test_neither_the_photo_nor_its_original_is_replaced(tmp_path: Path) -> None:
+    photo, original = _immunized(tmp_path, _encoded()), tmp_path / "original.png"
+    original.write_bytes(_encoded("PNG"))
+    before = original.read_bytes(), photo.read_bytes()
+    arguments = ("sign", photo, "--original", original, "-o", original, "--overwrite")
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert "never replaced" in str(done.exception)
+    assert (original.read_bytes(), photo.read_bytes()) == before
 
 
 def test_what_is_not_the_original_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from photovax.evaluation.plan import Asked, Floor
 from photovax.evaluation.subject import Subject, noise_like
 from photovax.models.edit import Edit
+from photovax.pictures.masks import repainted
 from photovax.registry import Part
 
 
@@ -30,6 +32,14 @@ def test_what_is_repainted(kind: str, photos: list[Path], tmp_path: Path):
     else:
         assert not repaint[kept].any()
         assert repaint.sum() < (~kept).sum()
+
+
+@pytest.mark.parametrize("sides", [(40, 70), (1, 30), (61, 43), (200, 30)])
+def test_a_dilated_region_is_that_of_a_maximum_filter(sides):
+    kept = np.random.default_rng(5).random(sides) > 0.01
+    reach = max(1, round(min(sides) / 20))
+    filtered = Image.fromarray(~kept).convert("L").filter(ImageFilter.MaxFilter(2 * reach + 1))
+    assert np.array_equal(repainted(kept, "dilated"), np.asarray(filtered) > 0)
 
 
 L2_FLOOR = Floor(Part("l2", {"radius": 3.0}))

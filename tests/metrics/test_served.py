@@ -7,6 +7,7 @@ from PIL import Image, ImageEnhance
 
 from photovax.checks.noise import noisy
 from photovax.errors import MetricUnavailable, UsageError
+from photovax.functions import immunize
 from photovax.metrics.served import find_step
 from photovax.metrics.tones import find_tone
 from photovax.pictures.photo import read_photo
@@ -78,6 +79,16 @@ def test_the_original_itself_is_not_compressed_twice(original):
 def test_a_sky_without_features_is_compared_as_it_is():
     sky = np.full((96, 96, 3), (120, 160, 220), np.uint8)
     assert not find_step(noisy(sky, 8, 0), sky).changes
+
+
+@pytest.mark.parametrize("power", [4, 6])
+def test_what_looks_the_same_turned_is_not_taken_for_turned(power):
+    """A glow: correlation turns it, to fit what an immunization has added to it."""
+    down, right = np.mgrid[:256, :256] / 256 - 0.5
+    glow = np.exp(-(down**2 + right**2) * power)[..., None] * [230, 102, 77]
+    glow = glow.round().astype(np.uint8)
+    changed = immunize(glow, recipe="instant", device="cpu")
+    assert not find_step(changed, glow).changes
 
 
 def test_another_photo_is_refused(original):

@@ -30,6 +30,19 @@ def test_sixteen_bits_are_rounded_not_clipped(tmp_path: Path) -> None:
     assert np.array_equal(read_photo(saved(tmp_path / "x.tif", values)).pixels, photo.pixels)
 
 
+def test_sixteen_bits_of_a_pixel_are_no_sixteen_bit_channels(tmp_path: Path) -> None:
+    """A bitmap with 5 or 6 bits a channel, in two bytes."""
+    masks = struct.pack("<3I", 0xF800, 0x07E0, 0x001F)
+    head = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 3, 4, 2835, 2835, 0, 0)
+    start = 14 + len(head) + len(masks)
+    body = head + masks + struct.pack("<2H", 0xF800, 0x07E0)
+    data = b"BM" + struct.pack("<IHHI", start + 4, 0, 0, start) + body
+    (tmp_path / "x.bmp").write_bytes(data)
+    photo = read_photo(tmp_path / "x.bmp")
+    assert photo.pixels.tolist() == [[[255, 0, 0], [0, 255, 0]]]
+    assert photo.notes == ()
+
+
 def test_sixteen_bit_colour_is_noted(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(png(1, 1, 16, 2, b"\0" + struct.pack(">3H", 0x1234, 0, 65535)))
     photo = read_photo(tmp_path / "x.png")

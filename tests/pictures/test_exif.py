@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from photovax.pictures.exif import Metadata, tidied
 from photovax.pictures.photo import read_photo
 from photovax.pictures.write import write_photo
 from tests.pictures.made import (
@@ -97,19 +98,50 @@ def test_places_under_other_names_are_gone_too() -> None:
         assert fact in kept
 
 
+def _with_default_namespace(name: bytes, namespace: bytes) -> bytes:
+    """A packet with a property that has no prefix."""
+    end = b"</rdf:Description>"
+    return XMP.replace(
+        end, b"<" + name + b' xmlns="' + namespace + b'">41,53.4N</' + name + b">" + end, 1
+    )
+
+
 @pytest.mark.parametrize(
     "xmp",
     [
         XMP.decode().encode("utf-16"),
         XMP.replace(b"</exif:GPSLongitude>", b""),
         XMP.replace(b'exif="http', b'place="http').replace(b"exif:", b"place:"),
+        XMP.replace(b'exif="http', 'é="http'.encode()).replace(b"exif:", "é:".encode()),
+        _with_default_namespace(b"GPSLatitude", b"http://ns.adobe.com/exif/1.0/"),
+        _with_default_namespace(b"City", b"http://ns.adobe.com/photoshop/1.0/"),
     ],
-    ids=["utf-16", "no end", "other prefix"],
+    ids=["utf-16", "no end", "other prefix", "a prefix with an accent", "no prefix", "a city"],
 )
 def test_no_form_of_xmp_lets_the_place_through(xmp: bytes) -> None:
     kept = plain(noise(1, 1, 3), xmp=xmp).without_gps().metadata.xmp
-    assert kept is None or b"GPS" not in kept
+    assert kept is None or (b"GPS" not in kept and b"41,53.4N" not in kept)
     assert kept is None or b"Ann" in kept
+
+
+def test_places_in_packets_inside_exif_are_gone(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a hut"
+    for tag in (700, 33723, 34377):
+        exif[tag] = b'<x exif:GPSLatitude="41,53.4N"/> ' + bytes(9)
+    for suffix in (".jpg", ".png", ".webp"):
+        photo = read_photo(saved(tmp_path / f"x{suffix}", smooth(), exif=exif.tobytes()))
+        write_photo(photo.without_gps(), tmp_path / f"out{suffix}")
+        written = (tmp_path / f"out{suffix}").read_bytes()
+        assert b"41,53.4N" not in written
+        assert b"a hut" in written
+
+
+def test_a_preview_without_a_prefix_is_gone_too() -> None:
+    xmp = _with_default_namespace(b"Thumbnails", b"http://ns.adobe.com/xap/1.0/")
+    found, _, notes = tidied(Metadata(xmp=xmp))
+    assert found.xmp is None
+    assert "XMP" in notes[0]
 
 
 def test_exif_too_damaged_to_search_is_dropped(tmp_path: Path) -> None:

@@ -172,6 +172,17 @@ def test_texts_of_png_stay_in_png_and_go_into_xmp_elsewhere(tmp_path: Path) -> N
         assert image.info["comment"] == b"noted"
 
 
+def test_all_comments_of_a_jpeg_stay(tmp_path: Path) -> None:
+    data = encoded("JPEG", comment=b"second")
+    at = data.index(b"\xff\xfe")
+    first = b"\xff\xfe" + struct.pack(">H", 2 + 5) + b"first"
+    photo = read_photo(data[:at] + first + data[at:])
+    assert photo.metadata.texts == (("Comment", "first\nsecond"),)
+    write_photo(photo, tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.text == {"Comment": "first\nsecond"}
+
+
 @pytest.mark.parametrize("comment", [b"by hand", "né à Żory".encode(), "né".encode("latin-1")])
 def test_comments_stay(comment: bytes, tmp_path: Path) -> None:
     photo = read_photo(encoded("JPEG", comment=comment))

@@ -59,7 +59,7 @@ class Attacker:
         memory: int | None,
         precision: Precision,
     ) -> None:
-        self._device, self._memory = device, memory
+        self._device, self._memory, self._precision = device, memory, precision
         quick_passes(precision, device)  # refuses an unknown one before models are loaded
         if memory is not None and device.type != "cpu":
             raise UsageError(f"memory can be limited on the cpu only, not on {device.type}")
@@ -76,6 +76,7 @@ class Attacker:
         some = copy(self)
         some._surrogates = self._surrogates.only(models)
         some.autoencoders = some._surrogates.autoencoders
+        some._quick = quick_passes_of(some._models, self._precision, self._device)
         return some
 
     def descend(
@@ -101,6 +102,8 @@ class Attacker:
         if alone:
             start = self._start(problem)
             assert start is not None  # noqa: S101 - for the type checker: there are networks
+            if self._memory is not None:
+                problem.fit(self._plan, attacked, objective, compared=False, gradient=False)
             each = [loss.loss for loss in problem.losses(attacked, objective)]
             return Descent(start, score(each, start), 0, 0, 0, "done")
         roomy = problem.fit(self._plan, attacked, objective, compared=self._quick is not None)

@@ -188,6 +188,7 @@ class Problem:
         objective: Objective[Any],
         *,
         compared: bool,
+        gradient: bool = True,
     ) -> bool:
         """Make models recompute activations if they would exceed the memory limit otherwise.
 
@@ -196,6 +197,7 @@ class Problem:
             surrogates: Attacked part of each model.
             objective: Objective.
             compared: Whether exact gradients are compared with quick ones.
+            gradient: Whether there are any; else losses alone are computed.
 
         Returns:
             Whether there is enough memory to keep freed blocks; see ``MemoryPlan.fit``.
@@ -204,14 +206,16 @@ class Problem:
             UsageError: If memory would still exceed the limit.
         """
         repaints = self.scene.repaint is not None
-        asked = (repr(self.recipe.objective), self.recipe.kept_region_only, repaints)
+        asked = (repr(self.recipe.objective), self.recipe.kept_region_only, repaints, gradient)
         roomy = [
             plan.fit(
                 (model.name, *asked),
                 self._copies(compared=compared),
                 name=model.name,
                 sides=self._largest_fed(fed),
-                probe=partial(self.scene.bytes_per_pixel, surrogate, model, objective),
+                probe=partial(
+                    self.scene.bytes_per_pixel, surrogate, model, objective, gradient=gradient
+                ),
                 recompute=surrogate.recompute,
             )
             for model, surrogate, fed in zip(self._models, surrogates, self.views, strict=True)

@@ -99,19 +99,28 @@ class Scene:
         return Scene(window.cut(self.origin), inside, repaint, self.kept_region_only)
 
     def bytes_per_pixel(
-        self, surrogate: Any, model: Autoencoder, objective: Objective[Any]
+        self, surrogate: Any, model: Autoencoder, objective: Objective[Any], *, gradient: bool
     ) -> float:
         """Peak memory of a forward and backward pass, in bytes per pixel that a model is fed.
+
+        Without ``gradient`` it is that of a forward pass.
 
         The metrics measured after the descent count as well: a round trip through the autoencoder.
         """
         small = self.at(PROBE, PROBE)
         generator = Generator(self.origin.device)
         loss = _seen_loss(surrogate, objective, Identity(), small)
+        if objective.needs != "autoencoder":
+            # Text encoders, which are loaded for a prompt and then freed, do not count.
+            with torch.no_grad():
+                loss(small.origin, twin(generator))
 
         def attack() -> None:
-            images = small.origin.clone().requires_grad_()
-            torch.autograd.grad(loss(images, generator).sum(), images)
+            with torch.set_grad_enabled(gradient):
+                images = small.origin.clone().requires_grad_(gradient)
+                total = loss(images, generator).sum()
+            if gradient:
+                torch.autograd.grad(total, images)
 
         def measure() -> None:
             with torch.no_grad():

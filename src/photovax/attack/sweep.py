@@ -81,4 +81,4 @@ def _sweep(
             if gradient is not None:
                 (part,) = torch.autograd.grad(values.sum(), piece)
                 window.core_of(gradient).copy_(window.core_in(part)).div_(len(losses))
-    return total / len(losses)
+    return total / max(1, len(losses))  # zero where no window has a pixel that may change

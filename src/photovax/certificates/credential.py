@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -79,7 +80,7 @@ def read_credential(key: Path, chain: Path) -> Credential:
     """
     try:
         private = serialization.load_pem_private_key(key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CertificateError(
             f"{key}: not a private key in PEM without a password: {first_line(error)}"
         ) from None
@@ -101,7 +102,11 @@ def read_credential(key: Path, chain: Path) -> Credential:
                 f"{key}: C2PA has no algorithm for this key; use ECDSA on P-256, P-384 or P-521, "
                 "RSA or Ed25519"
             )
-    if certificates[0].public_key() != private.public_key():
+    try:
+        same = certificates[0].public_key() == private.public_key()
+    except (ValueError, UnsupportedAlgorithm):  # a kind of key that is not known
+        same = False
+    if not same:
         raise CertificateError(f"{chain}: its first certificate is not that of the key {key}")
     return Credential(algorithm, _pem(certificates), _private_pem(private))
 

@@ -41,6 +41,7 @@ from photovax.models.contracts import Autoencoder
 from photovax.pictures.chains import CHAINS
 from photovax.pictures.outputs import record_of
 from photovax.pictures.photo import Photo, read_photo
+from photovax.pictures.pillow import MAX_PIXELS
 from photovax.registry import Part
 from photovax.version import VERSION
 
@@ -167,7 +168,7 @@ class Issuer:
             UsageError: If the two photos do not fit together.
             PhotoError: If the file cannot be read.
         """
-        photo = read_photo(file, max_pixels=original.width * original.height)
+        photo = read_photo(file, max_pixels=max(MAX_PIXELS, original.width * original.height))
         size = recipe.size
         found = self.check(photo, original, size=size, known=known)
         norm = recipe.constraint.norm

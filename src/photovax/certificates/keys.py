@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -107,9 +107,16 @@ def _parsed(data: Mapping[str, Any]) -> PublicKey:
     return PublicKey(
         id=data["kid"],
         raw=raw,
-        since=datetime.fromisoformat(data["since"]),
-        until=None if until is None else datetime.fromisoformat(until),
+        since=_time(data["since"]),
+        until=None if until is None else _time(until),
     )
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return time
 
 
 def _key_id(raw: bytes) -> str:
@@ -208,7 +215,7 @@ class KeyRing:
         file = self.folder / _PRIVATE
         try:
             private = serialization.load_pem_private_key(file.read_bytes(), password=None)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise CertificateError(f"{file}: no key can be read: {error}") from None
         if not isinstance(private, Ed25519PrivateKey):
             raise CertificateError(f"{file}: is no Ed25519 key")

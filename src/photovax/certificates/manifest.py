@@ -22,7 +22,7 @@ from photovax.pictures.content_credentials import CERTIFICATE, IMMUNIZATION
 from photovax.pictures.multi_picture import with_larger_first
 from photovax.pictures.outputs import Destination, record_of
 from photovax.pictures.photo import Photo, read_photo
-from photovax.pictures.pillow import printable_name
+from photovax.pictures.pillow import MAX_PIXELS, printable_name
 from photovax.pictures.rights import cawg_entries
 from photovax.version import VERSION
 
@@ -67,6 +67,7 @@ def sign_photo(
     certificate: str | None = None,
     original: Path | None = None,
     overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Signed:
     """Write a copy of an immunized photo with a C2PA manifest.
 
@@ -84,6 +85,7 @@ def sign_photo(
             for their previews (``photovax.certificates.provenance``). Without one, the parent is
             the photo before it was signed.
         overwrite: Whether a file of that name may be replaced.
+        max_pixels: Largest number of pixels of the photo, and of the original.
 
     Raises:
         UsageError: If the photo has neither a record nor a certificate, has a manifest, or is of
@@ -94,8 +96,10 @@ def sign_photo(
     """
     name = printable_name(photo)
     destination = Destination(output, overwrite, source=photo)
+    if original is not None:
+        destination.check_apart(original)
     destination.check(recorded=False)
-    before = read_photo(photo)
+    before = read_photo(photo, max_pixels=max_pixels)
     kind = media_type(photo)
     if kind not in _TYPES:
         raise UsageError(
@@ -109,7 +113,7 @@ def sign_photo(
     if holds_manifest(photo):
         raise UsageError(f"{name}: holds a C2PA manifest already; sign it as photovax saved it")
     digest = photo_digest(photo)
-    parent = None if original is None else read_original(original, before)
+    parent = None if original is None else read_original(original, before, max_pixels=max_pixels)
     manifest = _manifest(before, _evidence(photo, digest, certificate), parent)
     given = photo.read_bytes()
     data = _signed(given, kind, manifest, credential, name, parent)
@@ -118,7 +122,9 @@ def sign_photo(
         data = _signed(larger, kind, manifest, credential, name, parent)
 
     def verify(written: Path) -> None:
-        if photo_digest(written) != digest or not _alike(before, read_photo(written)):
+        if photo_digest(written) != digest or not _alike(
+            before, read_photo(written, max_pixels=max_pixels)
+        ):
             raise SaveError(
                 f"{name}: signed, it would differ in more than the manifest; nothing was written. "
                 "Sign it as photovax saved it"

@@ -14,9 +14,10 @@ import c2pa
 
 from photovax.certificates.likeness import SAME_PICTURE, dhash, distance
 from photovax.errors import CertificateError, UsageError, first_line
+from photovax.metrics.registration import unmoved
 from photovax.pictures.content_credentials import manifest_store
 from photovax.pictures.photo import Photo, read_photo
-from photovax.pictures.pillow import printable_name
+from photovax.pictures.pillow import MAX_PIXELS, printable_name
 
 __all__ = ["READING", "Original", "read_original"]
 
@@ -73,7 +74,7 @@ class Original:
         ]
 
 
-def read_original(path: Path, photo: Photo) -> Original:
+def read_original(path: Path, photo: Photo, *, max_pixels: int = MAX_PIXELS) -> Original:
     """Read the original of an immunized photo.
 
     Previews in its manifests are left out, since they show the photo without immunization. Metadata
@@ -82,6 +83,7 @@ def read_original(path: Path, photo: Photo) -> Original:
     Args:
         path: File of the original.
         photo: Immunized photo.
+        max_pixels: Largest number of pixels of the original.
 
     Raises:
         PhotoError: If the original cannot be read.
@@ -89,13 +91,16 @@ def read_original(path: Path, photo: Photo) -> Original:
         CertificateError: If its manifest cannot be read.
     """
     name = printable_name(path)
-    given = read_photo(path)
+    given = read_photo(path, max_pixels=max_pixels)
     kind = _TYPES.get(given.format)
     if kind is None:
         allowed = ", ".join(sorted({each.removeprefix("image/") for each in _TYPES.values()}))
         raise UsageError(f"{name}: the original is {given.format}, and C2PA knows {allowed}")
-    bits = distance(dhash(given.visible()), dhash(photo.visible()))
-    if given.pixels.shape[:2] != photo.pixels.shape[:2] or bits > SAME_PICTURE:
+    shown, seen = given.visible(), photo.visible()
+    bits = distance(dhash(shown), dhash(seen))
+    same = shown.shape[:2] == seen.shape[:2]
+    # Hashes of flat areas, as around a drawing, are of the change alone.
+    if not same or (bits > SAME_PICTURE and not unmoved(shown, seen)):
         raise UsageError(
             f"{name}: not the original, but another picture ({given.width} x {given.height}, and "
             f"the photo is {photo.width} x {photo.height}; {bits} of 64 bits of their hashes "

@@ -21,6 +21,10 @@ def read_certificate(path: Path) -> str:
             manifests is missing.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(
+                f"{path}: not a regular file", hint="save the certificate to a file first"
+            )
         if media_type(path) is not None:
             with extra_installed("c2pa"):
                 from photovax.certificates.manifest import embedded_certificate

@@ -14,6 +14,7 @@ from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
 from photovax.errors import UsageError
 from photovax.extras import extra_installed
+from photovax.pictures.pillow import MAX_PIXELS, printable_name
 from photovax.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def issue(
     data: Data = DATA,
     weights: options.Weights = None,
     device: options.Device = "auto",
+    max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Measure a photo on the models of the register, and sign the result."""
@@ -91,8 +93,12 @@ def issue(
     from photovax.certificates.document import parse_certificate
     from photovax.certificates.register import Register
     from photovax.pictures.atomic import write_text
+    from photovax.pictures.outputs import Destination
     from photovax.pictures.photo import read_photo
 
+    target = output or certificate_of(photo)
+    for each in (photo, original):
+        Destination(target, overwrite).check_apart(each)
     models = Register(Settings(data).register).supported()
     issuer = Issuer(models, KeyRing(Settings(data).keys), weights=weights, device=device)
     recorded = recorded_recipe(photo)
@@ -108,13 +114,12 @@ def issue(
         )
     text = issuer.certify(
         photo,
-        read_photo(original),
+        read_photo(original, max_pixels=max_pixels or MAX_PIXELS),
         chosen,
         total=total,
         masked=masked,
         networks=recorded_networks(photo),
     )
-    target = output or certificate_of(photo)
     write_text(text, target, overwrite=overwrite)
     typer.echo(f"{target}: signed with key {issuer.ring.current}")
     for line in _effects(parse_certificate(text)[0]):
@@ -134,6 +139,7 @@ def verify_file(
         ),
     ] = None,
     data: Data = DATA,
+    max_pixels: options.MaxPixels = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Verify a certificate, and list the models of today's register that it does not cover.
@@ -152,9 +158,13 @@ def verify_file(
     from photovax.pictures.photo import read_photo
 
     text = read_certificate(certificate)
+    if photo is not None and not photo.exists():
+        raise UsageError(f"{printable_name(photo)}: no such file")
     if photo is None and media_type(certificate) is not None:
         photo = certificate
-    seen = None if photo is None else Seen.of(photo, read_photo(photo))
+    seen = None
+    if photo is not None:
+        seen = Seen.of(photo, read_photo(photo, max_pixels=max_pixels or MAX_PIXELS))
     found = verify(text, read_keys(keys or Settings(data).keys), photo=seen)
     register = Settings(data).register
     lacks: tuple[Gap, ...] = ()
@@ -181,7 +191,7 @@ def rotate(data: Data = DATA) -> None:
     with extra_installed("certificates"):
         from photovax.certificates.keys import KeyRing
 
-    ring = KeyRing(Settings(data).keys)
+    ring = KeyRing(Settings(data).keys, create=False)
     typer.echo(f"{ring.rotate()} signs now; publish {ring.folder / 'keys.json'}")
 
 
@@ -198,6 +208,8 @@ def _data(found: Verification, lacks: tuple[Gap, ...]) -> dict[str, object]:
 def _lines(found: Verification, lacks: tuple[Gap, ...]) -> list[str]:
     says = found.certificate
     lines = [f"not valid: {reason}" for reason in found.reasons] or ["valid"]
+    if not found.valid:
+        lines.append("it claims, and nothing of this is verified:")
     lines.append(f"  issued   {says.issued}, key {says.key}, serial {says.serial}")
     lines.append(
         f"  changed  {says.budget.used:g} of {says.budget.total:g} {says.budget.unit} "
@@ -206,7 +218,8 @@ def _lines(found: Verification, lacks: tuple[Gap, ...]) -> list[str]:
     lines += _effects(says)
     lines += [f"  not covered: {limit}" for limit in says.not_covered]
     lines += [f"stale: {gap.model.name} {gap.model.version}: {gap.reason}" for gap in lacks]
-    return lines
+    # Texts of a certificate could hold sequences with which a terminal erases lines.
+    return [printable_name(line) for line in lines]
 
 
 def _effects(says: Certificate) -> list[str]:

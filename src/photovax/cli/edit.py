@@ -117,6 +117,8 @@ def command(
     from photovax.pictures.write import write_photo
 
     destination = Destination(output, overwrite, source=photo)
+    if mask is not None:
+        destination.check_apart(mask)
     destination.check(recorded=False)
     source = read_photo(photo, max_pixels=max_pixels or MAX_PIXELS)
     repaint = None if mask is None else ~read_mask(mask, source, edit_region=edit_region)

@@ -69,10 +69,11 @@ def command(
     from photovax.pictures.atomic import check_free, write_text
     from photovax.pictures.masks import load_mask
     from photovax.pictures.outputs import Destination
-    from photovax.pictures.photo import read_photo
-    from photovax.pictures.pillow import MAX_PIXELS
+    from photovax.pictures.photo import check_regular, read_photo
+    from photovax.pictures.pillow import MAX_PIXELS, printable_name
 
     networks = options.networks(network)
+    check_regular(photo, printable_name(photo))
     target = output or photo.with_name(f"{photo.stem}.renewed.png")
     destination = Destination(target, overwrite, source=photo)
     if original is not None:

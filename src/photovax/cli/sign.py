@@ -53,6 +53,7 @@ def command(
             help="X.509 certificates of the key in PEM, its own first.", show_default=False
         ),
     ] = None,
+    max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a copy of an immunized photo with a signed C2PA manifest.
@@ -63,6 +64,8 @@ def command(
     respect it.
     """
     from photovax.extras import extra_installed
+    from photovax.pictures.photo import check_regular
+    from photovax.pictures.pillow import MAX_PIXELS, printable_name
 
     with extra_installed("c2pa"):
         from photovax.certificates.credential import read_credential, self_made
@@ -78,9 +81,16 @@ def command(
         with extra_installed("certificates"):
             from photovax.certificates.read import read_certificate
         text = read_certificate(certificate)
+    check_regular(photo, printable_name(photo))
     target = output or photo.with_suffix(f".signed{photo.suffix}")
     signed = sign_photo(
-        photo, target, credential, certificate=text, original=original, overwrite=overwrite
+        photo,
+        target,
+        credential,
+        certificate=text,
+        original=original,
+        overwrite=overwrite,
+        max_pixels=max_pixels or MAX_PIXELS,
     )
     typer.echo(f"{signed.path}: {', '.join(signed.assertions)}")
     if signed.original is not None:

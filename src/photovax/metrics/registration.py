@@ -17,7 +17,7 @@ from photovax.errors import MetricUnavailable, UsageError
 from photovax.extras import package
 from photovax.pictures.channels import as_image
 
-__all__ = ["Box", "alike", "find_box"]
+__all__ = ["Box", "alike", "find_box", "unmoved"]
 
 _SIDE = 1024  # pixels; a larger copy is shrunk to it, and then the error grows with its size
 _FEATURES = 3000
@@ -26,6 +26,7 @@ _MATCHES = 8  # least number that agree; of 29 pairs of different photos at most
 _ROUNDS = 3  # of ECC, each from the box that the one before found
 _LIKENESS = 0.8  # least correlation of a copy and its part of the original
 _OFFSET = 16.0  # levels; photos without contrast, which correlate with nothing, differ by less
+_CHANGE = 8.0  # levels; what an immunization or a compression changes is less
 _ABOUT, _EXACTLY = 5.0, 0.5  # degrees that a copy may be turned, as features and as ECC see it
 
 
@@ -87,6 +88,17 @@ def alike(first: np.ndarray, second: np.ndarray) -> bool:
         return True
     spread = float(a.std() * b.std())
     return spread > 0 and float(((a - a.mean()) * (b - b.mean())).mean()) / spread >= _LIKENESS
+
+
+def unmoved(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two pictures differ, pixel upon pixel, by no more than a small change does.
+
+    Args:
+        first: uint8 (H, W, C).
+        second: Another one of the same height and width.
+    """
+    a, b = (np.asarray(_grey(each), dtype=np.float32) for each in (first, second))
+    return bool(np.square(a - b).mean() <= _CHANGE**2)
 
 
 def _matched(cv2: Any, shown: Image.Image, whole: Image.Image) -> Box | None:

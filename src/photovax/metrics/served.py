@@ -14,7 +14,7 @@ from PIL import Image
 
 from photovax.errors import MetricUnavailable, UsageError
 from photovax.metrics.profiles import Conversion
-from photovax.metrics.registration import Box, alike, find_box
+from photovax.metrics.registration import Box, alike, find_box, unmoved
 from photovax.metrics.tones import Tone
 from photovax.pictures.channels import as_image
 from photovax.pictures.compression import Compression, Kind
@@ -199,6 +199,11 @@ def _boxes(copy: np.ndarray, original: np.ndarray) -> list[Box]:
         found = find_box(copy, original)
     except MetricUnavailable:
         if same and alike(copy, original):
+            return [everything]
+        raise
+    except UsageError:
+        # What looks the same turned, as a sun in a sky, is turned by correlation for any change.
+        if same and unmoved(copy, original):
             return [everything]
         raise
     if found is None:

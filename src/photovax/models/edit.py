@@ -82,8 +82,12 @@ class Edit:
         }
         for name, within in allowed.items():
             value = getattr(self, name)
-            if value not in within:
-                raise UsageError(f"{name} must be {within}, got {value:g}")
+            if not isinstance(value, int | float) or value not in within:
+                whole = "a whole number " if within.whole else ""
+                raise UsageError(f"{name} must be {whole}{within}, got {value}")
+        for name in ("prompt", "negative_prompt"):
+            if not isinstance(getattr(self, name), str):
+                raise UsageError(f"{name} must be a text, got {getattr(self, name)!r}")
         if self.mode != "instruct" and int(self.steps * self.strength) < 1:
             raise UsageError(
                 f"{self.steps} steps at strength {self.strength:g} leave none to take",

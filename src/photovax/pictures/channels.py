@@ -47,7 +47,9 @@ def bits_per_channel(image: Image.Image) -> int:
         return int(image.info["bit_depth"])
     if image.format == "PPM" and _largest_value(image) > 255:
         return 16
-    return 16 if ";16" in raw_mode(image) or image.mode.startswith("I") else 8
+    packed = raw_mode(image) in ("BGR;15", "BGR;16")  # bits of a pixel, not of a channel
+    wide = ";16" in raw_mode(image) and not packed
+    return 16 if wide or image.mode.startswith("I") else 8
 
 
 def _largest_value(image: Image.Image) -> int:

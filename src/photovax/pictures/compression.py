@@ -80,6 +80,10 @@ class Compression:
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise UsageError(f"a quality must be {QUALITIES}, got {self.quality}")
+        if self.subsampling not in (known := _SUBSAMPLINGS.values()):
+            raise UsageError(
+                f"a subsampling must be {' or '.join(known)}, got {self.subsampling!r}"
+            )
 
     @property
     def exact(self) -> bool:

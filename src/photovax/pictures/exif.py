@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from photovax.pictures.containers import TIFF_ORDERS
 from photovax.pictures.iptc import without_places
-from photovax.pictures.xmp import IPTC_CORE, PHOTOSHOP, without_properties
+from photovax.pictures.xmp import IPTC_CORE, PHOTOSHOP, property_names, without_properties
 
 __all__ = [
     "ExifTable",
@@ -27,6 +27,7 @@ _PREFIX = b"Exif\0\0"
 _X_RESOLUTION = 0x011A
 _ORIENTATION, _GPS = 0x0112, 0x8825
 _EXIF_TABLE, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
+_PACKETS = (700, 33723, 34377)  # XMP, IPTC and Photoshop's blocks, whose places are others
 _MOST_GPS_TAGS = 64  # the standard has 32; more is damage or an attack
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _THUMBNAIL_TAGS = ((0x0201, 0x0202), (0x0111, 0x0117))  # (where, how many bytes): JPEG, strips
@@ -78,9 +79,23 @@ class Metadata:
             xmp = without_properties(xmp, None, rb"(?i:gps)\w*")
             for namespace, names in _PLACES.items():
                 xmp = xmp and without_properties(xmp, namespace, names)
+            xmp = xmp and (None if _names_a_place(xmp) else xmp)
         iptc = self.iptc and without_places(self.iptc)
         texts = tuple(each for each in self.texts if "gps" not in each[0].lower())
         return replace(self, exif=exif, xmp=xmp, iptc=iptc, texts=texts)
+
+
+def _names_a_place(xmp: bytes) -> bool:
+    """Whether a packet still has what was cut out of it, in a spelling that was not found."""
+    try:
+        names = property_names(xmp)
+    except ValueError:
+        return True  # too damaged to be searched
+    return any(
+        name.lower().startswith("gps")
+        or re.fullmatch(_PLACES.get(space.encode(), rb"(?!)"), name.encode()) is not None
+        for space, name in names
+    )
 
 
 def has_dpi(exif: bytes | None) -> bool:
@@ -118,6 +133,9 @@ def tidied(metadata: Metadata) -> tuple[Metadata, int, list[str]]:
             orientation = int(found[1])
         xmp = without_properties(xmp, _NS_TIFF, rb"Orientation")
         xmp = xmp and without_properties(xmp, _NS_XMP, rb"Thumbnails")
+        with suppress(ValueError):
+            if xmp and (_NS_XMP.decode(), "Thumbnails") in property_names(xmp):
+                xmp = None  # in a spelling that was not found
         if xmp is None:
             notes.append("XMP that is not whole XML in UTF-8: not kept")
     return replace(metadata, exif=exif, xmp=xmp), orientation or 1, notes
@@ -191,7 +209,13 @@ class ExifTable:
                         self.body[first], self.body[second] = self.body[second], self.body[first]
 
     def without_gps(self) -> bytes | None:
-        """The block with its GPS table set to zero and unlinked; None if nothing is left."""
+        """The block with its GPS table set to zero and unlinked; None if nothing is left.
+
+        Packets of XMP and IPTC inside it, which repeat what stands beside it, go as well.
+        """
+        for entry in self.entries:
+            if self.tag_of(entry) in _PACKETS:
+                self._blank(*self._place(entry))
         for entry in self.entries:
             if self.tag_of(entry) == _GPS:
                 for at in self._numbers(entry):
@@ -201,7 +225,7 @@ class ExifTable:
                     for value in table:
                         self._blank(*self._place(value))
                     self._blank(at, 2 + 12 * len(table))
-        return self._without(_GPS)
+        return self._without(_GPS, *_PACKETS)
 
     def _table(self, at: int) -> tuple[list[bytes], int]:
         """The entries of the table at an offset, and the offset of the next table or 0."""
@@ -256,9 +280,9 @@ class ExifTable:
                 return
             self._blank(start, end - start)
 
-    def _without(self, tag: int) -> bytes | None:
-        """Rewrite the first table in place without a tag, and unlink the next table."""
-        kept = [entry for entry in self.entries if self.tag_of(entry) != tag]
+    def _without(self, *tags: int) -> bytes | None:
+        """Rewrite the first table in place without some tags, and unlink the next table."""
+        kept = [entry for entry in self.entries if self.tag_of(entry) not in tags]
         table = struct.pack(self.order + "H", len(kept)) + b"".join(kept) + bytes(4)
         size = 2 + 12 * len(self.entries) + 4
         self.body[self._at : self._at + size] = table.ljust(size, b"\0")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from photovax.errors import UsageError
 from photovax.pictures.photo import Photo, read_photo
@@ -107,15 +107,24 @@ def repainted(kept: np.ndarray, region: str) -> np.ndarray:
     if region == "inverse":
         return kept
     if region == "dilated":
-        width = 2 * max(1, round(min(kept.shape) / 20)) + 1
-        picture = Image.fromarray((~kept).astype(np.uint8) * 255)
-        return np.asarray(picture.filter(ImageFilter.MaxFilter(width))) >= 128
+        return _grown(~kept, max(1, round(min(kept.shape) / 20)))
     repaint: np.ndarray = ~kept
     if region == "box" and kept.any():
         rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
         repaint = np.ones_like(kept)
         repaint[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = False
     return repaint
+
+
+def _grown(region: np.ndarray, reach: int) -> np.ndarray:
+    """The pixels in whose square of 2 ``reach`` + 1 pixels a side there is one of a region."""
+    for axis in (0, 1):
+        size = region.shape[axis]
+        counted = np.insert(np.cumsum(region, axis=axis, dtype=np.int32), 0, 0, axis=axis)
+        at = np.arange(size)
+        above = counted.take(np.minimum(at + reach + 1, size), axis=axis)
+        region = above > counted.take(np.maximum(at - reach, 0), axis=axis)
+    return region
 
 
 def kept_by_any(kept: np.ndarray, regions: Iterable[str]) -> np.ndarray:

@@ -94,7 +94,9 @@ def texts_of(image: Image.Image, notes: list[str]) -> tuple[tuple[str, str], ...
     if raw := [key.removeprefix(_RAW) for key in found if key.startswith(_RAW)]:
         notes.append(f"raw profiles in PNG text ({', '.join(map(repr, raw))}): not kept")
     texts = {key: text for key, text in found.items() if not key.startswith(_RAW)}
-    comment = image.info.get("comment")
+    # A JPEG may have several, of which Pillow's information has the last.
+    several = [each for name, each in getattr(image, "applist", ()) if name == "COM"]
+    comment = b"\n".join(each.rstrip(b"\0") for each in several) or image.info.get("comment")
     if isinstance(comment, bytes) and (comment := comment.rstrip(b"\0")):
         try:
             texts[_COMMENT] = comment.decode("utf-8")

@@ -17,6 +17,7 @@ __all__ = [
     "RDF",
     "Property",
     "described",
+    "property_names",
     "read_properties",
     "with_properties",
     "without_properties",
@@ -111,6 +112,35 @@ def read_properties(
     if not xmp.startswith(b"</", max(end, 0)):
         raise ValueError("no rdf:RDF with a closing tag")
     return found, end
+
+
+def property_names(xmp: bytes) -> set[tuple[str, str]]:
+    """Namespace and name of all that an XMP packet states, however it spells its prefixes.
+
+    Args:
+        xmp: The packet, in UTF-8.
+
+    Raises:
+        ValueError: If the packet is not well-formed.
+    """
+    found: set[tuple[str, str]] = set()
+    parser = ParserCreate("utf-8", "\n")
+
+    def doctype(*_: object) -> None:
+        raise ValueError("a document type, which XMP has no use for")
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        for each in (name, *attributes):
+            namespace, _, local = each.rpartition("\n")
+            found.add((namespace, local))
+
+    parser.StartDoctypeDeclHandler = doctype
+    parser.StartElementHandler = start
+    try:
+        parser.Parse(xmp, True)
+    except ExpatError as error:
+        raise ValueError(str(error)) from error
+    return found
 
 
 def with_properties(xmp: bytes, end: int, properties: Mapping[Property, Sequence[str]]) -> bytes:

@@ -30,6 +30,16 @@ def every_constraint() -> list[Constraint]:
     return plain + [each.within(mask) for each in plain]
 
 
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.02])
+def test_a_random_change_in_a_mask_has_the_whole_length(share):
+    gray = torch.full((2, 3, 40, 50), 0.5)
+    mask = torch.rand(1, 1, 40, 50, generator=torch.Generator().manual_seed(4)) < share
+    ball = L2(0.7).within(mask)
+    x = ball.sample(gray, torch.Generator().manual_seed(5))
+    assert ball.size(x, gray) == pytest.approx([1, 1], rel=1e-5)
+    assert torch.equal(x.where(~mask, gray), gray)
+
+
 MEASURE = """
 import torch
 from photovax.attack.budgets import Perceptual

@@ -43,6 +43,19 @@ def case(name, folders, editor_folder):
     return OBJECTIVES.create(Part(name)), load_editor(str(folder), device=CPU)
 
 
+def test_an_instruction_may_change_all_places_whatever_the_mask(editor_folder, image, repaint):
+    model = load_editor(str(editor_folder), device=CPU)
+    losses = {}
+    for mode in ("instruct", "inpaint"):
+        decoy = AttentionDecoy(mode=mode)
+        for name, region in (("none", None), ("half", repaint), ("all", repaint | True)):
+            if mode == "instruct" or region is not None:
+                loss = decoy.bind(model, image, region)
+                losses[mode, name] = loss(image, Generator().manual_seed(3)).item()
+    assert losses["instruct", "half"] == losses["instruct", "none"] == losses["instruct", "all"]
+    assert losses["inpaint", "half"] < losses["inpaint", "all"]
+
+
 NAMES = ("context_attention", "attention_drift", "attention_decoy")
 
 

@@ -265,6 +265,13 @@ def test_a_sum_needs_what_its_terms_need():
     [
         ("edit_target", {"edit": {"mode": "instruct", "step": 3}}, "edit: .*step"),
         ("edit_drift", {"edit": {"mode": "paint"}}, "no mode named 'paint'"),
+        ("edit_drift", {"edit": "mine"}, "edit must be a table of settings, got 'mine'"),
+        (
+            *("edit_drift", {"edit": {"mode": "instruct", "steps": 2.5}}),
+            "steps must be a whole number from 1 to 1000, got 2.5",
+        ),
+        ("edit_drift", {"edit": {"mode": "instruct", "steps": "9"}}, "from 1 to 1000, got 9"),
+        ("edit_drift", {"edit": {"mode": "instruct", "prompt": 3}}, "prompt must be a text, got 3"),
         ("denoising_error", {"direction": "up"}, "raise or lower, got 'up'"),
         ("first_step_norm", {"shrink": 0.5}, "shrink must be from 0 to below 0.5"),
         ("context_attention", {"early": 2.0}, "early must be from 0 to 1, got 2"),
@@ -275,6 +282,16 @@ def test_a_sum_needs_what_its_terms_need():
 def test_wrong_options_are_refused(name, options, says, editor, images):
     with pytest.raises(UsageError, match=says):
         OBJECTIVES.create(Part(name, options)).bind(editor, images)
+
+
+def test_prompts_are_texts(editor, images):
+    edit = {"mode": "instruct", "steps": 1}
+    objective = OBJECTIVES.create(Part("edit_drift", {"edit": edit, "prompts": [1, 2]}))
+    with pytest.raises(UsageError, match="prompts must be texts, got 1"):
+        objective.bind(editor, images)(images, Generator().manual_seed(0))
+    wrong = OBJECTIVES.create(Part("edit_drift", {"edit": {"mode": "instruct", "steps": "x"}}))
+    with pytest.raises(UsageError, match="steps must be a whole number from 1 to 1000, got x"):
+        wrong.options_for("img2img")
 
 
 @pytest.mark.parametrize("name", list(PRESETS))

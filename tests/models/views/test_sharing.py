@@ -119,6 +119,11 @@ def test_a_wrong_chain_is_refused(views, error, match):
     ("name", "options", "match"),
     [
         ("jpeg", {"quality": 0}, "from 1 to 100, got 0"),
+        ("jpeg", {"quality": 75.5}, "quality must be a whole number, got 75.5"),
+        ("jpeg", {"subsampling": "4:1:1"}, "4:4:4 or 4:2:2 or 4:2:0, got '4:1:1'"),
+        ("short_side", {"times": float("nan")}, "finite times above 0, got nan"),
+        ("short_side", {"times": float("inf")}, "finite times above 0, got inf"),
+        ("tiles", {"down": 1.5}, "down must be a whole number, got 1.5"),
         ("resize", {"share": 0}, "above 0 and up to 4, got 0"),
         ("fit", {"width": 0, "height": 9}, "1 x 1 pixel or more, got 0 x 9"),
         ("resize", {"kernel": "cubic"}, "bicubic, bilinear, area, got 'cubic'"),

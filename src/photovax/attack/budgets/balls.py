@@ -219,7 +219,12 @@ class Within(_Pixelwise):
 
     def sample(self, origin: Tensor, generator: Generator) -> Tensor:
         """A random image of the ball, with the original outside the mask."""
-        return self.project(self.inner.sample(origin, generator), origin)
+        x = self.project(self.inner.sample(origin, generator), origin)
+        if self.unit != "length":
+            return x
+        # A length is that of all pixels: of one that a mask has shortened, the rest is made up.
+        longer = 1 / self.size(x, origin).clamp_min(1e-12).view(-1, 1, 1, 1)
+        return self.project((x - origin).mul_(longer).add_(origin), origin)
 
     def size(self, x: Tensor, origin: Tensor) -> Tensor:
         """The size of the change in the ball, (N,)."""

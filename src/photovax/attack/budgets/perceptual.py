@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from photovax.attack.budgets.balls import Levels
 from photovax.attack.budgets.contract import BUDGETS, LEVELS, Estimator, check_options
+from photovax.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +120,12 @@ class Perceptual(Levels):
             band=(0 < self.band <= 1, self.band, "above 0 and up to 1"),
             power=(self.power > 1, self.power, "above 1"),
         )
+        if not (self.view is None or isinstance(self.view, Viewing)) or not (
+            self.mask is None or hasattr(self.mask, "ndim")
+        ):
+            raise UsageError(
+                "budget perceptual has its view and mask from the photo: leave them out"
+            )
 
     @property
     def most(self) -> float:

@@ -203,7 +203,7 @@ class AttentionDecoy(_OfUNet):
             for block in blocks:
                 if block.cross and block.halved:
                     gap = block.answer - block.value[:, :, :1]
-                    if repaint is not None:
+                    if repaint is not None and self.mode == "inpaint":
                         gap = gap * F.interpolate(repaint.to(gap), block.grid).flatten(2)[..., None]
                     lengths.append(_length(gap))
             if not lengths:

@@ -47,6 +47,7 @@ class _ThroughEdit:
     def options_for(self, mode: str) -> Mapping[str, Any]:
         """The edit with another way of editing."""
         given = self.edit
+        _as_edit(given)
         changed = {**(asdict(given) if isinstance(given, Edit) else given), "mode": mode}
         if mode == "img2img":
             # At full strength the edit does not depend on the photo.
@@ -254,6 +255,8 @@ class FirstStepNorm(OfDenoiser):
 def _as_edit(edit: Edit | Mapping[str, Any]) -> Edit:
     if isinstance(edit, Edit):
         return edit
+    if not isinstance(edit, Mapping):
+        raise UsageError(f"edit must be a table of settings, got {edit!r}")
     try:
         return Edit(**edit)
     except TypeError as error:
@@ -270,6 +273,9 @@ def drawn(edit: Edit, prompts: Sequence[str], generator: Generator) -> Edit:
         raise UsageError(f"prompts must be a list, got {prompts!r}; put it in brackets")
     if not prompts:
         return edit
+    wrong = [prompt for prompt in prompts if not isinstance(prompt, str)]
+    if wrong:
+        raise UsageError(f"prompts must be texts, got {wrong[0]!r}")
     index = torch.randint(len(prompts), (), generator=generator, device=generator.device)
     return edit.asking(prompts[int(index)])
 

@@ -52,8 +52,8 @@ class ShortSide(View):
     def __post_init__(self) -> None:
         if self.pixels is not None and (self.pixels < 8 or self.pixels % 8):
             raise UsageError(f"view short_side needs a multiple of 8 pixels, got {self.pixels}")
-        if self.times <= 0:
-            raise UsageError(f"view short_side needs times above 0, got {self.times:g}")
+        if not 0 < self.times < math.inf:
+            raise UsageError(f"view short_side needs finite times above 0, got {self.times:g}")
 
     def fitted(self, size: int) -> ShortSide:
         """The view for a model whose input has a short side of ``size`` pixels."""
