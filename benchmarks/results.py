@@ -1,21 +1,20 @@
-"""The embedded editor's figures: ``python -m benchmarks.results OUT --photos FOLDER``.
+"""The figures of docs/results.md: ``python -m benchmarks.results OUT --photos FOLDER``.
 
 Each experiment is a plan like those of ``photovax evaluate``; all keep what is done in ``OUT``, so
 that they share photos and edits, an interrupted run goes on, and several processes with
 ``--shard`` help each other. Without ``--shard`` the report of each experiment is written to
 ``OUT/NAME``, and its tables are printed as Markdown. In all it takes hours.
 
-``--editor`` names another editor, which is then attacked as well. ``another-editor`` asks for
-nothing but instructions.
+Edits are the embedded editor's, which is also what is attacked, but for ``another-editor``. For all
+experiments ``--editor`` names another one.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from photovax.adversary.purify import PURIFICATIONS
 from photovax.attack.budgets import VISIBILITY
 from photovax.attack.presets import DEFAULT, INSTANT, LINF, MAX, ROBUST
 from photovax.evaluation.following import FOLLOWING
-from photovax.evaluation.plan import NONE, Asked, Plan, find_photos, load_edits, variants
+from photovax.evaluation.plan import NONE, Plan, find_photos, load_edits, variants
 from photovax.evaluation.plots import displacement_plot, survival_plot
 from photovax.evaluation.report import interval_text, markdown_table, share_text, write_report
 from photovax.evaluation.results import Results
@@ -93,7 +92,7 @@ class Experiment:
         seeds: Of each edit.
         metrics: Between two edits.
         visibilities: How much may be seen, where a recipe bounds that.
-        settings: Of edits, instead of the usual ones of the editor.
+        editor: What is attacked, and edits.
     """
 
     recipes: tuple[str, ...]
@@ -106,15 +105,12 @@ class Experiment:
     seeds: int = 1
     metrics: tuple[str, ...] = METRICS
     visibilities: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    editor: str = DEFAULT_MODEL
 
-    def plan(self, editor: str = DEFAULT_MODEL) -> Plan:
-        """What to do, against an editor and with it."""
-        asked: Iterable[Asked] = load_edits(None, editor)
+    def plan(self) -> Plan:
+        """What to do."""
         kept = [
-            replace(one, edit=replace(one.edit, **self.settings))
-            for one in asked
-            if not self.edits or one.name in self.edits
+            one for one in load_edits(None, self.editor) if not self.edits or one.name in self.edits
         ]
         return Plan(
             variants(self.recipes, self.levels, self.visibilities),
@@ -122,8 +118,8 @@ class Experiment:
             (NONE, *self.purifications),
             seeds=self.seeds,
             metrics=self.metrics,
-            models=(editor,),
-            editor=editor,
+            models=(self.editor,),
+            editor=self.editor,
         )
 
     def of(self, photos: Sequence[Path]) -> Sequence[Path]:
@@ -230,8 +226,7 @@ EXPERIMENTS = {
         ALL_RECIPES,
         recipes=(DEFAULT, LATENTS, MAX, "fast-diffusion", LINF),
         purifications=("jpeg75", "resize50", "denoiser-perceptual"),
-        # Small editors that ``training.train_editor`` made come nearest to exact edits so.
-        settings={"guidance": 1.0, "image_guidance": 1.0, "steps": 12},
+        editor="bench-flux2",
     ),
     "all-recipes-inpainting": replace(ALL_RECIPES, edits=ONE_EACH[1:2]),
     "half-the-budget": replace(THREE_SEEDS, levels=(8,)),
@@ -247,8 +242,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos and masks")
-    parser.add_argument("--weights", type=Path, help="folder with lpips-alex.safetensors")
-    parser.add_argument("--editor", default=DEFAULT_MODEL, help="name or folder of an editor")
+    parser.add_argument(
+        "--weights", type=Path, help="folder with lpips-alex.safetensors, and of other models"
+    )
+    parser.add_argument("--editor", help="name or folder of an editor")
     parser.add_argument(
         "--only", nargs="+", choices=EXPERIMENTS, help=f"all but {LARGE} if not given"
     )
@@ -263,9 +260,9 @@ def main() -> None:
         parser.error(missing[LEADING].line)
     for name in options.only or [each for each in EXPERIMENTS if each != LARGE]:
         experiment = EXPERIMENTS[name]
-        evaluation = Evaluation(
-            experiment.plan(options.editor), options.out, weights=options.weights
-        )
+        if options.editor is not None:
+            experiment = replace(experiment, editor=options.editor)
+        evaluation = Evaluation(experiment.plan(), options.out, weights=options.weights)
         own = experiment.of(photos)
         evaluation.run(own[index - 1 :: count])
         if count > 1:

@@ -253,7 +253,8 @@ def _held(weights: Path | None) -> dict[str, Held]:
             continue
         # Weights that --weights names itself would be taken for those of any name.
         unnamed = weights is not None and place in (weights, autoencoder_in(weights))
-        own_files = [place / file for file in entry.files]
+        lender = CATALOG[entry.lent.get("vae", name)]
+        own_files = [place / file for file in lender.files]
         if unnamed and not (own_files and all(file.is_file() for file in own_files)):
             continue
         whole = True
@@ -262,7 +263,7 @@ def _held(weights: Path | None) -> dict[str, Held]:
                 model_folder(name, weights=weights)
             except PhotovaxError:
                 whole = False
-        found[name] = Held(str(entry.folder or place), whole)
+        found[name] = Held(str(entry.folder if entry.packaged else place), whole)
     return found
 
 

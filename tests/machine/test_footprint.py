@@ -54,7 +54,10 @@ def test_recomputing_gives_the_same_gradient_for_less(name, editor_folder):
         model = load_autoencoder("embedded", device=CPU)
     elif name == "tiny":
         torch.manual_seed(0)
-        model = TinyAutoencoder(TINY["taef2"][1](), None, design="taef2", name="taef2", digest="")
+        _, encoder, decoder = TINY["taef2"]
+        assert decoder is not None
+        model = TinyAutoencoder(encoder(), decoder(), design="taef2", name="taef2", digest="")
+        objective = "decoded_drift"  # so that the decoder counts, too
     else:
         model = load_editor(str(editor_folder), device=CPU)
         objective = "denoising_error"

@@ -72,6 +72,8 @@ def load_autoencoder(
     if name not in CATALOG:
         folder = autoencoder_in(model_folder(name))
         return load_folder(folder, name=called(name), device=device, size=fed_size(name))
+    if "vae" in CATALOG[name].lent:
+        return _lent_autoencoder(name, device, weights)
     place = autoencoder_place(name, weights)
     by = None
     if place.is_file():
@@ -79,7 +81,7 @@ def load_autoencoder(
     elif check_fits(name, place):
         by = NAMED_BY_CONFIGURATION
     loaded = _load_known(name, place, device)
-    if CATALOG[name].folder is not None:
+    if CATALOG[name].packaged:
         by = PACKAGED
     elif weights is None or not place.is_relative_to(weights):
         by = NAMED_BY_HUB
@@ -88,6 +90,14 @@ def load_autoencoder(
 
         by = named_by_weights(name, loaded, place)
     loaded.identified_by = by
+    return loaded
+
+
+def _lent_autoencoder(name: str, device: torch.device, weights: Path | None) -> Autoencoder:
+    """The autoencoder that another model lends, as this model's."""
+    entry = CATALOG[name]
+    loaded = load_autoencoder(entry.lent["vae"], device=device, weights=weights)
+    loaded.name, loaded.size = name, entry.size
     return loaded
 
 
@@ -158,6 +168,8 @@ def pull(name: str, *, whole: bool) -> Path:
     if name not in CATALOG:
         raise no_model(name)
     entry = CATALOG[name]
+    if "vae" in entry.lent:
+        return pull(entry.lent["vae"], whole=False)
     if entry.folder is not None:
         return entry.folder
     return hub.pull(name, entry, whole=whole and entry.whole)

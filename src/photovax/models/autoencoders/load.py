@@ -7,7 +7,6 @@ Weights are read from safetensors only and converted to float32, the precision o
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from photovax.errors import ModelError
 from photovax.models.autoencoders.base import FrozenAutoencoder
 from photovax.models.autoencoders.families import FAMILIES
 from photovax.models.autoencoders.tiny import TinyAutoencoder
+from photovax.models.catalog.assembled import link
 from photovax.models.catalog.holdings import AUTOENCODER_PREFIXES, check_bytes
 from photovax.models.catalog.hub import STEMS
 from photovax.models.catalog.objects import json_object
@@ -187,8 +187,5 @@ def _from_lone_file(file: Path, config: Mapping[str, Any], name: str) -> Any:
         folder = Path(made)
         (folder / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
         weights = folder / f"{STEMS[0]}.safetensors"
-        try:
-            weights.symlink_to(file.resolve())
-        except OSError:  # on Windows, links need a permission
-            shutil.copyfile(file, weights)
+        link(weights, file)
         return load_module(folder, str(config["_class_name"]), None, name=name, shown=file)

@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 from photovax.digests import combined_digest, file_digest
 from photovax.errors import ModelError
 from photovax.models.catalog.holdings import AS_TOLD, check_bytes
+from photovax.models.catalog.places import joined
 from photovax.models.damaged import loading
 from photovax.models.padding import continued
 from photovax.models.recompute import Recomputed
@@ -35,7 +36,7 @@ class _Block(nn.Module):
             nn.ReLU(),
             _conv(channels, channels),
         )
-        self.pool = None
+        self.pool: nn.Module | None = None
         if pooled:
             self.pool = nn.Sequential(
                 nn.Conv2d(channels, 4 * channels, 1, bias=False),
@@ -43,6 +44,12 @@ class _Block(nn.Module):
                 nn.ReLU(),
                 nn.Conv2d(4 * channels, channels, 1, bias=False),
             )
+
+    def recompute(self) -> None:
+        """Keep the inputs of both branches only."""
+        if not isinstance(self.conv, Recomputed):
+            self.conv = Recomputed(self.conv)
+            self.pool = None if self.pool is None else Recomputed(self.pool)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pool is not None:
@@ -137,7 +144,7 @@ class TinyAutoencoder:
         Args:
             place: Folder with the project's ``DESIGN_encoder.pth`` and, if the family has a
                 decoder, ``DESIGN_decoder.pth``; or the hub's ``.safetensors`` file, with the layers
-                of both numbered as in diffusers.
+                of both numbered as in diffusers; or a folder with that as ``joined(DESIGN)``.
             design: Name in ``TINY``.
             name: Name of the model.
             device: Device to load it on.
@@ -150,6 +157,9 @@ class TinyAutoencoder:
         parts = {"encoder": make_encoder()}
         if make_decoder is not None:
             parts["decoder"] = make_decoder()
+        both = place / joined(design)
+        if both.is_file():
+            place = both
         digests = []
         for part, module in parts.items():
             file = place / f"{design}_{part}.pth" if place.is_dir() else place
@@ -174,9 +184,10 @@ class TinyAutoencoder:
 
     def recompute(self) -> None:
         """Use less memory and more time for the same gradients."""
-        for module in self._encoder.modules():
-            if isinstance(module, _Block) and not isinstance(module.conv, Recomputed):
-                module.conv = Recomputed(module.conv)
+        for part in filter(None, (self._encoder, self._decoder)):
+            for module in part.modules():
+                if isinstance(module, _Block):
+                    module.recompute()
 
     def in_pipelines(self) -> Any:
         """The same layers in an ``AutoencoderTiny``, for diffusers' pipelines.

@@ -43,14 +43,15 @@ def described(name: str) -> dict[str, Any]:
     if name not in CATALOG:
         return _described_folder(name, model_folder(name))
     entry = CATALOG[name]
-    whole = entry.whole
-    complete = entry.folder or _cached(entry, whole=whole)
-    part = None if complete is not None else _cached(entry, whole=False)
+    lender = entry.lent.get("vae", name)  # of what has to be downloaded
+    missing = CATALOG[lender]
+    complete = entry.folder if entry.packaged else _cached(missing, whole=missing.whole)
+    part = None if complete is not None else _cached(missing, whole=False)
     return {
         "summary": entry.summary,
         "here": complete is not None or part is not None,
         "whole": complete is not None,
-        "weights": _weights(name, entry, complete, part),
+        "weights": _weights(lender, missing, complete, part),
         "megabytes": 0.0 if entry.folder is None else _megabytes(entry.folder),
         "latent": str(entry.latent),
         "licence": entry.licence + (" (to be accepted on the hub)" if entry.gated else ""),
@@ -62,9 +63,9 @@ def described(name: str) -> dict[str, Any]:
         "edits": ", ".join(entry.edits),
         "proven": entry.proven,
         "note": entry.note,
-        "sources": [_source(source) for source in entry.sources],
-        "command": hub.command(name, entry.sources[0], whole=whole) if entry.sources else "",
-        "by hand": hub.by_hand(name, entry, whole=False) if entry.folder is None else "",
+        "sources": [_source(source) for source in missing.sources],
+        "command": _command(lender, missing),
+        "by hand": "" if entry.packaged else hub.by_hand(lender, missing, whole=False),
     }
 
 
@@ -123,6 +124,12 @@ def _weights(name: str, entry: Entry, complete: Path | None, part: Path | None) 
     if part is not None:
         return f"{part}, the autoencoder alone; {pull} --editor ({entry.download})"
     return f"{pull}{' [--editor]' if entry.whole else ''} ({entry.download})"
+
+
+def _command(name: str, entry: Entry) -> str:
+    if not entry.sources:
+        return ""
+    return hub.command(name, entry.sources[0], whole=entry.whole)
 
 
 def _source(source: Source) -> str:

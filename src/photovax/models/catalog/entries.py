@@ -103,7 +103,8 @@ class Entry:
         download: Approximate size of the download.
         config: Configuration of the autoencoder in diffusers, with its ``_class_name``; empty if
             it is none of diffusers' classes.
-        folder: Diffusers pipeline folder that ships with photovax, for the embedded model.
+        folder: Diffusers pipeline folder that ships with photovax, for our own models.
+        lent: Models of the catalogue that lend the parts which ``folder`` lacks, by part.
         sources: Repositories on the hub; ``pull`` downloads from the first, the others hold the
             same weights.
         files: Names of loose weight files that ``--weights FOLDER`` may hold instead.
@@ -121,12 +122,18 @@ class Entry:
     download: str
     config: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    lent: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
     files: tuple[str, ...] = ()
     size: int = 512
     edits: Mapping[Mode, Edit] = field(default_factory=dict)
     posterior: bool = True
     note: str = ""
+
+    @property
+    def packaged(self) -> bool:
+        """Whether all its weights ship with photovax."""
+        return self.folder is not None and not self.lent
 
     @property
     def gated(self) -> bool:
@@ -184,6 +191,7 @@ def _flux1(summary: str, repository: str, revision: str, pipeline: str) -> Entry
     )
 
 
+_MODELS = Path(__file__).parents[1]
 _UNET = ("unet", "text_encoder", "tokenizer", "scheduler", "feature_extractor")
 _SDXL = ("unet", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 _SD3 = (
@@ -215,6 +223,7 @@ _FLUX1_LATENT = Latent(16, 8, scale=0.3611, shift=0.1159)
 _FLUX2_LATENT = Latent(128, 16, note="2 x 2 neighbours as channels, by a batch norm's statistics")
 _FLUX2_DEV = "black-forest-labs/FLUX.2-dev"
 _FLUX2_DEV_REVISION = "26afe3a78bb242c0a8bb181dcc8937bb16e5c66c"
+_TAEF2_LATENT = Latent(32, 8)
 _FRAME_LATENT = Latent(16, 8, note="one frame, less each channel's mean, by its deviation")
 _UPCAST = (
     "NaN in half precision, so it is computed in float32; weights that do not overflow are in "
@@ -254,7 +263,7 @@ CATALOG: dict[str, Entry] = {
         memory="0.3 GB",
         pace="light",
         download="none",
-        folder=Path(__file__).parents[1] / "embedded",
+        folder=_MODELS / "embedded",
         size=256,
         edits={
             "instruct": Edit("instruct", guidance=1.5, image_guidance=1.3, steps=12),
@@ -695,7 +704,7 @@ CATALOG: dict[str, Entry] = {
     "taef2": Entry(
         summary="tiny stand-in for the autoencoder of FLUX.2",
         licence="MIT",
-        latent=Latent(32, 8),
+        latent=_TAEF2_LATENT,
         memory="1 GB",
         pace="light",
         download="10 MB",
@@ -714,6 +723,20 @@ CATALOG: dict[str, Entry] = {
         files=("taesana_encoder.pth",),
         posterior=False,
         note=_TAESD_NOTE,
+    ),
+    "bench-flux2": Entry(
+        summary="small editor on the latents of taef2, which stand in for FLUX.2's",
+        licence="MIT",
+        latent=_TAEF2_LATENT,
+        memory="0.5 GB",
+        pace="light",
+        download="10 MB, taef2's",
+        folder=_MODELS / "bench_flux2",
+        lent={"vae": "taef2", "text_encoder": "embedded", "tokenizer": "embedded"},
+        size=256,
+        edits={"instruct": Edit("instruct", guidance=1, image_guidance=1, steps=1)},
+        posterior=False,
+        note="an editor to measure with, on an autoencoder that others made",
     ),
 }
 

@@ -106,7 +106,7 @@ def check_used(names: Iterable[str], weights: Path | None) -> None:
         ModelError: If all models ship with photovax.
     """
     asked = tuple(names)
-    shipped = all(name in CATALOG and CATALOG[name].folder is not None for name in asked)
+    shipped = all(name in CATALOG and CATALOG[name].packaged for name in asked)
     if not shipped or weights is None or not weights.is_file():
         return
     found = held(", ".join(asked), weights)

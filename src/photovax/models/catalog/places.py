@@ -5,13 +5,14 @@ Imports nothing heavy, and downloads nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from photovax.digests import file_digest
 from photovax.errors import ModelError, UnknownName, UsageError, WeightsMissing
 from photovax.models.catalog import hub
+from photovax.models.catalog.assembled import assembled
 from photovax.models.catalog.entries import CATALOG
 from photovax.models.catalog.fits import AUTOENCODER_FOLDERS, check_pipeline
 from photovax.models.catalog.flows import flow_of
@@ -30,6 +31,7 @@ __all__ = [
     "fed_size",
     "holds_sdxl",
     "holds_transformer",
+    "joined",
     "loose_model",
     "model_folder",
     "no_model",
@@ -38,6 +40,7 @@ __all__ = [
     "weight_files",
 ]
 
+_INDEX = "model_index.json"
 _SETTINGS = ("*.json", "*/*.json", "*/*.txt")
 
 WANTED = (
@@ -54,7 +57,9 @@ def _pipeline_folder(name: str, weights: Path | None) -> Path:
     """
     entry = CATALOG[name]
     if entry.folder is not None:
-        return entry.folder
+        if entry.packaged:
+            return entry.folder
+        return assembled(name, _parts(entry.folder, entry.lent, weights))
     if not entry.whole:
         raise ModelError(f"model {name} is only an autoencoder: it cannot edit")
     if weights is not None and weights.is_file():
@@ -80,6 +85,8 @@ def autoencoder_place(name: str, weights: Path | None) -> Path:
         ModelError: If it is neither in ``weights`` nor in the hub's cache.
     """
     entry = CATALOG[name]
+    if "vae" in entry.lent:
+        return autoencoder_place(entry.lent["vae"], weights)
     if entry.folder is not None:
         return entry.folder / "vae"
     if weights is not None and weights.is_file():
@@ -101,14 +108,48 @@ def autoencoder_place(name: str, weights: Path | None) -> Path:
     raise _missing(name, weights, whole=False)
 
 
+def _parts(folder: Path, lent: Mapping[str, str], weights: Path | None) -> dict[str, Path]:
+    """The files of a pipeline, of which other models lend parts, by their place in its folder."""
+    own = {file.relative_to(folder).as_posix(): file for file in sorted(folder.glob("*/*"))}
+    own[_INDEX] = folder / _INDEX
+    for part, lender in lent.items():
+        if part == "vae":
+            place = autoencoder_place(lender, weights)
+        else:
+            place = _pipeline_folder(lender, weights) / part
+        if place.is_file():
+            own[f"{part}/{joined(lender)}"] = place
+            continue
+        loose = [place / file for file in CATALOG[lender].files]
+        held = loose and all(file.is_file() for file in loose)
+        files = loose if held else sorted(place.glob("*.*"))
+        own |= {f"{part}/{file.name}": file for file in files}
+    return own
+
+
+def joined(name: str) -> str:
+    """The name, in a folder, of the one file with both parts of a tiny model.
+
+    Not ``NAME.safetensors``, as which a perturbation network for the model may lie there.
+    """
+    return f"{name}_encoder_decoder.safetensors"
+
+
 def loose_model(folder: Path) -> str | None:
-    """The one catalogue's model whose loose files a folder holds instead of diffusers' files."""
+    """The one catalogue's model whose loose files a folder holds instead of diffusers' files.
+
+    These are its two ``.pth`` files, or the hub's one with both parts, as ``joined`` names it.
+    """
     if (folder / "config.json").is_file():
         return None
     found = [
         name
         for name, entry in CATALOG.items()
-        if entry.files and all((folder / file).is_file() for file in entry.files)
+        if entry.files
+        and (
+            all((folder / file).is_file() for file in entry.files)
+            or (folder / joined(name)).is_file()
+        )
     ]
     return found[0] if len(found) == 1 else None
 
