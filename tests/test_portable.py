@@ -105,6 +105,10 @@ def test_all_but_the_service_runs(photo_file, tmp_path):
         ["immunize", "photo.jpg", "--recipe", "quick.json", "--device", "cpu"],
         ["models", "list"],
         ["register", "list", "--data", "data"],
+        [
+            *("certificate", "issue", "photo.immunized.png", "--original", "photo.jpg"),
+            *("--data", "data", "--device", "cpu"),
+        ],
         ["certificate", "rotate", "--data", "data"],
     ]
     done = run(EVERY + RUNNING, json.dumps(commands), cwd=tmp_path)
