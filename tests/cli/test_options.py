@@ -22,6 +22,8 @@ REQUIRED = {
     "evaluate": [PHOTO, "-o", "out"],
     "renew": [PHOTO, "--certificate", "c.json"],
     "certificate issue": [PHOTO, "--original", PHOTO],
+    "certificate verify": ["c.json"],
+    "sign": [PHOTO],
     "serve": [],
     "train-immunizer": ["--photos", ".", "-o", "n.safetensors"],
     "models export-network": ["embedded", "-o", "n.onnx"],

@@ -14,7 +14,6 @@ from photovax.attack.presets import DEFAULT, load_recipe
 from photovax.cli import options
 from photovax.errors import UsageError
 from photovax.extras import extra_installed
-from photovax.pictures.pillow import MAX_PIXELS, printable_name
 from photovax.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,6 +94,7 @@ def issue(
     from photovax.pictures.atomic import write_text
     from photovax.pictures.outputs import Destination
     from photovax.pictures.photo import read_photo
+    from photovax.pictures.pillow import MAX_PIXELS
 
     target = output or certificate_of(photo)
     for each in (photo, original):
@@ -156,6 +156,7 @@ def verify_file(
     from photovax.certificates.container import holds_manifest, media_type
     from photovax.certificates.register import Register, gaps
     from photovax.pictures.photo import read_photo
+    from photovax.pictures.pillow import MAX_PIXELS, printable_name
 
     text = read_certificate(certificate)
     if photo is not None and not photo.exists():
@@ -206,6 +207,8 @@ def _data(found: Verification, lacks: tuple[Gap, ...]) -> dict[str, object]:
 
 
 def _lines(found: Verification, lacks: tuple[Gap, ...]) -> list[str]:
+    from photovax.pictures.pillow import printable_name
+
     says = found.certificate
     lines = [f"not valid: {reason}" for reason in found.reasons] or ["valid"]
     if not found.valid:

@@ -83,7 +83,7 @@ class Edit:
         for name, within in allowed.items():
             value = getattr(self, name)
             if not isinstance(value, int | float) or value not in within:
-                whole = "a whole number " if within.whole else ""
+                whole = "a whole number " if within.whole and not isinstance(value, int) else ""
                 raise UsageError(f"{name} must be {whole}{within}, got {value}")
         for name in ("prompt", "negative_prompt"):
             if not isinstance(getattr(self, name), str):
