@@ -134,7 +134,12 @@ def tidied(metadata: Metadata) -> tuple[Metadata, int, list[str]]:
         xmp = without_properties(xmp, _NS_TIFF, rb"Orientation")
         xmp = xmp and without_properties(xmp, _NS_XMP, rb"Thumbnails")
         with suppress(ValueError):
-            if xmp and (_NS_XMP.decode(), "Thumbnails") in property_names(xmp):
+            # Parsed only where the name is left at all: every photo that is read comes here.
+            if (
+                xmp
+                and b"Thumbnails" in xmp
+                and (_NS_XMP.decode(), "Thumbnails") in property_names(xmp)
+            ):
                 xmp = None  # in a spelling that was not found
         if xmp is None:
             notes.append("XMP that is not whole XML in UTF-8: not kept")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
-from xml.parsers.expat import ExpatError, ParserCreate
+from xml.parsers.expat import ExpatError, ParserCreate, XMLParserType
 from xml.sax.saxutils import escape
 
 __all__ = [
@@ -77,11 +77,8 @@ def read_properties(
     found: dict[Property, list[str]] = {each: [] for each in properties}
     inside: list[Property] = []
     end = -1
-    parser = ParserCreate("utf-8", "")  # names are namespace and name, concatenated
+    parser = _parser("")  # names are namespace and name, concatenated
     parser.buffer_text = True
-
-    def doctype(*_: object) -> None:  # its entities could expand without end
-        raise ValueError("a document type, which XMP has no use for")
 
     def start(name: str, attributes: dict[str, str]) -> None:
         for key in named.keys() & attributes.keys():
@@ -101,14 +98,10 @@ def read_properties(
         if name == RDF + "RDF":
             end = parser.CurrentByteIndex
 
-    parser.StartDoctypeDeclHandler = doctype
     parser.StartElementHandler = start
     parser.CharacterDataHandler = text
     parser.EndElementHandler = close
-    try:
-        parser.Parse(xmp, True)
-    except ExpatError as error:
-        raise ValueError(str(error)) from error
+    _parse(parser, xmp)
     if not xmp.startswith(b"</", max(end, 0)):
         raise ValueError("no rdf:RDF with a closing tag")
     return found, end
@@ -124,23 +117,35 @@ def property_names(xmp: bytes) -> set[tuple[str, str]]:
         ValueError: If the packet is not well-formed.
     """
     found: set[tuple[str, str]] = set()
-    parser = ParserCreate("utf-8", "\n")
-
-    def doctype(*_: object) -> None:
-        raise ValueError("a document type, which XMP has no use for")
+    parser = _parser("\n")
 
     def start(name: str, attributes: dict[str, str]) -> None:
         for each in (name, *attributes):
             namespace, _, local = each.rpartition("\n")
             found.add((namespace, local))
 
-    parser.StartDoctypeDeclHandler = doctype
     parser.StartElementHandler = start
+    _parse(parser, xmp)
+    return found
+
+
+def _parser(separator: str) -> XMLParserType:
+    """A parser whose names are a namespace, a separator and a name; it refuses document types."""
+    parser = ParserCreate("utf-8", separator)
+
+    def doctype(*_: object) -> None:  # its entities could expand without end
+        raise ValueError("a document type, which XMP has no use for")
+
+    parser.StartDoctypeDeclHandler = doctype
+    return parser
+
+
+def _parse(parser: XMLParserType, xmp: bytes) -> None:
+    """Parse a packet; ValueError if it is not well-formed."""
     try:
         parser.Parse(xmp, True)
     except ExpatError as error:
         raise ValueError(str(error)) from error
-    return found
 
 
 def with_properties(xmp: bytes, end: int, properties: Mapping[Property, Sequence[str]]) -> bytes:
