@@ -15,6 +15,7 @@ from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
 from photovax.service.workers import processes, supervisor
 from photovax.service.workers.room import lacking_bytes, worker_bytes
+from tests.service.asking import begun
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 UNLIMITED_1 = "9223372036854771712"
@@ -144,7 +145,7 @@ def test_a_second_worker_waits_for_memory(tmp_path, monkeypatch, capfd):
 
     monkeypatch.setattr(processes, "available_bytes", told)
     monkeypatch.setattr(processes, "_SHORT_OF_MEMORY", 0.1)
-    settings = Settings(tmp_path, workers=2, device="cpu", max_pixels=100_000_000)
+    settings = begun(Settings(tmp_path, workers=2, device="cpu", max_pixels=100_000_000))
     service = supervisor.Supervisor(settings, Jobs(settings.jobs, settings.pictures))
     said = ""
 

@@ -1,18 +1,21 @@
 """What watches the workers: restarts, one service a folder, tidying."""
 
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from photovax.errors import UsageError
+from photovax.errors import ModelError, UsageError
 from photovax.service.jobs.table import Jobs
 from photovax.service.settings import Settings
 from photovax.service.workers.processes import Processes
 from photovax.service.workers.supervisor import Supervisor
+from photovax.service.workers.worker import UNABLE, _Loading
+from tests.service.asking import begun
 from tests.service.jobs.rows import add_job, store_of
 
 
@@ -38,6 +41,49 @@ def test_a_service_that_stops_gives_back_the_attempts_of_workers_that_live(tmp_p
     given_back = jobs.get(job.id)
     assert given_back is not None
     assert given_back.attempt == (1 if died else 0)
+
+
+def test_a_worker_that_cannot_load_its_models_does_not_count(tmp_path, capfd):
+    """Probes would have been told that the service works, while every job failed."""
+    missing = tmp_path / "none.safetensors"
+    settings = begun(Settings(tmp_path, networks=(missing,), workers=1, device="cpu"))
+    jobs = Jobs(settings.jobs, settings.pictures)
+    crew = Processes(settings, jobs)
+    (worker,) = crew._workers
+
+    def tend_until(done: Callable[[], bool]) -> None:
+        end = time.monotonic() + 120
+        while not done():
+            assert time.monotonic() < end
+            crew.tend()
+            time.sleep(0.05)
+
+    try:
+        tend_until(lambda: crew.alive == 1)
+        tend_until(lambda: worker.able is False)
+        assert worker.process is not None
+        assert worker.process.poll() is None
+        assert crew.alive == 0
+        assert f"{missing}" in capfd.readouterr().err
+    finally:
+        crew.stop()
+
+
+def test_loading_is_tried_again_and_told_once(capfd, monkeypatch):
+    monkeypatch.setattr("photovax.service.workers.worker._LOAD_AGAIN", 0.0)
+    ours, theirs = os.pipe()
+    errors = [ModelError("no weights"), ModelError("no weights"), None]
+
+    def load() -> None:
+        if error := errors.pop(0):
+            raise error
+
+    loading = _Loading(load, "worker 1", theirs)
+    with open(ours, "rb") as pipe:
+        for _ in range(4):
+            loading.go_on()
+        assert pipe.read() == UNABLE  # and its end
+    assert capfd.readouterr().err.count("no weights") == 1
 
 
 def test_rows_are_deleted_seldom(tmp_path, monkeypatch):

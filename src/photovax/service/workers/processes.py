@@ -18,7 +18,7 @@ from photovax.service.jobs.table import Jobs
 from photovax.service.logs import say
 from photovax.service.settings import Settings
 from photovax.service.workers.room import lacking_bytes, worker_bytes
-from photovax.service.workers.worker import pack
+from photovax.service.workers.worker import UNABLE, pack
 
 __all__ = ["Processes"]
 
@@ -36,11 +36,18 @@ class _Worker:
     began: float = 0.0
     pause: float = 0.5
     again: float = 0.0
+    able: bool | None = None
 
     @property
-    def warm(self) -> bool:
-        """Whether its models are loaded: it closes its end of the pipe then."""
-        return self.pipe is not None and self.pipe.read(1) == b""
+    def alive(self) -> bool:
+        """Whether it runs, and has not said that its models cannot be loaded."""
+        return self.process is not None and self.process.poll() is None and self.able is not False
+
+    def listen(self) -> None:
+        """Find out whether its models are loaded: it closes its end of the pipe then."""
+        said = None if self.pipe is None or self.able else self.pipe.read(1)
+        if said is not None:
+            self.able = said != UNABLE
 
 
 class Processes:
@@ -65,7 +72,7 @@ class Processes:
     @property
     def alive(self) -> int:
         """See ``Crew.alive``."""
-        return sum(process.poll() is None for process in self._running)
+        return sum(worker.alive for worker in self._workers)
 
     def open(self) -> None:
         """See ``Crew.open``; they run on this machine."""
@@ -75,6 +82,7 @@ class Processes:
         for process in self._running:
             self._peak = max(self._peak, peak_resident_bytes(process.pid))
         for worker in self._workers:
+            worker.listen()
             self._tend(worker)
 
     def end(self, names: Sequence[str]) -> None:
@@ -107,7 +115,7 @@ class Processes:
         available = available_bytes()
         if available is None:
             return True
-        if not all(each.warm for each in self._workers if each.process is not None):
+        if any(each.able is None for each in self._workers if each.process is not None):
             return False  # their memory is known when their models are loaded
         each = worker_bytes(self._peak, self._settings.max_pixels)
         held = [resident_bytes(process.pid) for process in self._running]
@@ -156,6 +164,6 @@ class Processes:
                 worker.process.stdin.close()
         if worker.pipe is not None:
             worker.pipe.close()
-        worker.process = worker.pipe = None
+        worker.process = worker.pipe = worker.able = None
         with suppress(Unreachable):  # then its lease ends by itself
             self._jobs.release(worker.name, spare=not died)

@@ -39,7 +39,7 @@ class Crew(Protocol):
 
     @property
     def alive(self) -> int:
-        """Number of running workers."""
+        """Number of running workers, but for those whose models cannot be loaded."""
 
     def open(self) -> None:
         """Find the machines of the workers.
@@ -133,7 +133,7 @@ class Supervisor:
 
     @property
     def alive(self) -> int:
-        """Number of running workers."""
+        """Number of running workers, but for those whose models cannot be loaded."""
         return self._crew.alive
 
     def _rounds(self, do: Callable[[], None], pause: float) -> None:

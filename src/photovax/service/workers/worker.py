@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,11 @@ from photovax.service.logs import say
 from photovax.service.settings import Settings
 from photovax.service.workers.doing import AGAIN, POLL, do_here, work
 
-__all__ = ["pack", "run", "unpack"]
+__all__ = ["UNABLE", "pack", "run", "unpack"]
+
+UNABLE = b"!"
+"""What a worker says whose models cannot be loaded."""
+_LOAD_AGAIN = 60.0
 
 
 _PATHS = ("data", "weights", "sign_key", "sign_chain")
@@ -54,19 +59,17 @@ def run(settings: Settings, worker: str, warm: int) -> None:
     Args:
         settings: The service's.
         worker: Name of the worker in the table of jobs.
-        warm: File descriptor, closed when the models are loaded.
+        warm: File descriptor, closed when the models are loaded; ``UNABLE`` is written to it when
+            they cannot be.
     """
     from photovax.service.workers.bench import Bench
 
     me, jobs = f"worker {worker}", Jobs(settings.jobs, settings.pictures)
     bench = Bench(settings)
     do = partial(do_here, bench, jobs.pictures)
-    try:
-        bench.warm()
-    except PhotovaxError as error:  # jobs that need the model fail for the same reason
-        say(me, error.line)
-    os.close(warm)
+    loading = _Loading(bench.warm, me, warm)
     while True:
+        loading.go_on()
         try:
             job = jobs.claim(worker, settings.lease_seconds, attempts=settings.attempts)
             if job is None:
@@ -78,6 +81,28 @@ def run(settings: Settings, worker: str, warm: int) -> None:
         except Unreachable as error:
             say(me, str(error))
             time.sleep(AGAIN)
+
+
+class _Loading:
+    """Loads the models, and tries again where it cannot; jobs that need them fail meanwhile."""
+
+    def __init__(self, load: Callable[[], None], me: str, pipe: int) -> None:
+        self._load, self._me, self._pipe = load, me, pipe
+        self._next: float | None = 0.0
+
+    def go_on(self) -> None:
+        if self._next is None or time.monotonic() < self._next:
+            return
+        try:
+            self._load()
+        except PhotovaxError as error:
+            if not self._next:
+                say(self._me, error.line)
+                os.write(self._pipe, UNABLE)
+            self._next = time.monotonic() + _LOAD_AGAIN
+        else:
+            os.close(self._pipe)
+            self._next = None
 
 
 def _end_with_the_service() -> None:
