@@ -52,11 +52,11 @@ def survival(photos: list[Path], size: int) -> None:
             folder = Path(name)
             shrunk(path, size).save(folder / "small.png")
             shifts = []
-            began = time.perf_counter()
             for source, output in ((path, "large.out.png"), (folder / "small.png", "out.png")):
+                began = time.perf_counter()
                 result = immunizer.immunize(read_photo(source), recipe)
                 immunizer.save(result, folder / output)
-                seconds, began = time.perf_counter() - began, time.perf_counter()
+                seconds = time.perf_counter() - began
                 before, after = (np.asarray(shrunk(p, size)) for p in (source, folder / output))
                 found = latent_effect(model, before, after, immunizer.device, size=size)
                 shifts.append(found.shift)

@@ -1,7 +1,7 @@
-"""What a step costs beside the bare encoder: ``python -m benchmarks.overhead [--model taef2]``.
+"""What a step costs beside the bare model: ``python -m benchmarks.overhead [--model taef2]``.
 
-Both are timed in turn in one run, on the sample photo through the default recipe's views:
-steps of ``pgd``, and the same encoder's forward and backward on pictures already resized.
+Both are timed in turn in one run, on the sample photo through the default recipe's views: steps of
+``pgd``, and forward and backward of the same encoder and decoder on pictures already resized.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def main() -> None:
 
     def bare(images: Tensor) -> None:
         images = images.clone().requires_grad_()
-        torch.autograd.grad(model.encode(images).square().sum(), images)
+        torch.autograd.grad(model.decode_unclipped(model.encode(images)).square().sum(), images)
 
-    ours, encoder = [], []
+    ours, model_alone = [], []
     for _ in range(repeats + 1):
         steps: list[Step] = []
         pgd(
@@ -68,9 +68,9 @@ def main() -> None:
         for images in ready:
             bare(images)
         ours.append(sum(step.seconds for step in steps))
-        encoder.append(time.perf_counter() - began)
+        model_alone.append(time.perf_counter() - began)
     # The first turn warms up.
-    stepped, pure = median(ours[1:]), median(encoder[1:])
+    stepped, pure = median(ours[1:]), median(model_alone[1:])
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(
         f"{options.model}, {len(views)} steps of {DEFAULT}: {stepped:.2f} s, bare passes "

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from PIL import Image, ImageOps
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -73,9 +73,13 @@ def platform(folder: Path = Path("photos"), side: int = 1600, **options: Any) ->
 
 def resized(data: bytes, side: int) -> bytes:
     """Resize a picture file to a longest side, upright, as PNG: nothing is compressed twice."""
-    with Image.open(io.BytesIO(data)) as image:
-        small = ImageOps.exif_transpose(image).convert("RGB")
+    small = photovax.read_photo(data).to_image()  # upright, 8 bits, and not of any size
+    profile = small.info.get("icc_profile")
+    if small.mode in ("LA", "RGBA"):
+        ground = Image.new(small.mode.removesuffix("A"), small.size, "white")
+        ground.paste(small.convert(ground.mode), mask=small.getchannel("A"))
+        small = ground
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    small.save(out, "PNG")
+    small.save(out, "PNG", icc_profile=profile)
     return out.getvalue()

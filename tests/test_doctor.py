@@ -1,6 +1,8 @@
 import os
 import shutil
+import sys
 import tomllib
+from importlib.abc import MetaPathFinder
 from importlib.metadata import PackageNotFoundError
 
 import numpy as np
@@ -76,6 +78,18 @@ def test_what_computes_wrongly_cannot_work(monkeypatch, part, stands_for, proble
     found = doctor.diagnose(device="cpu")
     assert not found.works
     assert problem in (found.trial.problem or "")
+
+
+@pytest.mark.parametrize("error", [ImportError("no c10"), AttributeError("no array api")])
+def test_a_torch_that_cannot_be_imported_is_told(monkeypatch, error):
+    class Broken(MetaPathFinder):
+        def find_spec(self, name, *_):
+            if name == "torch":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    assert doctor._computing("cpu") == (None, f"PyTorch cannot be imported: {error}")
 
 
 def test_packages_that_are_missing_or_old_are_named(packages):

@@ -1,11 +1,12 @@
 import importlib
 import inspect
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -134,6 +135,7 @@ def test_recipes_and_models_may_be_paths(picture, settings, tmp_path, editor_fol
     (tmp_path / "mine.toml").write_text('preset = "fast-linf"\nsteps = 1\n')
     options = {"size": 64, "device": "cpu", "models": editor_folder}
     made = photovax.immunize(picture, recipe=tmp_path / "mine.toml", **options)
+    assert photovax.check(made, picture, **options).models.keys() == {editor_folder.name}
     same = photovax.immunize(picture, recipe=str(tmp_path / "mine.toml"), **options)
     assert np.array_equal(np.asarray(made), np.asarray(same))
 
@@ -179,6 +181,22 @@ def test_strengths_and_seeds_are_those_of_the_command_line(picture):
         photovax.immunize(picture, budget=3, visibility="low")
     with pytest.raises(UsageError, match="low"):
         photovax.immunize(picture, visibility="lowest")
+    with pytest.raises(UsageError, match="above 0 and up to 255 levels, got '8'"):
+        photovax.immunize(picture, budget=cast("float", "8"))
+
+
+def test_ctrl_c_ends_a_loop_over_pictures(picture, settings):
+    """It would have gone on with the next, and given back one that is hardly changed."""
+
+    def interrupt(_step):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        photovax.immunize(picture, callback=interrupt, **settings)
+    with pytest.raises(KeyboardInterrupt):  # after the first step, which has a result
+        photovax.immunize(
+            picture, callback=lambda _: signal.raise_signal(signal.SIGINT), **settings
+        )
 
 
 def test_a_mask_may_be_an_array_an_image_or_a_file(picture, settings, tmp_path):
@@ -208,6 +226,9 @@ def test_edits_are_pictures_too(picture, editor_folder):
     assert inpainted.size == made.size
     same = photovax.edit(picture, "a beach", mask=mask, **options)
     assert np.array_equal(np.asarray(same), np.asarray(inpainted))
+    for seed in (2**64, -1, 1.5):
+        with pytest.raises(UsageError, match="a seed must be a whole number from 0"):
+            photovax.edit(picture, "make it night", seed=cast("int", seed), **options)
     with pytest.raises(UsageError, match="a mask is for inpainting, not for instruct"):
         photovax.edit(picture, "make it night", mode="instruct", mask=mask, **options)
 

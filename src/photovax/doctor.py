@@ -220,7 +220,7 @@ def _computing(device: str) -> tuple[Computing | None, str | None]:
     """What PyTorch computes with, or None and the reason why it cannot be imported."""
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: a shared library is missing
+    except Exception as error:  # noqa: BLE001 - of versions that do not fit together, anything
         return None, f"PyTorch cannot be imported: {first_line(error)}"
     chosen = pick_device(device)
     card = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""

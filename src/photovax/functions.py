@@ -27,6 +27,7 @@ from photovax.pictures.compression import Quality, compression_for
 from photovax.pictures.masks import load_mask, white_of
 from photovax.pictures.photo import Photo, read_photo
 from photovax.pictures.types import WRITTEN_SUFFIXES
+from photovax.ranges import SEEDS
 
 if TYPE_CHECKING:
     from photovax.adversary.edits import Adversary
@@ -97,6 +98,7 @@ def immunize(
     Raises:
         PhotovaxError: If an argument, file or model cannot be used; its subclasses are those of
             ``photovax.errors``.
+        KeyboardInterrupt: If interrupted by Ctrl-C; ``Immunizer.immunize`` returns the best so far.
     """
     photo = _photo(picture)
     if isinstance(picture, str | Path) and not again:
@@ -105,7 +107,7 @@ def immunize(
     aim = None if visibility is None or isinstance(visibility, str) else Aim(jod=visibility)
     chosen = chosen.adjusted(levels=budget, visibility=visibility, mode=mode, size=size, seed=seed)
     immunizer = _immunizer(
-        (str(models),) if isinstance(models, str | Path) else tuple(map(str, models)),
+        _names(models),
         None if weights is None else Path(weights).resolve(),
         tuple(_State.of(Path(file)) for file in networks),
         device,
@@ -115,6 +117,8 @@ def immunize(
     result = immunizer.immunize(
         photo, chosen, mask=given, aim=aim, compression=compression, callback=callback
     )
+    if result.stopped == "interrupted":
+        raise KeyboardInterrupt
     if isinstance(picture, str | Path):
         result = replace(result, source=Path(picture))
     if isinstance(picture, Image.Image):
@@ -127,7 +131,7 @@ def check(
     picture: Picture,
     original: Picture,
     *,
-    models: str | Sequence[str] = DEFAULT_MODEL,
+    models: str | Path | Sequence[str] = DEFAULT_MODEL,
     weights: str | Path | None = None,
     size: int | None = None,
     survival: bool = False,
@@ -159,7 +163,7 @@ def check(
     return check_photo(
         _photo(picture),
         _photo(original),
-        models=models,
+        models=_names(models),
         weights=weights,
         size=size,
         survival=survival,
@@ -208,6 +212,8 @@ def edit(
             ``photovax.errors``.
     """
     photo = _photo(picture)
+    if seed not in SEEDS:
+        raise UsageError(f"a seed must be a whole number {SEEDS}, got {seed!r}")
     chosen = mode or ("instruct" if mask is None else "inpaint")
     if mask is not None and chosen != "inpaint":
         raise UsageError(f"a mask is for inpainting, not for {chosen}: leave one of them out")
@@ -219,6 +225,10 @@ def edit(
     repaint = None if mask is None else ~_mask(mask, photo)
     made = adversary.edit(photo.visible(), asked, seed=seed, repaint=repaint, size=size)
     return made if isinstance(picture, np.ndarray) else Image.fromarray(made)
+
+
+def _names(models: str | Path | Sequence[str]) -> tuple[str, ...]:
+    return (str(models),) if isinstance(models, str | Path) else tuple(map(str, models))
 
 
 @dataclass(frozen=True)

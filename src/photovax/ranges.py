@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any, cast
 
 from photovax.errors import UsageError
 
@@ -28,14 +30,17 @@ class Range:
     below: float | None = None
     whole: bool = False
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: Any) -> bool:
+        if not isinstance(value, Real):
+            return False
+        number = cast("float", value)
         return (
-            math.isfinite(value)
-            and (not self.whole or value == int(value))
-            and (self.least is None or value >= self.least)
-            and (self.above is None or value > self.above)
-            and (self.most is None or value <= self.most)
-            and (self.below is None or value < self.below)
+            math.isfinite(number)
+            and (not self.whole or number == int(number))
+            and (self.least is None or number >= self.least)
+            and (self.above is None or number > self.above)
+            and (self.most is None or number <= self.most)
+            and (self.below is None or number < self.below)
         )
 
     def __str__(self) -> str:

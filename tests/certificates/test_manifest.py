@@ -27,7 +27,14 @@ from photovax.certificates.keys import KeyRing, timestamp
 from photovax.certificates.verification import Seen
 from photovax.cli import app
 from photovax.digests import file_digest
-from photovax.errors import CertificateError, OutputExists, PhotovaxError, SaveError, UsageError
+from photovax.errors import (
+    CertificateError,
+    OutputExists,
+    PhotovaxError,
+    SaveError,
+    UnreadablePhoto,
+    UsageError,
+)
 from photovax.pictures.compression import compression_for
 from photovax.pictures.exif import Metadata
 from photovax.pictures.outputs import record_of
@@ -109,6 +116,12 @@ def _same(first: Photo, second: Photo) -> bool:
         and all(np.array_equal(alphas[0], each) for each in alphas)
         and first.metadata == second.metadata
     )
+
+
+def test_a_photo_that_is_not_there_is_named(c2pa, tmp_path):
+    made = _photovax("sign", tmp_path / "none.png")
+    assert isinstance(made.exception, UnreadablePhoto)
+    assert "none.png: cannot be read: No such file" in made.exception.line
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -24,8 +25,25 @@ def test_what_is_served_is_immunized_as_it_is_served(tmp_path):
     assert found.verdict.value != "FAIL"
 
 
+def test_a_photo_is_resized_as_it_is_shown():
+    wide = np.linspace(0, 65535, 64).round().astype(np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(np.tile(wide, (64, 1))).save(file, "PNG")
+    with Image.open(io.BytesIO(resized(file.getvalue(), 64))) as image:
+        assert image.mode == "L"
+        assert np.abs(np.asarray(image)[0] - wide / 257).max() <= 1
+    hidden = Image.new("RGBA", (64, 64), (200, 0, 0, 0))
+    file = io.BytesIO()
+    hidden.save(file, "PNG", icc_profile=b"")
+    with Image.open(io.BytesIO(resized(file.getvalue(), 32))) as image:
+        assert image.getcolors() == [(32 * 32, (255, 255, 255))]
+
+
 def test_other_uploads_are_refused(tmp_path):
     web = TestClient(platform(tmp_path / "photos"))
+    bomb = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(bomb, "PNG")
+    assert web.post("/photos", files={"photo": ("x.png", bomb.getvalue())}).status_code == 422
     assert web.post("/photos", files={"photo": ("x", b"no picture")}).status_code == 422
     assert web.post("/photos", files={"other": ("x", b"x")}).status_code == 422
     assert web.get("/photos/00000000-0000-4000-8000-000000000000").status_code == 404

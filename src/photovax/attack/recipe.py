@@ -239,7 +239,7 @@ class Recipe:
                 the length of the change.
         """
         if levels not in LEVELS:
-            raise UsageError(f"the largest change must be {LEVELS} levels, got {levels:g}")
+            raise UsageError(f"the largest change must be {LEVELS} levels, got {levels!r}")
         if not self.takes_levels:
             raise UsageError(
                 "the recipe takes no steps: its networks estimate thresholds, not levels",

@@ -159,7 +159,7 @@ class Client:
             ServiceError: If the service refuses.
         """
         data = {"prompt": prompt, "mode": mode, "seed": str(seed)}
-        return self._queued(job.links["edits"], data, {}, None)
+        return self._queued(_link(job, "edits"), data, {}, None)
 
     def get(self, job: RemoteJob) -> RemoteJob:
         """Return the present state of a job.
@@ -243,16 +243,16 @@ class Client:
                 (the map of visible change) or ``preview`` (the photo as PNG).
 
         Raises:
-            ServiceError: If it was deleted.
+            ServiceError: If it was deleted, or there is none.
         """
-        return self._ask("GET", job.links[which]).content
+        return self._ask("GET", _link(job, which)).content
 
     def save_photo(self, job: RemoteJob, path: str | Path) -> None:
         """Write the immunized photo to a new file.
 
         Raises:
             OutputExists: If the file exists.
-            ServiceError: If the photo was deleted.
+            ServiceError: If the photo was deleted, or there is no new one.
         """
         write_bytes(self.picture(job), Path(path))
 
@@ -261,9 +261,9 @@ class Client:
 
         Raises:
             OutputExists: If the file exists.
-            ServiceError: If the certificate was deleted.
+            ServiceError: If the certificate was deleted, or there is no new one.
         """
-        write_text(self._ask("GET", job.links["certificate"]).text, Path(path))
+        write_text(self._ask("GET", _link(job, "certificate")).text, Path(path))
 
     def models(self) -> list[Model]:
         """Return the service's register of models.
@@ -330,3 +330,8 @@ class Client:
     @staticmethod
     def _job(answer: httpx2.Response) -> RemoteJob:
         return RemoteJob.of(json_of(answer))
+
+
+def _link(job: RemoteJob, name: str) -> str:
+    """The path of something of a job; the service says why, if there is none."""
+    return job.links.get(name) or f"{job.links['self']}/{name}"

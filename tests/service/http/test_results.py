@@ -3,7 +3,10 @@
 import re
 import time
 
-from tests.service.asking import claimed, detail_of, pictures_in, post
+import pytest
+
+from photovax.client import Client, RemoteJob, ServiceError
+from tests.service.asking import HOME, claimed, detail_of, pictures_in, post
 
 
 def test_what_has_expired_says_so(idle, photo, tmp_path):
@@ -22,11 +25,20 @@ def test_what_has_expired_says_so(idle, photo, tmp_path):
 
 
 def test_a_renewal_that_lacked_nothing_has_nothing_new(idle, photo, tmp_path):
-    links = post(idle, photo.read_bytes()).json()["links"]
+    made = post(idle, photo.read_bytes()).json()
+    links = made["links"]
     jobs, job = claimed(tmp_path)
     jobs.finish(job, "w", {"lacking": [], "basis": None, "file": None})  # as the bench says
     detail_of(idle.get(links["self"] + "/photo"), 404, "no-photo")
     detail_of(idle.get(links["self"] + "/certificate"), 404, "no-certificate")
+    client = Client(HOME, http=idle)
+    done = client.get(RemoteJob.of(made))
+    assert done.state == "done"
+    with pytest.raises(ServiceError, match="lacked no model, so there is no new photo"):
+        client.save_photo(done, tmp_path / "new.png")
+    with pytest.raises(ServiceError, match="so there is no new one"):
+        client.save_certificate(done, tmp_path / "new.json")
+    assert not list(tmp_path.glob("new.*"))
 
 
 def test_health_and_figures(client, web, idle):

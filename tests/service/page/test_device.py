@@ -129,12 +129,16 @@ def test_what_moves_is_refused(page: Any, tmp_path: Path) -> None:
     names = ("a.gif", "b.webp", "c.png")
     for name in names:
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], loop=0)
+    frames[0].save(tmp_path / "once.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "still.gif")
     with Image.open(SAMPLE) as sample:
         sample.crop((0, 0, 64, 64)).save(tmp_path / "still.png")
-    page.set_input_files("#file", [tmp_path / name for name in (*names, "still.png")])
+    given = (*names, "once.gif", "still.gif", "still.png")
+    page.set_input_files("#file", [tmp_path / name for name in given])
     downloaded(page, "still.png").close()
     rows = page.locator("#list li")
-    for row in range(3):
+    assert "Done" in rows.nth(4).inner_text()
+    for row in range(4):
         assert "several frames" in rows.nth(row).inner_text()
 
 

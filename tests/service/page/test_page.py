@@ -565,6 +565,98 @@ def test_photos_that_are_dropped_or_pasted_can_be_deleted_while_they_are_uploade
             assert page.is_hidden("#outcome")
 
 
+def test_an_upload_that_fails_after_it_was_deleted_is_not_repeated(
+    browser: Any, endless: tuple[str, str], given_photo: Path
+) -> None:
+    address, token = endless
+    held: list[Any] = []
+    with opened(browser, address, ready="#token") as page:
+        page.fill("#token", token)
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#models li")
+        page.route("**/v1/immunizations", lambda route: held.append(route))
+        page.set_input_files("#file", given_photo)
+        page.get_by_text("Uploading", exact=True).wait_for()
+        page.get_by_label(f"Delete {given_photo.name}").click()
+        while not held:
+            page.wait_for_timeout(20)
+        held.pop().fulfill(status=422, json={"detail": "no picture"})
+        page.evaluate(GIVE, "drop")
+        page.get_by_text("Uploading", exact=True).wait_for()
+        while not held:
+            page.wait_for_timeout(20)
+        assert len(held) == 1
+        assert b"drop.png" not in (held[0].request.post_data_buffer or b"")  # names are not sent
+        playwright.expect(page.locator("#list li")).to_have_count(1)
+        page.get_by_label("Delete drop.png").click()
+        held.pop().abort()
+        playwright.expect(page.locator("#list li")).to_have_count(0)
+        page.wait_for_timeout(100)
+        assert not held
+
+
+def test_a_photo_that_could_not_be_deleted_is_still_there_to_be(
+    browser: Any, endless: tuple[str, str], given_photo: Path
+) -> None:
+    address, token = endless
+    with opened(browser, address, ready="#token") as page:
+        page.fill("#token", token)
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#models li")
+        page.set_input_files("#file", given_photo)
+        playwright.expect(page.locator("#list li")).to_contain_text("step", timeout=PATIENCE)
+        (job,) = ids_of(page)
+        page.route(f"**/v1/immunizations/{job}", lambda route: route.fulfill(status=503, json={}))
+        delete = page.get_by_label(f"Delete {given_photo.name}")
+        delete.click()
+        page.get_by_text("The service answered 503.").wait_for()
+        assert ids_of(page) == [job]
+        page.unroute(f"**/v1/immunizations/{job}")
+        delete.click()
+        playwright.expect(page.locator("#list li")).to_have_count(0)
+        asked = httpx2.get(
+            f"{address}/v1/immunizations/{job}", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert asked.json()["state"] == "cancelled"
+
+
+def test_what_is_deleted_is_the_photo_that_is_shown(
+    page: Any, given_photo: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{name}.png" for name in ("one", "two")]
+    for file in files:
+        shutil.copy(given_photo, file)
+    page.set_input_files("#file", files)
+    playwright.expect(page.locator(".pick:enabled")).to_have_count(2, timeout=PATIENCE)
+    playwright.expect(page.locator("#outcome-title")).to_have_text("one.png")
+    one, two = ids_of(page)
+    page.route(f"**/v1/immunizations/{two}/photo", lambda route: route.abort())
+    page.get_by_text("two.png", exact=True).click()
+    page.get_by_text("The service cannot be reached.").wait_for()
+    with page.expect_request(lambda asked: asked.method == "DELETE") as deleted:
+        page.click("#forget")
+    assert deleted.value.url.endswith(one)
+    page.get_by_text("Deleted from the server.").wait_for()
+    assert ids_of(page) == [two]
+
+
+def test_a_proxy_without_its_service_for_a_moment_ends_no_photo(
+    page: Any, given_photo: Path
+) -> None:
+    statuses = [502, 503]
+
+    def between(route: Any) -> None:
+        if statuses:
+            route.fulfill(status=statuses.pop(), body="<h1>Bad gateway</h1>")
+        else:
+            route.continue_()
+
+    page.route("**/events", between)
+    page.set_input_files("#file", given_photo)
+    page.wait_for_selector(".pick:enabled")
+    assert not statuses
+
+
 def test_fields_take_what_is_dropped_on_them(page: Any) -> None:
     """Photos there are for a check, and text for a prompt: neither is immunized."""
     taken = page.evaluate(

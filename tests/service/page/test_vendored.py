@@ -19,7 +19,7 @@ def test_the_files_of_the_runtime_are_those_that_were_published() -> None:
     found = {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest()
         for file in RUNTIME.iterdir()
-        if file.suffix in {".mjs", ".wasm"}
+        if file.suffix in {".js", ".wasm"}
     }
     assert found == told
 

@@ -43,12 +43,13 @@ async function work() {
       results.set(entry.pick, await immunized(entry));
       say("Done");
       entry.pick.disabled = false;
-      if (!waiting.length || !shown) await open(entry.pick);
     } catch (error) {
       entry.item.classList.add("failed");
       say(error.message);
     }
     entry.bar.hidden = true;
+    // Another that is opened while this one loads takes its place, which is no failure of this one.
+    if (results.has(entry.pick) && (!waiting.length || !shown)) await open(entry.pick).catch(() => {});
   }
   busy = false;
 }
@@ -69,11 +70,24 @@ async function pixels(blob) {
   return { sheet, data: sheet.getImageData(0, 0, width, height) };
 }
 
+// The number of pictures in a GIF: after its head, extensions and pictures, each in blocks with their length before them.
+function framesOfGif(bytes) {
+  const colours = (at) => (bytes[at] & 128 ? 3 << ((bytes[at] & 7) + 1) : 0);
+  let [at, count] = [13 + colours(10), 0];
+  while (bytes[at] === 0x21 || bytes[at] === 0x2c) {
+    if (bytes[at] === 0x2c) count += 1;
+    at += bytes[at] === 0x2c ? 11 + colours(at + 9) : 2;
+    while (bytes[at]) at += bytes[at] + 1;
+    at += 1;
+  }
+  return count;
+}
+
 // Whether a file holds several frames, of which a canvas shows the first.
 async function moves(blob) {
   const head = new Uint8Array(await blob.slice(0, 65536).arrayBuffer());
   const text = new TextDecoder("latin1").decode(head);
-  if (text.startsWith("GIF8")) return text.includes("NETSCAPE2.0");
+  if (text.startsWith("GIF8")) return framesOfGif(new Uint8Array(await blob.arrayBuffer())) > 1;
   if (text.startsWith("PNG", 1)) return text.split("IDAT", 1)[0].includes("acTL");
   if (text.startsWith("RIFF") && text.startsWith("WEBPVP8X", 8)) return (head[20] & 2) > 0;
   return text.startsWith("ftypavis", 4);

@@ -18,6 +18,7 @@ const UNKNOWN = "The small editor was not trained on this request. What it makes
   + "says nothing about the effect. The list of the field above has requests that it knows.";
 let most = Infinity; // bytes of one upload
 let shown = null; // the photo whose result is shown
+let wanted = null; // the one whose result is loaded
 let awaited = false; // whether the next result is to be shown by itself
 
 function complain(error) {
@@ -62,8 +63,7 @@ function figures({ visible, seen, models, notes }) {
 }
 
 async function open(entry) {
-  shown = entry;
-  sessionStorage.setItem("shown", entry.job.id);
+  wanted = entry;
   const { original, photo, certificate, flip, preview } = entry.job.links;
   let got;
   try {
@@ -72,7 +72,9 @@ async function open(entry) {
     complain(error);
     return;
   }
-  if (shown !== entry) return; // another was chosen meanwhile
+  if (wanted !== entry) return; // another was chosen meanwhile
+  shown = entry;
+  sessionStorage.setItem("shown", entry.job.id);
   const [first, second, says, map, seen] = got;
   const { result } = entry.job;
   const stem = entry.name.replace(/\.[^.]*$/, "");

@@ -72,13 +72,13 @@ function end(entry, stage, failed) {
   entry.over = true;
   entry.bar.hidden = true;
   entry.item.classList.toggle("failed", failed);
-  entry.again.hidden = !(failed && entry.file);
+  entry.again.hidden = !(failed && (entry.file || goesOn(entry)));
   entry.pick.disabled = failed;
   say(entry, stage);
 }
 
 function save() {
-  const ids = entries.filter((entry) => entry.job).map((entry) => entry.job.id);
+  const ids = entries.filter((entry) => entry.job && !entry.dropped).map((entry) => entry.job.id);
   history.replaceState(null, "", ids.length ? `#photos=${ids.join(".")}` : location.pathname + location.search);
   for (const entry of entries) if (entry.job) kept[entry.job.id] = entry.name;
   for (const id of Object.keys(kept)) if (!ids.includes(id)) delete kept[id];
@@ -90,20 +90,25 @@ export function add(files, strength, forbid) {
   upload();
 }
 
+// Whether the service may have a job that was lost sight of.
+const goesOn = (entry) => Boolean(entry.job) && !service.over(entry.job);
+
 function retry(entry) {
-  Object.assign(entry, { over: false, job: null });
+  const again = goesOn(entry);
+  Object.assign(entry, { over: false, job: again ? entry.job : null });
   entry.item.classList.remove("failed");
   entry.bar.hidden = false;
   entry.again.hidden = true;
-  say(entry, BRIEF[0]);
-  upload();
+  say(entry, BRIEF[again ? 1 : 0]);
+  if (again) follow(entry);
+  else upload();
 }
 
 // Uploads one photo after another. Without a token the rest waits for it.
 export async function upload() {
   if (uploads) return;
   uploads = true;
-  for (let entry; (entry = entries.find((each) => !each.job && !each.over)); ) {
+  for (let entry; (entry = entries.find((each) => !each.job && !each.over && !each.dropped)); ) {
     say(entry, "Uploading");
     try {
       entry.job = await service.immunize(entry.file, entry.strength, entry.forbid);
@@ -115,8 +120,8 @@ export async function upload() {
       }
       if (!entry.dropped) end(entry, error.message, true);
     }
-    if (entry.dropped) remove(entry);
-    else if (entry.job) {
+    if (entry.dropped) await remove(entry);
+    if (entry.job && !entry.dropped) {
       save();
       follow(entry);
     }
@@ -130,12 +135,14 @@ async function follow(entry) {
       report(entry, entry.job);
       entry.job = await service.follow(entry.job, (state) => service.over(state) || report(entry, state));
     }
-    if (entry.dropped) return;
+    if ((entry.missed = entry.dropped)) return;
     const { state, result, error } = entry.job;
     if (state !== "done") throw new Error(error?.message ?? `It was ${state}.`);
     end(entry, `Done: ${worst(result)}`, false);
     tell.done(entry);
   } catch (error) {
+    if ((entry.missed = entry.dropped)) return;
+    if (error.status === 404 || error.status === 410) entry.job = null;
     end(entry, error.message, true);
   }
 }
@@ -145,21 +152,31 @@ export function worst(result) {
   return ["FAIL", "WEAK"].find((verdict) => found.includes(verdict)) ?? "PASS";
 }
 
-// Removes a photo from the list, and from the server once it is there.
-export async function remove(entry) {
-  entry.dropped = true;
-  entry.item.remove();
-  $("queue").hidden = !$("list").children.length;
-  if (!entry.job && entry.stage === "Uploading") return; // it is removed when that has ended
-  entries.splice(entries.indexOf(entry), 1);
+function leave(entry, dropped) {
+  entry.dropped = entry.item.hidden = dropped;
+  $("queue").hidden = [...$("list").children].every((item) => item.hidden);
   save();
-  if (!entry.job) return;
+}
+
+// Removes a photo from the server, if it is there, and from the list.
+export async function remove(entry) {
+  const uploading = !entry.job && entry.stage === "Uploading" && !entry.dropped;
+  leave(entry, true);
+  if (uploading) return; // it is removed when that has ended
   try {
-    await service.remove(entry.job);
+    if (entry.job) await service.remove(entry.job);
   } catch (error) {
-    if (error.status !== 404 && error.status !== 410) tell.refused(error);
+    if (error.status !== 404 && error.status !== 410) {
+      leave(entry, false);
+      if (entry.missed) follow(entry);
+      tell.refused(error);
+      return;
+    }
   }
-  tell.removed(entry);
+  if (!entries.includes(entry)) return; // it was asked for twice
+  entries.splice(entries.indexOf(entry), 1);
+  entry.item.remove();
+  if (entry.job) tell.removed(entry);
 }
 
 // Finds the jobs that the address names, as after a reload.

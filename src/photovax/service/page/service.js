@@ -1,5 +1,6 @@
 // Requests to the service. A token is kept in this tab only.
 
+const PASSING = [0, 429, 502, 503, 504]; // no answer, or one of a proxy while the service starts again
 const FOLLOWED = 3; // jobs at the same time: a browser opens six connections to one server
 let token = sessionStorage.getItem("token") ?? "";
 let free = FOLLOWED;
@@ -92,9 +93,9 @@ export async function followNow(followed, changed) {
       throw new Problem(0, "The connection to the service was lost.");
     } catch (error) {
       // The service may have been restarted; the job goes on.
-      const gone = error instanceof Problem && error.status > 0;
+      const gone = error instanceof Problem && !PASSING.includes(error.status);
       if (gone || tries >= 10) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await new Promise((resolve) => setTimeout(resolve, 1000 * (tries + 1)));
     }
   }
 }

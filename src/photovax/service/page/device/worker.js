@@ -1,12 +1,13 @@
 // Immunizes in a thread of its own: one pass of the graph, in this browser alone.
 
-import * as ort from "./runtime/ort.wasm.min.mjs";
+import * as ort from "./runtime/ort.wasm.min.js";
 import { sizes } from "./sizes.js";
 
 const WEIGHTS = "embedded.safetensors";
 const TOLERANCE = 1e-4; // of photovax.attack.budgets
 const here = (name) => new URL(name, import.meta.url).href;
-ort.env.wasm.wasmPaths = here("runtime/");
+const RUNTIME = "runtime/ort-wasm-simd-threaded";
+ort.env.wasm.wasmPaths = { mjs: here(`${RUNTIME}.js`), wasm: here(`${RUNTIME}.wasm`) };
 ort.env.logLevel = "error";
 const sessions = {};
 let weights = null;
