@@ -1,4 +1,6 @@
-"""The figures of docs/results.md: ``python -m benchmarks.results OUT --photos FOLDER``.
+"""The figures of docs/results.md and docs/paper.md.
+
+    python -m benchmarks.results OUT --photos FOLDER --weights FOLDER
 
 Each experiment is a plan like those of ``photovax evaluate``; all keep what is done in ``OUT``, so
 that they share photos and edits, an interrupted run goes on, and several processes with

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,13 @@ IIM = b"".join(
         dataset(120, b"A harbour\nat dawn"),
     ]
 )
+
+
+UUIDS = {
+    "exif": b"JpgTiffExif->JP2",
+    "xmp": bytes.fromhex("be7acfcb97a942e89c71999491e3afac"),
+    "iptc": bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"),
+}
 
 
 def encoded(kind: str, **options) -> bytes:
@@ -83,8 +91,17 @@ def xmp_of(path: Path) -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
 
 
+def jpeg2000(**blocks: bytes) -> bytes:
+    """A JP2 with blocks of metadata behind its picture, as ExifTool writes them."""
+    data = encoded("JPEG2000", irreversible=False)
+    for kind, block in blocks.items():
+        data += struct.pack(">I4s", 24 + len(block), b"uuid") + UUIDS[kind] + block
+    return data
+
+
 SOURCES = {
     "JPEG": jpeg,
+    "JPEG 2000": lambda: jpeg2000(iptc=IIM),
     "TIFF": lambda: tiff(7, IIM),
     "TIFF of bytes": lambda: tiff(1, IIM),
     "TIFF of whole numbers": lambda: tiff(4, PADDED),
@@ -269,3 +286,21 @@ def test_a_text_named_as_a_property_of_the_picture_is_a_text(tmp_path: Path) -> 
     assert ("comment", "y") in photo.metadata.texts
     assert all(note.startswith("PNG text") for note in photo.notes)
     assert np.array_equal(photo.pixels, smooth())
+
+
+def test_exif_and_xmp_of_jpeg_2000_are_kept(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[271], exif[274] = "Leica", 6
+    photo = read_photo(jpeg2000(exif=exif.tobytes().removeprefix(b"Exif\0\0"), xmp=XMP))
+    plainly = read_photo(jpeg2000())
+    assert np.array_equal(photo.pixels, np.rot90(plainly.pixels, -1))  # as its EXIF says
+    same = read_photo(encoded("WEBP", lossless=True, exif=exif.tobytes(), xmp=XMP))
+    assert replace(photo.metadata, texts=()) == same.metadata
+    assert photo.metadata.xmp is not None
+    assert photo.notes == ()
+    write_photo(photo, tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        kept = image.getexif()
+        assert (kept[271], kept.get(274, 1)) == ("Leica", 1)
+    cut = jpeg2000() + struct.pack(">I4s", 20, b"uuid") + UUIDS["xmp"]
+    assert read_photo(cut).metadata.xmp is None

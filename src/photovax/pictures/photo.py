@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,7 @@ from photovax.pictures.companions import companions, without_pointers
 from photovax.pictures.compression import Compression, compression_of
 from photovax.pictures.exif import Metadata, tidied
 from photovax.pictures.gain_map import GainMap
+from photovax.pictures.jpeg2000 import blocks_in_boxes
 from photovax.pictures.orientation import upright
 from photovax.pictures.pillow import (
     DECODER_ERRORS,
@@ -268,6 +270,7 @@ def _photo(image: Image.Image, name: str, file: BinaryIO | None) -> Photo:
     _refuse_what_would_mislead(image, name)
     _refuse_several(image, name)
     beside = companions(image, file)
+    blocks = blocks_in_boxes(file) if image.format == "JPEG2000" and file is not None else {}
     bits, mode_in_file = bits_per_channel(image), raw_mode(image)
     try:
         colour = colour_in_file(image)
@@ -275,7 +278,7 @@ def _photo(image: Image.Image, name: str, file: BinaryIO | None) -> Photo:
         if told != 8:
             notes.append(f"{told}-bit channels: a saved copy has 8 bits")
         image.load()
-        found, orientation, lost = tidied(_metadata(image, colour, notes))
+        found, orientation, lost = tidied(_metadata(image, colour, blocks, notes))
         notes += lost
         found = without_pointers(found)
         if image.format in ("TIFF", "HEIF"):
@@ -320,9 +323,18 @@ def _refuse_several(image: Image.Image, name: str) -> None:
         )
 
 
-def _metadata(image: Image.Image, colour: FileColour, notes: list[str]) -> Metadata:
-    """The metadata of a loaded image, without values of wrong types."""
-    info = image.info
+def _metadata(
+    image: Image.Image, colour: FileColour, blocks: Mapping[str, bytes], notes: list[str]
+) -> Metadata:
+    """The metadata of a loaded image, without values of wrong types.
+
+    Args:
+        image: Loaded image.
+        colour: What its file says of colours.
+        blocks: Blocks of metadata that Pillow does not read; see ``blocks_in_boxes``.
+        notes: List that a line is added to for what is not kept.
+    """
+    info: dict[Any, Any] = {**image.info, **blocks}
     exif, xmp, iptc = info.get("exif"), info.get("xmp"), None
     try:
         if isinstance(image, TiffImageFile):
@@ -332,7 +344,7 @@ def _metadata(image: Image.Image, colour: FileColour, notes: list[str]) -> Metad
     except DECODER_ERRORS:
         notes.append("damaged EXIF: not kept")
     try:
-        iptc = iptc_of(image)
+        iptc = iptc_of(image, info.get("iptc"))
         xmp = xmp or raw_profile(image, "xmp")
     except DECODER_ERRORS:
         notes.append("damaged IPTC or XMP: not kept")

@@ -60,13 +60,17 @@ KEYWORDS = frozenset(_PROPERTIES)
 _TECHNICAL = ("Software", "Thumb::", "date:", "exif:", "icc:", "png:", "signature", "tiff:")
 
 
-def iptc_of(image: Image.Image) -> bytes | None:
+def iptc_of(image: Image.Image, block: bytes | None = None) -> bytes | None:
     """The IIM of a loaded image, as in its file.
+
+    Args:
+        image: Loaded image.
+        block: IIM of its file that Pillow does not read, or None.
 
     Raises:
         ValueError: If there is one that is damaged.
     """
-    found = [raw_profile(image, "iptc") or b""]
+    found = [block or b"", raw_profile(image, "iptc") or b""]
     if isinstance(blocks := image.info.get("photoshop"), dict):  # of JPEG
         found.append(blocks.get(IIM_BLOCK, b""))
     if isinstance(image, TiffImageFile):
