@@ -27,6 +27,7 @@ from photovax.pictures.sample import SAMPLE, SAMPLE_MASK
 
 FEW = 3
 
+
 def measured(preset: str, model: str, weights: Path | None, threads: int) -> tuple[int, int, float]:
     """Bytes held once the photo is read, bytes at the peak, and seconds of all steps."""
     torch.set_num_threads(threads)

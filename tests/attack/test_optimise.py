@@ -5,7 +5,7 @@ import torch
 from torch import Generator
 
 from photovax.attack.budgets import L2, Linf, Within
-from photovax.attack.losses import Weighed
+from photovax.attack.losses import Weighed, score
 from photovax.attack.optimise import SCHEDULES, Steps, pgd
 from photovax.errors import GradientError, LossShapeError
 
@@ -113,6 +113,19 @@ def test_a_mask_holds_during_the_whole_descent():
 
 def test_the_same_seed_gives_the_same_bytes():
     assert torch.equal(descend(steps=3).x, descend(steps=3).x)
+
+
+def test_a_loss_that_is_listed_twice_is_scored_once_and_weighs_twice():
+    calls = []
+
+    def other(x, generator):
+        calls.append(generator)
+        return (x * OTHER).flatten(1).sum(1)
+
+    found = score([linear_loss, other, other], ORIGIN)
+    assert len(calls) == 1
+    wanted = (linear_loss(ORIGIN, None) + 2 * (ORIGIN * OTHER).flatten(1).sum(1)) / 3
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_the_best_image_is_kept_not_the_last():

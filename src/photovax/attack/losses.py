@@ -36,14 +36,17 @@ def score(losses: Sequence[LossFn], x: Tensor, *, draws: int = 1, seed: int = 0)
     """The mean of all losses (N,), without gradients.
 
     Args:
-        losses: Losses.
+        losses: Losses; one that is there several times is evaluated once in a draw.
         x: Images (N, C, H, W) in [0, 1].
         draws: Number of evaluations of each loss, with different random numbers.
         seed: Seed of the random numbers.
     """
     generator = Generator(device=x.device).manual_seed(seed)
     with torch.no_grad():
-        drawn = [loss(x, generator) for _ in range(draws) for loss in losses]
+        drawn = list[Tensor]()
+        for _ in range(draws):
+            found = {loss: loss(x, generator) for loss in dict.fromkeys(losses)}
+            drawn += [found[loss] for loss in losses]
         return torch.stack(drawn).mean(0)
 
 
