@@ -359,7 +359,7 @@ def test_the_figures_of_the_answers_are_those_that_were_measured():
     text = re.sub(r"\]\([^)]*\)", "", (DOCS / "faq.md").read_text("utf-8"))
     measured = " ".join(
         (DOCS / f"{name}.md").read_text("utf-8")
-        for name in ("results", "threat-model", "checks", "networks")
+        for name in ("results", "paper", "experiments", "threat-model", "checks", "networks")
     )
     told = set(numbers.findall(text)) - {"9.7"}  # a number to type
     assert len(told) > 20
