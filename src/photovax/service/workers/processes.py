@@ -41,7 +41,8 @@ class _Worker:
     @property
     def alive(self) -> bool:
         """Whether it runs, and has not said that its models cannot be loaded."""
-        return self.process is not None and self.process.poll() is None and self.able is not False
+        process = self.process  # another thread may replace it
+        return process is not None and process.poll() is None and self.able is not False
 
     def listen(self) -> None:
         """Find out whether its models are loaded: it closes its end of the pipe then."""
