@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,23 @@ def told_slowly(route: Any) -> None:
 def ids_of(page: Any) -> list[str]:
     """The jobs that the page's address names."""
     return str(page.url).partition("#photos=")[2].split(".")
+
+
+@contextmanager
+def admitted(browser: Any, address: str, token: str) -> Iterator[Any]:
+    """The page of a service that asks for a token, once it has taken it."""
+    with opened(browser, address, ready="#token") as page:
+        page.fill("#token", token)
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#models li")
+        yield page
+
+
+def asked_for(page: Any, held: list[Any]) -> Any:
+    """The next request that is held; the browser tells of it on another way."""
+    while not held:
+        page.wait_for_timeout(20)
+    return held.pop()
 
 
 @pytest.fixture(scope="module")
@@ -540,23 +558,19 @@ def test_photos_that_are_dropped_or_pasted_can_be_deleted_while_they_are_uploade
 ) -> None:
     address, token = endless
     held: list[Any] = []
-    with opened(browser, address, ready="#token") as page:
-        page.fill("#token", token)
-        page.keyboard.press("Tab")
-        page.wait_for_selector("#models li")
+    with admitted(browser, address, token) as page:
         page.route("**/v1/immunizations", lambda route: held.append(route))
         for how in ("drop", "paste"):
             page.evaluate(GIVE, how)
             page.get_by_text("Uploading", exact=True).wait_for()
             page.get_by_label(f"Delete {how}.png").click()
             assert page.is_hidden("#queue")
-            while not held:  # the browser tells of the request on another way
-                page.wait_for_timeout(20)
+            upload = asked_for(page, held)
             with (
                 page.expect_response("**/v1/immunizations") as answer,
                 page.expect_request(lambda asked: asked.method == "DELETE") as deleted,
             ):
-                held.pop().continue_()
+                upload.continue_()
             job = answer.value.json()["links"]["self"]
             deleted.value.response()
             bearer = {"Authorization": f"Bearer {token}"}
@@ -570,26 +584,20 @@ def test_an_upload_that_fails_after_it_was_deleted_is_not_repeated(
 ) -> None:
     address, token = endless
     held: list[Any] = []
-    with opened(browser, address, ready="#token") as page:
-        page.fill("#token", token)
-        page.keyboard.press("Tab")
-        page.wait_for_selector("#models li")
+    with admitted(browser, address, token) as page:
         page.route("**/v1/immunizations", lambda route: held.append(route))
         page.set_input_files("#file", given_photo)
         page.get_by_text("Uploading", exact=True).wait_for()
         page.get_by_label(f"Delete {given_photo.name}").click()
-        while not held:
-            page.wait_for_timeout(20)
-        held.pop().fulfill(status=422, json={"detail": "no picture"})
+        asked_for(page, held).fulfill(status=422, json={"detail": "no picture"})
         page.evaluate(GIVE, "drop")
         page.get_by_text("Uploading", exact=True).wait_for()
-        while not held:
-            page.wait_for_timeout(20)
-        assert len(held) == 1
-        assert b"drop.png" not in (held[0].request.post_data_buffer or b"")  # names are not sent
+        upload = asked_for(page, held)
+        assert not held
+        assert b"drop.png" not in (upload.request.post_data_buffer or b"")  # names are not sent
         playwright.expect(page.locator("#list li")).to_have_count(1)
         page.get_by_label("Delete drop.png").click()
-        held.pop().abort()
+        upload.abort()
         playwright.expect(page.locator("#list li")).to_have_count(0)
         page.wait_for_timeout(100)
         assert not held
@@ -599,10 +607,7 @@ def test_a_photo_that_could_not_be_deleted_is_still_there_to_be(
     browser: Any, endless: tuple[str, str], given_photo: Path
 ) -> None:
     address, token = endless
-    with opened(browser, address, ready="#token") as page:
-        page.fill("#token", token)
-        page.keyboard.press("Tab")
-        page.wait_for_selector("#models li")
+    with admitted(browser, address, token) as page:
         page.set_input_files("#file", given_photo)
         playwright.expect(page.locator("#list li")).to_contain_text("step", timeout=PATIENCE)
         (job,) = ids_of(page)
