@@ -118,8 +118,9 @@ def _same(first: Photo, second: Photo) -> bool:
     )
 
 
-def test_a_photo_that_is_not_there_is_named(c2pa, tmp_path):
-    made = _photovax("sign", tmp_path / "none.png")
+@pytest.mark.parametrize("command", [("sign",), ("renew", "--certificate", "c.json")])
+def test_a_photo_that_is_not_there_is_named(c2pa, tmp_path, command):
+    made = _photovax(*command, tmp_path / "none.png")
     assert isinstance(made.exception, UnreadablePhoto)
     assert "none.png: cannot be read: No such file" in made.exception.line
 

@@ -65,7 +65,7 @@ def command(
     """
     from photovax.extras import extra_installed
     from photovax.pictures.photo import check_regular
-    from photovax.pictures.pillow import MAX_PIXELS, decoding, printable_name
+    from photovax.pictures.pillow import MAX_PIXELS, printable_name
 
     with extra_installed("c2pa"):
         from photovax.certificates.credential import read_credential, self_made
@@ -81,8 +81,7 @@ def command(
         with extra_installed("certificates"):
             from photovax.certificates.read import read_certificate
         text = read_certificate(certificate)
-    with decoding(printable_name(photo), max_pixels or MAX_PIXELS):  # or there is none
-        check_regular(photo, printable_name(photo))
+    check_regular(photo, printable_name(photo))
     target = output or photo.with_suffix(f".signed{photo.suffix}")
     signed = sign_photo(
         photo,

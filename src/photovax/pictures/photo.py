@@ -252,10 +252,13 @@ def check_regular(source: str | os.PathLike[str], name: str) -> None:
         name: Its name in messages.
 
     Raises:
-        UnreadablePhoto: If it is a folder, a pipe or another special file, or empty.
-        OSError: If there is none, or it may not be looked at.
+        UnreadablePhoto: If it is a folder, a pipe or another special file, empty, or missing, or
+            may not be looked at.
     """
-    found = os.stat(source)
+    try:
+        found = os.stat(source)
+    except OSError as error:
+        raise UnreadablePhoto(f"{name}: cannot be read: {error.strerror}") from error
     if stat.S_ISDIR(found.st_mode):
         raise UnreadablePhoto(f"{name}: is a folder; name a picture file in it")
     if not stat.S_ISREG(found.st_mode):
