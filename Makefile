@@ -1,6 +1,8 @@
 .PHONY: demo test coverage lint format audit package docs links
 PYTHON ?= python3
 VENV := .venv
+# Python compiles what is imported, which is a small part of what is installed.
+INSTALL := install --quiet --disable-pip-version-check --no-compile
 BIN := $(VENV)/bin
 DIST := build/package/dist
 SBOM := build/package/photovax.cdx.json
@@ -8,11 +10,11 @@ IN_EMPTY := build/package/tools/bin/pip --python build/package/empty
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "pip>=25.1"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[c2pa,cluster,evaluate,heic,onnx,postgres,s3,service,watch]" --group dev
+	$(BIN)/pip $(INSTALL) -c constraints.txt "pip>=25.1"
+	$(BIN)/pip $(INSTALL) -c constraints.txt -e ".[c2pa,cluster,evaluate,heic,onnx,postgres,s3,service,watch]" --group dev
 	# The second opinion on similarity, and JOD; both ask for torchvision, which what is tested does
 	# not need, and which does not import beside every build of torch.
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt piq cvvdp
+	$(BIN)/pip $(INSTALL) --no-deps -c constraints.txt piq cvvdp
 	touch $@
 
 demo: $(VENV)/installed
@@ -34,7 +36,7 @@ format: $(VENV)/installed
 # reaches it. What could not be asked for counts as a failure (--strict).
 audit:
 	$(PYTHON) -m venv $(VENV)/audit
-	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip $(INSTALL) pip-audit==2.10.1
 	$(VENV)/audit/bin/pip-audit --vulnerability-service osv --strict --disable-pip --no-deps -r constraints.txt
 
 # As many processes as there are cores; tests depend on neither order nor one another.
@@ -59,11 +61,11 @@ links: $(VENV)/installed
 package:
 	rm -rf build/package
 	$(PYTHON) -m venv build/package/tools
-	build/package/tools/bin/pip install --quiet --disable-pip-version-check -c constraints.txt build twine cyclonedx-bom
+	build/package/tools/bin/pip $(INSTALL) -c constraints.txt build twine cyclonedx-bom
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt build/package/tools/bin/python -m build --outdir $(DIST) .
 	build/package/tools/bin/twine check --strict $(DIST)/*
 	$(PYTHON) -m venv --without-pip build/package/empty
-	$(IN_EMPTY) install --quiet --disable-pip-version-check -c constraints.txt $(DIST)/*.whl
+	$(IN_EMPTY) $(INSTALL) -c constraints.txt $(DIST)/*.whl
 	$(IN_EMPTY) check
 	build/package/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
 		--output-reproducible -o $(SBOM) build/package/empty/bin/python

@@ -125,6 +125,7 @@ def quick() -> Recipe:
         budget=Part("linf", {"radius": 8 / 255}),
         views=(Part("short_side", {"pixels": 64}), Part("short_side", {"pixels": 96})),
         steps=4,
+        size=64,
         step_size=4 / 255,
         schedule="cosine",
         draws=1,

@@ -11,6 +11,7 @@ from photovax import demo
 from photovax.attack.presets import DEFAULT, DIFFUSION, PRESETS
 from photovax.cli import app
 from photovax.errors import SaveError
+from photovax.models.catalog.entries import CATALOG
 from photovax.pictures.photo import read_photo
 from photovax.pictures.sample import SAMPLE, SAMPLE_MASK
 
@@ -19,6 +20,7 @@ from photovax.pictures.sample import SAMPLE, SAMPLE_MASK
 def short(monkeypatch):
     """The demo's own recipes and edits, cut short."""
     recipes = {name: replace(PRESETS[name], steps=1, size=128) for name in (DEFAULT, DIFFUSION)}
+    monkeypatch.setitem(CATALOG, "embedded", replace(CATALOG["embedded"], size=128))
     monkeypatch.setattr(demo, "PRESETS", recipes)
     monkeypatch.setattr(demo, "EDITS", tuple(replace(edit, steps=2) for edit in demo.EDITS))
 

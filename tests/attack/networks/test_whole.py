@@ -1,6 +1,7 @@
 """A recipe as an ONNX graph immunizes as photovax does; those of the page are up to date."""
 
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from photovax.attack.budgets import TOLERANCE, VISIBILITY
+from photovax.attack.networks import whole
 from photovax.attack.networks.headers import shipped_for
+from photovax.attack.networks.onnx import converted
 from photovax.attack.networks.whole import inputs
 from photovax.attack.presets import load_recipe
 from photovax.cli import app
@@ -122,8 +125,17 @@ def test_less_of_the_change_is_kept_where_it_is_asked_for(beside: Path) -> None:
 
 
 def test_one_with_its_weights_inside_is_a_file_of_its_own(
-    network_file: Path, tmp_path: Path
+    network_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made = []
+
+    def once(*arguments: Any, **options: Any) -> Any:
+        """One conversion for both files, which are of the same graph: it takes long."""
+        if not made:
+            made.append(converted(*arguments, **options))
+        return deepcopy(made[0])
+
+    monkeypatch.setattr(whole, "converted", once)
     alone, apart = tmp_path / "alone.onnx", tmp_path / "apart.onnx"
     common = ("--recipe", "instant", "--visibility", "low")
     assert photovax(network_file, "-o", alone, *common) is None

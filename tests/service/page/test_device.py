@@ -90,7 +90,7 @@ def test_photos_are_immunized_as_photovax_does_and_nothing_is_sent(
     page.set_input_files("#file", [turned, plain])
     with downloaded(page, plain.name) as second:
         assert second.size == (90, 90)
-    page.get_by_text(turned.name, exact=True).click()
+    page.get_by_role("button", name=turned.name, exact=True).click()
     with downloaded(page, turned.name) as first:
         found = np.asarray(first.convert("RGB")).astype(int)
     recipe = load_recipe("instant").with_visibility("high")

@@ -480,7 +480,7 @@ def test_photos_whose_names_are_not_known_are_told_apart(
         second = client.wait(client.immunize(given_photo))
     with opened(browser, f"{address}/#photos={finished.id}.{second.id}") as page:
         playwright.expect(page.locator(".pick:enabled")).to_have_text(["photo 1", "photo 2"])
-        page.get_by_text("photo 2", exact=True).click()
+        page.get_by_role("button", name="photo 2", exact=True).click()
         playwright.expect(page.locator("#outcome-title")).to_have_text("photo 2")
         playwright.expect(page.locator("#photo")).to_have_attribute(
             "download", "photo 2.immunized.png"
@@ -636,7 +636,7 @@ def test_what_is_deleted_is_the_photo_that_is_shown(
     playwright.expect(page.locator("#outcome-title")).to_have_text("one.png")
     one, two = ids_of(page)
     page.route(f"**/v1/immunizations/{two}/photo", lambda route: route.abort())
-    page.get_by_text("two.png", exact=True).click()
+    page.get_by_role("button", name="two.png", exact=True).click()
     page.get_by_text("The service cannot be reached.").wait_for()
     with page.expect_request(lambda asked: asked.method == "DELETE") as deleted:
         page.click("#forget")
