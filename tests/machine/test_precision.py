@@ -77,7 +77,7 @@ def test_quick_gradients_are_taken_while_they_point_as_exact_ones_do():
 @pytest.mark.parametrize("noise", [0.0, 0.5])
 @pytest.mark.parametrize(
     "wrong",
-    [OTHER, WEIGHT + 0.3 * OTHER, torch.nan * WEIGHT, 0 * WEIGHT],
+    [OTHER, WEIGHT + 0.5 * OTHER, torch.nan * WEIGHT, 0 * WEIGHT],
     ids=["elsewhere", "a little off", "not finite", "nothing"],
 )
 def test_quick_gradients_that_point_elsewhere_change_nothing(wrong, noise):
@@ -111,6 +111,20 @@ def test_a_quick_gradient_that_is_not_finite_is_taken_exactly(noise):
 def test_both_are_compared_on_the_same_draws():
     passes = Passes(lambda count: WEIGHT, noise=5.0)
     assert passes.descend().quick_steps == 37
+
+
+@pytest.mark.parametrize(("off", "as_quick"), [(0.02, True), (0.3, True), (0.5, False)])
+def test_a_single_candidate_is_scored_as_the_last_step_was_taken(off, as_quick):
+    weight = WEIGHT + off * OTHER
+    passes = Passes(lambda count: weight)
+    # Of losses used in turn, two steps are too few to find a best image so far.
+    found = pgd(
+        [passes.loss] * 3, ORIGIN, Linf(0.1), Steps(2, 0.02, draws=1),
+        generator=Generator().manual_seed(0), quick=passes.quick,
+    )  # fmt: skip
+    assert found.quick_steps == as_quick
+    scored = weight if as_quick else WEIGHT
+    torch.testing.assert_close(found.losses, (found.x * scored).flatten(1).sum(1))
 
 
 @pytest.mark.parametrize("found", [{}, {"avx512_bf16": False}, {"amx_bf16": True}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -107,8 +108,12 @@ class Attacker:
             each = [loss.loss for loss in problem.losses(attacked, objective)]
             return Descent(start, score(each, start), 0, 0, 0, "done")
         roomy = problem.fit(self._plan, attacked, objective, compared=self._quick is not None)
-        losses = problem.losses(attacked, objective)
         start = self._start(problem)
+        # First steps from the original itself are short, and rounding would be a large share of how
+        # far they go. A network's answer is far from it.
+        roughly = self._quick if self._quick is not None and start is not None else nullcontext
+        with roughly():
+            losses = problem.losses(attacked, objective)
         seconds = None if ends is None else max(1e-3, ends - time.perf_counter())
         # Kept memory gets fragmented: the process then holds more than its tensors need.
         with kept_memory() if self._memory is None and roomy else returned_memory():

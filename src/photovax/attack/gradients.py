@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Generator, Tensor
 
@@ -12,7 +15,7 @@ from photovax.machine.random import twin
 
 __all__ = ["COMPARED_EVERY", "FAITHFUL", "Gradients", "Passes"]
 
-FAITHFUL = 0.99
+FAITHFUL = 0.95
 """Least cosine similarity of a quick gradient and the exact one for quick steps to be used."""
 COMPARED_EVERY = 16
 """Number of steps until the next comparison, after one in which the gradients agreed."""
@@ -56,6 +59,10 @@ class Passes:
         # next comparison is soon after an early failure, and long after a late one.
         self._compared_at = index + (COMPARED_EVERY if self._faithful else max(1, index))
         return exact
+
+    def as_last(self) -> AbstractContextManager[Any]:
+        """A context of passes like those of the last step: quick if quick ones were faithful."""
+        return self._quick() if self._quick is not None and self._faithful else nullcontext()
 
     def _quickly(
         self, quick: Quick, index: int, x: Tensor, generator: Generator

@@ -108,7 +108,7 @@ class Descent:
     Attributes:
         x: Best images found (N, C, H, W), inside the set.
         losses: Losses (N,) of these images: the mean over all losses with fixed random numbers, in
-            the losses' own units.
+            the losses' own units. Quick where they are a single candidate after a quick step.
         steps: Number of steps taken.
         passes: Number of forward and backward passes, counted by the costs of the losses. Passes
             that only served to compare gradients do not count.
@@ -154,8 +154,9 @@ def pgd(
         generator: Source of all randomness.
         start: Images of the set to start from; see ``Steps.random_start`` when None.
         quick: Context of passes in low precision. It is used while its gradients have a cosine
-            similarity of 0.99 or more with exact ones; both are compared at the first step and
-            every sixteen steps. The final scoring is always exact.
+            similarity of 0.95 or more with exact ones; both are compared at the first step and
+            every sixteen steps. Candidates for the result are compared exactly; a single one,
+            which has nothing to be compared with, is scored as the last step was taken.
         callback: Function called after every step.
 
     Returns:
@@ -208,25 +209,26 @@ def pgd(
             raise
         stopped = "interrupted"
     known = exact and len(groups.each) == 1 and not passing.quick_steps
-    x, final = _finalist(groups, x, best, known=known, draws=draws)
+    x, final = _finalist(passing, groups, x, best, known=known, draws=draws)
     return Descent(x, final, index, passes, passing.quick_steps, stopped)
 
 
 def _finalist(
-    groups: Groups, last: Tensor, best: Best, *, known: bool, draws: int
+    passing: Passes, groups: Groups, last: Tensor, best: Best, *, known: bool, draws: int
 ) -> tuple[Tensor, Tensor]:
     """The better of the last and the best image so far, per image, and its loss (N,).
 
-    Both are scored with the same random numbers. If ``known``, the exact loss of the best image so
-    far is at hand and not computed again.
+    Both are scored exactly, with the same random numbers. If ``known``, the exact loss of the best
+    image so far is at hand and not computed again. The last alone is scored as it was found.
     """
 
     def scores(x: Tensor) -> tuple[Tensor, Tensor]:
         return groups.joined([score(group.losses, x, draws=draws) for group in groups.each])
 
-    final, balanced = scores(last)
     if best.x is None or best.losses is None:
-        return last, final
+        with passing.as_last():
+            return last, scores(last)[0]
+    final, balanced = scores(last)
     other, other_balanced = (best.losses, best.losses) if known else scores(best.x)
     better = other_balanced < balanced
     last[better] = best.x[better]
