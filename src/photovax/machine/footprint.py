@@ -30,6 +30,11 @@ def peak_bytes(run: Callable[[], object]) -> int:
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of storages from their creation by an operation until they are freed."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else PyTorch imports its compiler, only to leave this out of it: a second or more.
+        return False
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.held: int = 0

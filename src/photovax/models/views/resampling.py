@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["interpolated", "resampled", "resize"]
 
-_KERNELS = ("cpu", "cuda", "meta")
+_KERNELS = ("cpu", "cuda")
 """Types of devices for which PyTorch has kernels of all these resizes and of their gradients.
 
 For Apple's GPUs (MPS) it lacks the gradient with antialiasing, and ``area`` where one size is no
@@ -46,6 +46,8 @@ def resampled(planes: Tensor, height: int, width: int, kernel: str) -> Tensor:
     """
     if planes.shape[-2:] == (height, width):
         return planes
+    if planes.is_meta:
+        return planes.new_empty((*planes.shape[:-2], height, width))
     if planes.device.type in _KERNELS:
         return _by_kernel(planes, height, width, kernel)
     rows, columns = (
@@ -73,6 +75,9 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
     if images.shape[-2:] == (height, width):
         return images
     resized = interpolated(images, height, width)
+    if resized.is_meta:
+        # A size alone is asked for. To clip none, PyTorch would import its compiler.
+        return resized
     # Editors clip overshoot at edges when they convert to 8 bits. clamp has a gradient of 1 for all
     # values inside [0, 1].
     return resized.clamp(0, 1)
