@@ -127,7 +127,7 @@ def test_less_of_the_change_is_kept_where_it_is_asked_for(beside: Path) -> None:
 def test_one_with_its_weights_inside_is_a_file_of_its_own(
     network_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
+    made: list[Any] = []
 
     def once(*arguments: Any, **options: Any) -> Any:
         """One conversion for both files, which are of the same graph: it takes long."""

@@ -15,7 +15,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 PHONE = {"width": 390, "height": 844}
-PATIENCE = 90_000  # milliseconds
+PATIENCE = 240_000  # milliseconds, in which a service may have to load its models first
 UNNAMED = """
 [...document.querySelectorAll('a, button, input, img, progress, canvas')].filter(each =>
   !(each.alt || each.ariaLabel || each.getAttribute('aria-labelledby') || each.labels?.length

@@ -201,6 +201,7 @@ def test_a_photo_is_immunized_and_keeps_its_name(
     page.click("#again")
     page.locator("#list .said", has_text="Done").nth(1).wait_for(timeout=PATIENCE)
     playwright.expect(page.locator(".pick").nth(1)).to_have_attribute("aria-current", "true")
+    playwright.expect(page.locator("#outcome-title")).to_be_focused()  # which comes last
     ids = ids_of(page)
     made = [httpx2.get(f"{address}/v1/immunizations/{each}").json()["result"] for each in ids]
     assert [each["visibility"] for each in made] == ["high", "low"]
@@ -517,7 +518,7 @@ def test_photos_queue_and_survive_a_reload_until_they_are_deleted(
         return [httpx2.get(f"{url}/{each}", headers=bearer).json()["state"] for each in ids]
 
     with opened(browser, address, ready="#token") as page:
-        assert page.evaluate("document.activeElement.id") == "token"
+        playwright.expect(page.locator("#token")).to_be_focused()
         page.set_input_files("#file", files[:2])
         page.get_by_text("Waiting for the access token", exact=True).wait_for()
         page.fill("#token", token)

@@ -69,6 +69,7 @@ async function open(entry) {
   try {
     got = await Promise.all([original, photo, certificate, flip, preview].map((link) => link && service.picture(link)));
   } catch (error) {
+    if (wanted === entry) wanted = shown;
     complain(error);
     return;
   }
@@ -238,7 +239,7 @@ await queue.begin({
   opened: open,
   done(entry) {
     const last = sessionStorage.getItem("shown"); // before a reload
-    if (!awaited && (shown || (last && last !== entry.job.id))) return;
+    if (!awaited && (wanted || (last && last !== entry.job.id))) return;
     awaited = false;
     open(entry);
   },
