@@ -8,7 +8,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imp
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -17,9 +19,11 @@ import torch
 from huggingface_hub import constants
 from PIL import Image
 
+from photovax.attack.networks import whole
 from photovax.attack.networks.files import write_network
 from photovax.attack.networks.headers import shipped_for, told_by
 from photovax.attack.networks.network import PerturbationNetwork
+from photovax.attack.networks.onnx import converted
 from photovax.attack.recipe import Recipe
 from photovax.immunizer import Immunizer
 from photovax.registry import Part
@@ -56,6 +60,19 @@ def untraced() -> Iterator[None]:
     sys.settrace(None)
     yield
     sys.settrace(tracer)
+
+
+@pytest.fixture
+def converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first recipe's graph is that of all: each conversion takes torch.export long."""
+    made: list[Any] = []
+
+    def once(*arguments: Any, **options: Any) -> Any:
+        if not made:
+            made.append(converted(*arguments, **options))
+        return deepcopy(made[0])
+
+    monkeypatch.setattr(whole, "converted", once)
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ def test_flux(reader, tmp_path, cache, editor_folder, monkeypatch):
     assert set(kontext["effects"]) == {"flux1-kontext"}
 
 
-@pytest.mark.usefixtures("untraced")
+@pytest.mark.usefixtures("untraced", "converted_once")
 def test_one_pass(reader):
     Path("photos").mkdir()
     for name in ("a", "b"):

@@ -47,7 +47,7 @@ class Immunizer:
         precision: Number format of the passes: ``auto``, ``bfloat16`` or ``float32``. With
             ``bfloat16``, networks use it except on a CPU, and steps do while their gradients have a
             cosine similarity of 0.95 or more with those in float32; ``auto`` does so only if the
-            device has instructions for it. All measurements are in float32.
+            device has instructions for it. Saved files are measured in float32.
 
     Attributes:
         device: Device of the models.

@@ -1,7 +1,6 @@
 """A recipe as an ONNX graph immunizes as photovax does; those of the page are up to date."""
 
 import shutil
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from photovax.attack.budgets import TOLERANCE, VISIBILITY
-from photovax.attack.networks import whole
 from photovax.attack.networks.headers import shipped_for
-from photovax.attack.networks.onnx import converted
 from photovax.attack.networks.whole import inputs
 from photovax.attack.presets import load_recipe
 from photovax.cli import app
@@ -124,18 +121,10 @@ def test_less_of_the_change_is_kept_where_it_is_asked_for(beside: Path) -> None:
     assert half == pytest.approx(0.5, rel=0.1)
 
 
+@pytest.mark.usefixtures("converted_once")
 def test_one_with_its_weights_inside_is_a_file_of_its_own(
-    network_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network_file: Path, tmp_path: Path
 ) -> None:
-    made: list[Any] = []
-
-    def once(*arguments: Any, **options: Any) -> Any:
-        """One conversion for both files, which are of the same graph: it takes long."""
-        if not made:
-            made.append(converted(*arguments, **options))
-        return deepcopy(made[0])
-
-    monkeypatch.setattr(whole, "converted", once)
     alone, apart = tmp_path / "alone.onnx", tmp_path / "apart.onnx"
     common = ("--recipe", "instant", "--visibility", "low")
     assert photovax(network_file, "-o", alone, *common) is None
