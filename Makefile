@@ -1,8 +1,7 @@
 .PHONY: demo test coverage lint format audit package docs links
 PYTHON ?= python3
 VENV := .venv
-# Python compiles what is imported, which is a small part of what is installed.
-INSTALL := install --quiet --disable-pip-version-check --no-compile
+INSTALL := install --quiet --disable-pip-version-check
 BIN := $(VENV)/bin
 DIST := build/package/dist
 SBOM := build/package/photovax.cdx.json
@@ -57,15 +56,16 @@ links: $(VENV)/installed
 
 # The sdist and the wheel from it, checked as the package index does; the wheel alone, with what it
 # asks for, in an environment without even pip, of which the list of components (SBOM) is made, and
-# the demo in it.
+# the demo in it. Nothing is compiled but what that imports. (The tests' environment is compiled: they
+# would take what a compiler warns of in others' code for errors.)
 package:
 	rm -rf build/package
 	$(PYTHON) -m venv build/package/tools
-	build/package/tools/bin/pip $(INSTALL) -c constraints.txt build twine cyclonedx-bom
+	build/package/tools/bin/pip $(INSTALL) --no-compile -c constraints.txt build twine cyclonedx-bom
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt build/package/tools/bin/python -m build --outdir $(DIST) .
 	build/package/tools/bin/twine check --strict $(DIST)/*
 	$(PYTHON) -m venv --without-pip build/package/empty
-	$(IN_EMPTY) $(INSTALL) -c constraints.txt $(DIST)/*.whl
+	$(IN_EMPTY) $(INSTALL) --no-compile -c constraints.txt $(DIST)/*.whl
 	$(IN_EMPTY) check
 	build/package/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
 		--output-reproducible -o $(SBOM) build/package/empty/bin/python
