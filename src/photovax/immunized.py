@@ -38,7 +38,9 @@ __all__ = ["Found", "Immunized", "Saved", "Saver"]
 class Saver(Protocol):
     """Saves and measures results; see ``photovax.immunizer.Immunizer``."""
 
-    def save(self, result: Immunized, path: Destination, *, survival: bool = False) -> Saved:
+    def save(
+        self, result: Immunized, path: Destination, *, survival: bool = False, measure: bool = True
+    ) -> Saved:
         """Write the photo, verify it, measure it, and write its record next to it."""
         ...
 
@@ -90,14 +92,21 @@ class Immunized:
         """The immunized photo as a Pillow image, with its colour profile, EXIF and XMP."""
         return self.photo.to_image()
 
-    def save(self, path: str | Path, *, overwrite: bool = False, survival: bool = False) -> Saved:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        survival: bool = False,
+        measure: bool = True,
+    ) -> Saved:
         """Write and verify the photo, and write its record; see ``Immunizer.save``."""
         destination = Destination(Path(path), overwrite, self.source)
         destination.check()
         destination.check_fits(
             self.photo, masked=not self.allowed.all(), compression=self.compression
         )
-        return self.saver.save(self, destination, survival=survival)
+        return self.saver.save(self, destination, survival=survival, measure=measure)
 
     @cached_property
     def shown(self) -> Photo:
@@ -154,7 +163,8 @@ class Saved:
         visible: Distortion of the photo: norms, PSNR and SSIM.
         seen: Visibility of the change: JOD of ColorVideoVDP (arXiv 2401.11485) and FLIP (doi
             10.1145/3406183).
-        effects: Effect on the latents of each model, by its name, at the size that the recipe uses.
+        effects: Effect on the latents of each model, by its name, at the size that the recipe uses;
+            empty if only the budget was verified.
         compressed: What compression did; None if the file keeps the budget.
         survival: What common treatments leave of the effect; None if it was not asked for.
         checks: What ``photovax check`` finds on each model, by its name; None if not asked for.

@@ -17,13 +17,13 @@ import torch
 from photovax.attack.budgets import TOLERANCE
 from photovax.attack.decoded import within_file
 from photovax.checks.check import saved_effects, saved_survival
-from photovax.checks.verdicts import weakest
+from photovax.checks.verdicts import ModelCheck, weakest
 from photovax.digests import file_digest
 from photovax.errors import BudgetExceeded, MetricUnavailable, PhotovaxError, first_line
 from photovax.immunized import Compressed, Immunized, Saved
 from photovax.machine.allocator import kept_memory
 from photovax.metrics.distortion import visibility
-from photovax.metrics.latent import latent_effect
+from photovax.metrics.latent import LatentEffect, latent_effect
 from photovax.metrics.visibility import VIEWING, VisibleDifference, visible_difference
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.atomic import write_bytes, write_text
@@ -96,6 +96,7 @@ def save(
     overwrite: bool = False,
     survival: bool = False,
     checked: bool = False,
+    measure: bool = True,
     time_for: Callable[[Extra], bool] = always,
 ) -> Saved:
     """Write a photo, verify the reopened file, measure it, and write its record next to it.
@@ -110,6 +111,7 @@ def save(
         overwrite: Whether existing files may be replaced; a ``Destination`` states it itself.
         survival: Whether to measure what common treatments leave of the effect, too.
         checked: Whether to find out what ``photovax check`` says of the file, too.
+        measure: Whether to measure visibility and effect; see ``Immunizer.save``.
         time_for: Function that is asked before each measurement that may be left out.
 
     Raises:
@@ -155,14 +157,16 @@ def save(
                 device,
                 memory=memory,
                 checked=checked,
+                measure=measure,
                 time_for=time_for,
             )
         except (MemoryError, RuntimeError) as error:  # which must not throw away the work
             unmeasured = error
-        if survival and saved is not None and not time_for("survival"):
+        wanted = survival and measure
+        if wanted and saved is not None and not time_for("survival"):
             note = f"what treatments leave was not measured: {_NO_TIME}; --survival of check does"
             saved = replace(saved, notes=(*saved.notes, note))
-        elif survival and saved is not None:
+        elif wanted and saved is not None:
             saved = _with_survival(saved, known, result, models, device, roomy=memory is None)
         # The record comes first: a photo without one would be nobody's after a loss of power.
         _write_record(result, saved, named, device, destination, file_digest(file))
@@ -255,6 +259,7 @@ def _measured(
     *,
     memory: int | None,
     checked: bool,
+    measure: bool,
     time_for: Callable[[Extra], bool],
 ) -> Saved:
     """Measure a written file, whose pixels are those of ``result.shown``.
@@ -267,21 +272,24 @@ def _measured(
         device: Device of the models.
         memory: Memory limit of the process in bytes; all that the system has left when None.
         checked: Whether to find out what ``photovax check`` says, too.
+        measure: Whether to measure visibility and effect.
         time_for: Function that is asked before each measurement that may be left out.
     """
     before, after = result.original.visible(), result.shown.visible()
     fed = [(model, result.recipe.size or model.size) for model in models]
-    checks = None
+    effects: dict[str, LatentEffect] = {}
+    checks: dict[str, ModelCheck] | None = None
     # Floats of one large picture after the other: clearing their pages takes as long as the rest.
     with kept_memory() if memory is None else nullcontext():
-        if checked:
+        if measure and checked:
             effects, checks = saved_effects(reopened, result.original, fed, device)
-        else:
+        elif measure:
             effects = {
                 model.name: latent_effect(model, before, after, device, size=size)
                 for model, size in fed
             }
-    seen = time_for("visibility")
+    seen = measure and time_for("visibility")
+    why = f"{_NO_TIME}; photovax check measures it" if measure else "not asked for"
     return Saved(
         path=destination.path,
         record=destination.record,
@@ -289,7 +297,7 @@ def _measured(
         visible=visibility(before, after, structure=seen),
         seen=visible_difference(before, after, memory=memory)
         if seen
-        else VisibleDifference(None, None, None, f"{_NO_TIME}; photovax check measures it"),
+        else VisibleDifference(None, None, None, why),
         effects=effects,
         compressed=None
         if result.compression is None

@@ -59,6 +59,9 @@ def test_a_report_that_cannot_be_written_is_refused_before(tmp_path: Path) -> No
         check_report(tmp_path / "r.pdf")
     with pytest.raises(UsageError, match="there is no folder"):
         check_report(tmp_path / "none/r.csv")
+    with pytest.raises(UsageError, match="there is no folder"):
+        check_report(tmp_path / "none/r.csv", str(tmp_path / "out"))
+    check_report(tmp_path / "out/r.csv", str(tmp_path / "out"))  # which the run makes
     (tmp_path / "r.csv").mkdir()
     with pytest.raises(UsageError, match=r"r\.csv: a report is a file, and this is a folder"):
         check_report(tmp_path / "r.csv")

@@ -254,3 +254,33 @@ def test_what_is_decoded_is_measured_only_where_it_decides(decide):
     found = judge([(model, 32)], before, moved, spoilt, CPU, decoded=0, decide=decide)["channels"]
     assert found.verdict is Verdict.PASS
     assert model.decoded == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "noise", "used", "verdict"),
+    [
+        (1, 1, 1, "PASS"),
+        (1, 6, 3, "PASS"),  # 5.5 times as far as noise: under another draw it could be below five
+        (1, 9, 3, "WEAK"),  # 3.7 times, and far: what is decoded may decide
+        (0.15, 1, 1, "WEAK"),
+        (0.15, 2, 3, "WEAK"),  # 2.2 times: under another draw it could be below two
+        (0.15, 4, 1, "FAIL"),
+    ],
+)
+def test_noise_is_drawn_until_the_verdict_is_known(share, noise, used, verdict):
+    random = np.random.default_rng(0)
+    before = random.integers(100, 150, (32, 32, 3), dtype=np.uint8)
+    moved = before * (1 - share) + np.roll(before, 7, axis=1) * share
+    moved = moved.round().astype(np.uint8)
+    drawn = []
+
+    def spoilt(seed: int) -> np.ndarray:
+        drawn.append(seed)
+        return with_noise(before, noise)(seed)
+
+    model: Any = Channels()
+    fed = [(model, 32)]
+    found = judge(fed, before, moved, spoilt, CPU, decoded=0, decide=True)["channels"]
+    assert (len(drawn), found.verdict.value) == (used, verdict)
+    whole = judge(fed, before, moved, with_noise(before, noise), CPU)["channels"]
+    assert whole.verdict is found.verdict

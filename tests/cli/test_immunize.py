@@ -21,6 +21,7 @@ from photovax.attack.presets import load_recipe
 from photovax.batch.watch import Watch
 from photovax.checks.verdicts import Verdict
 from photovax.digests import file_digest
+from photovax.errors import BudgetExceeded
 from photovax.machine.cores import cores
 from photovax.pictures.photo import read_photo
 from photovax.pictures.sample import SAMPLE
@@ -318,6 +319,55 @@ def test_what_treatments_leave_is_in_the_summary_and_the_record(
         assert line.startswith(f"    {each['label']}")
         assert f"{each['share']:.0%}" in line
     assert lines[-1].startswith("  verdict")
+
+
+def test_without_measuring_a_file_is_verified_all_the_same(place, photo_file, monkeypatch, capsys):
+    from photovax.cli import main
+
+    monkeypatch.chdir(place)
+
+    def told(*options: str) -> tuple[str, Any]:
+        given = ["immunize", str(photo_file), "--recipe", "quick.toml", "--device", "cpu", *options]
+        monkeypatch.setattr("sys.argv", ["photovax", *given])
+        try:
+            main()
+        except SystemExit as ended:
+            return capsys.readouterr().out, ended.code
+        return capsys.readouterr().out, 0
+
+    whole, _ = told("-o", "whole.png")
+    few, code = told("-o", "few.png", "--no-measure", "--report", "r.csv")
+    assert (place / "few.png").read_bytes() == (place / "whole.png").read_bytes()
+    assert code == 0
+    measured = json.loads((place / "whole.png.json").read_text())
+    record = json.loads((place / "few.png.json").read_text())
+    assert record["realised"]["linf"] == measured["realised"]["linf"] == 8
+    assert [record["realised"][each] for each in ("ssim", "jod_fhd", "flip")] == [None] * 3
+    assert "verdict" in measured
+    assert "verdict" not in record
+    assert record["effects"] == {}
+    assert "  verdict" in whole
+    assert "  verdict" not in few
+    assert "  seen        not measured: not asked for" in few
+    (row,) = csv.DictReader((place / "r.csv").read_text().splitlines())
+    assert (row["state"], row["verdict"], row["linf"]) == ("done", "", "8")
+    as_json, _ = told("-o", "json.png", "--no-measure", "--json")
+    assert json.loads(as_json)[0]["verdict"] is None
+
+    def refused(*_: Any) -> None:
+        raise BudgetExceeded("the saved file would have 1.2 of the budget")
+
+    monkeypatch.setattr("photovax.saving.check_promises", refused)
+    _, code = told("-o", "too-much.png", "--no-measure")
+    assert code == BudgetExceeded.exit_code
+    assert not (place / "too-much.png").exists()
+
+
+def test_what_treatments_leave_is_not_measured_alone(place, start) -> None:
+    shoot(place / "in", 1)
+    code, _, err = start(place, "in", "-o", "out", "--survival", "--no-measure").end()
+    assert code == 2
+    assert "--survival is measured with the rest: leave out --no-measure" in err
 
 
 @pytest.fixture

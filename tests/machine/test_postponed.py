@@ -6,7 +6,16 @@ import subprocess
 import sys
 import textwrap
 
-POSTPONED = ("torch._dynamo", "transformers", "scipy.stats", "scipy.signal", "matplotlib")
+POSTPONED = (
+    "matplotlib",
+    "requests",
+    "scipy.io",
+    "scipy.signal",
+    "scipy.stats",
+    "torch._dynamo",
+    "torch.utils.benchmark",
+    "transformers",
+)
 
 
 def ran(script: str) -> str:

@@ -44,7 +44,7 @@ class Entry:
         output_sha256: SHA-256 of the result.
         seconds: Time from start to file.
         error: Reason of a failure, in one line.
-        verdict: Verdict of ``photovax check``.
+        verdict: Verdict of ``photovax check``; empty if it was not asked for.
         figures: Measurements, such as ``jod`` and ``psnr``.
     """
 

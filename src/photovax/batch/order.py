@@ -65,6 +65,7 @@ class Order:
         strip_gps: Whether to remove the location from the metadata.
         forbid_ai: Whether to state in XMP that training AI and AI editing are forbidden.
         survival: Whether to measure what common treatments leave of the effect.
+        measure: Whether to measure visibility and effect; the budget is verified in any case.
         quality: Quality of JPEG, WebP, AVIF and HEIC files; see ``compression_for``.
         again: Whether to immunize photos that are immunized already, instead of refusing them.
         max_pixels: Largest width x height that is decoded.
@@ -87,6 +88,7 @@ class Order:
     strip_gps: bool = False
     forbid_ai: bool = False
     survival: bool = False
+    measure: bool = True
     quality: Quality = "same"
     again: bool = False
     max_pixels: int = MAX_PIXELS
@@ -94,6 +96,11 @@ class Order:
     keep_times: bool = False
     keep_partial: bool = False
     naming: str = ""
+
+    @property
+    def sees(self) -> bool:
+        """Whether it is measured how visible changes are."""
+        return self.measure or (self.aim is not None and self.aim.jod is not None)
 
     def digest(self, models: Sequence[str]) -> str:
         """Sixteen hexadecimal digits for everything that decides what a result looks like.

@@ -48,9 +48,9 @@ class Made:
         height: Height in pixels.
         record: Content of its record.
         seen: Visibility of the change in one line.
-        verdicts: Verdict of ``photovax check`` by model.
-        verdict: The worst of them.
-        meaning: What it means for edits, in words.
+        verdicts: Verdict of ``photovax check`` by model; empty if it was not asked for.
+        verdict: The worst of them; None without any.
+        meaning: What it means for edits, in words; empty without any.
         compressed: What the compression of the file did, in one line; None where it is lossless.
         reached: Whether the goal of the strength was reached.
         partial: Whether it is the best result so far of an interrupted photo.
@@ -63,7 +63,7 @@ class Made:
     record: dict[str, Any]
     seen: str
     verdicts: dict[str, str]
-    verdict: str
+    verdict: str | None
     meaning: str
     compressed: str | None
     reached: bool

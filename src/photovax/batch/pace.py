@@ -62,12 +62,14 @@ class Asked:
         jod: Whether a visibility in JOD is searched for.
         passing: Whether the weakest change that passes is searched for.
         survival: Whether to measure what common treatments leave.
+        measured: Whether to measure visibility and effect.
     """
 
     answered: bool
     jod: bool = False
     passing: bool = False
     survival: bool = False
+    measured: bool = True
 
 
 class Plan:
@@ -171,7 +173,7 @@ class Pace:
             search += _TRIES * (rounding + predicted(_JOD))
         if asked.passing:
             search += _TRIES * (rounding + verdict)
-        wanted: list[Extra] = ["visibility"]
+        wanted: list[Extra] = ["visibility"] if asked.measured else []
         if asked.survival:
             wanted.append("survival")
         return Plan(
@@ -179,7 +181,7 @@ class Pace:
             answer=predicted(_ANSWER) if asked.answered else step,
             step=step,
             rounding=rounding + search,
-            saving=predicted(_WRITING) + verdict,
+            saving=predicted(_WRITING) + (verdict if asked.measured else 0.0),
             optional={name: predicted(_OPTIONAL[name]) for name in wanted},
         )
 

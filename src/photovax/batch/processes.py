@@ -33,7 +33,7 @@ def load_work(order: Order, threads: int) -> Work:
     """Load the models of an order, to compute with so many threads, in a process of its own."""
     from photovax.batch.libraries import import_libraries
 
-    import_libraries()
+    import_libraries(metrics=order.sees)
     from photovax.batch.work import Work  # imports PyTorch, in the new process only
 
     work = Work(order)

@@ -55,8 +55,12 @@ class Row:
     figures: dict[str, float | None]
 
 
-def check_report(path: Path) -> None:
+def check_report(path: Path, results: str | None = None) -> None:
     """Refuse a report that could not be written after the work.
+
+    Args:
+        path: File of the report.
+        results: Folder of the results, which the work makes if it is missing.
 
     Raises:
         UsageError: If it is neither .csv nor .html, or its folder is missing.
@@ -64,7 +68,10 @@ def check_report(path: Path) -> None:
     """
     if path.suffix.lower() not in (".csv", ".html"):
         raise UsageError(f"a report is a .csv or .html file, got {printable_name(path)}")
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.exists() and results is not None and folder == Path(results).absolute():
+        return
+    if not folder.is_dir():
         raise UsageError(f"{printable_name(path)}: there is no folder {path.parent}; make it first")
     if path.is_dir():
         raise UsageError(f"{printable_name(path)}: a report is a file, and this is a folder")

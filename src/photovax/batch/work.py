@@ -42,7 +42,8 @@ class Finished:
     Attributes:
         result: Immunized photo.
         saved: Saved file and its measurements.
-        checks: What ``photovax check`` finds in the file, by the name of the model.
+        checks: What ``photovax check`` finds in the file, by the name of the model; empty if that
+            was not asked for.
     """
 
     result: Immunized
@@ -129,12 +130,16 @@ def immunize_file(
     if plan is not None:
         plan.immunized()
     saved = immunizer.save(
-        result, destination, survival=order.survival, checked=True, time_for=time_for
+        result,
+        destination,
+        survival=order.survival,
+        checked=True,
+        measure=order.measure,
+        time_for=time_for,
     )
     if plan is not None:
         pace.learn(plan, measured)
-    assert saved.checks is not None  # noqa: S101 - for the type checker: they were asked for
-    return Finished(result, saved, saved.checks)
+    return Finished(result, saved, saved.checks or {})
 
 
 def _planned(immunizer: Immunizer, photo: Photo, order: Order, pace: Pace, ends: float) -> Plan:
@@ -145,6 +150,7 @@ def _planned(immunizer: Immunizer, photo: Photo, order: Order, pace: Pace, ends:
         jod=aim is not None and aim.jod is not None,
         passing=aim is not None and aim.passing,
         survival=order.survival,
+        measured=order.measure,
     )
     return pace.plan(immunizer.models, photo, immunizer.device, ends, asked, size=order.recipe.size)
 
@@ -262,7 +268,7 @@ def _outcome(
 ) -> Outcome:
     result, saved = finished.result, finished.saved
     record = json.loads(saved.record.read_text(encoding="utf-8"))
-    verdict = weakest(finished.checks)
+    verdict = weakest(finished.checks) if finished.checks else None
     partial = result.stopped == "interrupted"
     made = Made(
         width=result.photo.width,
@@ -270,8 +276,8 @@ def _outcome(
         record=record,
         seen=saved.seen.line,
         verdicts={name: model.verdict.value for name, model in finished.checks.items()},
-        verdict=verdict.value,
-        meaning=verdict.meaning,
+        verdict=None if verdict is None else verdict.value,
+        meaning="" if verdict is None else verdict.meaning,
         compressed=None if saved.compressed is None else saved.compressed.line,
         reached=result.reached,
         partial=partial,
@@ -287,7 +293,7 @@ def _outcome(
         output_sha256=record["sha256"],
         output_stamp=stamp_of(task.output),
         seconds=round(seconds, 2),
-        verdict=verdict.value,
+        verdict="" if verdict is None else verdict.value,
         figures=figures_of(record),
     )
     return Outcome(task, entry, made)

@@ -126,7 +126,7 @@ def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
         return
     alone = len(plan.tasks) == 1 and wish.watched is None
     if wish.cluster is None and (wish.workers == 1 or alone):  # models in this process
-        import_libraries()
+        import_libraries(metrics=wish.order.sees)
     opened = open_runner(
         wish.order,
         wish.workers,
@@ -157,7 +157,7 @@ def _check_early(wish: Wish, plan: Plan) -> None:
     if mask is not None and not mask.path.exists():
         raise UnreadablePhoto(f"{printable_name(mask.path)}: cannot be read: there is no such file")
     if wish.report is not None:
-        check_report(wish.report)
+        check_report(wish.report, plan.folder)
     if len(plan.tasks) == 1 and plan.folder is None and not is_url(plan.tasks[0].output):
         task = plan.tasks[0]
         # Whether it exists is seen later, since it may be the result that is asked for.
@@ -254,7 +254,8 @@ def _summary(outcome: Outcome, made: Made, order: Order) -> list[str]:
         lines.append("  note        interrupted: this is the best result so far")
     if len(made.verdicts) > 1:
         lines += [f"  {name:<11} {verdict}" for name, verdict in made.verdicts.items()]
-    lines.append(f"  verdict     {made.verdict}: {made.meaning}")
+    if made.verdict is not None:
+        lines.append(f"  verdict     {made.verdict}: {made.meaning}")
     return lines
 
 

@@ -170,6 +170,14 @@ def command(
     ] = "auto",
     strip_gps: Annotated[bool, typer.Option(help="Remove the location from the metadata.")] = False,
     survival: options.Survival = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Measure how visible the change is and what it does to models, too. The budget "
+            "is verified in any case.",
+        ),
+    ] = True,
     forbid_ai: Annotated[
         bool,
         typer.Option(help="State in XMP that AI training and AI editing are forbidden."),
@@ -273,6 +281,8 @@ def command(
 
     if cluster is not None and keep_partial:
         raise UsageError("--keep-partial needs workers on this machine: leave out --cluster")
+    if survival and not measure:
+        raise UsageError("--survival is measured with the rest: leave out --no-measure")
     if workers not in (None, 1) and keep_partial and os.name == "nt":
         raise UsageError("--keep-partial needs one worker on Windows: leave out --workers")
     stored = any(map(is_url, [*photos, output or ""]))
@@ -303,6 +313,7 @@ def command(
         strip_gps=strip_gps,
         forbid_ai=forbid_ai,
         survival=survival,
+        measure=measure,
         max_pixels=max_pixels or MAX_PIXELS,
         quality=_quality(quality, lossless=lossless),
         again=again,

@@ -82,6 +82,7 @@ def latent_effects(
     size: int,
     decoded: int | None = None,
     decide: Callable[[Sequence[float]], bool] | None = None,
+    enough: Callable[[Sequence[float]], bool] | None = None,
 ) -> list[LatentEffect]:
     """The effect of each of several changes of one picture; see ``latent_effect``.
 
@@ -96,6 +97,7 @@ def latent_effects(
         decoded: Number of pictures, from the first, whose damage is measured, which doubles their
             work; all when None.
         decide: Function of all shifts that says whether to measure the damage of all after all.
+        enough: Function of the shifts so far that says whether to leave out all further pictures.
     """
     view = ShortSide(size)
 
@@ -110,8 +112,13 @@ def latent_effects(
         seen = fed(original)
         clean = model.encode(seen)
         unit = latent_unit(clean)
-        latents = [model.encode(fed(picture)) for picture in changed]
-        shifts = [(latent_distance(latent, clean) / unit).item() for latent in latents]
+        latents: list[Tensor] = []
+        shifts: list[float] = []
+        for picture in changed:
+            latents.append(model.encode(fed(picture)))
+            shifts.append((latent_distance(latents[-1], clean) / unit).item())
+            if enough is not None and enough(shifts):
+                break
         every = decoded is None or (decide is not None and decide(shifts))
         count = len(latents) if every else decoded or 0
         best = fidelity(clean) if count and model.decodes else None
