@@ -145,6 +145,25 @@ def test_a_transparent_avif_keeps_budget_and_transparency(immunizer, quick, pixe
         immunized(immunizer, quick, tmp_path / "in.png", tmp_path / "lossy.avif")
 
 
+def test_hidden_colours_of_an_avif_may_change(immunizer, quick, pixels, tmp_path):
+    hidden = pixels.copy()
+    hidden[:, :40] = np.random.default_rng(0).integers(0, 256, hidden[:, :40].shape)
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    alpha[:, :40] = 0
+    Image.fromarray(np.dstack([hidden, alpha])).save(tmp_path / "in.png")
+    outcome = immunized(
+        immunizer, quick, tmp_path / "in.png", tmp_path / "out.avif", quality="lossless"
+    )
+    assert not outcome.result.masked
+    again = outcome.result.save(tmp_path / "again.avif")
+    for place in (tmp_path / "out.avif", again.path):
+        saved, original = read_photo(place), read_photo(tmp_path / "in.png")
+        assert saved.alpha is not None
+        assert np.array_equal(saved.alpha, alpha)
+        change = saved.visible().astype(int) - original.visible()
+        assert 4 < np.abs(change).max() <= 8
+
+
 def test_an_avif_states_both_changes_and_is_small(immunizer, quick, photo_file, tmp_path):
     recipe = dataclasses.replace(quick, steps=16)
     outcome = immunized(immunizer, recipe, photo_file, tmp_path / "out.avif")

@@ -23,7 +23,7 @@ from photovax.attack.strength import MOST, Aim, aimed
 from photovax.checks.check import check_saved
 from photovax.checks.survival import Survival
 from photovax.checks.verdicts import ModelCheck, Verdict, weakest
-from photovax.errors import BudgetExceeded, UsageError
+from photovax.errors import BudgetExceeded, MetricUnavailable, UsageError, first_line
 from photovax.metrics.distortion import Visibility
 from photovax.metrics.latent import LatentEffect
 from photovax.metrics.visibility import VisibleDifference, jod
@@ -64,7 +64,8 @@ class Immunized:
         stopped: Reason of the end: ``done``, ``plateau`` or ``interrupted``.
         seconds: Duration of the immunization, in seconds.
         saver: Immunizer that made the photo and can save it.
-        reached: Whether the goal of the strength was reached; if not, the strength is the recipe's.
+        missed: Why the goal of the strength was not reached, and what strength was used instead;
+            empty if it was.
         compression: Compression of the lossy file to save it to, which the change is made to
             survive; None to keep the budget in the file.
         source: File of the original, which ``save`` never replaces; None where it has none.
@@ -83,9 +84,19 @@ class Immunized:
     stopped: str
     seconds: float
     saver: Saver = field(repr=False)
-    reached: bool = True
+    missed: str = ""
     compression: Compression | None = None
     source: Path | None = None
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask kept pixels, other than transparent ones, from changing."""
+        return bool((~self.allowed & self.original.opaque).any())
+
+    @property
+    def reached(self) -> bool:
+        """Whether the goal of the strength was reached."""
+        return not self.missed
 
     @property
     def image(self) -> Image.Image:
@@ -103,9 +114,7 @@ class Immunized:
         """Write and verify the photo, and write its record; see ``Immunizer.save``."""
         destination = Destination(Path(path), overwrite, self.source)
         destination.check()
-        destination.check_fits(
-            self.photo, masked=not self.allowed.all(), compression=self.compression
-        )
+        destination.check_fits(self.photo, masked=self.masked, compression=self.compression)
         return self.saver.save(self, destination, survival=survival, measure=measure)
 
     @cached_property
@@ -159,7 +168,8 @@ class Saved:
         path: File of the photo.
         record: JSON file next to it.
         notes: Lines, one for each property of the original that the file does not keep, and one
-            where what was asked for could not be measured.
+            where a strength that was asked for was not reached, or what was asked for could not be
+            measured.
         visible: Distortion of the photo: norms, PSNR and SSIM.
         seen: Visibility of the change: JOD of ColorVideoVDP (arXiv 2401.11485) and FLIP (doi
             10.1145/3406183).
@@ -190,6 +200,7 @@ class Found:
         networks: SHA-256 of the networks that gave the start, by the name of the model.
         began: Time of ``time.perf_counter`` at which the work began.
         saver: Immunizer that can save the result.
+        memory: Memory limit of the process in bytes; all that the system has left when None.
     """
 
     def __init__(
@@ -200,9 +211,10 @@ class Found:
         networks: Mapping[str, str],
         began: float,
         saver: Saver,
+        memory: int | None = None,
     ) -> None:
         self._problem, self._descent, self._began, self._saver = problem, descent, began, saver
-        self._networks = networks
+        self._networks, self._memory = networks, memory
         self._x = problem.enlarged(descent.x)
 
     @property
@@ -258,7 +270,10 @@ class Found:
     def aimed(
         self, aim: Aim | None, models: Mapping[str, Autoencoder], device: torch.device
     ) -> Immunized:
-        """The result at the strength that reaches a goal, or at the recipe's if none does.
+        """The result at the strength that reaches a goal.
+
+        If none does it is as strong as the least visibility in JOD allows, or as the recipe says
+        where that cannot be kept or measured.
 
         Args:
             aim: Goal; none when None.
@@ -267,13 +282,30 @@ class Found:
         """
         if aim is None:
             return self.at(1.0)
-        share = aimed(
-            aim,
-            passes=lambda share: self.passes(share, models, device),
-            unseen=lambda share: self.unseen(share, aim.jod or 0),
-            most=self.most,
-        )
-        return replace(self.at(1.0 if share is None else share), reached=share is not None)
+        try:
+            share, reached = aimed(
+                aim,
+                passes=lambda share: self.passes(share, models, device),
+                unseen=lambda share: self.unseen(share, aim.jod or 0),
+                most=self.most,
+            )
+        except MetricUnavailable as error:  # which must not throw away the work
+            return replace(
+                self.at(1.0), missed=f"{first_line(error)}; the recipe's strength is used"
+            )
+        if reached:
+            return self.at(share or 1.0)
+        if share is not None:
+            missed = f"no strength that keeps {aim.jod:g} JOD passes"
+            return replace(self.at(share), missed=f"{missed}; the strongest that keeps it is used")
+        if aim.jod is None:
+            missed = "no strength passes"
+        elif self._problem.compression is None:
+            missed = f"no strength keeps {aim.jod:g} JOD"
+        else:
+            label = self._problem.compression.label
+            missed = f"no strength keeps {aim.jod:g} JOD after {label}"
+        return replace(self.at(1.0), missed=f"{missed}; the recipe's is used")
 
     def passes(self, share: float, models: Mapping[str, Autoencoder], device: torch.device) -> bool:
         """Whether a share of the change gets the verdict PASS for every model.
@@ -293,13 +325,18 @@ class Found:
         return weakest(found) is Verdict.PASS
 
     def unseen(self, share: float, least: float) -> bool:
-        """Whether a share of the change has ``least`` JOD or more, or its JOD is not defined."""
+        """Whether a share of the change has ``least`` JOD or more as its file shows it.
+
+        Raises:
+            MetricUnavailable: If there is too little memory by now.
+        """
+        original, compression = self._problem.photo, self._problem.compression
         try:
-            result = self.at(share)
-        except BudgetExceeded:
-            return True
-        found = jod(result.original.visible(), result.photo.visible())
-        return found is None or found >= least
+            shown = self.at(share).shown
+        except BudgetExceeded:  # so small a change rounds to zero
+            shown = original if compression is None else original.compressed(compression)
+        found = jod(original.visible(), shown.visible(), memory=self._memory)
+        return found is not None and found >= least
 
 
 def _pixels(levels: Tensor) -> np.ndarray:

@@ -21,7 +21,7 @@ from photovax.immunized import Found, Immunized, Saved
 from photovax.machine.device import pick_device
 from photovax.machine.host import own_settings
 from photovax.machine.precision import Precision
-from photovax.metrics.cvvdp import load_cvvdp
+from photovax.metrics.visibility import check_jod
 from photovax.models.catalog.entries import DEFAULT_MODEL
 from photovax.models.contracts import Autoencoder
 from photovax.pictures.compression import Compression
@@ -128,16 +128,24 @@ class Immunizer:
             ModelError: If the recipe needs a part of a model that is not available.
             OptimiserError: If a loss has a wrong shape, or its gradient is not finite or zero.
             BudgetExceeded: If nothing of the change is left in 8 bits.
-            MetricUnavailable: If the goal is in JOD and the package that measures it is missing.
+            MetricUnavailable: If the goal is in JOD, and that cannot be measured of this photo: the
+                package is missing, a side has fewer than 8 pixels, or there is too little memory.
             KeyboardInterrupt: If interrupted before the first step was done.
         """
         began = time.perf_counter()
         if aim is not None and aim.jod is not None:
-            load_cvvdp()  # fails before the work if the package is missing
+            check_jod(photo.visible(), memory=self.memory)  # which fails before the work
         problem = Problem(photo, recipe, mask, self.models, self.device, compression)
         ends = None if seconds is None else began + seconds
         descent = self._attacker.descend(problem, ends, callback)
-        found = Found(problem, descent, networks=self.networks(recipe), began=began, saver=self)
+        found = Found(
+            problem,
+            descent,
+            networks=self.networks(recipe),
+            began=began,
+            saver=self,
+            memory=self.memory,
+        )
         return found.aimed(aim, self._attacker.autoencoders, self.device)
 
     def networks(self, recipe: Recipe) -> dict[str, str]:

@@ -59,10 +59,14 @@ def check_promises(result: Immunized, reopened: Photo, shown: Photo | None = Non
 
     Raises:
         BudgetExceeded: If size, channels, pixels, transparency, rights or a JPEG's gain map differ,
-            a pixel outside the mask changed, or the change exceeds the budget.
+            a pixel outside the mask changed, but for hidden ones of an AVIF, or the change exceeds
+            the budget.
     """
     given, promised = result.original, result.photo
     in_jpeg = reopened.format in ("JPEG", "MPO")
+    kept = ~result.allowed
+    if reopened.format == "AVIF":  # whose codec changes colours that are hidden
+        kept &= given.opaque
     broken = None
     if reopened.pixels.shape != given.pixels.shape:
         broken = f"shape {reopened.pixels.shape} instead of {given.pixels.shape}"
@@ -74,7 +78,7 @@ def check_promises(result: Immunized, reopened: Photo, shown: Photo | None = Non
         broken = "no statement against AI training"
     elif in_jpeg and reopened.gain_map != promised.gain_map:
         broken = "a different gain map"
-    elif (promised.pixels != given.pixels)[~result.allowed].any():
+    elif (promised.pixels != given.pixels)[kept].any():
         broken = "changes outside the mask"
     else:
         after, before = (tensor(photo.visible()) for photo in (promised, given))
@@ -122,9 +126,7 @@ def save(
     else:
         destination = Destination(Path(path), overwrite)
         destination.check()
-        destination.check_fits(
-            result.photo, masked=not result.allowed.all(), compression=result.compression
-        )
+        destination.check_fits(result.photo, masked=result.masked, compression=result.compression)
     result = replace(result, compression=destination.fitting(result.compression))
     written = result.photo
     finest = least_loss(destination.suffix)
@@ -293,7 +295,7 @@ def _measured(
     return Saved(
         path=destination.path,
         record=destination.record,
-        notes=destination.notes(result.original),
+        notes=_notes(result, destination),
         visible=visibility(before, after, structure=seen),
         seen=visible_difference(before, after, memory=memory)
         if seen
@@ -304,6 +306,11 @@ def _measured(
         else _compressed(result, result.compression, structure=seen),
         checks=checks,
     )
+
+
+def _notes(result: Immunized, destination: Destination) -> tuple[str, ...]:
+    """Lines on what the file does not keep, and on a strength that was not reached."""
+    return (*destination.notes(result.original), *([result.missed] if result.missed else []))
 
 
 def _compressed(result: Immunized, compression: Compression, *, structure: bool) -> Compressed:
@@ -363,7 +370,7 @@ def _write_record(
             "torch": torch.__version__,
             "diffusers": version("diffusers"),
         },
-        "notes": list(saved.notes if saved else destination.notes(result.original)),
+        "notes": list(saved.notes if saved else _notes(result, destination)),
         **destination.facts,
     }
     text = json.dumps(record, indent=1) + "\n"

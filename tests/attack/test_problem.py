@@ -100,6 +100,24 @@ def test_models_recompute_where_a_device_has_little_memory_left(left, again):
     assert len(calls) == again
 
 
+def test_what_libraries_load_first_is_no_memory_of_a_gpu(monkeypatch):
+    """Memory that is left on another device does not shrink by what this process holds."""
+    held = 10 * 2**20
+    monkeypatch.setattr("photovax.machine.plan.resident_bytes", lambda: held)
+    plan = MemoryPlan(None, left=lambda: LIBRARIES + 2**20)
+
+    def probe() -> float:
+        nonlocal held
+        held += 900 * 2**20
+        return 100.0
+
+    def recompute() -> None:
+        raise AssertionError("there is enough memory")
+
+    copies = Copies(working=0, whole=0, during=1)
+    plan.fit("m", copies, name="m", sides=(64, 64), probe=probe, recompute=recompute)
+
+
 def test_one_pass_keeps_a_limit_of_memory_too():
     """It needs less than a descent, and is refused where that is not there."""
     many = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
@@ -226,3 +244,18 @@ def test_a_mask_that_marks_next_to_nothing_is_refused(problem: Make) -> None:
         problem(recipe, mask, large)
     with pytest.raises(UsageError, match="the mask marks nothing"):
         problem(recipe, np.zeros_like(mask), large)
+
+
+def test_a_region_that_no_model_is_fed_is_left_out(problem: Make) -> None:
+    pixels = np.random.default_rng(0).integers(40, 216, (400, 500, 3), dtype=np.uint8)
+    large = Photo(pixels, None, Metadata(), "PNG", ())
+    mask = np.ones((400, 500), dtype=bool)
+    mask[200] = False
+    both = replace(PAINT, masks=("subject", "inverse"))
+    (scene,) = problem(both, mask, large).scenes
+    assert scene.repaint is not None
+    assert np.array_equal(scene.repaint[0, 0].numpy(), repainted(mask, "subject"))
+    with pytest.raises(UsageError, match=r"marks too little: .* at which models are fed"):
+        problem(replace(PAINT, masks=("subject",)), ~mask, large)
+    tiles = (Part("tiles", {"side": 64, "halo": 8}),)
+    assert len(problem(replace(both, views=tiles), mask, large).scenes) == 2

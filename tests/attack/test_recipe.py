@@ -121,6 +121,14 @@ def test_masks_are_for_inpainting(tmp_path):
     assert recipe.with_mode("img2img") == PRESETS["fast-diffusion"].with_mode("img2img")
 
 
+@pytest.mark.parametrize("name", ["instant", "robust"])
+def test_steps_are_refused_where_networks_alone_decide(name):
+    with pytest.raises(UsageError, match=f"preset {name} takes no steps, so schedule, steps would"):
+        recipe_from({"preset": name, "steps": 10, "schedule": "cosine"})
+    assert recipe_from({"preset": name, "steps": 10, "warm": 0.5}).warmed().steps == 5
+    assert recipe_from({"preset": name, "size": 128}).warm == 0
+
+
 def test_digests_differ():
     digests = {recipe.digest() for recipe in PRESETS.values()}
     assert len(digests) == len(PRESETS)

@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+from copy import copy
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from photovax.errors import BudgetExceeded, MetricUnavailable, UsageError
 from photovax.immunizer import Immunizer
 from photovax.metrics import cvvdp
 from photovax.metrics.visibility import jod
+from photovax.pictures.compression import Compression
 from photovax.pictures.photo import read_photo
 from photovax.pictures.sample import SAMPLE
 
@@ -89,6 +91,7 @@ def test_what_cannot_be_reached_is_said_and_the_recipe_is_kept(
 ):
     recipe = quick(PRESETS[LINF].with_levels(1))
     result = immunizer.immunize(read_photo(photo_file), recipe, aim=Aim(passing=True))
+    assert result.missed == "no strength passes; the recipe's is used"
     assert not result.reached
     assert result.recipe == recipe
 
@@ -140,8 +143,78 @@ def quick(recipe: Recipe) -> Recipe:
 
 def test_a_jod_that_nothing_keeps_is_not_reached_whatever_passes():
     aim = Aim(jod=9.9, passing=True)
-    assert aimed(aim, passes=lambda _: True, unseen=lambda _: False) is None
-    assert aimed(aim, passes=lambda _: True, unseen=lambda share: share < 0.5) is not None
+    assert aimed(aim, passes=lambda _: True, unseen=lambda _: False) == (None, False)
+    share, reached = aimed(aim, passes=lambda _: True, unseen=lambda share: share < 0.5)
+    assert reached
+    assert share is not None
+    assert share < 0.01
+
+
+def test_a_jod_is_kept_where_nothing_passes():
+    aim = Aim(jod=9.9, passing=True)
+    share, reached = aimed(aim, passes=lambda _: False, unseen=lambda share: share < 0.5)
+    assert not reached
+    assert share == pytest.approx(0.5, abs=0.02)
+    assert aimed(Aim(passing=True), passes=lambda _: False, unseen=lambda _: True) == (None, False)
+
+
+def test_the_recipe_itself_is_tried():
+    share, reached = aimed(
+        Aim(passing=True), passes=lambda share: 0.9 <= share <= 1.2, unseen=lambda _: True
+    )
+    assert reached
+    assert share == pytest.approx(0.9, abs=0.02)
+
+
+@needs_cvvdp
+@pytest.mark.parametrize("quality", [85, 30])
+def test_a_jod_is_that_of_the_compressed_file(immunizer: Immunizer, photo_file: Path, quality: int):
+    photo, recipe = read_photo(photo_file), quick(PRESETS[DEFAULT]).near_jod(9.5)
+    compression = Compression("JPEG", quality)
+    result = immunizer.immunize(photo, recipe, aim=Aim(jod=9.5), compression=compression)
+    saved = immunizer.save(result, photo_file.with_name("out.jpg"))
+    found = jod(photo.pixels, read_photo(saved.path).pixels)
+    assert found is not None
+    assert result.reached is (found >= 9.5)
+    if quality == 85:
+        assert found < 9.56
+    else:  # the compression alone is seen
+        assert saved.notes[-1] == (
+            "no strength keeps 9.5 JOD after JPEG, quality 30, 4:2:0; the recipe's is used"
+        )
+        assert result.recipe.radius == recipe.radius
+        assert json.loads(saved.record.read_text())["notes"] == list(saved.notes)
+
+
+@needs_cvvdp
+def test_what_has_no_jod_is_refused_before_the_work(
+    immunizer: Immunizer, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    banner = photo_file.with_name("banner.png")
+    with Image.open(photo_file) as picture:
+        picture.resize((4000, 15)).save(banner)
+    recipe, aim = quick(PRESETS[DEFAULT]), Aim(jod=9.5)
+    monkeypatch.setattr(immunizer, "_attacker", None)
+    with pytest.raises(MetricUnavailable, match="JOD is not defined for 4000 x 15 pixels"):
+        immunizer.immunize(read_photo(banner), recipe, aim=aim)
+    limited = copy(immunizer)
+    limited.memory = 2**20
+    with pytest.raises(MetricUnavailable, match=r"jod takes .* of memory"):
+        limited.immunize(read_photo(photo_file), recipe, aim=aim)
+
+
+@needs_cvvdp
+def test_memory_that_runs_out_in_a_search_costs_no_work(
+    immunizer: Immunizer, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object, **__: object) -> None:
+        raise MetricUnavailable("jod takes 9 GiB of memory")
+
+    monkeypatch.setattr("photovax.immunized.jod", full)
+    recipe = quick(PRESETS[DEFAULT])
+    result = immunizer.immunize(read_photo(photo_file), recipe, aim=Aim(jod=9.5))
+    assert result.missed == "jod takes 9 GiB of memory; the recipe's strength is used"
+    assert result.recipe == recipe
 
 
 def test_a_search_stays_within_what_a_budget_can_be(immunizer: Immunizer, photo_file: Path):

@@ -55,7 +55,7 @@ class FakeWork:
             time.sleep(60 if name.startswith("slow") or (name.startswith("held") and first) else 0)
         except KeyboardInterrupt:
             partial = True
-        made = Made(1, 1, {}, "", {}, "PASS", "", None, True, partial, 0.0)
+        made = Made(1, 1, {}, "", {}, "PASS", "", None, partial, 0.0)
         return Outcome(task, Entry(task.key, "done"), made)
 
 
@@ -86,7 +86,7 @@ class Copies(FakeWork):
         entry = Entry(
             task.key, "done", self.order, task.output, sha256=digest, output_sha256=digest
         )
-        return Outcome(task, entry, Made(1, 1, {}, "", {}, "PASS", "", None, True, False, 0.0))
+        return Outcome(task, entry, Made(1, 1, {}, "", {}, "PASS", "", None, False, 0.0))
 
 
 def load_copies(order: Order, threads: int) -> Copies:

@@ -114,9 +114,10 @@ def test_a_machine_is_timed_by_one_pass_of_each_model(monkeypatch) -> None:
     class Model:
         size = 64
 
-        def encode(self, images: torch.Tensor) -> None:
+        def encode(self, images: torch.Tensor) -> torch.Tensor:
             encoded.append(images.shape)
             clock.now += 1
+            return images
 
     monkeypatch.setattr(module, "time", clock)
     photo = Photo.from_array(np.zeros((80, 100, 3), np.uint8))

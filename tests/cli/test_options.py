@@ -54,6 +54,7 @@ WORDS = [
     ("immunize", "--mode", "paint", "no mode named 'paint'; did you mean 'inpaint'"),
     ("immunize", "--visibility", "loud", "no visibility named 'loud' (known: low, medium, high)"),
     ("immunize", "--device", "tpu9", "device 'tpu9' cannot be used"),
+    ("immunize", "--device", "meta", "device 'meta' cannot be used"),
     ("evaluate", "--budget", "8,300", "--budget takes levels above 0 and up to 255, got 8,300"),
     ("evaluate", "--budget", "nan", "--budget takes levels above 0 and up to 255, got nan"),
     ("evaluate", "--shard", "3/2", "--shard takes I/N with I from 1 to N, got 3/2"),

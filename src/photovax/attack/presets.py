@@ -71,6 +71,13 @@ _WITHOUT_NETWORKS = {"objective", "steps", "kept_region_only"}
 """Fields that make a descent another one than that for which networks were trained."""
 
 
+_OF_STEPS = {
+    *("steps", "step_size", "step_share", "schedule", "momentum", "adaptivity", "draws"),
+    *("patience", "random_start", "kept_region_only"),
+}
+"""Fields that mean nothing where networks alone decide the change."""
+
+
 def load_recipe(name: str) -> Recipe:
     """Load a preset by name, or a recipe from a ``.toml`` or ``.json`` file.
 
@@ -105,7 +112,8 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
             ``VISIBILITY``, sets its radius and levels. ``radius``, ``step_size``, ``step_share``,
             ``warm``, ``momentum`` and ``adaptivity`` may be fractions in quotes, such as
             ``"8/255"``. Networks are not used with another objective, number of steps or kind
-            of budget than the preset's, unless ``warm`` is given, too.
+            of budget than the preset's, unless ``warm`` is given, too. A preset that takes no
+            steps takes no field of theirs.
 
     Raises:
         UnknownName: If a field, a visibility or a preset is not known.
@@ -128,6 +136,11 @@ def recipe_from(data: Mapping[str, Any]) -> Recipe:
         budget: Part = checked["budget"] if base is None else checked.get("budget", base.budget)
         checked["step_size"] = share * budget.options["radius"]
     if base is not None:
+        if base.warm == 0 and "warm" not in checked and (idle := sorted(_OF_STEPS & given.keys())):
+            raise UsageError(
+                f"recipe: preset {data['preset']} takes no steps, so {', '.join(idle)} would do "
+                "nothing: leave it out, or start from fast"
+            )
         if (
             checked.get("budget", base.budget).name != base.budget.name
             and "step_size" not in checked

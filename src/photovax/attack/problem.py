@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from photovax.attack.budgets import Constraint, TakesEstimates
 from photovax.attack.losses import Weighed
@@ -92,13 +92,21 @@ class Problem:
             )
             for region in regions
         ]
-        self.scene = self.scenes[0]
-        if not self.scene.inside.any():
+        if not self.scenes[0].inside.any():
             height, width = working
             raise UsageError(
                 f"the mask marks too little: nothing of it is left at {width} x {height} pixels, "
                 "at which the change is made"
             )
+        if recipe.needs_mask:
+            self.scenes = [scene for scene in self.scenes if self._keeps(scene)]
+            if not self.scenes:
+                raise UsageError(
+                    "the mask marks too little: nothing of it is left at the size at which models "
+                    "are fed the photo",
+                    hint="mark more, or give a larger --size",
+                )
+        self.scene = self.scenes[0]
 
     def constraint(self, recipe: Recipe) -> Constraint:
         """The set of allowed images at the photo's own size.
@@ -254,6 +262,17 @@ class Problem:
         kept = [~repainted(mask, region) & opaque for region in self.recipe.masks]
         once = {each.tobytes(): each for each in kept if each.any()}
         return [torch.from_numpy(~each).to(device)[None, None] for each in once.values()]
+
+    def _keeps(self, scene: Scene) -> bool:
+        """Whether an editor keeps something of a scene as some model is fed it.
+
+        Windows are fed at the photo's own size, at which regions keep something.
+        """
+        return any(
+            scene.in_pieces(view) or not scene.repainted(view, Generator(scene.origin.device)).all()
+            for fed in self.views
+            for view in fed
+        )
 
     def _set_of(self, recipe: Recipe) -> Constraint:
         height, width = self.photo.height, self.photo.width

@@ -64,8 +64,12 @@ class Scene:
         seen = self.through(view, self.origin, twin(generator))
         if self.repaint is None:
             return objective.bind(surrogate, seen)
-        repaint = view(self.repaint.float(), twin(generator)) > 0.5
-        return objective.bind(surrogate, seen, repaint)
+        return objective.bind(surrogate, seen, self.repainted(view, twin(generator)))
+
+    def repainted(self, view: View, generator: Generator) -> Tensor:
+        """The pixels that an editor repaints, bool (1, 1, h, w), as a model is fed them."""
+        assert self.repaint is not None  # noqa: S101 - for the type checker: there is a mask
+        return view(self.repaint.float(), generator) > 0.5
 
     def at(self, height: int, width: int) -> Scene:
         """The scene resized to a height and width; itself if it has that size."""

@@ -51,8 +51,11 @@ def aimed(
     passes: Callable[[float], bool],
     unseen: Callable[[float], bool],
     most: float = MOST,
-) -> float | None:
-    """The share of a change that reaches a goal; None if no share does.
+) -> tuple[float | None, bool]:
+    """The share of a change that reaches a goal, and whether it does.
+
+    If a change that is not too visible does not pass, the share is the largest that is not too
+    visible. It is None if there is no such share, either.
 
     Args:
         aim: Goal.
@@ -61,10 +64,13 @@ def aimed(
         unseen: Function that returns whether a share of the change has ``aim.jod`` or more.
         most: Largest share that is tried.
     """
-    if aim.jod is None:
-        return least_share(passes, most)
-    largest = largest_share(unseen, most)
-    return least_share(passes, largest) if aim.passing and largest is not None else largest
+    largest = most if aim.jod is None else largest_share(unseen, most)
+    if largest is None or not aim.passing:
+        return largest, largest is not None
+    least = least_share(passes, largest)
+    if least is not None:
+        return least, True
+    return None if aim.jod is None else largest, False
 
 
 def largest_share(fits: Callable[[float], bool], most: float = MOST) -> float | None:
@@ -82,11 +88,12 @@ def least_share(fits: Callable[[float], bool], most: float = MOST) -> float | No
 
     Args:
         fits: Function that returns whether a share fits. The shares that do must be an interval,
-            which is found if it holds ``most``, its half, quarter or eighth.
+            which is found if it holds ``most``, its half, quarter or eighth, or 1.
         most: Largest share to try.
     """
     # Noise of the size of a very large change moves models, too, so that less of it may pass.
-    high = next((most / part for part in (1, 2, 4, 8) if fits(most / part)), None)
+    tried = [*(most / part for part in (1, 2, 4, 8)), *([1.0] if most > 1 else [])]
+    high = next(filter(fits, tried), None)
     return None if high is None else _between(high, lambda share: not fits(share))[1]
 
 

@@ -52,7 +52,6 @@ class Made:
         verdict: The worst of them; None without any.
         meaning: What it means for edits, in words; empty without any.
         compressed: What the compression of the file did, in one line; None where it is lossless.
-        reached: Whether the goal of the strength was reached.
         partial: Whether it is the best result so far of an interrupted photo.
         seconds: Time from start to file, in seconds; from the start of the command where it has
             a time limit and a single photo.
@@ -66,7 +65,6 @@ class Made:
     verdict: str | None
     meaning: str
     compressed: str | None
-    reached: bool
     partial: bool
     seconds: float
 

@@ -279,7 +279,6 @@ def _outcome(
         verdict=None if verdict is None else verdict.value,
         meaning="" if verdict is None else verdict.meaning,
         compressed=None if saved.compressed is None else saved.compressed.line,
-        reached=result.reached,
         partial=partial,
         seconds=seconds,
     )

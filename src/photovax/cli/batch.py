@@ -248,8 +248,6 @@ def _summary(outcome: Outcome, made: Made, order: Order) -> list[str]:
     lines += [f"  note        {note}" for note in record["notes"]]
     if order.seconds is not None and made.seconds > 1.1 * order.seconds:
         lines.append(f"  note        this took longer than the {order.seconds:g} s asked for")
-    if not made.reached:
-        lines.append("  note        the strength asked for cannot be reached; the recipe's is used")
     if made.partial:
         lines.append("  note        interrupted: this is the best result so far")
     if len(made.verdicts) > 1:

@@ -44,9 +44,10 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # which a device without values refuses, too
     except (RuntimeError, AssertionError) as error:
-        reason = first_line(error)
+        # PyTorch goes on with all devices that it knows.
+        reason = first_line(error).partition(". ")[0]
         raise UsageError(
             f"device {name!r} cannot be used ({reason}); use auto, cpu, cuda or mps"
         ) from None

@@ -77,16 +77,13 @@ class MemoryPlan:
         Raises:
             UsageError: If memory would still exceed a limit that was given.
         """
-        limit = self.limit
-        if limit is None:
-            available = self._left()
-            if available is None:
-                return True
-            limit = resident_bytes() + available
+        if self.limit is None and self._left() is None:
+            return True
         height, width = sides
         each = self._probed(key, probe) * height * width
-        # Measured after the probe, so that it includes what libraries load on first use.
+        # Both are measured after the probe, so that they include what libraries load on first use.
         held = resident_bytes() + LIBRARIES
+        limit = held - LIBRARIES + (self._left() or 0) if self.limit is None else self.limit
         left = limit - held - copies.during * copies.working
         roomy = KEPT * each <= left
         if each > left:

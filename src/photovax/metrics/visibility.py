@@ -33,6 +33,7 @@ __all__ = [
     "Flip",
     "Jod",
     "VisibleDifference",
+    "check_jod",
     "flip",
     "flip_picture",
     "jod",
@@ -185,11 +186,32 @@ def jod(
         MetricUnavailable: If the package is missing, or there is too little memory.
     """
     check_comparable(original, changed)
-    height, width = _sides(original, display)
-    if min(height, width) < _LEAST_SIDE or height * width > _MOST_PIXELS:
+    if not _has_jod(original, display):
         return None
-    _check_room("jod", _JOD_BYTES * height * width, memory)
+    _check_jod_room(original, display, memory)
     return predict_jod(shown(original, display), shown(changed, display), display.name)
+
+
+def check_jod(original: np.ndarray, *, memory: int | None = None) -> None:
+    """Find out beforehand whether ``jod`` on a full-HD display can be measured of a picture.
+
+    Args:
+        original: The reference, uint8 (H, W, 1 or 3).
+        memory: Memory limit in bytes, as in ``visible_difference``.
+
+    Raises:
+        MetricUnavailable: If the package is missing, there is too little memory, or JOD is not
+            defined.
+    """
+    load_cvvdp()
+    if not _has_jod(original, FULL_HD):
+        height, width = original.shape[:2]
+        raise MetricUnavailable(
+            f"JOD is not defined for {width} x {height} pixels: a full-HD display shows fewer than "
+            f"{_LEAST_SIDE} across",
+            hint="say low, medium or high instead",
+        )
+    _check_jod_room(original, FULL_HD, memory)
 
 
 def flip(original: np.ndarray, changed: np.ndarray, *, memory: int | None = None) -> float:
@@ -251,6 +273,16 @@ def _sides(picture: np.ndarray, display: Display) -> tuple[int, int]:
     height, width = picture.shape[:2]
     scale = display.scale(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _has_jod(picture: np.ndarray, display: Display) -> bool:
+    height, width = _sides(picture, display)
+    return min(height, width) >= _LEAST_SIDE and height * width <= _MOST_PIXELS
+
+
+def _check_jod_room(picture: np.ndarray, display: Display, memory: int | None) -> None:
+    height, width = _sides(picture, display)
+    _check_room("jod", _JOD_BYTES * height * width, memory)
 
 
 def _flip(

@@ -26,6 +26,13 @@ def test_prompts_are_encoded_once_and_their_encoders_let_go(kind, folders, tmp_p
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_embeddings_do_not_depend_on_the_precision_of_the_pass_that_asks_first(folders):
+    plain = flow(folders["flux"])._prompts("a dog").tokens
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        quick = flow(folders["flux"])._prompts("a dog").tokens
+    assert torch.equal(quick, plain)
+
+
 @pytest.mark.parametrize("kind", ["sd3", "flux", "qwen"])
 def test_encoders_and_transformer_may_be_stored_in_different_forms(kind, folders, tmp_path):
     folder = shutil.copytree(folders[kind], tmp_path / kind)

@@ -102,7 +102,9 @@ class PromptEncoder:
             with loading(self._name, self._folder):
                 precision = kept_precision(self._files)
             pipeline = self.pipeline(precision)
-            with loading(self._name, self._folder), torch.no_grad():
+            # Known for good, so they must not depend on the precision of the pass that asks first.
+            exact = torch.autocast(self._device.type, enabled=False)
+            with loading(self._name, self._folder), torch.no_grad(), exact:
                 made = pipeline.encode_prompt(prompt, device=self._device, **self._options)
             # The other values are None without guidance, or positions and masks of tokens, which
             # for a single prompt follow from their number.
