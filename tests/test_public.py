@@ -179,6 +179,12 @@ def test_strengths_and_seeds_are_those_of_the_command_line(picture):
     assert not np.array_equal(loud, seeded)
     with pytest.raises(UsageError, match="give one"):
         photovax.immunize(picture, budget=3, visibility="low")
+    lossy: dict[str, Any] = options | {"visibility": 9.9, "suffix": "jpg", "quality": 10}
+    missed = "no strength keeps 9.9 JOD after JPEG, quality 10"
+    with pytest.warns(UserWarning, match=missed) as said:
+        photovax.immunize(picture, **lossy)
+    assert said[0].filename == __file__
+    assert missed in photovax.immunize(photovax.Photo.from_image(picture), **lossy).missed
     with pytest.raises(UsageError, match="low"):
         photovax.immunize(picture, visibility="lowest")
     with pytest.raises(UsageError, match="above 0 and up to 255 levels, got '8'"):

@@ -6,6 +6,7 @@ memory or in a file. Models stay loaded for the next call.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -93,7 +94,8 @@ def immunize(
     Returns:
         An image for an image, an array of the same shape and type for an array, and ``Immunized``
         for a ``Photo``, a path or bytes. Its ``image`` is the result as a Pillow image, and its
-        ``save`` writes and verifies a file.
+        ``save`` writes and verifies a file. Its ``missed`` says where a visibility in JOD cannot be
+        kept; for images and arrays that is a warning.
 
     Raises:
         PhotovaxError: If an argument, file or model cannot be used; its subclasses are those of
@@ -119,6 +121,8 @@ def immunize(
     )
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
+    if result.missed and isinstance(picture, Image.Image | np.ndarray):
+        warnings.warn(result.missed, stacklevel=3)  # an image cannot say it
     if isinstance(picture, str | Path):
         result = replace(result, source=Path(picture))
     if isinstance(picture, Image.Image):
