@@ -554,6 +554,25 @@ def test_photos_queue_and_survive_a_reload_until_they_are_deleted(
         assert "#" not in page.url
 
 
+def test_a_result_that_is_ready_later_does_not_replace_one_that_is_still_loaded(
+    page: Any, given_photo: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{name}.png" for name in ("one", "two")]
+    for file in files:
+        shutil.copy(given_photo, file)
+    held: list[Any] = []
+    page.route("**/v1/immunizations/*/photo", lambda route: held.append(route))
+    page.set_input_files("#file", files)
+    rows = page.locator("#list li")
+    for number in (0, 1):
+        playwright.expect(rows.nth(number)).to_contain_text("Done", timeout=PATIENCE)
+    first = asked_for(page, held)
+    assert not held, "the second is not loaded by itself"
+    first.continue_()
+    playwright.expect(page.locator("#outcome-title")).to_be_focused()
+    playwright.expect(page.locator("#outcome-title")).to_have_text("one.png")
+
+
 def test_photos_that_are_dropped_or_pasted_can_be_deleted_while_they_are_uploaded(
     browser: Any, endless: tuple[str, str]
 ) -> None:
