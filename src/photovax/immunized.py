@@ -287,19 +287,19 @@ class Found:
                 aim,
                 passes=lambda share: self.passes(share, models, device),
                 unseen=lambda share: self.unseen(share, aim.jod or 0),
-                most=self.most,
+                most=1.0 if aim.within else self.most,
             )
         except MetricUnavailable as error:  # which must not throw away the work
             return replace(
                 self.at(1.0), missed=f"{first_line(error)}; the recipe's strength is used"
             )
-        if reached:
-            return self.at(share or 1.0)
+        if share is not None and reached:
+            return self.at(share)
         if share is not None:
             missed = f"no strength that keeps {aim.jod:g} JOD passes"
             return replace(self.at(share), missed=f"{missed}; the strongest that keeps it is used")
         if aim.jod is None:
-            missed = "no strength passes"
+            missed = f"no {'smaller ' if aim.within else ''}strength passes"
         elif self._problem.compression is None:
             missed = f"no strength keeps {aim.jod:g} JOD"
         else:

@@ -86,6 +86,15 @@ def test_as_weak_as_passes(immunizer: Immunizer, photo_file: Path):
     assert check(least.photo, photo, size=128).verdict is not Verdict.PASS
 
 
+def test_a_strength_that_was_asked_for_is_not_exceeded(immunizer: Immunizer, photo_file: Path):
+    recipe = quick(PRESETS[LINF].with_levels(6))
+    free = immunizer.immunize(read_photo(photo_file), recipe, aim=Aim(passing=True))
+    assert free.largest > 6
+    bound = immunizer.immunize(read_photo(photo_file), recipe, aim=Aim(passing=True, within=True))
+    assert bound.largest == 6
+    assert bound.missed == "no smaller strength passes; the recipe's is used"
+
+
 def test_what_cannot_be_reached_is_said_and_the_recipe_is_kept(
     immunizer: Immunizer, photo_file: Path
 ):

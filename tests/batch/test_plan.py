@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from photovax.batch.plan import make_plan
 from photovax.errors import UsageError
@@ -84,6 +85,18 @@ def test_shards_are_disjoint_and_stay_as_photos_come(tmp_path: Path, shoot: Shoo
     assert all(old <= new for old, new in zip(before, parts(), strict=True))
     with pytest.raises(UsageError, match="shard must be from 1/3 to 3/3, got 4/3"):
         make_plan([tmp_path / "in"], tmp_path / "o", shard=(4, 3))
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_names_that_count_up_are_spread_over_the_shards(tmp_path: Path, count: int) -> None:
+    for number in range(100):
+        Image.new("L", (2, 2)).save(tmp_path / f"IMG_{number:04}.png")
+    parts = [
+        make_plan([tmp_path], tmp_path / "o", shard=(index, count)).tasks
+        for index in range(1, count + 1)
+    ]
+    assert sum(map(len, parts)) == 100
+    assert all(0.4 < len(part) * count / 100 < 1.8 for part in parts)
 
 
 def test_shards_are_the_same_wherever_results_and_photos_lie(tmp_path: Path, shoot: Shoot) -> None:

@@ -16,6 +16,7 @@ from photovax.batch.plan import make_plan
 from photovax.batch.run import Run
 from photovax.batch.runner import Local
 from photovax.batch.work import Work
+from photovax.checks.verdicts import Verdict
 from photovax.errors import OutputExists, UnreadablePhoto
 from photovax.immunizer import Immunizer
 from photovax.pictures.photo import read_photo
@@ -162,6 +163,46 @@ def test_results_stay_where_they_are_when_names_come_that_collide(
     shutil.rmtree(tmp_path / "out/.photovax")
     assert go()[0].done == 2
     assert not (tmp_path / "out/a.jpg.png").exists()
+
+
+def test_two_photos_never_have_one_result(go, order: Order, shoot: Shoot, tmp_path: Path) -> None:
+    again = replace(order, overwrite=True)
+    first = shoot("in/a.jpg")
+    go(order=again)
+    away = first.rename(tmp_path / "a.jpg")
+    shoot("in/a.png")
+    go(order=again)  # replaces a.png, as asked
+    away.rename(first)
+    run, outcomes = go(order=again)
+    assert (run.done, list(outcomes)) == (1, ["a.jpg"])
+    places = {
+        each.output
+        for each in map(Manifest(tmp_path / "out").get, ("../in/a.jpg", "../in/a.png"))
+        if each
+    }
+    assert places == {"a.jpg.png", "a.png"}
+    assert go(order=again)[0].done == 2
+
+
+def test_a_copy_of_a_photo_has_a_result_of_its_own(go, shoot: Shoot, tmp_path: Path) -> None:
+    first = shoot("in/a.jpg")
+    go()
+    shutil.copy(first, first.with_suffix(".jpeg"))
+    run, outcomes = go()
+    assert (run.done, list(outcomes)) == (1, ["a.jpeg"])
+    assert set(stamps(tmp_path / "out")) >= {"a.png", "a.jpeg.png"}
+    assert go()[0].done == 2
+
+
+def test_results_that_do_nothing_are_told_by_every_run(
+    go, shoot: Shoot, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("photovax.checks.verdicts.ModelCheck.verdict", Verdict.FAIL)
+    shoot("in/a.jpg")
+    assert go()[0].unprotected == []  # the outcome says it
+    assert go()[0].unprotected == [str(tmp_path / "out/a.png")]
+    shutil.rmtree(tmp_path / "out/.photovax")
+    assert go()[0].unprotected == [str(tmp_path / "out/a.png")]
 
 
 def test_a_run_goes_on_past_bad_files(go, shoot: Shoot, tmp_path: Path) -> None:

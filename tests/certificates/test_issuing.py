@@ -10,7 +10,7 @@ from photovax.certificates.document import parse_certificate
 from photovax.certificates.issuing import Issuer, recorded_networks
 from photovax.certificates.verification import verify
 from photovax.digests import file_digest
-from photovax.errors import BudgetExceeded, ModelError
+from photovax.errors import BudgetExceeded, ModelError, UsageError
 from photovax.pictures.photo import read_photo
 from tests.certificates.provider import QUICK, largest_change
 
@@ -23,6 +23,12 @@ def test_a_model_may_be_on_the_register_twice(provider):
     says = verify(text, provider.ring.public).certificate
     first, second = says.models
     assert first.effect == second.effect
+
+
+def test_a_photo_without_a_change_is_not_certified(provider):
+    original = read_photo(provider.original)
+    with pytest.raises(UsageError, match="the photo is its original: nothing of it is immunized"):
+        provider.issuer.certify(provider.original, original, QUICK)
 
 
 def test_more_than_the_total_is_not_certified(provider):

@@ -38,6 +38,14 @@ def test_renewal_from_the_original_keeps_the_total(provider, newer, tmp_path):
     assert not gaps(says, models)
 
 
+def test_the_protected_photo_is_no_original(provider, newer, tmp_path):
+    models = (*provider.register.supported(), newer)
+    wish = wish_for(provider, tmp_path / "new.png", original=read_photo(provider.photo))
+    with pytest.raises(UsageError, match="the original given is the protected photo itself"):
+        renewer_of(provider, *models).renew(wish)
+    assert not (tmp_path / "new.png").exists()
+
+
 def test_renewal_without_the_original_keeps_the_total(provider, newer, tmp_path):
     models = (*provider.register.supported(), newer)
     done = renewer_of(provider, *models).renew(wish_for(provider, tmp_path / "new.png"))

@@ -192,5 +192,5 @@ def test_a_line_shows_the_model_that_has_the_verdict():
     }
     row = {"label": "blur", "share": 0.5, "left": "lost", "verdict": "FAIL", "models": models}
     assert survival_lines({"after": [row], "left_out": {}})[1:] == [
-        "  blur    50%  lost  (FAIL: 0.80, noise 0.45)"
+        "  blur    50% left: FAIL (0.80, noise 0.45)"
     ]

@@ -90,7 +90,7 @@ def test_what_treatments_leave_is_printed_and_in_the_json(
     start = lines.index("left of the latent shift after (worst first; edits can lose more):")
     # Noise is judged as noise is, whatever is left of it.
     assert lines[start + 1].startswith("  halving the size")
-    assert lines[start + 2].startswith("  nothing            100%  lost  (FAIL: ")
+    assert lines[start + 2].startswith("  nothing            100% left: FAIL (")
     code, out, _ = photovax(*given, "--json")
     found = json.loads(out)["survival"]
     assert [each["label"] for each in found["after"]] == ["halving the size", "nothing"]

@@ -1,6 +1,7 @@
 """``photovax immunize`` as people start it: killed, piped, interrupted and given wrong paths."""
 
 import csv
+import io
 import itertools
 import json
 import os
@@ -20,8 +21,9 @@ from PIL import Image
 from photovax.attack.presets import load_recipe
 from photovax.batch.watch import Watch
 from photovax.checks.verdicts import Verdict
+from photovax.cli.pipes import piped
 from photovax.digests import file_digest
-from photovax.errors import BudgetExceeded
+from photovax.errors import BudgetExceeded, SaveError
 from photovax.machine.cores import cores
 from photovax.pictures.photo import read_photo
 from photovax.pictures.sample import SAMPLE
@@ -200,6 +202,8 @@ def test_a_photo_through_a_pipe(place, start) -> None:
         (["in"], 2, "in: is a folder; name one for the results: -o FOLDER"),
         (["in", "-o", "quick.toml"], 2, "quick.toml is a file"),
         (["in/00.jpg", "-o", "no/x.png"], 4, "there is no folder no; make it first"),
+        (["in", "-o", "out", "--dry-run", "--json"], 2, "leave out --json"),
+        (["in", "-o", "out", "--dry-run", "--report", "r.csv"], 2, "leave out --report"),
         (["in/00.jpg", "--mask", "gone.png"], 3, "gone.png: cannot be read"),
         (["in/00.jpg", "--model", "embeded"], 2, "did you mean 'embedded'"),
         (["in/00.jpg", "--report", "x.pdf"], 2, "a report is a .csv or .html file, got x.pdf"),
@@ -261,12 +265,13 @@ def test_a_result_that_does_nothing_is_no_success(place, photo_file, monkeypatch
     monkeypatch.setattr("photovax.checks.verdicts.ModelCheck.verdict", Verdict.FAIL)
     given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml"]
     monkeypatch.setattr("sys.argv", ["photovax", *given, "--device", "cpu"])
-    for code, line in ((11, "verdict     FAIL: "), (0, "nothing to do: the result is")):
+    for code, line in ((11, "verdict     FAIL: "), (11, "nothing to do: the result is")):
         with pytest.raises(SystemExit) as stopped:
             main()
         assert stopped.value.code == code
         printed = capsys.readouterr()
         assert line in printed.out + printed.err
+    assert "not protected: o.png: verdict FAIL" in printed.err
 
 
 def test_a_limit_that_cannot_be_met_is_said_before_and_after(
@@ -361,6 +366,70 @@ def test_without_measuring_a_file_is_verified_all_the_same(place, photo_file, mo
     _, code = told("-o", "too-much.png", "--no-measure")
     assert code == BudgetExceeded.exit_code
     assert not (place / "too-much.png").exists()
+
+
+def test_reasons_name_the_photo(place, start) -> None:
+    Image.new("RGBA", (40, 30), (200, 80, 10, 0)).save(place / "in/clear.png")
+    Image.new("L", (10, 10), 255).save(place / "mask.png")
+    shoot(place / "in", 1)
+    asked = ("in", "-o", "out", "--recipe", "quick.toml", "--device", "cpu")
+    code, _, err = start(place, *asked).end()
+    assert code == 2
+    assert "not done: in/clear.png: no visible pixel may change" in err
+    _, _, err = start(place, *asked[:2], "masked", *asked[3:], "--mask", "mask.png").end()
+    assert "not done: in/00.jpg: mask mask.png is 10 x 10 pixels, the photo 72 x 64" in err
+
+
+def test_a_report_that_cannot_be_written_costs_nothing_else(
+    place, photo_file, monkeypatch, capsys
+) -> None:
+    from photovax.cli import main
+
+    def full(path: Path, *_: Any) -> None:
+        raise SaveError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("photovax.cli.batch.write_report", full)
+    given = ["immunize", str(photo_file), "-o", "o.png", "--recipe", "quick.toml", "--json"]
+    monkeypatch.setattr("sys.argv", ["photovax", *given, "--device", "cpu", "--report", "r.csv"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 4
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)[0]["photo"] == "o.png"
+    assert printed.err == "photovax: r.csv: cannot be written: No space left on device\n"
+
+
+def test_a_pipe_that_is_ended_leaves_no_photo(monkeypatch) -> None:
+    given = io.TextIOWrapper(io.BytesIO(SAMPLE.read_bytes()))
+    monkeypatch.setattr("sys.stdin", given)
+    former = signal.getsignal(signal.SIGTERM)
+    photos: list[Path] = []
+
+    def ended_meanwhile() -> None:
+        with piped(["-"], "out.png", None, as_json=False) as pipe:
+            photos.append(Path(pipe.photos[0]))
+            assert photos[0].exists()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended:
+        ended_meanwhile()
+    assert ended.value.code == 143
+    assert not photos[0].parent.exists()
+    assert signal.getsignal(signal.SIGTERM) == former
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_output_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from photovax.cli import main; main()", "models"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (4, "photovax: No space left on device\n")
 
 
 def test_what_treatments_leave_is_not_measured_alone(place, start) -> None:

@@ -104,13 +104,15 @@ def test_less_is_kept_where_the_system_has_less_left(
     assert bool(blocks) is recomputed
 
 
-def test_what_takes_too_much_memory_is_refused_before_the_work(quick, photo_file):
+def test_what_takes_too_much_memory_is_refused_before_the_work(quick, photo_file, monkeypatch):
     steps: list[object] = []
     small = Immunizer(device="cpu", memory=2**20)
     with pytest.raises(UsageError, match=r"0\.00 GiB of memory are too little") as caught:
         small.immunize(read_photo(photo_file), quick, callback=steps.append)
     assert "--size" in (caught.value.hint or "")
     assert not steps
+    # A stand-in of a GPU, which nobody can ask for.
+    monkeypatch.setattr("photovax.immunizer.pick_device", torch.device)
     with pytest.raises(UsageError, match="on the cpu only, not on meta"):
         Immunizer(device="meta", memory=2**30)
 

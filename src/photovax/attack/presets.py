@@ -73,7 +73,7 @@ _WITHOUT_NETWORKS = {"objective", "steps", "kept_region_only"}
 
 _OF_STEPS = {
     *("steps", "step_size", "step_share", "schedule", "momentum", "adaptivity", "draws"),
-    *("patience", "random_start", "kept_region_only"),
+    *("patience", "random_start"),
 }
 """Fields that mean nothing where networks alone decide the change."""
 

@@ -32,6 +32,7 @@ class Aim:
             10. The strongest change that keeps it is used; no such goal when None.
         passing: Whether to use the weakest change that gets the verdict PASS of ``photovax.check``
             for every model.
+        within: Whether the recipe's strength is the largest.
 
     Raises:
         UsageError: If ``jod`` is out of range.
@@ -39,6 +40,7 @@ class Aim:
 
     jod: float | None = None
     passing: bool = False
+    within: bool = False
 
     def __post_init__(self) -> None:
         if self.jod is not None and self.jod not in JODS:

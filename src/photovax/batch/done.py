@@ -55,8 +55,11 @@ def look(
             return Seen(task, done=True)
     entry = manifest.get(task.key)
     if entry is not None and entry.output and entry.order == order:
-        # Names depend on what else is given; results stay where they are.
-        task = replace(task, output=joined(manifest.folder, entry.output))
+        # Names depend on what else is given; results stay where they are. One that is another
+        # photo's by now, of the same name, does not.
+        place = joined(manifest.folder, entry.output)
+        if not files.exists(place) or _same(files, place, entry.output_stamp, entry.output_sha256):
+            task = replace(task, output=place)
     if existing and files.exists(task.output):
         return Seen(task, done=True)
     if (
@@ -70,7 +73,9 @@ def look(
     if record is None:
         short = short_name(task.output, task.source)
         found = short and look(replace(task, output=short), manifest, order, files)
-        return found if found and found.done else Seen(task)
+        if not found or not found.done or manifest.of_another(task.key, found.task.output):
+            return Seen(task)
+        return found
     source: dict[str, str] = record["source"]
     there = files.exists(task.output)
     own = source.get("order") == order and (

@@ -142,6 +142,18 @@ class Manifest:
             % (key, order.encode(), _key(output), *stamp, *output_stamp)
         )
 
+    def fails(self, photo: str) -> bool:
+        """Whether the verdict on the last result of a photo is FAIL."""
+        return b'"verdict": "FAIL"' in self._lines.get(_key(photo), b"")
+
+    def of_another(self, photo: str, path: str) -> bool:
+        """Whether a result is stated to be that of another photo than this one.
+
+        All lines are searched.
+        """
+        key, place = _key(photo), b'"output": "%b", ' % _key(self.inside(path))
+        return any(place in line for other, line in self._lines.items() if other != key)
+
     def inside(self, path: str) -> str:
         """The path of a result relative to the folder of results."""
         return path[len(self._prefix) :] if self._prefix else path

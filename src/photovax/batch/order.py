@@ -114,7 +114,7 @@ class Order:
         asked = {
             "recipe": self.recipe.digest(),
             "models": list(models),
-            "aim": None if self.aim is None else asdict(self.aim),
+            "aim": None if self.aim is None else self._asked_strength(),
             "seconds": self.seconds,
             "mask": self._mask_digest(),
             "strip_gps": self.strip_gps,
@@ -160,6 +160,12 @@ class Order:
         """The order with the mask and networks at other places; those of ``files``."""
         mask = self.mask and replace(self.mask, path=places[self.mask.path])
         return replace(self, mask=mask, networks=tuple(places[file] for file in self.networks))
+
+    def _asked_strength(self) -> dict[str, Any]:
+        asked = asdict(self.aim) if self.aim is not None else {}
+        if not asked.get("within"):  # as precision, see above
+            asked.pop("within", None)
+        return asked
 
     def _mask_digest(self) -> str | None:
         if self.mask is None:

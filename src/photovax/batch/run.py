@@ -38,6 +38,7 @@ class Run:
 
     Attributes:
         done: Number of photos that were done before.
+        unprotected: Results of those whose verdict is FAIL.
         todo: Photos to work on.
         left: Those of ``todo`` that were not worked on yet, by path.
         total: Number of photos that are not done, including those that cannot be read.
@@ -62,6 +63,7 @@ class Run:
         self._failed: list[tuple[Task, PhotovaxError]] = []
         self._without_folder: list[tuple[Task, PhotovaxError]] = []
         self.done = 0
+        self.unprotected: list[str] = []
         looked = (self._left(task, files) for task in plan.tasks)
         self.todo = [task for task in looked if task is not None]
         self.left = {task.source: task for task in self.todo}
@@ -123,6 +125,8 @@ class Run:
         if seen.entry is not None:
             self._add(seen.entry)
         self.done += 1
+        if self._manifest.fails(seen.task.key):
+            self.unprotected.append(seen.task.output)
         return None
 
     def _given(self) -> Iterator[Task]:

@@ -229,6 +229,9 @@ class Work:
         try:
             return through_scratch(task, lambda near: self._do(near, tell), overwrite=overwrite)
         except PhotovaxError as error:
+            name = printable_name(task.source)
+            if name not in str(error):  # among many, or from standard input
+                error.args = (f"{name}: {error}", *error.args[1:])
             return Outcome.of_error(task, error)
         except Exception as error:  # noqa: BLE001 - one photo must not end the run
             name = printable_name(task.source)

@@ -165,12 +165,14 @@ class Issuer:
 
         Raises:
             BudgetExceeded: If the change is larger than ``total``.
-            UsageError: If the two photos do not fit together.
+            UsageError: If the two photos do not fit together, or do not differ.
             PhotoError: If the file cannot be read.
         """
         photo = read_photo(file, max_pixels=max(MAX_PIXELS, original.width * original.height))
         size = recipe.size
         found = self.check(photo, original, size=size, known=known)
+        if found.visible.linf == 0:
+            raise UsageError("the photo is its original: nothing of it is immunized")
         norm = recipe.constraint.norm
         budget = Budget(
             norm=norm,

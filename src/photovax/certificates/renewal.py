@@ -130,6 +130,10 @@ class Renewer:
     ) -> Renewal:
         budget = certificate.budget
         apart = length_used(wish.photo, original, budget.norm)
+        if apart == 0:
+            raise UsageError(
+                "the original given is the protected photo itself: give another, or leave it out"
+            )
         if apart > budget.total + 1e-3:
             raise UsageError(
                 f"the photo is {apart:g} {budget.unit} from the original given, more than the "

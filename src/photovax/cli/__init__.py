@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -25,7 +26,7 @@ from photovax.cli import (
     sign,
     train_immunizer,
 )
-from photovax.errors import Interrupted, PhotovaxError
+from photovax.errors import Interrupted, PhotovaxError, SaveError
 
 
 class _Commands(typer.core.TyperGroup):
@@ -90,3 +91,10 @@ def main() -> None:
     except PhotovaxError as error:
         typer.echo(f"photovax: {error.line}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, or a folder that may not be written
+        where = "" if error.filename is None else f"{error.filename}: "
+        typer.echo(f"photovax: {where}{error.strerror or error}", err=True)
+        # What is buffered for an output that is full cannot be written at the exit, either.
+        with suppress(OSError):
+            sys.stdout.close()
+        sys.exit(SaveError.exit_code)

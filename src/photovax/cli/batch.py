@@ -24,7 +24,7 @@ from photovax.batch.storage import is_url
 from photovax.cli.pipes import Pipe
 from photovax.cli.progress import Bars, bars
 from photovax.cli.survival import survival_lines
-from photovax.errors import Interrupted, UnreadablePhoto
+from photovax.errors import Interrupted, PhotovaxError, UnreadablePhoto
 from photovax.models.catalog.places import fed_size
 from photovax.pictures.outputs import Destination
 from photovax.pictures.pillow import printable_name
@@ -77,19 +77,26 @@ class _Tally:
     unreadable: int = 0
     done: int = 0
     failed: list[Outcome] = field(default_factory=list)
-    unprotected: list[Outcome] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
     data: list[dict[str, object]] = field(default_factory=list)
+    repeated: int = 0
     interrupted: bool = False
 
     @property
     def total(self) -> int:
         """Number of photos that were to be worked on."""
-        return self.unreadable + sum(run.total for run in self.runs)
+        return self.unreadable + sum(run.total for run in self.runs) - self.repeated
 
     @property
     def before(self) -> int:
         """Number of photos that were done before, or by another run meanwhile."""
         return sum(run.done for run in self.runs)
+
+    @property
+    def unprotected(self) -> list[str]:
+        """Results with the verdict FAIL, of this run and those that were there."""
+        before = (place for run in self.runs for place in run.unprotected)
+        return list(dict.fromkeys([*self.failing, *before]))
 
     @property
     def left(self) -> list[Task]:
@@ -141,12 +148,17 @@ def immunize(wish: Wish, make_plan: Callable[[], Plan], pipe: Pipe) -> None:
             _do(wish, make_plan, plan, runner, manifest, tally, pipe)
         except KeyboardInterrupt:
             tally.interrupted = bool(tally.left) or wish.watched is None
+    pipe.send()
+    refused: PhotovaxError | None = None
     if wish.report is not None:
         found = plan if wish.watched is None else make_plan()  # with what came meanwhile
-        written = write_report(wish.report, found, manifest)
-        typer.echo(f"{written}", err=pipe.to_stdout or wish.as_json)
-    pipe.send()
-    _finish(tally, wish, pipe)
+        try:
+            written = write_report(wish.report, found, manifest)
+        except PhotovaxError as error:  # what is done is told first
+            refused = error
+        else:
+            typer.echo(f"{written}", err=pipe.to_stdout or wish.as_json)
+    _finish(tally, wish, pipe, refused)
 
 
 def _check_early(wish: Wish, plan: Plan) -> None:
@@ -206,8 +218,12 @@ def _see(outcome: Outcome, tally: _Tally, wish: Wish, pipe: Pipe, drawn: Bars) -
         tally.failed.append(outcome)
     else:
         tally.done += 1
+        # One that was still being copied fails at first where folders are watched.
+        before = [one for one in tally.failed if one.task.source == outcome.task.source]
+        tally.failed = [one for one in tally.failed if one not in before]
+        tally.repeated += len(before)
         if made.verdict == "FAIL":
-            tally.unprotected.append(outcome)
+            tally.failing.append(outcome.task.output)
     if wish.as_json:
         tally.data.append(_data(outcome, pipe))
         return
@@ -298,8 +314,15 @@ def _say_left_out(plan: Plan) -> None:
         typer.echo(f"left out: {'; '.join(parts)}", err=True)
 
 
-def _finish(tally: _Tally, wish: Wish, pipe: Pipe) -> None:
-    """List what was not done, and exit with the code of the first error."""
+def _finish(tally: _Tally, wish: Wish, pipe: Pipe, refused: PhotovaxError | None = None) -> None:
+    """List what was not done, and exit with the code of the first error.
+
+    Args:
+        tally: What became of the photos.
+        wish: What the options ask.
+        pipe: Files that stand for standard input and output.
+        refused: Why the report could not be written; None if it was, or was not asked for.
+    """
     if wish.as_json:
         typer.echo(json.dumps(tally.data, indent=1))
     left = tally.left if tally.interrupted else []
@@ -308,8 +331,7 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe) -> None:
         lines = [f"not done: {pipe.shown(outcome.failure)}" for outcome in tally.failed]
         lines += [f"not done: {printable_name(task.source)}: interrupted" for task in left]
         lines += [
-            f"not protected: {printable_name(outcome.task.output)}: verdict FAIL"
-            for outcome in tally.unprotected
+            f"not protected: {printable_name(place)}: verdict FAIL" for place in tally.unprotected
         ]
         for line in lines[:_LISTED]:
             typer.echo(line, err=True)
@@ -321,12 +343,17 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe) -> None:
         typer.echo("photovax: interrupted before there was a result", err=True)
     elif tally.before:
         typer.echo("nothing to do: the result is there, of the same photo and settings", err=True)
+        for place in tally.unprotected:
+            typer.echo(f"not protected: {printable_name(place)}: verdict FAIL", err=True)
     if tally.before and wish.order.survival:
         line = "--survival measures new results; of those that were there: photovax check RESULT "
         typer.echo(f"{line}--original PHOTO --survival", err=True)
     if tally.interrupted:
         sys.exit(Interrupted.exit_code)
+    if refused is not None:
+        typer.echo(f"photovax: {refused.line}", err=True)
     errors = [outcome.error for outcome in tally.failed if outcome.error is not None]
+    errors += [] if refused is None else [refused]
     if errors:
         sys.exit(errors[0].exit_code)
     if tally.unprotected:

@@ -281,6 +281,9 @@ def command(
 
     if cluster is not None and keep_partial:
         raise UsageError("--keep-partial needs workers on this machine: leave out --cluster")
+    if dry_run and (as_json or report is not None):
+        given = "--json" if as_json else "--report"
+        raise UsageError(f"--dry-run prints lines of text and makes no results: leave out {given}")
     if survival and not measure:
         raise UsageError("--survival is measured with the rest: leave out --no-measure")
     if workers not in (None, 1) and keep_partial and os.name == "nt":
@@ -292,6 +295,7 @@ def command(
     if stored and report is not None and report.suffix.lower() != ".csv":
         raise UsageError("--report shows no pictures of a store such as s3://; give a .csv file")
     jod = options.as_number(visibility)
+    bounded = budget is not None or (visibility is not None and jod is None)
     suffix = None if file_type == "same" else f".{file_type or 'png'}"
     order = Order(
         recipe=load_recipe(recipe).adjusted(
@@ -308,7 +312,9 @@ def command(
         memory=memory,
         precision=precision,
         mask=MaskOptions(mask, edit_region) if mask else None,
-        aim=None if jod is None and target is None else Aim(jod=jod, passing=target is not None),
+        aim=None
+        if jod is None and target is None
+        else Aim(jod, passing=target is not None, within=bounded),
         seconds=seconds,
         strip_gps=strip_gps,
         forbid_ai=forbid_ai,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -75,7 +76,7 @@ def piped(
         raise UsageError("standard output cannot hold both a photo and JSON", hint="use -o FILE")
     if writes and sys.stdout.isatty():
         raise UsageError("a photo is not printed to a terminal", hint="add > FILE or | COMMAND")
-    with tempfile.TemporaryDirectory(prefix="photovax-") as folder:
+    with _ended_in_order(), tempfile.TemporaryDirectory(prefix="photovax-") as folder:
         photo = photos[0]
         if reads:
             photo = os.path.join(folder, "standard input")
@@ -85,6 +86,23 @@ def piped(
             suffix = _own_suffix(photo) if own else f".{file_type}"
             output = os.path.join(folder, f"standard output{suffix}")
         yield Pipe([photo], output, to_stdout=writes, folder=folder)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """A context in which SIGTERM ends the program as an exception does.
+
+    Otherwise the photo would be left in the temporary folder.
+    """
+
+    def end(*_: object) -> None:
+        sys.exit(128 + signal.SIGTERM)
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _own_suffix(photo: str) -> str:

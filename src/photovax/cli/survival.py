@@ -21,8 +21,8 @@ def survival_lines(figures: Mapping[str, Any]) -> list[str]:
         of_it = (model for model in each["models"].values() if model["verdict"] == each["verdict"])
         weakest = min(of_it, key=lambda model: model["shift"])
         lines.append(
-            f"  {each['label']:<{width}}  {each['share']:>5.0%}  {each['left']:<5} "
-            f"({each['verdict']}: {weakest['shift']:.2f}, noise {weakest['noise']:.2f})"
+            f"  {each['label']:<{width}}  {each['share']:>5.0%} left: {each['verdict']} "
+            f"({weakest['shift']:.2f}, noise {weakest['noise']:.2f})"
         )
     lines += [f"  not measured: {label}: {why}" for label, why in figures["left_out"].items()]
     return lines
