@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -92,9 +91,12 @@ def main() -> None:
         typer.echo(f"photovax: {error.line}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, or a folder that may not be written
+        if error.errno is None:  # not of the system
+            raise
         where = "" if error.filename is None else f"{error.filename}: "
         typer.echo(f"photovax: {where}{error.strerror or error}", err=True)
-        # What is buffered for an output that is full cannot be written at the exit, either.
-        with suppress(OSError):
-            sys.stdout.close()
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is full, and would be flushed at the exit again
+            sys.stdout = io.StringIO()
         sys.exit(SaveError.exit_code)
