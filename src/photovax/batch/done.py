@@ -53,20 +53,21 @@ def look(
     else:
         if manifest.unchanged(task.key, order, manifest.inside(task.output), stamp, made):
             return Seen(task, done=True)
-    entry = manifest.get(task.key)
+    entry, mine = manifest.get(task.key), False
     if entry is not None and entry.output and entry.order == order:
         # Names depend on what else is given; results stay where they are. One that is another
         # photo's by now, of the same name, does not.
         place = joined(manifest.folder, entry.output)
-        if not files.exists(place) or _same(files, place, entry.output_stamp, entry.output_sha256):
+        mine = _same(files, place, entry.output_stamp, entry.output_sha256)
+        if mine or not files.exists(place):
             task = replace(task, output=place)
     if existing and files.exists(task.output):
         return Seen(task, done=True)
     if (
         entry is not None
-        and (entry.state, entry.order) == ("done", order)
+        and mine
+        and entry.state == "done"
         and _same(files, task.source, entry.stamp, entry.sha256)
-        and _same(files, task.output, entry.output_stamp, entry.output_sha256)
     ):
         return Seen(task, done=True)
     record = _record(files, task.output)

@@ -114,7 +114,7 @@ class Order:
         asked = {
             "recipe": self.recipe.digest(),
             "models": list(models),
-            "aim": None if self.aim is None else self._asked_strength(),
+            "aim": self._asked_strength(),
             "seconds": self.seconds,
             "mask": self._mask_digest(),
             "strip_gps": self.strip_gps,
@@ -161,10 +161,12 @@ class Order:
         mask = self.mask and replace(self.mask, path=places[self.mask.path])
         return replace(self, mask=mask, networks=tuple(places[file] for file in self.networks))
 
-    def _asked_strength(self) -> dict[str, Any]:
-        asked = asdict(self.aim) if self.aim is not None else {}
-        if not asked.get("within"):  # as precision, see above
-            asked.pop("within", None)
+    def _asked_strength(self) -> dict[str, Any] | None:
+        if self.aim is None:
+            return None
+        asked = asdict(self.aim)
+        if not self.aim.within:  # as precision, see above
+            del asked["within"]
         return asked
 
     def _mask_digest(self) -> str | None:

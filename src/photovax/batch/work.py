@@ -225,16 +225,14 @@ class Work:
             if show is not None:
                 show(task, progress)
 
-        overwrite = self._order.overwrite or task.replace
+        overwrite, name = self._order.overwrite or task.replace, printable_name(task.source)
         try:
             return through_scratch(task, lambda near: self._do(near, tell), overwrite=overwrite)
         except PhotovaxError as error:
-            name = printable_name(task.source)
             if name not in str(error):  # among many, or from standard input
                 error.args = (f"{name}: {error}", *error.args[1:])
             return Outcome.of_error(task, error)
         except Exception as error:  # noqa: BLE001 - one photo must not end the run
-            name = printable_name(task.source)
             kind = "too little memory" if isinstance(error, MemoryError) else type(error).__name__
             reason = PhotovaxError(f"{name}: {kind}: {first_line(error)}")
             return Outcome.of_error(task, reason)

@@ -169,8 +169,8 @@ def _decided(shifts: Sequence[float]) -> bool:
     if not floors:
         return False
     floor = float(np.mean(floors))
-    if _SHIFT.enough <= effect < _SHIFT.times * (1 + _SCATTER) * floor:
-        return False  # it may depend on reconstructions
+    if _undecided((effect, (1 + _SCATTER) * floor)):
+        return False
     least, most = (_SHIFT.verdict(effect, share * floor) for share in (1 - _SCATTER, 1 + _SCATTER))
     return least is most
 

@@ -76,7 +76,7 @@ class _Tally:
     runs: list[Run] = field(default_factory=list)
     unreadable: int = 0
     done: int = 0
-    failed: list[Outcome] = field(default_factory=list)
+    failed: dict[str, Outcome] = field(default_factory=dict)
     failing: list[str] = field(default_factory=list)
     data: list[dict[str, object]] = field(default_factory=list)
     repeated: int = 0
@@ -214,14 +214,13 @@ def _do(
 def _see(outcome: Outcome, tally: _Tally, wish: Wish, pipe: Pipe, drawn: Bars) -> None:
     """Count and print the outcome of one photo."""
     made, count = outcome.made, drawn.finished(outcome.task.source)
+    # One that was still being copied fails at first where folders are watched.
+    if tally.failed.pop(outcome.task.source, None) is not None:
+        tally.repeated += 1
     if made is None:
-        tally.failed.append(outcome)
+        tally.failed[outcome.task.source] = outcome
     else:
         tally.done += 1
-        # One that was still being copied fails at first where folders are watched.
-        before = [one for one in tally.failed if one.task.source == outcome.task.source]
-        tally.failed = [one for one in tally.failed if one not in before]
-        tally.repeated += len(before)
         if made.verdict == "FAIL":
             tally.failing.append(outcome.task.output)
     if wish.as_json:
@@ -326,13 +325,14 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe, refused: PhotovaxError | None
     if wish.as_json:
         typer.echo(json.dumps(tally.data, indent=1))
     left = tally.left if tally.interrupted else []
+    failing = [
+        f"not protected: {printable_name(place)}: verdict FAIL" for place in tally.unprotected
+    ]
     many = tally.total + tally.before != 1
     if many:
-        lines = [f"not done: {pipe.shown(outcome.failure)}" for outcome in tally.failed]
+        lines = [f"not done: {pipe.shown(outcome.failure)}" for outcome in tally.failed.values()]
         lines += [f"not done: {printable_name(task.source)}: interrupted" for task in left]
-        lines += [
-            f"not protected: {printable_name(place)}: verdict FAIL" for place in tally.unprotected
-        ]
+        lines += failing
         for line in lines[:_LISTED]:
             typer.echo(line, err=True)
         if len(lines) > _LISTED:
@@ -343,8 +343,8 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe, refused: PhotovaxError | None
         typer.echo("photovax: interrupted before there was a result", err=True)
     elif tally.before:
         typer.echo("nothing to do: the result is there, of the same photo and settings", err=True)
-        for place in tally.unprotected:
-            typer.echo(f"not protected: {printable_name(place)}: verdict FAIL", err=True)
+        for line in failing:
+            typer.echo(line, err=True)
     if tally.before and wish.order.survival:
         line = "--survival measures new results; of those that were there: photovax check RESULT "
         typer.echo(f"{line}--original PHOTO --survival", err=True)
@@ -352,11 +352,11 @@ def _finish(tally: _Tally, wish: Wish, pipe: Pipe, refused: PhotovaxError | None
         sys.exit(Interrupted.exit_code)
     if refused is not None:
         typer.echo(f"photovax: {refused.line}", err=True)
-    errors = [outcome.error for outcome in tally.failed if outcome.error is not None]
+    errors = [outcome.error for outcome in tally.failed.values() if outcome.error is not None]
     errors += [] if refused is None else [refused]
     if errors:
         sys.exit(errors[0].exit_code)
-    if tally.unprotected:
+    if failing:
         from photovax.checks.verdicts import Verdict  # late: PyTorch is imported with it
 
         sys.exit(Verdict.FAIL.exit_code)

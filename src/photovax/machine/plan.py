@@ -82,8 +82,9 @@ class MemoryPlan:
         height, width = sides
         each = self._probed(key, probe) * height * width
         # Both are measured after the probe, so that they include what libraries load on first use.
-        held = resident_bytes() + LIBRARIES
-        limit = held - LIBRARIES + (self._left() or 0) if self.limit is None else self.limit
+        resident = resident_bytes()
+        limit = resident + (self._left() or 0) if self.limit is None else self.limit
+        held = resident + LIBRARIES
         left = limit - held - copies.during * copies.working
         roomy = KEPT * each <= left
         if each > left:

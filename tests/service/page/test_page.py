@@ -123,6 +123,15 @@ def given_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photo
 
 
+@pytest.fixture
+def pair(given_photo: Path, tmp_path: Path) -> list[Path]:
+    """one.png and two.png, the same photo."""
+    files = [tmp_path / f"{name}.png" for name in ("one", "two")]
+    for file in files:
+        shutil.copy(given_photo, file)
+    return files
+
+
 @pytest.fixture(scope="module")
 def finished(address: str, given_photo: Path) -> RemoteJob:
     """A job that is done at the service."""
@@ -555,14 +564,11 @@ def test_photos_queue_and_survive_a_reload_until_they_are_deleted(
 
 
 def test_a_result_that_is_ready_later_does_not_replace_one_that_is_still_loaded(
-    page: Any, given_photo: Path, tmp_path: Path
+    page: Any, pair: list[Path]
 ) -> None:
-    files = [tmp_path / f"{name}.png" for name in ("one", "two")]
-    for file in files:
-        shutil.copy(given_photo, file)
     held: list[Any] = []
     page.route("**/v1/immunizations/*/photo", lambda route: held.append(route))
-    page.set_input_files("#file", files)
+    page.set_input_files("#file", pair)
     rows = page.locator("#list li")
     for number in (0, 1):
         playwright.expect(rows.nth(number)).to_contain_text("Done", timeout=PATIENCE)
@@ -645,13 +651,8 @@ def test_a_photo_that_could_not_be_deleted_is_still_there_to_be(
         assert asked.json()["state"] == "cancelled"
 
 
-def test_what_is_deleted_is_the_photo_that_is_shown(
-    page: Any, given_photo: Path, tmp_path: Path
-) -> None:
-    files = [tmp_path / f"{name}.png" for name in ("one", "two")]
-    for file in files:
-        shutil.copy(given_photo, file)
-    page.set_input_files("#file", files)
+def test_what_is_deleted_is_the_photo_that_is_shown(page: Any, pair: list[Path]) -> None:
+    page.set_input_files("#file", pair)
     playwright.expect(page.locator(".pick:enabled")).to_have_count(2, timeout=PATIENCE)
     playwright.expect(page.locator("#outcome-title")).to_have_text("one.png")
     one, two = ids_of(page)
